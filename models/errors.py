@@ -1,0 +1,9 @@
+"""The one error that is meant for a person: it says what was found, where, and what is allowed."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: a parameter, a file, a device, an address.
+
+    The message is one line that names the key or file, the value found and what is allowed.
+    Stages print it without a traceback and exit with status 1.
+    """

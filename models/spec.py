@@ -1,0 +1,76 @@
+"""What a model is told about its data. Written by `prepare`, read by every later stage and by serving."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from models.errors import InputError
+
+Task = Literal["classification", "regression"]
+Kind = Literal["image", "tabular"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """One example and its target.
+
+    `shape` and `dtype` describe one raw example without the batch: uint8 (H, W, C) for images,
+    float32 (F,) for tables. `labels` are the class names in the order of the targets 0..K-1,
+    empty for regression. `mean` and `std` are statistics of the raw training split, one number
+    for each channel or feature; models scale with them inside the graph.
+    """
+
+    name: str
+    task: Task
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: str
+    labels: tuple[str, ...]
+    target: str
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def input_name(self) -> str:
+        """Name of the exported graph's one input."""
+        return "image" if self.kind == "image" else "features"
+
+    @property
+    def output_name(self) -> str:
+        """Name of the exported graph's one output."""
+        return "probabilities" if self.task == "classification" else "prediction"
+
+    @property
+    def outputs(self) -> int:
+        """Width of the model's last layer: K classes, or 1."""
+        return len(self.labels) if self.task == "classification" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "spec") -> "DataSpec":
+        """The reverse of `to_dict`. Raises InputError for missing or unknown keys, naming `where`."""
+        names = {field.name for field in fields(cls)}
+        if names != set(values):
+            wrong = ", ".join(sorted(names ^ set(values)))
+            raise InputError(f"{where}: missing or unknown keys: {wrong}; allowed: {', '.join(sorted(names))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    @classmethod
+    def read(cls, path: Path) -> "DataSpec":
+        """Read `spec.json`. Raises InputError where it is not a spec."""
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: not JSON ({error}); run `dvc repro prepare`") from error
+        return cls.from_dict(values, str(path))
+
+    def example(self, count: int = 1) -> np.ndarray:
+        """`count` empty examples, [count, *shape]: for tracing, warming and signatures."""
+        return np.zeros((count, *self.shape), self.dtype)

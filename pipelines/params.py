@@ -1,0 +1,155 @@
+"""`params.yaml` read into frozen, typed objects; the only reader of that file."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from models.config import (
+    Architecture,
+    Config,
+    Count,
+    Counts,
+    Device,
+    Fraction,
+    Framework,
+    Models,
+    NotNegative,
+    Positive,
+    Seed,
+    Train,
+)
+from models.errors import InputError
+
+FILE = Path("params.yaml")
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Data(Config):
+    """Where the examples come from; one file in `pipelines/sources` for each source."""
+
+    source: Literal["digits", "fashion_mnist", "mnist", "cifar10"]
+    path: Text | None
+    mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
+
+
+class Prepare(Config):
+    """How the examples are split, as shares of all of them."""
+
+    validation: Share
+    test: Share
+    seed: Seed
+
+    @model_validator(mode="after")
+    def leave_something_to_train_on(self) -> "Prepare":
+        """Refuse splits that leave no training examples."""
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test = {self.validation + self.test:g}; allowed: less than 1")
+        return self
+
+
+class Export(Config):
+    """How equal an exported file must be to the trained model."""
+
+    examples: Count
+    absolute_tolerance: Positive
+    relative_tolerance: Positive
+    top1_agreement: Annotated[float, Field(gt=0, le=1)]
+
+
+class Evaluate(Config):
+    """What is measured on the test split. `latency_seconds` is the time spent on each batch size."""
+
+    device: Device
+    top_k: Count
+    calibration_bins: Annotated[int, Field(ge=2)]
+    bootstrap: Annotated[int, Field(ge=100)]
+    confidence: Share
+    latency_batches: Annotated[Counts, Field(min_length=1)]
+    latency_seconds: Positive
+    seed: Seed
+
+
+class Promote(Config):
+    """What a candidate must reach to be champion, and how the champion is chosen."""
+
+    model_name: Text
+    minimum_accuracy: Annotated[float, Field(ge=0, le=1)]
+    maximum_latency_ms: Positive | None
+    tie: NotNegative
+
+
+class Tracking(Config):
+    """The MLflow experiment that the runs belong to."""
+
+    experiment: Text
+
+
+class Params(Config):
+    """The whole of `params.yaml`, a section for each stage and each architecture."""
+
+    data: Data
+    prepare: Prepare
+    frameworks: Annotated[tuple[Framework, ...], Field(strict=False, min_length=1)]
+    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1)]
+    models: Models
+    train: Train
+    export: Export
+    evaluate: Evaluate
+    promote: Promote
+    tracking: Tracking
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The names of all models that are trained, such as `torch-cnn`."""
+        return tuple(f"{framework}-{architecture}" for framework in self.frameworks for architecture in self.architectures)
+
+
+def read(path: Path = FILE) -> Params:
+    """Read and check the whole file. Raises InputError, one line, naming key, value and what is allowed."""
+    return parse(_load(path), str(path))
+
+
+def parse(values: object, where: str) -> Params:
+    """Check values that were read from `where`. Raises InputError as `read` does."""
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors(include_url=False)]
+        raise InputError(f"{where}: {'; '.join(problems)}") from error
+
+
+def _load(path: Path) -> object:
+    """YAML 1.2, as DVC reads it: 1e-3 is a number."""
+    try:
+        return YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; run from the root of the repository") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _describe(problem: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {_allowed_keys(problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{key} = {problem['input']!r}; allowed: {allowed}" if "allowed:" not in allowed else f"{key}: {allowed}"
+
+
+def _allowed_keys(location: tuple[Any, ...]) -> str:
+    """The keys of the section that the unknown key stands in, the closest first in mind."""
+    section: Any = Params
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"

@@ -1,0 +1,38 @@
+"""Every path under `artifacts/`, named once, relative to the root of the workspace."""
+
+from pathlib import Path
+
+ARTIFACTS = Path("artifacts")
+DATA = ARTIFACTS / "data"
+RAW = DATA / "raw"
+SPEC = DATA / "spec.json"
+DATA_REPORT = DATA / "report"
+METRICS = ARTIFACTS / "metrics"
+CHAMPION = ARTIFACTS / "champion"
+REPORT = ARTIFACTS / "report.md"
+PLOTS = ARTIFACTS / "plots"
+
+
+def split(name: str) -> Path:
+    """The folder of one split (`train`, `validation`, `test`) with `inputs.npy` and `targets.npy`."""
+    return DATA / name
+
+
+def checkpoint(candidate: str) -> Path:
+    """What `train` leaves: weights.npz, history.csv and run.json."""
+    return ARTIFACTS / "checkpoints" / candidate
+
+
+def exports(candidate: str) -> Path:
+    """What `export` leaves: model.onnx, the framework's own formats and parity.json."""
+    return ARTIFACTS / "exports" / candidate
+
+
+def metrics(candidate: str) -> Path:
+    """The metrics file of one candidate."""
+    return METRICS / f"{candidate}.json"
+
+
+def plots(candidate: str) -> Path:
+    """The folder of one candidate's plot data and pictures."""
+    return PLOTS / candidate
