@@ -60,7 +60,8 @@ class DataSpec:
         if names != set(values):
             wrong = ", ".join(sorted(names ^ set(values)))
             raise InputError(f"{where}: missing or unknown keys: {wrong}; allowed: {', '.join(sorted(names))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        converted: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**converted)
 
     @classmethod
     def read(cls, path: Path) -> "DataSpec":

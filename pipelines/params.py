@@ -107,7 +107,9 @@ class Params(Config):
     @property
     def candidates(self) -> tuple[str, ...]:
         """The names of all models that are trained, such as `torch-cnn`."""
-        return tuple(f"{framework}-{architecture}" for framework in self.frameworks for architecture in self.architectures)
+        return tuple(
+            f"{framework}-{architecture}" for framework in self.frameworks for architecture in self.architectures
+        )
 
 
 def read(path: Path = FILE) -> Params:

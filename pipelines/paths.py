@@ -3,6 +3,7 @@
 from pathlib import Path
 
 ARTIFACTS = Path("artifacts")
+CHECKED = ARTIFACTS / "checked.txt"
 DATA = ARTIFACTS / "data"
 RAW = DATA / "raw"
 SPEC = DATA / "spec.json"

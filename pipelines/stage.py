@@ -1,13 +1,20 @@
 """How every stage starts and ends: a person's mistake is one line and status 1, never a traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 from models.errors import InputError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; print an InputError or OSError (a full disk, a missing file) as one line and exit 1."""
+    """Call `main`; print an InputError or OSError (a full disk, a missing file) as one line and exit 1.
+
+    A termination signal ends the stage as Ctrl-C does: what is open is closed, the status is 130.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()
     except InputError as error:
@@ -15,3 +22,10 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {place}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

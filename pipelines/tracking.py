@@ -1,0 +1,261 @@
+"""MLflow: the one place that knows it. Runs, metrics, models and the registry.
+
+The store is `MLFLOW_TRACKING_URI` where that is set, otherwise a SQLite file in the root of the
+workspace, which is what `mlflow ui` opens by default.
+"""
+
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+# MLflow reads this once, when it is imported; a person who wants telemetry sets it to false.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import numpy as np
+import requests
+from filelock import FileLock
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from models.errors import InputError
+from models.spec import DataSpec
+
+CONNECT_TIMEOUT = 5.0  # seconds
+FLAVORS = {"torch": "pytorch", "keras": "keras"}
+PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnx", "onnxruntime"]}
+
+
+class Run:
+    """The active MLflow run. Every method writes at once, so that a crash keeps what was logged."""
+
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters; nested mappings become dotted names."""
+        mlflow.log_params(dict(_flatten(values)))
+
+    def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers, for one step or for the run as a whole."""
+        mlflow.log_metrics(dict(values), step=step)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or replace tags."""
+        mlflow.set_tags(dict(tags))
+
+    def log_dataset(self, spec: DataSpec, split: str, folder: Path, digest: str) -> None:
+        """Record a split (`folder` with inputs.npy and targets.npy) as an input of the run."""
+        inputs, targets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets"))
+        dataset = mlflow.data.from_numpy(
+            inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:36]
+        )
+        mlflow.log_input(dataset, context=split)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or all files of a directory, into the run's artifacts."""
+        if path.is_dir():
+            mlflow.log_artifacts(str(path), folder)
+        else:
+            mlflow.log_artifact(str(path), folder)
+
+    def log_native(self, framework: str, model: Any, spec: DataSpec, example: np.ndarray) -> str:
+        """Log a trained torch or Keras model without pickle (`.pt2`, `.keras`); the model's URI."""
+        options = {"serialization_format": "pt2", "validate_serving_input": False} if framework == "torch" else {}
+        with _quiet():
+            info = getattr(mlflow, FLAVORS[framework]).log_model(
+                model,
+                name="native",
+                signature=signature(spec, "logits"),
+                input_example=example,
+                pip_requirements=PACKAGES[framework],
+                **options,
+            )
+        return str(info.model_uri)
+
+    def register_onnx(self, file: Path, spec: DataSpec, name: str, example: np.ndarray, tags: Mapping[str, str]) -> str:
+        """Log an ONNX file to this run, register it under `name` as `champion`; the new version."""
+        import onnx
+
+        with _quiet():
+            info = mlflow.onnx.log_model(
+                onnx.load(file),
+                name="onnx",
+                signature=signature(spec, spec.output_name),
+                input_example=example,
+                pip_requirements=PACKAGES["onnx"],
+                registered_model_name=name,
+                # The default strips the weights out of the model it is given.
+                save_as_external_data=False,
+            )
+        version = str(info.registered_model_version)
+        client = mlflow.MlflowClient()
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
+        client.set_registered_model_alias(name, "champion", version)
+        return version
+
+
+@contextmanager
+def start(experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """A new run with system metrics. An exception marks it FAILED, an interrupt KILLED.
+
+    Raises InputError where the store cannot be reached.
+    """
+    experiment_id = _experiment(experiment)
+    # The run of a stage is named by that stage, never by the environment.
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    mlflow.set_system_metrics_sampling_interval(1)
+    with _quiet():
+        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=dict(tags), log_system_metrics=True)
+    with _closing(active.info.run_id) as run:
+        yield run
+
+
+@contextmanager
+def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
+    """Go on with a recorded run; where it no longer exists, a new one that says so."""
+    experiment_id = _experiment(experiment)
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    if _exists(run_id):
+        active = mlflow.start_run(run_id=run_id)
+    else:
+        print(f"{name}: run {run_id} is not in {mlflow.get_tracking_uri()}; a new run takes its place", flush=True)
+        tags = {"tandem.replaces_run": run_id, **provenance()}
+        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
+    with _closing(active.info.run_id) as run:
+        yield run
+
+
+def provenance() -> dict[str, str]:
+    """Tags that say which code this is: git commit, whether it was changed, the DVC experiment."""
+    tags = {"git_commit": _git("rev-parse", "HEAD") or "none", "git_dirty": str(_dirty()).lower()}
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = experiment
+    return tags
+
+
+def signature(spec: DataSpec, output: str) -> ModelSignature:
+    """Raw examples [N, *shape] in, float32 [N, K] named `output` out."""
+    return ModelSignature(
+        Schema([TensorSpec(np.dtype(spec.dtype), (-1, *spec.shape), spec.input_name)]),
+        Schema([TensorSpec(np.dtype(np.float32), (-1, spec.outputs), output)]),
+    )
+
+
+def workspace() -> Path:
+    """The root of the user's own workspace, also from within the copy that `dvc exp run --temp` makes."""
+    here = Path.cwd().resolve()
+    copies = (parent for parent in here.parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((parent.parents[2] for parent in copies), here)
+
+
+def uri() -> str:
+    """Where runs go: MLFLOW_TRACKING_URI, or the SQLite file of the workspace by its full path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
+
+
+def _experiment(name: str) -> str:
+    """Connect, find or create the experiment; its id. Raises InputError where that cannot be done."""
+    _check_reachable(uri())
+    mlflow.set_tracking_uri(uri())
+    try:
+        # Two processes that create the database at once collide.
+        with FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_own() else _nothing():
+            found = mlflow.get_experiment_by_name(name)
+            if found is None:
+                return str(mlflow.create_experiment(name, _artifacts()))
+    except MlflowException as error:
+        raise InputError(f"MLflow store {uri()}: {' '.join(str(error).split())}") from error
+    if found.lifecycle_stage != "active":
+        raise InputError(f"tracking.experiment = '{name}' was deleted in {uri()}; restore it or choose another name")
+    return str(found.experiment_id)
+
+
+def _check_reachable(address: str) -> None:
+    """Ask the server, if there is one, before MLflow does, which would retry for minutes."""
+    parts = urlsplit(address)
+    try:
+        if parts.scheme in ("http", "https"):
+            requests.get(address, timeout=CONNECT_TIMEOUT).close()
+        elif parts.hostname and parts.port:
+            socket.create_connection((parts.hostname, parts.port), CONNECT_TIMEOUT).close()
+    except (OSError, requests.RequestException) as error:
+        reason = type(error).__name__
+        raise InputError(f"MLFLOW_TRACKING_URI = {address}: not reachable ({reason}); start it or unset it") from error
+
+
+def _is_own() -> bool:
+    return "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def _artifacts() -> str | None:
+    """Artifacts lie beside our own SQLite file; a server chooses for itself."""
+    return (workspace() / "mlartifacts").as_uri() if _is_own() else None
+
+
+def _exists(run_id: str) -> bool:
+    try:
+        return bool(mlflow.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
+@contextmanager
+def _closing(run_id: str) -> Iterator[Run]:
+    status = RunStatus.FAILED
+    try:
+        yield Run(run_id)
+        status = RunStatus.FINISHED
+    except KeyboardInterrupt:
+        status = RunStatus.KILLED
+        raise
+    finally:
+        mlflow.end_run(RunStatus.to_string(status))
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide MLflow's advice on pip versions and examples; errors still raise."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _git(*arguments: str) -> str:
+    """Output of a git command; empty where there is no git or no repository."""
+    try:
+        found = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return found.stdout.strip()
+
+
+def _dirty() -> bool:
+    """Whether code or parameters differ from the commit; dvc.lock is what this very run writes."""
+    return bool(_git("status", "--porcelain", "--", ".", ":!dvc.lock"))
