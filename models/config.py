@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.errors import InputError
+from models.spec import DataSpec
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -34,15 +37,29 @@ class MLP(Config):
     activation: Activation
     dropout: Fraction
 
+    def require_fit(self, spec: DataSpec) -> None:
+        """Any data fits."""
+
 
 class CNN(Config):
-    """A convolutional network: for each of `channels` two 3x3 convolutions with batch normalisation
+    """A convolutional network: for each of `channels` a 3x3 convolution with batch normalisation
     and a 2x2 maximum, then a dense layer of width `dense` with dropout."""
 
     channels: Annotated[Counts, Field(min_length=1)]
     dense: Count
     activation: Activation
     dropout: Fraction
+
+    def require_fit(self, spec: DataSpec) -> None:
+        """Raise InputError where the data is no image, or too small to be halved once for each stage."""
+        if spec.kind != "image":
+            raise InputError(f"architecture 'cnn' does not fit '{spec.name}': its examples are {spec.kind}, not image")
+        smallest = 2 ** len(self.channels)
+        if min(spec.shape[:2]) < smallest:
+            raise InputError(
+                f"models.cnn.channels has {len(self.channels)} stages, which need images of {smallest}x{smallest}; "
+                f"'{spec.name}' has {spec.shape[0]}x{spec.shape[1]}"
+            )
 
 
 class Models(Config):

@@ -75,3 +75,13 @@ class DataSpec:
     def example(self, count: int = 1) -> np.ndarray:
         """`count` empty examples, [count, *shape]: for tracing, warming and signatures."""
         return np.zeros((count, *self.shape), self.dtype)
+
+
+def scaling(spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and offset, float32, that give the raw training split mean 0 and standard deviation 1.
+
+    Both have a dimension for each of the batch's, [1, ..., C]: ONNX Runtime is slow with scalars.
+    """
+    mean, std = np.array(spec.mean), np.array(spec.std)
+    shape = (*(1 for _ in spec.shape), -1)
+    return np.float32(1 / std).reshape(shape), np.float32(-mean / std).reshape(shape)

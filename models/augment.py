@@ -1,0 +1,29 @@
+"""Random changes to training images, in NumPy, so that both frameworks see the same pixels."""
+
+import numpy as np
+
+from models.config import Augment
+
+
+def augment(images_NHWC: np.ndarray, config: Augment, random: np.random.Generator) -> np.ndarray:
+    """Shift and flip each image on its own; uint8 [N,H,W,C] in and out, pixels moved in are 0."""
+    if config.flip:
+        images_NHWC = _flip(images_NHWC, random)
+    if config.shift:
+        images_NHWC = _shift(images_NHWC, config.shift, random)
+    return images_NHWC
+
+
+def _flip(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    chosen = random.random(len(images_NHWC)) < 0.5
+    return np.where(chosen[:, None, None, None], images_NHWC[:, :, ::-1], images_NHWC)
+
+
+def _shift(images_NHWC: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
+    count, height, width, _ = images_NHWC.shape
+    padded = np.pad(images_NHWC, ((0, 0), (limit, limit), (limit, limit), (0, 0)))
+    top, left = random.integers(0, 2 * limit + 1, (2, count, 1))
+    rows = top + np.arange(height)  # [N,H]
+    columns = left + np.arange(width)  # [N,W]
+    shifted: np.ndarray = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return shifted

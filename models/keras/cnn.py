@@ -1,0 +1,31 @@
+"""A convolutional network in Keras, in the functional style."""
+
+import math
+
+import keras
+
+from models.config import CNN
+from models.keras.layers import conv, dense, head, norm, scale
+from models.spec import DataSpec
+
+
+def build(spec: DataSpec, config: CNN) -> keras.Model:
+    """Raw images [N,H,W,C] to logits float32 [N,K]."""
+    image_NHWC = keras.Input(spec.shape, dtype=spec.dtype, name=spec.input_name)
+    x_NHWC = scale(spec)(image_NHWC)
+    for stage, width in enumerate(config.channels, start=1):
+        x_NHWC = _stage(x_NHWC, stage, width, config)
+    # Not Flatten: with sizes that are known it exports as one node, as the torch twin does.
+    x_ND = keras.ops.reshape(x_NHWC, (-1, math.prod(x_NHWC.shape[1:])))
+    x_ND = keras.layers.Dropout(config.dropout, name="dropout_1")(x_ND)
+    x_ND = dense(config.dense, "dense_1")(x_ND)
+    x_ND = keras.layers.Activation(config.activation, name="activation")(x_ND)
+    x_ND = keras.layers.Dropout(config.dropout, name="dropout_2")(x_ND)
+    return keras.Model(image_NHWC, head(spec.outputs)(x_ND), name="cnn")
+
+
+def _stage(x_NHWC: keras.KerasTensor, stage: int, width: int, config: CNN) -> keras.KerasTensor:
+    x_NHWC = conv(width, f"conv_{stage}")(x_NHWC)
+    x_NHWC = norm(f"norm_{stage}")(x_NHWC)
+    x_NHWC = keras.layers.Activation(config.activation, name=f"activation_{stage}")(x_NHWC)
+    return keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x_NHWC)

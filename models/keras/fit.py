@@ -1,0 +1,112 @@
+"""Training in Keras on TensorFlow: the maths of one step; the epochs are `models.loop`."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models import loop
+from models.batches import Batch, Data
+from models.config import Train
+from models.device import Device
+from models.keras import optimizers
+from models.keras.losses import loss
+from models.keras.store import get_weights, set_weights
+from models.loop import Epoch, Progress, Totals
+
+
+def fit(
+    model: keras.Model,
+    data: Data,
+    config: Train,
+    device: Device,
+    on_epoch: Callable[[Epoch], None],
+    on_step: Callable[[Progress], None],
+) -> list[Epoch]:
+    """Train the model in place; its history, an entry an epoch.
+
+    Raises NotFiniteError where the loss is no longer a number.
+    """
+    learner = KerasLearner(model, config, device)
+    history = loop.run(learner, data, config, on_epoch, on_step)
+    learner.finish()
+    return history
+
+
+class KerasLearner:
+    """A Keras model, its optimizer and its device.
+
+    `model` stays in float32; in bfloat16 a clone with the same float32 weights does the training.
+    """
+
+    def __init__(self, model: keras.Model, config: Train, device: Device) -> None:
+        self.model = model
+        self.trained = _mixed(model) if device.precision == "bfloat16" else model
+        self.config = config
+        self.optimizer = optimizers.build(self.trained, config)
+        self.totals = tf.Variable(tf.zeros(4))
+        compiled = {"jit_compile": device.kind == "cuda", "reduce_retracing": True}
+        self._train_step = tf.function(self._train, **compiled)
+        self._validation_step = tf.function(self._validate, **compiled)
+
+    def train_batch(self, batch: Batch, rate: float) -> None:
+        """One step of the optimizer."""
+        self.optimizer.learning_rate.assign(rate)
+        self._train_step(tf.constant(batch.inputs), tf.constant(batch.targets))
+
+    def validate_batch(self, batch: Batch) -> None:
+        """Loss and right answers in inference mode."""
+        self._validation_step(tf.constant(batch.inputs), tf.constant(batch.targets))
+
+    def take_totals(self) -> Totals:
+        """The totals so far; this waits for the device."""
+        totals = Totals(*self.totals.numpy().tolist())
+        self.totals.assign(tf.zeros(4))
+        self.finish()  # what is validated next is what was trained so far
+        return totals
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """A copy of all weights."""
+        return get_weights(self.trained)
+
+    def set_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Put a copy back."""
+        set_weights(self.trained, weights)
+
+    def finish(self) -> None:
+        """Give the float32 model what the clone has learned."""
+        if self.trained is not self.model:
+            set_weights(self.model, get_weights(self.trained))
+
+    def _train(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
+        variables = self.trained.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.trained(inputs, training=True), tf.float32)
+            value = loss(logits, targets, self.config)
+        gradients = tape.gradient(value, [variable.value for variable in variables])
+        norm = tf.linalg.global_norm(gradients)
+        if self.config.gradient_clip:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip, norm)
+        pairs = zip(gradients, variables, strict=True)
+        self.optimizer.apply([optimizers.decayed(*pair, self.config) for pair in pairs], variables)
+        self._add(value, logits, targets, norm)
+
+    def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
+        logits = self.model(inputs, training=False)
+        self._add(loss(logits, targets, self.config), logits, targets, 0.0)
+
+    def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
+        count = tf.cast(tf.size(targets), tf.float32)
+        correct = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, 1), targets), tf.float32))
+        self.totals.assign_add(tf.stack([value * count, correct, norm * count, count]))
+
+
+def _mixed(model: keras.Model) -> keras.Model:
+    """The same model with matrix products in bfloat16 and weights in float32."""
+    clone = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: layer.__class__.from_config({**layer.get_config(), "dtype": "mixed_bfloat16"}),
+    )
+    set_weights(clone, get_weights(model))
+    return clone

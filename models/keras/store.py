@@ -1,0 +1,44 @@
+"""A Keras model's weights as named arrays in the layout that both twins share, and their file.
+
+Names are `layer/weight`; dense kernels are [inputs, outputs], convolution kernels [H, W, inputs,
+outputs], which is how Keras keeps them. So a checkpoint of one framework is one of the other.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from models.checkpoint import read, require_match, write
+
+
+def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """All weights and moving statistics, float32, copied."""
+    return {name: np.array(variable.numpy()) for name, variable in _variables(model).items()}
+
+
+def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
+    """Copy weights in. Raises InputError where names or shapes differ from the model's."""
+    variables = _variables(model)
+    require_match({name: tuple(variable.shape) for name, variable in variables.items()}, weights)
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write `weights.npz`."""
+    write(get_weights(model), path)
+
+
+def load(model: keras.Model, path: Path) -> None:
+    """Read `weights.npz` into a model that was built with the same configuration."""
+    set_weights(model, read(path))
+
+
+def parameters(model: keras.Model) -> int:
+    """The number of trainable parameters."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    return {f"{layer.name}/{variable.name}": variable for layer in model.layers for variable in layer.weights}

@@ -1,0 +1,158 @@
+"""The epochs of a training, the same for both frameworks; the maths of one step is the framework's."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from models.batches import Batch, Data, in_order, prefetched, shuffled, steps
+from models.config import Train
+from models.errors import InputError
+from models.schedule import learning_rate
+
+
+class Totals(NamedTuple):
+    """Sums over the examples seen: loss, right answers, gradient norm of their batch, and their number."""
+
+    loss: float
+    correct: float
+    gradient_norm: float
+    examples: float
+
+
+class Learner(Protocol):
+    """One framework's model, optimizer and device behind five verbs."""
+
+    def train_batch(self, batch: Batch, rate: float) -> None:
+        """One optimizer step at this learning rate; adds to the totals, without waiting for the device."""
+
+    def validate_batch(self, batch: Batch) -> None:
+        """Add loss and right answers of a batch, in float32 and in inference mode."""
+
+    def take_totals(self) -> Totals:
+        """The totals since they were last taken."""
+
+    def get_weights(self) -> Any:
+        """A copy of all weights and statistics."""
+
+    def set_weights(self, weights: Any) -> None:
+        """Put a copy back."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history. Losses are means over examples, in nats."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    images_per_second: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is within an epoch: after `step` of `steps` batches."""
+
+    epoch: int
+    step: int
+    steps: int
+    examples: int
+
+
+class NotFiniteError(InputError):
+    """The loss became NaN or infinite."""
+
+
+def run(
+    learner: Learner,
+    data: Data,
+    config: Train,
+    on_epoch: Callable[[Epoch], None],
+    on_step: Callable[[Progress], None],
+) -> list[Epoch]:
+    """Train for `config.epochs`, or until `config.patience` epochs brought no lower validation loss.
+
+    With patience the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
+    """
+    training = _Training(learner, data, config, np.random.default_rng(config.seed), on_step)
+    history: list[Epoch] = []
+    best_weights = None
+    for number in range(1, config.epochs + 1):
+        history.append(training.epoch(number))
+        on_epoch(history[-1])
+        _require_finite(history[-1], config)
+        if config.patience is None:
+            continue
+        best = best_epoch(history)
+        if best.epoch == number:
+            best_weights = learner.get_weights()
+        elif number - best.epoch >= config.patience:
+            break
+    if best_weights is not None:
+        learner.set_weights(best_weights)
+    return history
+
+
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The first epoch with the lowest validation loss."""
+    return min(history, key=lambda epoch: epoch.validation_loss)
+
+
+@dataclass(frozen=True)
+class _Training:
+    learner: Learner
+    data: Data
+    config: Train
+    random: np.random.Generator
+    on_step: Callable[[Progress], None]
+
+    def epoch(self, number: int) -> Epoch:
+        start = time.perf_counter()
+        rate = self._train(number)
+        train = self.learner.take_totals()
+        seconds = time.perf_counter() - start
+        validation = self._validate()
+        return Epoch(
+            epoch=number,
+            train_loss=train.loss / train.examples,
+            train_accuracy=train.correct / train.examples,
+            validation_loss=validation.loss / validation.examples,
+            validation_accuracy=validation.correct / validation.examples,
+            learning_rate=rate,
+            images_per_second=train.examples / seconds,
+            gradient_norm=train.gradient_norm / train.examples,
+        )
+
+    def _train(self, number: int) -> float:
+        """One pass over the training split; the last learning rate."""
+        config, train = self.config, self.data.train
+        count, seen, rate = steps(train, config.batch_size), 0, 0.0
+        for step, batch in enumerate(prefetched(shuffled(train, config.batch_size, config.augment, self.random))):
+            done = (number - 1) * count + step
+            rate = learning_rate(done, config.epochs * count, config.learning_rate, config.schedule)
+            self.learner.train_batch(batch, rate)
+            seen += len(batch.targets)
+            self.on_step(Progress(number, step + 1, count, seen))
+        return rate
+
+    def _validate(self) -> Totals:
+        for batch in in_order(self.data.validation, self.config.batch_size):
+            self.learner.validate_batch(batch)
+        return self.learner.take_totals()
+
+
+def _require_finite(epoch: Epoch, config: Train) -> None:
+    for name in ("train_loss", "validation_loss", "gradient_norm"):
+        value = getattr(epoch, name)
+        if not math.isfinite(value):
+            raise NotFiniteError(
+                f"{name} is {value} in epoch {epoch.epoch}; lower train.learning_rate = {config.learning_rate:g} "
+                "or set train.gradient_clip"
+            )

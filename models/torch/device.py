@@ -1,0 +1,39 @@
+"""The device that torch trains on, seeded and made deterministic."""
+
+from typing import Literal
+
+import torch
+
+from models.config import Train
+from models.device import Device
+from models.errors import InputError
+
+
+def choose(config: Train) -> Device:
+    """Seed torch; choose where and how to compute.
+
+    Raises InputError for a device or precision that is asked for and not there.
+    """
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True)
+    # float32 means float32: no TensorFloat-32 behind the user's back.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device = 'cuda': torch sees no CUDA device; allowed here: auto, cpu")
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return Device("cpu", f"CPU, {torch.get_num_threads()} threads", _precision(config, _cpu_is_faster()))
+    has_bfloat16 = torch.cuda.get_device_capability()[0] >= 8
+    if config.precision == "bfloat16" and not has_bfloat16:
+        raise InputError("train.precision = 'bfloat16': this GPU has none; allowed here: auto, float32")
+    return Device("cuda", torch.cuda.get_device_name(), _precision(config, has_bfloat16))
+
+
+def _cpu_is_faster() -> bool:
+    """Only tile units (AMX) make it so; with AVX512-BF16 alone it was measured to gain nothing."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _precision(config: Train, faster: bool) -> Literal["float32", "bfloat16"]:
+    if config.precision == "auto":
+        return "bfloat16" if faster else "float32"
+    return config.precision

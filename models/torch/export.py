@@ -1,0 +1,75 @@
+"""The graph that is served, and torch's own format."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from torch.export import Dim
+
+from models.graph import finish
+from models.spec import DataSpec
+
+OPSET = 20
+
+
+class Served(nn.Module):
+    """A trained model with softmax: raw examples to probabilities."""
+
+    def __init__(self, model: nn.Module, spec: DataSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.activation = nn.Softmax(-1) if spec.task == "classification" else nn.Identity()
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw [N, *shape] to probabilities float32 [N,K]."""
+        outputs: torch.Tensor = self.activation(self.model(raw))
+        return outputs
+
+
+def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
+    """Write `model.onnx` and `model.pt2` into an existing folder."""
+    served = Served(model, spec).eval()
+    # A batch of one would be taken for a constant.
+    example = torch.from_numpy(spec.example(2))
+    program = torch.export.export(served, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
+    torch.export.save(program, folder / "model.pt2")
+    onnx.save(to_onnx(served, spec), folder / "model.onnx")
+
+
+def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:
+    """The ONNX graph with the names of the spec, a dynamic batch `N` and weights inline."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            served,
+            (torch.from_numpy(spec.example(2)),),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=[spec.input_name],
+            output_names=[spec.output_name],
+            dynamic_shapes=({0: Dim("N", min=1)},),
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    return finish(program.model_proto, spec)
+
+
+def predictors(model: nn.Module, spec: DataSpec, folder: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """The trained model as `trained`, and torch's exported files by their names, as functions of a raw batch."""
+    served = Served(model, spec).eval()
+    return {"trained": _function(served), "model.pt2": _function(torch.export.load(folder / "model.pt2").module())}
+
+
+def _function(module: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    @torch.no_grad()
+    def predict(raw: np.ndarray) -> np.ndarray:
+        outputs: np.ndarray = module(torch.from_numpy(raw)).numpy()
+        return outputs
+
+    return predict

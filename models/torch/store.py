@@ -1,0 +1,66 @@
+"""A torch model's weights as named arrays in the layout that both twins share, and their file.
+
+Names are `layer/weight`; dense kernels are [inputs, outputs], convolution kernels [H, W, inputs,
+outputs], as Keras keeps them. So a checkpoint of one framework is one of the other.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.checkpoint import read, require_match, write
+
+CONV_TO_SHARED, CONV_TO_TORCH = (2, 3, 1, 0), (3, 2, 0, 1)  # OIHW <-> HWIO
+NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
+    """All weights and moving statistics, float32, copied."""
+    return {
+        name: np.ascontiguousarray(_transposed(tensor, CONV_TO_SHARED).detach().cpu().numpy().copy())
+        for name, tensor in _tensors(model)
+    }
+
+
+def set_weights(model: nn.Module, weights: dict[str, np.ndarray]) -> None:
+    """Copy weights in. Raises InputError where names or shapes differ from the model's."""
+    require_match({name: array.shape for name, array in get_weights(model).items()}, weights)
+    with torch.no_grad():
+        for name, tensor in _tensors(model):
+            tensor.copy_(_transposed(torch.from_numpy(weights[name]), CONV_TO_TORCH))
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write `weights.npz`."""
+    write(get_weights(model), path)
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Read `weights.npz` into a model that was built with the same configuration."""
+    set_weights(model, read(path))
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for path, module in model.named_modules():
+        layer = path.rpartition(".")[2]
+        if isinstance(module, nn.BatchNorm2d):
+            for shared, own in NORM.items():
+                yield f"{layer}/{shared}", getattr(module, own)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            yield f"{layer}/kernel", module.weight
+            if module.bias is not None:
+                yield f"{layer}/bias", module.bias
+
+
+def _transposed(tensor: torch.Tensor, convolution: tuple[int, ...]) -> torch.Tensor:
+    if tensor.ndim == 4:
+        return tensor.permute(convolution)
+    return tensor.T if tensor.ndim == 2 else tensor
