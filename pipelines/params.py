@@ -1,13 +1,14 @@
 """`params.yaml` read into frozen, typed objects; the only reader of that file."""
 
 import difflib
+import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from models.config import (
     Architecture,
@@ -15,7 +16,6 @@ from models.config import (
     Count,
     Counts,
     Device,
-    Fraction,
     Framework,
     Models,
     NotNegative,
@@ -28,6 +28,27 @@ from models.errors import InputError
 FILE = Path("params.yaml")
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
+Name = TypeVar("Name", bound=str)
+
+# pydantic's words are Python's; these are a reader's of YAML
+ALLOWED = {
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "model_type": "a section with keys",
+    "string_too_short": "text of at least one character",
+    "string_type": "text",
+    "too_short": "a list of at least one",
+    "tuple_type": "a list",
+}
+
+
+def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
+    """Refuse a list that names anything twice."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} more than once; allowed: each once")
+    return names
 
 
 class Data(Config):
@@ -95,8 +116,8 @@ class Params(Config):
 
     data: Data
     prepare: Prepare
-    frameworks: Annotated[tuple[Framework, ...], Field(strict=False, min_length=1)]
-    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1)]
+    frameworks: Annotated[tuple[Framework, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
+    architectures: Annotated[tuple[Architecture, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
     models: Models
     train: Train
     export: Export
@@ -122,8 +143,8 @@ def parse(values: object, where: str) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_url=False)]
-        raise InputError(f"{where}: {'; '.join(problems)}") from error
+        problems = _first_causes(error.errors(include_url=False))
+        raise InputError(f"{where}: {'; '.join(map(_describe, problems))}") from error
 
 
 def _load(path: Path) -> object:
@@ -133,17 +154,42 @@ def _load(path: Path) -> object:
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; run from the root of the repository") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not valid YAML: {_syntax(error)}") from error
+
+
+def _syntax(error: Exception) -> str:
+    """Line, column and problem; without ruamel's advice on how to switch its check off."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
+    return " ".join(str(error).split())
+
+
+def _first_causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the complaint about a list whose only item was refused already."""
+    places = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if not any(place != problem["loc"] and place[: len(problem["loc"])] == problem["loc"] for place in places)
+    ]
 
 
 def _describe(problem: ErrorDetails) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
         return f"{key}: unknown key; {_allowed_keys(problem['loc'])}"
     if problem["type"] == "missing":
         return f"{key}: missing"
-    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{key} = {problem['input']!r}; allowed: {allowed}" if "allowed:" not in allowed else f"{key}: {allowed}"
+    said = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED.get(problem["type"], said)
+    return f"{key}: {allowed}" if "allowed:" in allowed else f"{key} = {_as_yaml(problem['input'])}; allowed: {allowed}"
+
+
+def _as_yaml(value: object) -> str:
+    """As a person would write it in the file: null, true, .nan."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}.get(text, text)
 
 
 def _allowed_keys(location: tuple[Any, ...]) -> str:

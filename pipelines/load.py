@@ -1,0 +1,31 @@
+"""The stage that brings real examples onto the disk: `python -m pipelines.load`."""
+
+import importlib
+
+from pipelines import params, paths, raw_store, stage
+from pipelines.sources.raw import RawData
+from pipelines.staging import staged
+
+
+def main() -> None:
+    """Load the source named in `data.source` into `artifacts/data/raw`. Raises InputError and OSError."""
+    config = params.read().data
+    source = importlib.import_module(f"pipelines.sources.{config.source}")
+    raw: RawData = source.load(config)
+    with staged(paths.RAW.parent, [paths.RAW.name]) as folder:
+        raw_store.write(raw, folder / paths.RAW.name)
+    print(describe(raw))
+
+
+def describe(raw: RawData) -> str:
+    """One line that says what was loaded and from where."""
+    shape = "×".join(str(size) for size in raw.train_inputs.shape[1:])
+    test = "no official test split" if raw.test_inputs is None else f"{len(raw.test_inputs)} official test images"
+    return (
+        f"loaded {raw.name} from {raw.origin}: {len(raw.train_inputs)} images of {shape}, "
+        f"{len(raw.labels)} classes, {test}"
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

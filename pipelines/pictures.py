@@ -1,0 +1,92 @@
+"""What the data looks like: some examples of each class, and how many there are in each split."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+COLUMNS = 14  # examples of each class
+COLOURS = {"train": "#2f6fb0", "validation": "#e08e2b", "test": "#4b9a6a"}
+INK = "#24303c"
+
+
+def draw_samples(
+    path: Path, title: str, images: NDArray[np.uint8], targets: NDArray[np.int64], labels: Sequence[str]
+) -> None:
+    """A row for each class with the first of its examples in `images` [N, H, W, C]."""
+    height = images.shape[1]
+    montage = _montage(images, targets, len(labels))
+    figure = _figure(9.2, 0.7 + 0.55 * len(labels))
+    axes = figure.subplots()
+    axes.imshow(montage, interpolation="nearest")
+    axes.set_yticks([row * (height + _gap(height)) + (height - 1) / 2 for row in range(len(labels))], labels)
+    axes.set_title(title, loc="left", color=INK, fontweight="bold")
+    axes.set_xticks([])
+    _bare(axes)
+    _save(figure, path)
+
+
+def draw_balance(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """For each split a bar for each class: `counts[split][label]` examples, against an even balance."""
+    labels = list(next(iter(counts.values())))
+    figure = _figure(9.2, 1.3 + 0.3 * len(labels))
+    figure.suptitle(title, x=0.01, ha="left", color=INK, fontweight="bold")
+    panels = figure.subplots(1, len(counts), sharey=True)
+    for axes, (split, values) in zip(panels, counts.items(), strict=True):
+        _draw_bars(axes, split, list(values.values()))
+        axes.set_yticks(range(len(labels)), labels)
+    panels[0].invert_yaxis()
+    _save(figure, path)
+
+
+def _draw_bars(axes: Axes, split: str, values: list[int]) -> None:
+    axes.barh(range(len(values)), values, color=COLOURS[split], height=0.72)
+    axes.axvline(sum(values) / len(values), color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
+    right = 1.18 * max(values)
+    for row, value in enumerate(values):
+        axes.text(right, row, f"{value:,}", ha="right", va="center", fontsize=9, color=INK)
+    axes.set_xlim(0, right)
+    axes.set_title(f"{split}: {sum(values):,}", loc="left", fontsize=10, color=INK)
+    axes.set_xticks([])
+    _bare(axes)
+
+
+def _montage(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) -> NDArray[np.uint8]:
+    """One white-ruled picture, uint8 [rows, columns, 3]."""
+    height, width, channels = images.shape[1:]
+    tall, wide = height + _gap(height), width + _gap(width)
+    canvas = np.full((classes * tall, COLUMNS * wide, 3), 255, np.uint8)
+    for row in range(classes):
+        for column, example in enumerate(np.flatnonzero(targets == row)[:COLUMNS]):
+            image = np.broadcast_to(images[example], (height, width, 3)) if channels == 1 else images[example]
+            canvas[row * tall : row * tall + height, column * wide : column * wide + width] = image
+    return canvas
+
+
+def _gap(size: int) -> int:
+    """Pixels between two examples."""
+    return max(1, size // 10)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """In inches. Without pyplot, which keeps figures for a window and takes longer to import."""
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _bare(axes: Axes) -> None:
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Without the version of Matplotlib, which would make equal pictures different files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})

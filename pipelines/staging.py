@@ -1,0 +1,49 @@
+"""Outputs that appear whole or not at all: written beside their place, then renamed."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def staged(parent: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder inside `parent`; at the end its entries `names` replace those of `parent`.
+
+    After an exception, such as OSError for a full disk, the folder is gone and `parent` is as it
+    was. The last of `names` appears last, so a reader that finds it finds the others.
+    """
+    folder = parent / f".{names[-1]}.partial"
+    _remove(folder)  # what a killed run left
+    folder.mkdir(parents=True)
+    try:
+        with naming(parent):
+            yield folder
+            _replace(folder, parent, names)
+    finally:
+        _remove(folder)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, as that of writing to a full disk, the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _replace(folder: Path, parent: Path, names: Sequence[str]) -> None:
+    for name in reversed(names):
+        _remove(parent / name)
+    for name in names:
+        (folder / name).rename(parent / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

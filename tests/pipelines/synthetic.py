@@ -1,0 +1,138 @@
+"""A workspace as the stages before `evaluate` leave it, with small real graphs fitted on real digits."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from models.spec import DataSpec
+from pipelines import paths
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+DATA = "d" * 64  # stands for the hash of the data
+COMMIT = "c" * 40
+SCALE = 255.0
+SPEC = DataSpec(
+    name="digits",
+    task="classification",
+    kind="image",
+    shape=(8, 8, 1),
+    dtype="uint8",
+    labels=tuple("0123456789"),
+    target="digit",
+    features=(),
+    mean=(77.7,),
+    std=(95.9,),
+)
+
+
+@cache
+def digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Raw inputs uint8 [N, 8, 8, 1] and targets int64 [N] of three splits."""
+    found = load_digits()
+    inputs = np.rint(found.images * (255 / 16)).astype(np.uint8)[..., None]
+    targets = found.target.astype(np.int64)
+    edges = {"train": (0, 1257), "validation": (1257, 1527), "test": (1527, 1797)}
+    return {name: (inputs[low:high], targets[low:high]) for name, (low, high) in edges.items()}
+
+
+@cache
+def fitted(strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Weights float32 [64, 10] and bias [10] of a logistic regression on scaled pixels; more `strength`, sharper."""
+    inputs, targets = digits()["train"]
+    scaled = inputs.reshape(len(inputs), -1) / SCALE
+    found = LogisticRegression(C=strength, max_iter=300).fit(scaled, targets)
+    return found.coef_.T.astype(np.float32), found.intercept_.astype(np.float32)
+
+
+def graph(weights: np.ndarray, bias: np.ndarray, hidden: int = 0) -> onnx.ModelProto:
+    """image uint8 [N, 8, 8, 1] -> probabilities float32 [N, 10]. `hidden` identity layers of 64 cost time only."""
+    constants = {"scale": np.float32(SCALE).reshape(1, 1, 1, 1), "weights": weights, "bias": bias}
+    constants["mean"] = np.zeros((1, 1, 1, 1), np.float32)
+    if hidden:
+        constants["identity"] = np.eye(64, dtype=np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "scale"], ["scaled"]),
+        helper.make_node("Flatten", ["scaled"], ["flat0"]),
+        *(helper.make_node("MatMul", [f"flat{i}", "identity"], [f"flat{i + 1}"]) for i in range(hidden)),
+        helper.make_node("Gemm", [f"flat{hidden}", "weights", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "digits",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 8, 8, 1])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def write_data() -> None:
+    """artifacts/data as `prepare` leaves it, in the working directory."""
+    for name, (inputs, targets) in digits().items():
+        folder = paths.split(name)
+        folder.mkdir(parents=True)
+        np.save(folder / "inputs.npy", inputs)
+        np.save(folder / "targets.npy", targets)
+    write_json(paths.SPEC, SPEC.to_dict())
+    write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": DATA})
+
+
+def write_candidate(name: str, run_id: str = "0" * 32, passed: bool = True, **shape: Any) -> None:
+    """What `train` and `export` leave of one candidate; `shape` is `strength` and `hidden`."""
+    write_training(name, run_id)
+    file = paths.exports(name) / "model.onnx"
+    file.parent.mkdir(parents=True)
+    model = graph(*fitted(shape.get("strength", 1.0)), shape.get("hidden", 0))
+    file.write_bytes(model.SerializeToString())
+    proof = {
+        "max_absolute_difference": 2.4e-7,
+        "max_relative_difference": 1.1e-6,
+        "nan_count": 0,
+        "top1_agreement": 1.0,
+        "accuracy_difference": 0.0,
+        "opset": 20,
+        "node_count": 6,
+        "bytes": file.stat().st_size,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    write_json(file.with_name("parity.json"), {"candidate": name, "passed": passed, "files": {"model.onnx": proof}})
+
+
+def write_training(name: str, run_id: str) -> None:
+    """run.json and history.csv."""
+    framework, architecture = name.split("-")
+    record = {"run_id": run_id, "candidate": name, "framework": framework, "architecture": architecture}
+    record |= {"device": "cpu", "precision": "float32", "seconds": 1.5, "parameters": 650, "best_epoch": 9}
+    write_json(
+        paths.checkpoint(name) / "run.json",
+        {**record, "git_commit": COMMIT, "git_dirty": False, "data_sha256": DATA},
+    )
+    epochs = np.arange(1, 11)
+    columns = {
+        "epoch": epochs,
+        "train_loss": 2.3 * np.exp(-0.35 * epochs) + 0.02,
+        "train_accuracy": 1 - 0.9 * np.exp(-0.45 * epochs),
+        "validation_loss": 2.3 * np.exp(-0.32 * epochs) + 0.05 + 0.002 * epochs,
+        "validation_accuracy": 0.985 - 0.9 * np.exp(-0.4 * epochs),
+        "learning_rate": 0.003 / epochs,
+        "images_per_second": np.full(10, 9000.0),
+        "gradient_norm": 1 / epochs,
+    }
+    text = "\n".join(",".join(str(value) for value in row) for row in zip(*columns.values(), strict=True))
+    (paths.checkpoint(name) / "history.csv").write_text(",".join(columns) + "\n" + text + "\n", "utf-8")
+
+
+def write_json(path: Path, values: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values), "utf-8")

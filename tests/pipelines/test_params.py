@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from models.errors import InputError
+from pipelines import params
+from tests.pipelines.workspace import REPOSITORY, write_params
+
+TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
+
+REFUSED = {
+    # change in the text of params.yaml: (before, after), then what the message must say
+    "misspelt key": (("epochs: 30", "epochss: 30"), ["train.epochss: unknown key", "did you mean 'epochs'?"]),
+    "missing key": (("  epochs: 30\n", ""), ["train.epochs: missing"]),
+    "text for a number": (("epochs: 30", "epochs: '30'"), ['train.epochs = "30"; allowed: a whole number']),
+    "truth for a number": (("epochs: 30", "epochs: true"), ["train.epochs = true; allowed: a whole number"]),
+    "null for a number": (("epochs: 30", "epochs: null"), ["train.epochs = null; allowed: a whole number"]),
+    "fraction for a count": (("epochs: 30", "epochs: 30.5"), ["train.epochs = 30.5; allowed: a whole number"]),
+    "number for a truth": (("flip: false", "flip: 0"), ["train.augment.flip = 0; allowed: true or false"]),
+    "learning rate 0": (("rate: 0.003", "rate: 0"), ["train.learning_rate = 0; allowed: greater than 0"]),
+    "negative learning rate": (("rate: 0.003", "rate: -1e-3"), ["train.learning_rate = -0.001; allowed: greater than"]),
+    "learning rate not a number": (("rate: 0.003", "rate: .nan"), ["train.learning_rate = .nan; allowed: a finite"]),
+    "infinite learning rate": (("rate: 0.003", "rate: .inf"), ["train.learning_rate = .inf; allowed: a finite"]),
+    "dropout over 1": (("dropout: 0.2", "dropout: 1.5"), ["models.mlp.dropout = 1.5; allowed: less than 1"]),
+    "dropout not a number": (("dropout: 0.2", "dropout: .nan"), ["models.mlp.dropout = .nan; allowed: less than 1"]),
+    "splits over 1": (("validation: 0.15", "validation: 0.9"), ["prepare: validation + test = 1.05; allowed: less"]),
+    "empty split": (("validation: 0.15", "validation: 0"), ["prepare.validation = 0; allowed: greater than 0"]),
+    "unknown source": (("source: digits", "source: digit"), ["data.source = \"digit\"; allowed: 'digits', 'fashion"]),
+    "unknown framework": (("[torch, keras]", "[torch, jax]"), ["frameworks.1 = \"jax\"; allowed: 'torch' or 'keras'"]),
+    "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
+    "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
+    "framework not in a list": (("[torch, keras]", "torch"), ['frameworks = "torch"; allowed: a list']),
+    "unknown architecture": (("[mlp, cnn]", "[mlp, vgg]"), ["architectures.1 = \"vgg\"; allowed: 'mlp' or 'cnn'"]),
+    "architecture twice": (("[mlp, cnn]", "[cnn, cnn]"), ["architectures: cnn more than once; allowed: each once"]),
+    "unknown optimizer": (("optimizer: adamw", "optimizer: lion"), ["train.optimizer = \"lion\"; allowed: 'sgd'"]),
+    "empty path": (("path: null", "path: ''"), ['data.path = ""; allowed: text of at least one character']),
+    "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
+    "missing section": (("tracking:\n  experiment: tandem\n", ""), ["tracking: missing"]),
+    "empty section": (("  experiment: tandem\n", ""), ["tracking = null; allowed: a section with keys"]),
+    "unknown section": (("tracking:", "trackin:"), ["trackin: unknown key; did you mean 'tracking'?"]),
+    "key that is no text": (("dropout: 0.2", "dropout: 0.2\n    1: 2"), ["models.mlp.1: unknown key"]),
+    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 12", 'duplicate key "seed"']),
+    "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
+    "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),
+}
+
+
+def message(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        params.read(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    assert "pydantic" not in text
+    assert "ruamel" not in text
+    return text
+
+
+def test_the_repository_s_own_file_is_accepted() -> None:
+    read = params.read(REPOSITORY / "params.yaml")
+    assert read.candidates == ("torch-mlp", "torch-cnn", "keras-mlp", "keras-cnn")
+
+
+@pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_senseless_value_is_refused_by_name(tmp_path: Path, change: tuple[str, str], words: list[str]) -> None:
+    assert change[0] in TEXT
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(*change, 1), "utf-8")
+    found = message(path)
+    for word in words:
+        assert word in found
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"- 1\n- 2\n", b"\xff\xfe\x00", b"a: \x00"])
+def test_what_is_no_section_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    assert "allowed: a section with keys" in message(path) or "not valid YAML" in message(path)
+
+
+def test_an_item_that_is_wrong_is_named_once(tmp_path: Path) -> None:
+    path = write_params(tmp_path, {"models.cnn.channels": [0]})
+    assert message(path) == f"{path}: models.cnn.channels.0 = 0; allowed: greater than or equal to 1"
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    found = message(write_params(tmp_path, {"train.epochs": 0, "data.source": "imagenet"}))
+    assert "train.epochs = 0" in found
+    assert 'data.source = "imagenet"' in found
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("learning_rate: 0.003", "learning_rate: 1e-3"), "utf-8")
+    assert params.read(path).train.learning_rate == 0.001
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    assert "run from the root of the repository" in message(tmp_path / "params.yaml")

@@ -1,0 +1,58 @@
+"""A workspace of its own for a stage under test: the repository's `params.yaml` with some values changed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
+    """Write `params.yaml` with `changes`, such as {"data.source": "mnist"}, into `folder`."""
+    yaml = YAML()
+    values = yaml.load(REPOSITORY / "params.yaml")
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        place = values
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    yaml.dump(values, folder / "params.yaml")
+    return folder / "params.yaml"
+
+
+def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m pipelines.<stage>` in `folder`, with a cache folder inside it."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-m", f"pipelines.{stage}"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def mount_small_disk(folder: Path, kilobytes: int) -> None:
+    """Put a disk of so many kilobytes at `folder`, or skip the test; `unmount` it afterwards."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no mount command to make a small disk with")
+    if done.returncode:
+        pytest.skip("only root can mount a small disk")
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def assert_one_error_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    for word in words:
+        assert word in done.stderr
