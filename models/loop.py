@@ -13,6 +13,8 @@ from models.config import Train
 from models.errors import InputError
 from models.schedule import learning_rate
 
+SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
+
 
 class Totals(NamedTuple):
     """Sums over the examples seen: loss, right answers, gradient norm of their batch, and their number."""
@@ -32,8 +34,11 @@ class Learner(Protocol):
     def validate_batch(self, batch: Batch) -> None:
         """Add loss and right answers of a batch, in float32 and in inference mode."""
 
-    def take_totals(self) -> Totals:
-        """The totals since they were last taken."""
+    def read_totals(self) -> Totals:
+        """The totals since they were last cleared; this waits for the device."""
+
+    def clear_totals(self) -> None:
+        """Start to add up anew."""
 
     def get_weights(self) -> Any:
         """A copy of all weights and statistics."""
@@ -58,12 +63,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is within an epoch: after `step` of `steps` batches."""
+    """Where a training is within an epoch: after `examples` of `total`, with their mean loss and accuracy."""
 
     epoch: int
-    step: int
-    steps: int
     examples: int
+    total: int
+    loss: float
+    accuracy: float
 
 
 class NotFiniteError(InputError):
@@ -115,8 +121,9 @@ class _Training:
 
     def epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
+        self.learner.clear_totals()
         rate = self._train(number)
-        train = self.learner.take_totals()
+        train = self.learner.read_totals()
         seconds = time.perf_counter() - start
         validation = self._validate()
         return Epoch(
@@ -133,19 +140,26 @@ class _Training:
     def _train(self, number: int) -> float:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
-        count, seen, rate = steps(train, config.batch_size), 0, 0.0
+        count, rate, shown = steps(train, config.batch_size), 0.0, time.perf_counter()
         for step, batch in enumerate(prefetched(shuffled(train, config.batch_size, config.augment, self.random))):
             done = (number - 1) * count + step
             rate = learning_rate(done, config.epochs * count, config.learning_rate, config.schedule)
             self.learner.train_batch(batch, rate)
-            seen += len(batch.targets)
-            self.on_step(Progress(number, step + 1, count, seen))
+            if time.perf_counter() - shown > SHOW_EVERY:
+                self._show(number)
+                shown = time.perf_counter()
         return rate
 
+    def _show(self, number: int) -> None:
+        totals = self.learner.read_totals()
+        means = totals.loss / totals.examples, totals.correct / totals.examples
+        self.on_step(Progress(number, int(totals.examples), len(self.data.train), *means))
+
     def _validate(self) -> Totals:
+        self.learner.clear_totals()
         for batch in in_order(self.data.validation, self.config.batch_size):
             self.learner.validate_batch(batch)
-        return self.learner.take_totals()
+        return self.learner.read_totals()
 
 
 def _require_finite(epoch: Epoch, config: Train) -> None:

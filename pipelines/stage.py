@@ -1,5 +1,6 @@
 """How every stage starts and ends: a person's mistake is one line and status 1, never a traceback."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ def run(main: Callable[[], None]) -> None:
 
     A termination signal ends the stage as Ctrl-C does: what is open is closed, the status is 130.
     """
+    # Both are read when the framework is imported, which no stage does before this.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()

@@ -4,12 +4,14 @@ The store is `MLFLOW_TRACKING_URI` where that is set, otherwise a SQLite file in
 workspace, which is what `mlflow ui` opens by default.
 """
 
+import io
 import logging
 import os
 import socket
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,12 +27,19 @@ from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import InputError
 from models.spec import DataSpec
 
 CONNECT_TIMEOUT = 5.0  # seconds
-FLAVORS = {"torch": "pytorch", "keras": "keras"}
+SERVER_ERROR = 500  # HTTP statuses from here on: the server, or a proxy before it, cannot work
+DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
+REPLACES = "tandem.replaces_run"
+# mlflow.keras cannot store an input example (mlflow/mlflow#16183); mlflow.tensorflow writes the same `.keras`.
+FLAVORS = {"torch": "pytorch", "keras": "tensorflow"}
 PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnx", "onnxruntime"]}
 
 
@@ -55,9 +64,12 @@ class Run:
     def log_dataset(self, spec: DataSpec, split: str, folder: Path, digest: str) -> None:
         """Record a split (`folder` with inputs.npy and targets.npy) as an input of the run."""
         inputs, targets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets"))
-        dataset = mlflow.data.from_numpy(
-            inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:36]
-        )
+        with warnings.catch_warnings():
+            # A local folder fits two of MLflow's kinds of source, which are the same.
+            warnings.simplefilter("ignore", UserWarning)
+            dataset = mlflow.data.from_numpy(
+                inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:36]
+            )
         mlflow.log_input(dataset, context=split)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -122,14 +134,14 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
 
 @contextmanager
 def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
-    """Go on with a recorded run; where it no longer exists, a new one that says so."""
+    """Go on with a recorded run; where it no longer exists, with the one that took its place, or a new one."""
     experiment_id = _experiment(experiment)
     os.environ.pop("MLFLOW_RUN_ID", None)
-    if _exists(run_id):
-        active = mlflow.start_run(run_id=run_id)
+    if found := _find(experiment_id, run_id):
+        active = mlflow.start_run(run_id=found)
     else:
-        print(f"{name}: run {run_id} is not in {mlflow.get_tracking_uri()}; a new run takes its place", flush=True)
-        tags = {"tandem.replaces_run": run_id, **provenance()}
+        print(f"{name}: run {run_id} is not in {public_uri()}; a new run takes its place", flush=True)
+        tags = {REPLACES: run_id, **provenance()}
         active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
     with _closing(active.info.run_id) as run:
         yield run
@@ -160,7 +172,14 @@ def workspace() -> Path:
 
 def uri() -> str:
     """Where runs go: MLFLOW_TRACKING_URI, or the SQLite file of the workspace by its full path."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_uri()
+
+
+def public_uri() -> str:
+    """Where runs go, without the name, password or query that may be in it: to be shown and recorded."""
+    parts = urlsplit(uri())
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if "://" in uri() else uri()
 
 
 def _experiment(name: str) -> str:
@@ -169,32 +188,70 @@ def _experiment(name: str) -> str:
     mlflow.set_tracking_uri(uri())
     try:
         # Two processes that create the database at once collide.
-        with FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_own() else _nothing():
+        with _quiet(), FileLock(_lock()) if _is_own() else nullcontext():
             found = mlflow.get_experiment_by_name(name)
             if found is None:
                 return str(mlflow.create_experiment(name, _artifacts()))
     except MlflowException as error:
-        raise InputError(f"MLflow store {uri()}: {' '.join(str(error).split())}") from error
+        raise InputError(f"MLflow store {public_uri()}: {' '.join(str(error).split())}") from error
     if found.lifecycle_stage != "active":
-        raise InputError(f"tracking.experiment = '{name}' was deleted in {uri()}; restore it or choose another name")
+        raise InputError(
+            f"tracking.experiment = '{name}' was deleted in {public_uri()}; restore it or choose another name"
+        )
     return str(found.experiment_id)
 
 
 def _check_reachable(address: str) -> None:
-    """Ask the server, if there is one, before MLflow does, which would retry for minutes."""
-    parts = urlsplit(address)
+    """Ask the server or database before MLflow does, which would retry for minutes. Others are MLflow's to judge."""
+    scheme = urlsplit(address).scheme.partition("+")[0]
     try:
-        if parts.scheme in ("http", "https"):
-            requests.get(address, timeout=CONNECT_TIMEOUT).close()
-        elif parts.hostname and parts.port:
-            socket.create_connection((parts.hostname, parts.port), CONNECT_TIMEOUT).close()
-    except (OSError, requests.RequestException) as error:
-        reason = type(error).__name__
-        raise InputError(f"MLFLOW_TRACKING_URI = {address}: not reachable ({reason}); start it or unset it") from error
+        if scheme in ("http", "https"):
+            _ask(address)
+        elif scheme in DATABASE_PORTS:
+            _connect(address, DATABASE_PORTS[scheme])
+    except requests.RequestException as error:
+        raise _unreachable(type(error).__name__) from error
+    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        raise _unreachable(" ".join(str(error.__cause__ or error).split())[:200]) from error
+
+
+def _unreachable(reason: str) -> InputError:
+    return InputError(
+        f"MLFLOW_TRACKING_URI = {public_uri()}: not reachable ({reason}); start it, or unset it for a local store"
+    )
+
+
+def _ask(address: str) -> None:
+    """Raise where no server answers, or only a proxy that stands before it. A refusal is MLflow's to explain."""
+    answer = requests.get(address, timeout=CONNECT_TIMEOUT, stream=True)
+    answer.close()
+    if answer.status_code >= SERVER_ERROR:
+        raise ConnectionError(f"it answers HTTP {answer.status_code}")
+
+
+def _connect(address: str, port: int) -> None:
+    """Raise where a database cannot be opened; the socket first, for drivers wait without end for a silent host."""
+    parts = urlsplit(address)
+    if parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or port), CONNECT_TIMEOUT).close()
+    engine = create_engine(address)
+    engine.connect().close()
+    engine.dispose()
+
+
+def _own_uri() -> str:
+    return f"sqlite:///{workspace() / 'mlflow.db'}"
 
 
 def _is_own() -> bool:
-    return "MLFLOW_TRACKING_URI" not in os.environ
+    """Asked by address: MLflow sets MLFLOW_TRACKING_URI itself as soon as it is told where to go."""
+    return uri() == _own_uri()
+
+
+def _lock() -> Path:
+    path = workspace() / ".dvc" / "tmp" / "mlflow.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _artifacts() -> str | None:
@@ -202,11 +259,16 @@ def _artifacts() -> str | None:
     return (workspace() / "mlartifacts").as_uri() if _is_own() else None
 
 
-def _exists(run_id: str) -> bool:
+def _find(experiment_id: str, run_id: str) -> str | None:
+    """The run itself, or the one that took its place; None where there is neither."""
     try:
-        return bool(mlflow.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False
+        if mlflow.get_run(run_id).info.lifecycle_stage == "active":
+            return run_id
+    except MlflowException as error:
+        if error.error_code not in GONE:
+            raise InputError(f"MLflow store {public_uri()}: {' '.join(str(error).split())}") from error
+    found = mlflow.MlflowClient().search_runs([experiment_id], f"tags.`{REPLACES}` = '{run_id}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
 
 
 @contextmanager
@@ -219,22 +281,20 @@ def _closing(run_id: str) -> Iterator[Run]:
         status = RunStatus.KILLED
         raise
     finally:
-        mlflow.end_run(RunStatus.to_string(status))
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+        with _quiet():
+            mlflow.end_run(RunStatus.to_string(status))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide MLflow's advice on pip versions and examples; errors still raise."""
+    """Hide MLflow's advice on pip versions, examples and its own threads; errors still raise."""
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
 

@@ -45,7 +45,7 @@ class KerasLearner:
         self.trained = _mixed(model) if device.precision == "bfloat16" else model
         self.config = config
         self.optimizer = optimizers.build(self.trained, config)
-        self.totals = tf.Variable(tf.zeros(4))
+        self.totals = tf.Variable(tf.zeros(4, tf.float64))
         compiled = {"jit_compile": device.kind == "cuda", "reduce_retracing": True}
         self._train_step = tf.function(self._train, **compiled)
         self._validation_step = tf.function(self._validate, **compiled)
@@ -59,12 +59,14 @@ class KerasLearner:
         """Loss and right answers in inference mode."""
         self._validation_step(tf.constant(batch.inputs), tf.constant(batch.targets))
 
-    def take_totals(self) -> Totals:
+    def read_totals(self) -> Totals:
         """The totals so far; this waits for the device."""
-        totals = Totals(*self.totals.numpy().tolist())
-        self.totals.assign(tf.zeros(4))
+        return Totals(*self.totals.numpy().tolist())
+
+    def clear_totals(self) -> None:
+        """Start to add up anew."""
+        self.totals.assign(tf.zeros_like(self.totals))
         self.finish()  # what is validated next is what was trained so far
-        return totals
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """A copy of all weights."""
@@ -99,7 +101,8 @@ class KerasLearner:
     def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
         count = tf.cast(tf.size(targets), tf.float32)
         correct = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, 1), targets), tf.float32))
-        self.totals.assign_add(tf.stack([value * count, correct, norm * count, count]))
+        sums = tf.stack([value * count, correct, norm * count, count])
+        self.totals.assign_add(tf.cast(sums, self.totals.dtype))
 
 
 def _mixed(model: keras.Model) -> keras.Model:

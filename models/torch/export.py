@@ -1,5 +1,6 @@
 """The graph that is served, and torch's own format."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
 
 def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:
     """The ONNX graph with the names of the spec, a dynamic batch `N` and weights inline."""
+    # It warns of operators of torchvision, which no model here has.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -30,7 +30,7 @@ def fit(
     """
     learner = TorchLearner(model, config, device)
     history = loop.run(learner, data, config, on_epoch, on_step)
-    model.cpu().eval()
+    model.cpu().to(memory_format=torch.contiguous_format).eval()
     return history
 
 
@@ -43,7 +43,7 @@ class TorchLearner:
         self.config = config
         self.device = device
         self.optimizer = optimizers.build(model, config)
-        self.totals = torch.zeros(4, device=device.kind)
+        self.totals = torch.zeros(4, dtype=torch.float64, device=device.kind)
 
     def train_batch(self, batch: Batch, rate: float) -> None:
         """One step of the optimizer."""
@@ -68,11 +68,13 @@ class TorchLearner:
         value = loss(logits, targets, self.config)
         self._add(value, logits, targets, torch.zeros_like(value))
 
-    def take_totals(self) -> Totals:
+    def read_totals(self) -> Totals:
         """The totals so far; this waits for the device."""
-        totals = Totals(*self.totals.tolist())
+        return Totals(*self.totals.tolist())
+
+    def clear_totals(self) -> None:
+        """Start to add up anew."""
         self.totals.zero_()
-        return totals
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """A copy of all weights, on the CPU."""

@@ -1,0 +1,118 @@
+"""The proof that an exported file computes what the trained model computes."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from models.errors import InputError
+from pipelines.params import Export
+
+Predict = Callable[[np.ndarray], np.ndarray]
+BATCHES = (1, 2, 7, 32)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far one file is from the trained model, over all examples and all batch sizes.
+
+    Differences are between outputs (probabilities, or predictions of a regression); the relative
+    one counts where the trained model's output is above 1e-3. `top1_agreement` is the share of
+    examples with the same most probable class, among those without a tie.
+    """
+
+    max_absolute_difference: float
+    max_relative_difference: float
+    nan_count: int
+    top1_agreement: float
+    accuracy_difference: float
+    where: str
+
+
+def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np.ndarray, ties: float) -> Parity:
+    """Compare over raw inputs [N, *shape] in batches of 1, 2, 7 and 32; classes closer than `ties` are tied."""
+    expected = predict(trained, inputs, max(BATCHES))
+    found = np.stack([predict(exported, inputs, batch) for batch in BATCHES])  # [batches, N, K]
+    difference = np.abs(found - expected)
+    relative = np.where(np.abs(expected) > 1e-3, difference / np.maximum(np.abs(expected), 1e-3), 0.0)
+    return Parity(
+        max_absolute_difference=float(np.nanmax(difference)),
+        max_relative_difference=float(np.nanmax(relative)),
+        nan_count=int(np.isnan(found).sum()),
+        top1_agreement=agreement(expected, found, ties),
+        accuracy_difference=float(np.max(np.abs(accuracy(found, targets) - accuracy(expected, targets)))),
+        where=place(expected, found, difference),
+    )
+
+
+def predict(function: Predict, inputs: np.ndarray, batch: int) -> np.ndarray:
+    """Outputs [N, K] of a function that is called batch by batch."""
+    return np.concatenate([function(inputs[start : start + batch]) for start in range(0, len(inputs), batch)])
+
+
+def agreement(expected: np.ndarray, found: np.ndarray, ties: float) -> float:
+    """Share of examples with the same most probable class, where expected [N,K] has a clear one."""
+    if expected.shape[-1] == 1:
+        return 1.0
+    first, second = np.sort(expected, axis=-1)[:, [-1, -2]].T
+    clear = first - second > ties
+    same = found.argmax(-1) == expected.argmax(-1)  # [batches, N]
+    return float(same[:, clear].mean()) if clear.any() else 1.0
+
+
+def accuracy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Share of right classes along the examples; outputs [..., N, K]."""
+    share: np.ndarray = (outputs.argmax(-1) == targets).mean(-1)
+    return share
+
+
+def place(expected: np.ndarray, found: np.ndarray, difference: np.ndarray) -> str:
+    """Where the outputs differ most, for a person."""
+    worst = np.where(np.isnan(difference), np.inf, difference)
+    batch, example, output = (int(i) for i in np.unravel_index(worst.argmax(), worst.shape))
+    return (
+        f"validation example {example}, output {output}, in batches of {BATCHES[batch]}: "
+        f"{found[batch, example, output]:.9g} in place of {expected[example, output]:.9g}"
+    )
+
+
+def require(parity: Parity, file: str, config: Export) -> None:
+    """Raise InputError where a file is beyond the tolerances of the parameters, saying where it differs most."""
+    limits = {
+        "max_absolute_difference": parity.max_absolute_difference <= config.absolute_tolerance,
+        "max_relative_difference": parity.max_relative_difference <= config.relative_tolerance,
+        "nan_count": parity.nan_count == 0,
+        "top1_agreement": parity.top1_agreement >= config.top1_agreement,
+    }
+    failed = [f"{name} = {getattr(parity, name):.9g}" for name, held in limits.items() if not held]
+    if failed:
+        raise InputError(
+            f"{file} is not the trained model: {', '.join(failed)}; allowed by export in params.yaml: "
+            f"{config.absolute_tolerance:g} absolute, {config.relative_tolerance:g} relative, no NaN, "
+            f"{config.top1_agreement:g} agreement; most at {parity.where}"
+        )
+
+
+def describe(path: Path, parity: Parity) -> dict[str, object]:
+    """The entry of one file in parity.json: the parity, its size and hash, and what an ONNX graph is made of."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    contents = [file for file in files if file.is_file()]
+    facts: dict[str, object] = {"bytes": sum(file.stat().st_size for file in contents), "sha256": sha256(contents)}
+    if path.suffix == ".onnx":
+        model = onnx.load(path)
+        opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+        facts |= {"opset": opset, "node_count": len(model.graph.node)}
+    return {**asdict(parity), **facts}
+
+
+def sha256(files: Sequence[Path]) -> str:
+    """One SHA-256, in hexadecimal, over the bytes of files in this order."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

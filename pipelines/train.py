@@ -1,0 +1,115 @@
+"""Stage `train`: one framework, one architecture, one process: `python -m pipelines.train`."""
+
+import csv
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from models.batches import Data, Split
+from models.config import Train
+from models.device import Device
+from models.loop import Epoch, best_epoch
+from models.spec import DataSpec
+from pipelines import candidate, params, paths, stage, tracking
+from pipelines.candidate import Candidate
+from pipelines.params import Params
+from pipelines.progress import Display
+from pipelines.staging import staged
+from pipelines.tracking import Run
+
+RUN, WEIGHTS, HISTORY = "run.json", "weights.npz", "history.csv"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, its history and what it cost in seconds."""
+
+    model: Any
+    history: list[Epoch]
+    device: Device
+    seconds: float
+
+
+def main() -> None:
+    """Train, track and store one candidate. Raises InputError."""
+    chosen = candidate.from_command_line("train")
+    settings = params.read()
+    spec = DataSpec.read(paths.SPEC)
+    config = getattr(settings.models, chosen.architecture)
+    config.require_fit(spec)
+    data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
+    tags = {**chosen.tags, **tracking.provenance(), "data_sha256": data_sha256}
+    with tracking.start(settings.tracking.experiment, chosen.name, tags) as run:
+        device = chosen.room("device").choose(settings.train)
+        print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
+        describe(run, settings, chosen, device, spec, data_sha256)
+        model = chosen.room(chosen.architecture).build(spec, config)
+        trained = train(model, settings.train, chosen, device, run)
+        record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
+        record["git_dirty"] = tags["git_dirty"] == "true"
+        store(trained, chosen, record)
+        run.log_artifact(paths.checkpoint(chosen.name) / HISTORY)
+        run.log_native(chosen.framework, trained.model, spec, spec.example(2))
+    print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec: DataSpec, data_sha256: str) -> None:
+    """Log parameters, the device really used and the data."""
+    sections = settings.model_dump(mode="json", include={"data", "prepare", "train"})
+    run.log_params({**sections, chosen.architecture: getattr(settings.models, chosen.architecture).model_dump()})
+    run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
+    for split in ("train", "validation"):
+        run.log_dataset(spec, split, paths.split(split), data_sha256)
+
+
+def train(model: Any, config: Train, chosen: Candidate, device: Device, run: Run) -> Trained:
+    """Fit the model, showing and logging each epoch as it ends."""
+    data = Data(Split.open(paths.split("train")), Split.open(paths.split("validation")))
+    display = Display(chosen.name, config.epochs)
+
+    def on_epoch(epoch: Epoch) -> None:
+        values = asdict(epoch)
+        run.log_metrics(values, step=values.pop("epoch"))
+        display.epoch(epoch)
+
+    start = time.perf_counter()
+    try:
+        history = chosen.room("fit").fit(model, data, config, device, on_epoch, display.step)
+    finally:
+        display.close()
+    return Trained(model, history, device, time.perf_counter() - start)
+
+
+def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
+    """What a reader of the checkpoint wants to know, JSON-ready."""
+    return {
+        "device": trained.device.kind,
+        "precision": trained.device.precision,
+        "seconds": round(trained.seconds, 3),
+        "parameters": chosen.room("store").parameters(trained.model),
+        "best_epoch": best_epoch(trained.history).epoch,
+    }
+
+
+def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
+    """Write weights, history and record, all or nothing."""
+    target = paths.checkpoint(chosen.name)
+    with staged(target.parent, [target.name]) as folder:
+        (folder / target.name).mkdir()
+        chosen.room("store").save(trained.model, folder / target.name / WEIGHTS)
+        write_history(trained.history, folder / target.name / HISTORY)
+        (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+def write_history(history: list[Epoch], path: Path) -> None:
+    """A line an epoch, for `dvc plots`."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(history[0])))
+        writer.writeheader()
+        writer.writerows(asdict(epoch) for epoch in history)
+
+
+if __name__ == "__main__":
+    stage.run(main)
