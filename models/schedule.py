@@ -19,7 +19,8 @@ def learning_rate(step: int, total: int, peak: float, schedule: Schedule) -> flo
     if schedule.name == "constant":
         return peak
     if schedule.name == "cosine":
-        return peak * (step + 1) / warm if step < warm else _cosine(peak, 0.0, (step - warm) / max(total - warm, 1))
+        rising = min((step + 1) / warm, 1.0) if step < warm else None
+        return peak * rising if rising else _cosine(peak, 0.0, (step - warm) / max(total - warm, 1))
     if step < warm:
         return _cosine(peak / START, peak, step / warm)
     return _cosine(peak, peak / START / END, (step - warm) / max(total - 1 - warm, 1))

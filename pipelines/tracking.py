@@ -24,6 +24,7 @@ import numpy as np
 import requests
 from filelock import FileLock
 from mlflow.entities import RunStatus
+from mlflow.environment_variables import MLFLOW_TRACKING_INSECURE_TLS, MLFLOW_TRACKING_SERVER_CERT_PATH
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -188,7 +189,7 @@ def _experiment(name: str) -> str:
     mlflow.set_tracking_uri(uri())
     try:
         # Two processes that create the database at once collide.
-        with _quiet(), FileLock(_lock()) if _is_own() else nullcontext():
+        with _quiet(), FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_own() else nullcontext():
             found = mlflow.get_experiment_by_name(name)
             if found is None:
                 return str(mlflow.create_experiment(name, _artifacts()))
@@ -223,7 +224,8 @@ def _unreachable(reason: str) -> InputError:
 
 def _ask(address: str) -> None:
     """Raise where no server answers, or only a proxy that stands before it. A refusal is MLflow's to explain."""
-    answer = requests.get(address, timeout=CONNECT_TIMEOUT, stream=True)
+    verify = MLFLOW_TRACKING_SERVER_CERT_PATH.get() or not MLFLOW_TRACKING_INSECURE_TLS.get()
+    answer = requests.get(address, timeout=CONNECT_TIMEOUT, stream=True, verify=verify)
     answer.close()
     if answer.status_code >= SERVER_ERROR:
         raise ConnectionError(f"it answers HTTP {answer.status_code}")
@@ -246,12 +248,6 @@ def _own_uri() -> str:
 def _is_own() -> bool:
     """Asked by address: MLflow sets MLFLOW_TRACKING_URI itself as soon as it is told where to go."""
     return uri() == _own_uri()
-
-
-def _lock() -> Path:
-    path = workspace() / ".dvc" / "tmp" / "mlflow.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _artifacts() -> str | None:

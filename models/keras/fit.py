@@ -106,10 +106,14 @@ class KerasLearner:
 
 
 def _mixed(model: keras.Model) -> keras.Model:
-    """The same model with matrix products in bfloat16 and weights in float32."""
-    clone = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: layer.__class__.from_config({**layer.get_config(), "dtype": "mixed_bfloat16"}),
-    )
+    """The same model with matrix products in bfloat16; weights and the scaling of raw values stay float32."""
+
+    def in_bfloat16(layer: keras.Operation) -> keras.Operation:
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Layer) and layer.name != "scale":
+            config["dtype"] = "mixed_bfloat16"
+        return layer.__class__.from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=in_bfloat16)
     set_weights(clone, get_weights(model))
     return clone

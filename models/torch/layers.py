@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from models.spec import DataSpec, scaling
 
@@ -54,6 +55,28 @@ def conv(inputs: int, outputs: int) -> nn.Conv2d:
     return layer
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose moving variance is that of the batch, as in Keras.
+
+    torch normalises with the same variance but remembers it times n / (n - 1).
+    """
+
+    running_var: torch.Tensor
+    momentum: float
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """Normalise a batch; in training, move the statistics."""
+        if not self.training:
+            return super().forward(x_NCHW)
+        moved = self.running_var.clone()
+        normalised = functional.batch_norm(
+            x_NCHW, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
+        )
+        count = x_NCHW.numel() / x_NCHW.shape[1]
+        self.running_var.copy_(moved.lerp(self.running_var * (1 - self.momentum), 1 / count))
+        return normalised
+
+
+def norm(channels: int) -> BatchNorm:
     """Batch normalisation that moves its statistics by a tenth at each step."""
-    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+    return BatchNorm(channels, eps=1e-5, momentum=0.1)

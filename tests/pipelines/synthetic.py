@@ -1,21 +1,29 @@
 """A workspace as the stages before `evaluate` leave it, with small real graphs fitted on real digits."""
 
+import atexit
 import hashlib
 import json
+import shutil
+import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
+import mlflow
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from models.spec import DataSpec
-from pipelines import paths
+from pipelines import params, paths
+from pipelines.params import Params
+from tests.pipelines.workspace import write_params
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 DATA = "d" * 64  # stands for the hash of the data
 COMMIT = "c" * 40
 SCALE = 255.0
@@ -77,6 +85,26 @@ def graph(weights: np.ndarray, bias: np.ndarray, hidden: int = 0) -> onnx.ModelP
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def enter(folder: Path, patch: pytest.MonkeyPatch, changes: Mapping[str, Any] | None = None) -> Params:
+    """Make `folder` the working directory, with data, an empty MLflow store and quick parameters, `changes` made."""
+    patch.chdir(folder)
+    # Empty counts as unset; MLflow sets it as soon as it is told where to go, and this takes that back.
+    patch.setenv("MLFLOW_TRACKING_URI", "")
+    shutil.copy(store(), "mlflow.db")
+    write_data()
+    quick = {"evaluate.latency_seconds": 0.02, "evaluate.device": "cpu"}
+    return params.read(write_params(folder, {**quick, **(changes or {})}))
+
+
+@cache
+def store() -> Path:
+    """An empty MLflow store, made once: making one takes two seconds."""
+    path = Path(tempfile.mkdtemp()) / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    atexit.register(shutil.rmtree, path.parent)
+    return path
+
+
 def write_data() -> None:
     """artifacts/data as `prepare` leaves it, in the working directory."""
     for name, (inputs, targets) in digits().items():
@@ -88,9 +116,9 @@ def write_data() -> None:
     write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": DATA})
 
 
-def write_candidate(name: str, run_id: str = "0" * 32, passed: bool = True, **shape: Any) -> None:
+def write_candidate(name: str, run_id: str | None = None, passed: bool = True, **shape: Any) -> None:
     """What `train` and `export` leave of one candidate; `shape` is `strength` and `hidden`."""
-    write_training(name, run_id)
+    write_training(name, run_id or uuid5(NAMESPACE_OID, name).hex)
     file = paths.exports(name) / "model.onnx"
     file.parent.mkdir(parents=True)
     model = graph(*fitted(shape.get("strength", 1.0)), shape.get("hidden", 0))
@@ -119,18 +147,34 @@ def write_training(name: str, run_id: str) -> None:
         {**record, "git_commit": COMMIT, "git_dirty": False, "data_sha256": DATA},
     )
     epochs = np.arange(1, 11)
+    pace = 0.3 + 0.02 * (len(architecture) + ord(framework[0]) - ord(architecture[0]))
     columns = {
         "epoch": epochs,
-        "train_loss": 2.3 * np.exp(-0.35 * epochs) + 0.02,
-        "train_accuracy": 1 - 0.9 * np.exp(-0.45 * epochs),
-        "validation_loss": 2.3 * np.exp(-0.32 * epochs) + 0.05 + 0.002 * epochs,
-        "validation_accuracy": 0.985 - 0.9 * np.exp(-0.4 * epochs),
+        "train_loss": 2.3 * np.exp(-1.1 * pace * epochs) + 0.02,
+        "train_accuracy": 1 - 0.9 * np.exp(-1.3 * pace * epochs),
+        "validation_loss": 2.3 * np.exp(-pace * epochs) + 0.05 + 0.002 * epochs,
+        "validation_accuracy": 0.985 - 0.9 * np.exp(-1.2 * pace * epochs),
         "learning_rate": 0.003 / epochs,
         "images_per_second": np.full(10, 9000.0),
         "gradient_norm": 1 / epochs,
     }
     text = "\n".join(",".join(str(value) for value in row) for row in zip(*columns.values(), strict=True))
     (paths.checkpoint(name) / "history.csv").write_text(",".join(columns) + "\n" + text + "\n", "utf-8")
+
+
+def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9) -> None:
+    """What `evaluate` writes, with these figures."""
+    test = {"accuracy": test_accuracy, "accuracy_low": test_accuracy - 0.02, "accuracy_high": test_accuracy + 0.02}
+    times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "images_per_second": 1000}
+    larger = {key: 20 * value for key, value in times.items()}
+    metrics = {
+        "provider": "CPUExecutionProvider",
+        "validation": {"accuracy": accuracy, "log_loss": 0.1},
+        "test": {**test, "log_loss": 0.2},
+        "latency": {"batch_256": larger, "batch_1": times},
+        "model": {"bytes": 3000},
+    }
+    write_json(paths.metrics(name), metrics)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -1,0 +1,40 @@
+"""Whether a model that says 0.9 is right nine times in ten."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Predictions grouped by their confidence into equally wide bins; arrays of length [bins].
+
+    `lower` is each bin's lower edge. `confidence` (mean) and `accuracy` are NaN in an empty bin.
+    """
+
+    lower: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+
+
+def group(probabilities: np.ndarray, targets: np.ndarray, number: int) -> Bins:
+    """Group the top predictions of `probabilities` [N, K] against `targets` int64 [N] into `number` bins."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == targets
+    # A confidence of 1 belongs to the last bin.
+    index = np.minimum((confidence * number).astype(int), number - 1)
+    count = np.bincount(index, minlength=number)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(index, confidence, number) / count
+        accuracy = np.bincount(index, correct, number) / count
+    return Bins(np.arange(number) / number, mean, accuracy, count)
+
+
+def expected_calibration_error(bins: Bins) -> float:
+    """The mean distance of accuracy from confidence over all predictions.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    gap = np.abs(bins.accuracy - bins.confidence)
+    return float(np.nansum(gap * bins.count) / bins.count.sum())

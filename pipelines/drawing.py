@@ -1,0 +1,58 @@
+"""How every picture looks, and how it is made without a window."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
+
+# The colours that the pictures of the data give to the splits.
+TRAIN, VALIDATION, TEST = "#2f6fb0", "#e08e2b", "#4b9a6a"
+INK, FAINT = "#24303c", "#d0d7de"
+# Okabe and Ito 2008, "Color Universal Design": told apart with any kind of colour vision.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
+
+STYLE: dict[RcKeyType, Any] = {
+    "figure.dpi": 120,
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.interpolation": "nearest",
+}
+
+
+@contextmanager
+def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
+    """A figure of `width` by `height` inches to draw on; saved as PNG at the end."""
+    with rc_context(STYLE):
+        figure = Figure((width, height), layout="constrained")
+        figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        yield figure
+        # Without the version of Matplotlib, which would make equal pictures different files.
+        figure.savefig(path, metadata={"Software": None})
+
+
+def bare(axes: Axes) -> None:
+    """No ticks, no grid, no frame: for images."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,73 @@
+"""Stage `evaluate`: how good and how fast one exported graph is; of what would be served, not of what was trained."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from models.spec import DataSpec
+from pipelines import (
+    candidate,
+    evaluation,
+    evaluation_pictures,
+    evidence,
+    history,
+    params,
+    paths,
+    predictions,
+    runtime,
+    stage,
+    tracking,
+)
+from pipelines.params import Params
+from pipelines.predictions import Predictions
+from pipelines.staging import staged
+
+
+def main() -> None:
+    """Evaluate the one candidate that the command line names."""
+    evaluate(candidate.from_command_line("evaluate").name, params.read())
+
+
+def evaluate(name: str, settings: Params) -> None:
+    """Measure the graph, write its metrics and plots, and log them to the run that trained it.
+
+    Raises InputError where `evaluate.device` cannot be had or what an earlier stage wrote is missing.
+    """
+    spec, training = DataSpec.read(paths.SPEC), evidence.training(name)
+    model = evidence.model(name)
+    session = runtime.open_session(model, settings.evaluate.device)
+    validation, test = (predictions.predict(session, spec, split) for split in ("validation", "test"))
+    print(f"{name}: {len(test.targets)} test examples on {runtime.provider(session)}", flush=True)
+    metrics = evaluation.measure(session, validation, test, settings.evaluate)
+    metrics["model"] = {"bytes": model.stat().st_size}
+    _plot(name, test, settings, int(training["best_epoch"]))
+    _write(name, metrics)
+    _log(name, metrics, spec, training, settings.tracking.experiment)
+    print(f"{name}: {evaluation.summary(metrics)}", flush=True)
+
+
+def _plot(name: str, test: Predictions, settings: Params, best_epoch: int) -> None:
+    epochs = history.read(paths.checkpoint(name) / "history.csv")
+    with staged(paths.PLOTS, [name]) as beside:
+        folder = beside / name
+        folder.mkdir()
+        evaluation.plot(folder, name, test, settings.evaluate)
+        evaluation_pictures.learning_curves(folder / "learning_curves.png", name, epochs, best_epoch)
+
+
+def _write(name: str, metrics: Mapping[str, Any]) -> None:
+    path = paths.metrics(name)
+    with staged(path.parent, [path.name]) as beside:
+        (beside / path.name).write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+
+
+def _log(name: str, metrics: Mapping[str, Any], spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
+    with tracking.resume(experiment, name, training["run_id"]) as run:
+        run.log_metrics(evidence.flat(metrics))
+        run.set_tags({"provider": metrics["provider"]})
+        run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
+        run.log_artifact(paths.plots(name), "evaluation")
+
+
+if __name__ == "__main__":
+    stage.run(main)

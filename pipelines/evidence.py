@@ -1,0 +1,81 @@
+"""What the stages before wrote about one candidate."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError
+from pipelines import paths, proof
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The records of training (run.json), export (parity.json) and evaluation (metrics) of one candidate."""
+
+    name: str
+    training: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the graph whose parity was proved."""
+        return str(self.parity["files"][MODEL]["sha256"])
+
+    @property
+    def smallest_batch(self) -> Mapping[str, float]:
+        """Latency at the smallest batch that was measured."""
+        latency: Mapping[str, Mapping[str, float]] = self.metrics["latency"]
+        return latency[min(latency, key=lambda name: int(name.removeprefix("batch_")))]
+
+
+def read(name: str) -> Evidence:
+    """Everything on record about a candidate. Raises InputError where a record is missing or not JSON."""
+    return Evidence(name, training(name), parity(name), record(paths.metrics(name)))
+
+
+def model(name: str) -> Path:
+    """The exported graph. Raises InputError where it is not the one whose parity was proved."""
+    path = paths.exports(name) / MODEL
+    proof.require(path, parity(name)["files"][MODEL]["sha256"])
+    return path
+
+
+def training(name: str) -> Mapping[str, Any]:
+    """What `train` wrote about its run. Raises InputError as `read` does."""
+    return record(paths.checkpoint(name) / "run.json")
+
+
+def parity(name: str) -> Mapping[str, Any]:
+    """What `export` proved. Raises InputError as `read` does."""
+    return record(paths.exports(name) / "parity.json")
+
+
+def record(path: Path) -> Mapping[str, Any]:
+    """A JSON object. Raises InputError where there is none."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; run `dvc repro`") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error}); run `dvc repro`") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds {type(values).__name__}; allowed: an object; run `dvc repro`")
+    return values
+
+
+def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of nested metrics under names such as `test/accuracy`, which MLflow shows in groups."""
+    return dict(_numbers(metrics, prefix))
+
+
+def _numbers(metrics: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, (int, float)):
+            yield f"{prefix}{key}", value

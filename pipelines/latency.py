@@ -1,0 +1,42 @@
+"""How long a call takes, and how much it does in a second."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+WARM_UP = 0.2  # share of the time that is spent before measuring, so that caches and clocks have settled
+FEWEST = 5  # calls, however slow they are
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles of the time of one call in milliseconds, and images per second over all calls."""
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    images_per_second: int
+
+
+def measure(call: Callable[[], object], batch: int, seconds: float) -> Latency:
+    """Call again and again for `seconds`, warm-up included; `batch` is the number of images a call processes."""
+    _times(call, seconds * WARM_UP)
+    return summarise(_times(call, seconds * (1 - WARM_UP)), batch)
+
+
+def summarise(times: np.ndarray, batch: int) -> Latency:
+    """Percentiles and throughput of call times, float64 [calls] in seconds."""
+    p50, p90, p99 = np.percentile(times, [50, 90, 99]) * 1e3
+    return Latency(float(p50), float(p90), float(p99), round(batch * len(times) / times.sum()))
+
+
+def _times(call: Callable[[], object], seconds: float) -> np.ndarray:
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < FEWEST or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return np.array(times)

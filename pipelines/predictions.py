@@ -1,0 +1,37 @@
+"""A split, and what an exported graph says of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import onnxruntime
+
+from models.spec import DataSpec
+from pipelines import paths, runtime
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Raw `inputs` [N, ...] (memory-mapped), `targets` int64 [N] and `probabilities` float32 [N, K]."""
+
+    spec: DataSpec
+    inputs: np.ndarray
+    targets: np.ndarray
+    probabilities: np.ndarray
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The most probable class, int64 [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Its probability, float64 [N]."""
+        return np.asarray(self.probabilities.max(axis=1), np.float64)
+
+
+def predict(session: onnxruntime.InferenceSession, spec: DataSpec, split: str) -> Predictions:
+    """Ask the graph about every example of a split (`validation`, `test`)."""
+    folder = paths.split(split)
+    inputs = np.load(folder / "inputs.npy", mmap_mode="r")
+    return Predictions(spec, inputs, np.load(folder / "targets.npy"), runtime.predict(session, inputs))

@@ -1,0 +1,111 @@
+"""Stage `promote`: choose the champion, register it and hand it to serving."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from models.spec import DataSpec
+from pipelines import (
+    bundle,
+    comparison,
+    evidence,
+    history,
+    params,
+    paths,
+    report,
+    runtime,
+    selection,
+    stage,
+    tables,
+    tracking,
+)
+from pipelines.evidence import Evidence
+from pipelines.params import Params
+from pipelines.selection import Choice, Standing
+from pipelines.staging import staged
+
+EXAMPLES = 4  # raw inputs in the bundle, with the outputs that the graph gave for them
+
+
+def main() -> None:
+    """Promote the best of the candidates that `params.yaml` names."""
+    promote(params.read())
+
+
+def promote(settings: Params) -> None:
+    """Choose, register, write the bundle and the report.
+
+    Raises InputError where no candidate passes the gates; the old champion then stays.
+    """
+    candidates = [evidence.read(name) for name in settings.candidates]
+    standings = [_standing(found) for found in candidates]
+    choice = selection.choose(standings, settings.promote)
+    print(f"{report.table(candidates, choice.verdicts)}\n\n{choice.reason}", flush=True)
+    champion = next(found for found in candidates if found.name == choice.champion)
+    with tracking.resume(settings.tracking.experiment, champion.name, champion.training["run_id"]) as run:
+        record = _hand_over(champion, settings, run)
+        _tell(candidates, choice, settings, record)
+        run.log_artifact(paths.REPORT, "promotion")
+        run.log_artifact(paths.PLOTS / "comparison.png", "promotion/plots")
+    print(f"champion: {champion.name}, version {record['version']} of {settings.promote.model_name}", flush=True)
+
+
+def _standing(found: Evidence) -> Standing:
+    times, accuracy = found.smallest_batch, found.metrics["validation"]["accuracy"]
+    return Standing(found.name, bool(found.parity["passed"]), accuracy, times["p50_ms"], times["p99_ms"])
+
+
+def _hand_over(champion: Evidence, settings: Params, run: tracking.Run) -> dict[str, Any]:
+    """Register the model and write the bundle; what champion.json says."""
+    spec, model = DataSpec.read(paths.SPEC), evidence.model(champion.name)
+    example = np.load(paths.split("validation") / "inputs.npy", mmap_mode="r")[:EXAMPLES]
+    outputs = runtime.run(runtime.open_session(model, settings.evaluate.device), example)
+    tags = _tags(champion, run.id)
+    version = run.register_onnx(model, spec, settings.promote.model_name, np.array(example), tags)
+    record = {
+        "name": champion.name,
+        "version": version,
+        "spec": spec.to_dict(),
+        "metrics": evidence.flat(champion.metrics),
+        "provenance": _provenance(champion, run.id, settings.tracking.experiment),
+        "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
+    }
+    return bundle.write(paths.CHAMPION, model, champion.sha256, record)
+
+
+def _tags(champion: Evidence, run_id: str) -> dict[str, str]:
+    """What the version in the registry is known by."""
+    return {
+        "run_id": run_id,
+        "git_commit": str(champion.training["git_commit"]),
+        "data_sha256": str(champion.training["data_sha256"]),
+        "candidate": champion.name,
+        "sha256": champion.sha256,
+    }
+
+
+def _provenance(champion: Evidence, run_id: str, experiment: str) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        **{key: champion.training[key] for key in ("git_commit", "git_dirty", "data_sha256")},
+        "tracking_uri": tracking.public_uri(),
+        "experiment": experiment,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, record: Mapping[str, Any]) -> None:
+    """Write the report, and what compares all candidates."""
+    histories = {found.name: history.read(paths.checkpoint(found.name) / "history.csv") for found in candidates}
+    with staged(paths.PLOTS, ["comparison.png", "learning_curves.csv"]) as beside:
+        comparison.draw(beside / "comparison.png", candidates, histories, choice.champion)
+        tables.learning_curves(beside / "learning_curves.csv", histories)
+    with staged(paths.ARTIFACTS, [paths.REPORT.name]) as beside:
+        text = report.page(candidates, choice, settings.promote, record)
+        (beside / paths.REPORT.name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    stage.run(main)

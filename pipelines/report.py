@@ -1,0 +1,115 @@
+"""What a person reads about a promotion: a table for the terminal, a page of Markdown for later."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from pipelines.evidence import MODEL, Evidence
+from pipelines.params import Promote
+from pipelines.selection import Choice
+
+PLOTS = ("confusion", "roc", "reliability", "learning_curves", "most_wrong")
+
+
+def table(candidates: Sequence[Evidence], verdicts: Mapping[str, str], style: str = "simple") -> str:
+    """All candidates, a line each; `style` is one of tabulate's, such as `simple` or `github`."""
+    rows = [{**_measured(found), "verdict": verdicts[found.name]} for found in candidates]
+    # Text, so that each column keeps the digits that mean something.
+    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
+
+
+def page(candidates: Sequence[Evidence], choice: Choice, settings: Promote, champion: Mapping[str, Any]) -> str:
+    """The whole report in Markdown; links are relative to the folder `artifacts`."""
+    heading = f"# Champion: {choice.champion}, version {champion['version']} of `{settings.model_name}`"
+    parts = [
+        heading,
+        f"{choice.reason}.",
+        table(candidates, choice.verdicts, "github"),
+        "![All candidates](plots/comparison.png)",
+        _gates(settings),
+        _tests(candidates),
+        _latencies(candidates),
+        _parities(candidates),
+        _plots(candidates),
+        _provenance(champion),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(found: Evidence) -> dict[str, str]:
+    test, times = found.metrics["test"], found.smallest_batch
+    return {
+        "candidate": found.name,
+        "validation accuracy": f"{found.metrics['validation']['accuracy']:.4f}",
+        "test accuracy": f"{test['accuracy']:.4f} [{test['accuracy_low']:.4f}, {test['accuracy_high']:.4f}]",
+        "p50 ms": f"{times['p50_ms']:.3f}",
+        "p99 ms": f"{times['p99_ms']:.3f}",
+        "parity": "held" if found.parity["passed"] else "broken",
+        "KiB": f"{found.metrics['model']['bytes'] / 1024:.0f}",
+    }
+
+
+def _gates(settings: Promote) -> str:
+    limit = settings.maximum_latency_ms
+    return "\n".join(
+        [
+            "## Gates and choice",
+            "- Parity: every exported file gives what the trained model gives.",
+            f"- Validation accuracy: at least {settings.minimum_accuracy:g} (`promote.minimum_accuracy`).",
+            f"- p99 latency of the smallest batch: {'not limited' if limit is None else f'at most {limit:g} ms'}"
+            " (`promote.maximum_latency_ms`).",
+            f"- Of those within {settings.tie:g} (`promote.tie`) of the highest validation accuracy, the one with the"
+            " lowest median latency. The test split reports; it does not choose.",
+        ]
+    )
+
+
+def _tests(candidates: Sequence[Evidence]) -> str:
+    """A row for each metric: there are more of them than candidates."""
+    names = list(candidates[0].metrics["test"])
+    rows = [[name.replace("_", " "), *(f"{found.metrics['test'][name]:.4f}" for found in candidates)] for name in names]
+    return "## Test split\n" + _github(["metric", *(found.name for found in candidates)], rows)
+
+
+def _latencies(candidates: Sequence[Evidence]) -> str:
+    rows = [
+        [found.name, found.metrics["provider"], size.removeprefix("batch_"), *_times(times)]
+        for found in candidates
+        for size, times in found.metrics["latency"].items()
+    ]
+    heading = ["candidate", "provider", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s"]
+    return "## Latency in ONNX Runtime, one thread\n" + _github(heading, rows)
+
+
+def _times(times: Mapping[str, float]) -> list[str]:
+    return [*(f"{times[key]:.3f}" for key in ("p50_ms", "p90_ms", "p99_ms")), f"{times['images_per_second']:,.0f}"]
+
+
+def _parities(candidates: Sequence[Evidence]) -> str:
+    rows = [
+        [found.name, file, f"{proof['max_absolute_difference']:.1e}", f"{proof['top1_agreement']:.2%}", proof["bytes"]]
+        for found in candidates
+        for file, proof in found.parity["files"].items()
+    ]
+    heading = ["candidate", "file", "largest difference", "top-1 agreement", "bytes"]
+    return "## Parity with the trained model\n" + _github(heading, rows)
+
+
+def _plots(candidates: Sequence[Evidence]) -> str:
+    blocks = [f"### {found.name}\n\n{_pictures(found.name)}" for found in candidates]
+    return "\n\n".join(["## Plots", *blocks])
+
+
+def _pictures(name: str) -> str:
+    return "\n".join(f"![{name}: {plot.replace('_', ' ')}](plots/{name}/{plot}.png)" for plot in PLOTS)
+
+
+def _provenance(champion: Mapping[str, Any]) -> str:
+    rows = [[key.replace("_", " "), f"`{value}`"] for key, value in champion["provenance"].items()]
+    rows.append([f"SHA-256 of {MODEL}", f"`{champion['model']['sha256']}`"])
+    return "## Provenance\n" + _github(["", champion["name"]], rows)
+
+
+def _github(heading: list[str], rows: list[list[Any]]) -> str:
+    return "\n" + tabulate(rows, heading, tablefmt="github", disable_numparse=True)

@@ -1,0 +1,72 @@
+"""The exported graph in ONNX Runtime, on the device that was asked for."""
+
+import ctypes
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from models.config import Device
+from models.errors import InputError
+
+BATCH = 256  # examples held in memory at once
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+FATAL = 4  # severity of ONNX Runtime's log
+
+
+def open_session(file: Path, device: Device) -> onnxruntime.InferenceSession:
+    """Load a graph as one worker of the service does: one thread, which does not spin while it waits.
+
+    `auto` takes the GPU where it can be used. ONNX Runtime falls back to the CPU without a word, so
+    what it chose is read back. Raises InputError where `cuda` is asked for and cannot be used.
+    """
+    # A GPU that cannot be used is told by what the session chose; the log repeats it in ten lines.
+    onnxruntime.set_default_logger_severity(FATAL)
+    session = onnxruntime.InferenceSession(str(file), _options(), providers=_providers(device))
+    if device == "cuda" and provider(session) != CUDA:
+        raise InputError("evaluate.device = 'cuda': ONNX Runtime cannot use a GPU here; allowed: auto, cpu")
+    return session
+
+
+def provider(session: onnxruntime.InferenceSession) -> str:
+    """The execution provider that the session really uses first."""
+    return str(session.get_providers()[0])
+
+
+def predict(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+    """Outputs float32 [N, K] for raw inputs [N, ...], batch by batch: `inputs` may be memory-mapped."""
+    batches = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
+    return np.concatenate([run(session, batch) for batch in batches])
+
+
+def run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:
+    """Outputs float32 [N, K] of one batch [N, ...]."""
+    outputs = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(batch)})
+    return np.asarray(outputs[0])
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers(device: Device) -> list[str]:
+    if device == "cpu" or not _has_driver():
+        return [CPU]
+    with redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    return [CUDA, CPU]
+
+
+def _has_driver() -> bool:
+    """Whether NVIDIA's driver is installed; without it, loading a gigabyte of libraries is in vain."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return CUDA in onnxruntime.get_available_providers()

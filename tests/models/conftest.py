@@ -1,0 +1,89 @@
+"""Real images, a small configuration of each architecture, and the twins."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from models.batches import Data, Split
+from models.config import CNN, MLP, Augment, Schedule, Train
+from models.spec import DataSpec
+
+FRAMEWORKS = ("torch", "keras")
+CONFIGS = {
+    "mlp": MLP(hidden=(32, 16), activation="relu", dropout=0.2),
+    "cnn": CNN(channels=(8, 16), dense=32, activation="relu", dropout=0.2),
+}
+
+
+def room(framework: str, file: str) -> ModuleType:
+    """A file of one framework's room."""
+    return importlib.import_module(f"models.{framework}.{file}")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Split:
+    """scikit-learn's 1,797 real digits, uint8 [N,8,8,1], shuffled."""
+    bunch = load_digits()
+    order = np.random.default_rng(0).permutation(len(bunch.images))
+    images = np.round(bunch.images[order] * 255 / 16).astype(np.uint8)[..., None]
+    return Split(images, bunch.target[order].astype(np.int64))
+
+
+@pytest.fixture(scope="session")
+def data(digits: Split) -> Data:
+    """A training and a validation split of them."""
+    return Data(
+        Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812])
+    )
+
+
+@pytest.fixture(scope="session")
+def spec(digits: Split) -> DataSpec:
+    mean, std = float(digits.inputs.mean()), float(digits.inputs.std())
+    labels = tuple(str(label) for label in range(10))
+    return DataSpec("digits", "classification", "image", (8, 8, 1), "uint8", labels, "label", (), (mean,), (std,))
+
+
+@pytest.fixture(scope="session")
+def train_config() -> Train:
+    return Train(
+        epochs=3,
+        batch_size=64,
+        optimizer="adamw",
+        learning_rate=0.003,
+        momentum=0.9,
+        weight_decay=0.01,
+        schedule=Schedule(name="one_cycle", warmup=0.25),
+        label_smoothing=0.05,
+        gradient_clip=1.0,
+        augment=Augment(shift=1, flip=False),
+        patience=None,
+        precision="float32",
+        device="cpu",
+        seed=0,
+    )
+
+
+def logits(framework: str, model: Any, images: np.ndarray) -> np.ndarray:
+    """Raw images to logits, in inference mode."""
+    if framework == "torch":
+        import torch
+
+        with torch.no_grad():
+            found: np.ndarray = model.eval()(torch.from_numpy(images)).numpy()
+            return found
+    return np.array(model(images, training=False))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+Build = Callable[[str], Any]

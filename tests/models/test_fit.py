@@ -1,0 +1,119 @@
+"""Training: it learns, repeats itself, stops when it should and says what it does."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.batches import Data, Split
+from models.config import Augment, Train
+from models.loop import Epoch, NotFiniteError, best_epoch
+from models.spec import DataSpec
+from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
+
+
+def fit(
+    framework: str, architecture: str, spec: DataSpec, data: Data, config: Train, seen: list[Epoch] | None = None
+) -> tuple[Any, list[Epoch]]:
+    device = room(framework, "device").choose(config)
+    model = room(framework, architecture).build(spec, CONFIGS[architecture])
+    on_epoch = (lambda epoch: None) if seen is None else seen.append
+    return model, room(framework, "fit").fit(model, data, config, device, on_epoch, lambda progress: None)
+
+
+def longer(config: Train, **changes: Any) -> Train:
+    """Long enough to learn."""
+    more = {"epochs": 10, "batch_size": 32, "learning_rate": 0.01, "augment": Augment(shift=0, flip=False)}
+    return config.model_copy(update=more | changes)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_it_learns(framework: str, optimizer: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+    rate = {"sgd": 0.05, "rmsprop": 0.001}.get(optimizer, 0.01)
+    config = longer(train_config, optimizer=optimizer, learning_rate=rate)
+    seen: list[Epoch] = []
+    _, history = fit(framework, "cnn", spec, data, config, seen)
+    assert seen == history
+    assert [epoch.epoch for epoch in history] == list(range(1, 11))
+    assert history[-1].train_loss < history[0].train_loss / 2
+    assert history[-1].validation_accuracy > 0.85
+    assert all(epoch.gradient_norm > 0 and epoch.images_per_second > 0 for epoch in history)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_reported_validation_is_that_of_the_returned_model(
+    framework: str, spec: DataSpec, data: Data, train_config: Train
+) -> None:
+    model, history = fit(framework, "cnn", spec, data, train_config)
+    right = logits(framework, model, data.validation.inputs).argmax(1) == data.validation.targets
+    assert right.mean() == pytest.approx(history[-1].validation_accuracy, abs=0.004)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_the_same_seed_gives_the_same_bits(
+    framework: str, architecture: str, spec: DataSpec, data: Data, train_config: Train
+) -> None:
+    first, second = (
+        room(framework, "store").get_weights(fit(framework, architecture, spec, data, train_config)[0])
+        for _ in range(2)
+    )
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_bfloat16_trains_a_float32_model(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+    config = longer(train_config, precision="bfloat16")
+    model, history = fit(framework, "cnn", spec, data, config)
+    assert history[-1].validation_accuracy > 0.85
+    weights = room(framework, "store").get_weights(model)
+    assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
+    assert logits(framework, model, data.validation.inputs[:2]).dtype == np.float32
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_patience_stops_and_restores_the_best_weights(
+    framework: str, spec: DataSpec, data: Data, train_config: Train
+) -> None:
+    """Noise for labels: the validation loss gets worse soon."""
+    noise = np.random.default_rng(0).integers(0, 10, len(data.train))
+    noisy = Data(Split(data.train.inputs, noise), data.validation)
+    config = train_config.model_copy(update={"patience": 2, "epochs": 40, "learning_rate": 0.01})
+    model, history = fit(framework, "mlp", spec, noisy, config)
+    best = best_epoch(history)
+    assert len(history) == best.epoch + 2 < 40
+    right = logits(framework, model, data.validation.inputs).argmax(1) == data.validation.targets
+    assert right.mean() == pytest.approx(best.validation_accuracy, abs=0.004)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_loss_that_is_no_number_stops_it(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+    config = train_config.model_copy(update={"optimizer": "sgd", "learning_rate": 1e30, "gradient_clip": None})
+    seen: list[Epoch] = []
+    with pytest.raises(NotFiniteError, match=r"in epoch 1; lower train\.learning_rate = 1e\+30"):
+        fit(framework, "mlp", spec, data, config, seen)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ValueError, match=r"train\.device = 'cuda'.*allowed here: auto, cpu"):
+        room(framework, "device").choose(train_config.model_copy(update={"device": "cuda"}))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_it_learns_on_a_gpu(framework: str, precision: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+    config = longer(train_config, device="cuda", precision=precision)
+    assert room(framework, "device").choose(config).kind == "cuda"
+    _, history = fit(framework, "cnn", spec, data, config)
+    assert history[-1].validation_accuracy > 0.85
+    assert math.isfinite(history[-1].gradient_norm)

@@ -1,0 +1,151 @@
+"""Each architecture is the same model in both frameworks."""
+
+import numpy as np
+import pytest
+
+from models.batches import Batch, Split
+from models.config import Augment, Train
+from models.errors import InputError
+from models.spec import DataSpec
+from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
+
+TOLERANCE = 1e-4
+OTHER = {"torch": "keras", "keras": "torch"}
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_twins_have_the_same_weights_layer_by_layer(architecture: str, spec: DataSpec) -> None:
+    shapes = {}
+    for framework in FRAMEWORKS:
+        model = room(framework, architecture).build(spec, CONFIGS[architecture])
+        weights = room(framework, "store").get_weights(model)
+        shapes[framework] = [(name, array.shape) for name, array in weights.items()]
+    assert shapes["torch"] == shapes["keras"]
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_twins_have_the_same_number_of_trainable_parameters(architecture: str, spec: DataSpec) -> None:
+    counts = [
+        room(framework, "store").parameters(room(framework, architecture).build(spec, CONFIGS[architecture]))
+        for framework in FRAMEWORKS
+    ]
+    assert counts[0] == counts[1] > 1000
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "silu", "tanh"])
+@pytest.mark.parametrize("source", FRAMEWORKS)
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_ported_weights_give_the_same_logits(
+    architecture: str, source: str, activation: str, spec: DataSpec, digits: Split, tmp_path
+) -> None:
+    config = CONFIGS[architecture].model_copy(update={"activation": activation})
+    original = room(source, architecture).build(spec, config)
+    store = room(source, "store")
+    random = np.random.default_rng(0)
+    # As after a training: no bias or moving statistic is still at its first value.
+    store.set_weights(original, {name: vary(array, random) for name, array in store.get_weights(original).items()})
+    store.save(original, tmp_path / "weights.npz")
+    twin = room(OTHER[source], architecture).build(spec, config)
+    room(OTHER[source], "store").load(twin, tmp_path / "weights.npz")
+    images = digits.inputs[:256]
+    expected, found = logits(source, original, images), logits(OTHER[source], twin, images)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
+
+
+def vary(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    noise = random.uniform(0.9, 1.1, array.shape) * array + random.uniform(0.0, 0.1, array.shape)
+    return noise.astype(np.float32)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_one_training_step_changes_both_twins_alike(
+    architecture: str, spec: DataSpec, digits: Split, train_config: Train
+) -> None:
+    """Same weights, same batch: the same loss, gradients and moving statistics."""
+    config = CONFIGS[architecture].model_copy(update={"dropout": 0.0})
+    settings = train_config.model_copy(update={"optimizer": "sgd", "weight_decay": 0.0, "gradient_clip": 1.0})
+    start = room("torch", "store").get_weights(room("torch", architecture).build(spec, config))
+    batch = Batch(digits.inputs[:64], digits.targets[:64])
+    totals, steps = {}, {}
+    for framework, learner_name in (("torch", "TorchLearner"), ("keras", "KerasLearner")):
+        model = room(framework, architecture).build(spec, config)
+        room(framework, "store").set_weights(model, start)
+        device = room(framework, "device").choose(settings)
+        learner = getattr(room(framework, "fit"), learner_name)(model, settings, device)
+        learner.train_batch(batch, 1.0)
+        totals[framework] = learner.read_totals()
+        steps[framework] = {name: array - start[name] for name, array in learner.get_weights().items()}
+    np.testing.assert_allclose(totals["keras"], totals["torch"], rtol=1e-5)
+    for name, step in steps["torch"].items():
+        largest = np.abs(step).max()
+        assert largest > 0, f"{name} did not move"
+        np.testing.assert_allclose(steps["keras"][name], step, atol=TOLERANCE * largest, rtol=TOLERANCE, err_msg=name)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_optimizers_move_the_same_weights_alike(
+    optimizer: str, weight_decay: float, spec: DataSpec, train_config: Train
+) -> None:
+    """Five steps with the same gradients, none of them near epsilon, which Adam's twins add at different places."""
+    import tensorflow as tf
+    import torch
+
+    config = train_config.model_copy(update={"optimizer": optimizer, "weight_decay": weight_decay})
+    models = {framework: room(framework, "mlp").build(spec, CONFIGS["mlp"]) for framework in FRAMEWORKS}
+    room("keras", "store").set_weights(models["keras"], room("torch", "store").get_weights(models["torch"]))
+    optimizers = {framework: room(framework, "optimizers").build(models[framework], config) for framework in FRAMEWORKS}
+    variables = models["keras"].trainable_variables
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        gradients = [away_from_zero(variable.shape, random) for variable in variables]
+        for parameter, gradient in zip(models["torch"].parameters(), gradients, strict=True):
+            parameter.grad = torch.from_numpy(np.ascontiguousarray(gradient.T))
+        optimizers["torch"].step()
+        tensors = [tf.constant(gradient) for gradient in gradients]
+        decayed = room("keras", "optimizers").decayed
+        optimizers["keras"].apply([decayed(*pair, config) for pair in zip(tensors, variables, strict=True)], variables)
+    found, expected = (room(framework, "store").get_weights(models[framework]) for framework in ("keras", "torch"))
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-6, rtol=1e-5, err_msg=name)
+
+
+def away_from_zero(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    return np.float32(random.choice([-1, 1], shape) * random.uniform(0.05, 0.15, shape))
+
+
+def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
+    for framework in FRAMEWORKS:
+        model = room(framework, "mlp").build(spec, CONFIGS["mlp"])
+        weights = room(framework, "store").get_weights(model)
+        weights["dense_1/kernel"] = weights["dense_1/kernel"][:, :5]
+        with pytest.raises(InputError, match=r"'dense_1/kernel': found \(64, 5\), allowed \(64, 32\)"):
+            room(framework, "store").set_weights(model, weights)
+
+
+def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:
+    config = CONFIGS["cnn"].model_copy(update={"channels": (8, 8, 8, 8)})
+    with pytest.raises(InputError, match="4 stages, which need images of 16x16; 'digits' has 8x8"):
+        config.require_fit(spec)
+
+
+def test_a_table_is_refused_by_the_cnn() -> None:
+    table = DataSpec(
+        "iris", "classification", "tabular", (4,), "float32", ("a", "b"), "kind", (), (0.0,) * 4, (1.0,) * 4
+    )
+    with pytest.raises(InputError, match="'cnn' does not fit 'iris': its examples are tabular"):
+        CONFIGS["cnn"].require_fit(table)
+
+
+def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digits: Split) -> None:
+    from models.augment import augment
+
+    images = digits.inputs[:50]
+    config = Augment(shift=2, flip=True)
+    first, second = (augment(images, config, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == np.uint8
+    assert first.shape == images.shape
+    assert (first != images).any(axis=(1, 2, 3)).mean() > 0.8
+    assert set(np.unique(first)) <= set(np.unique(images)) | {0}
