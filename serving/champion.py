@@ -1,0 +1,96 @@
+"""The model that answers: loaded from its bundle, warmed, and probed with an example whose answer is known."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import InputError
+from models.spec import DataSpec
+from serving import bundle
+from serving.bundle import Bundle
+from serving.predictor import Predictor
+from serving.settings import Device
+
+TOLERANCE = 1e-3  # largest difference from the stored outputs: another machine's rounding, not another model
+WARM_BATCHES = (1, 2, 8, 32)
+INLINE_SECONDS = 0.001  # a run shorter than this costs less than handing it to a thread and back
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One version of the model, ready to answer. `inline` says that a run is too short for a thread."""
+
+    name: str
+    version: str
+    sha256: str
+    spec: DataSpec
+    predictor: Predictor
+    inline: bool
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
+    example: np.ndarray
+
+    def describe(self) -> dict[str, Any]:
+        """The model's pedigree, as JSON-ready values: what `GET /model` answers."""
+        spec = self.spec
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "provider": self.predictor.provider,
+            "task": spec.task,
+            "input": {"name": spec.input_name, "kind": spec.kind, "dtype": spec.dtype, "shape": list(spec.shape)},
+            "output": {"name": spec.output_name, "shape": [spec.outputs]},
+            "labels": list(spec.labels),
+            "features": list(spec.features),
+            "mean": list(spec.mean),
+            "data": spec.name,
+            "metrics": self.metrics,
+            "provenance": self.provenance,
+        }
+
+
+def load(folder: Path, device: Device) -> Champion:
+    """The champion in `folder` on `device`. Raises InputError where any check fails."""
+    found = bundle.read(folder)
+    predictor = Predictor(found.model, found.spec, device)
+    example = _probe(predictor, found)
+    manifest = found.manifest
+    return Champion(
+        manifest.name,
+        manifest.version,
+        manifest.model.sha256,
+        found.spec,
+        predictor,
+        _warm(predictor, example) < INLINE_SECONDS,
+        manifest.metrics,
+        manifest.provenance,
+        example,
+    )
+
+
+def _probe(predictor: Predictor, found: Bundle) -> np.ndarray:
+    """The stored examples, once the model has answered them as it should. Raises InputError."""
+    inputs, expected = found.example()
+    if inputs.shape[1:] != found.spec.shape:
+        raise InputError(f"the stored example has shape {inputs.shape[1:]}, the spec says {found.spec.shape}")
+    outputs = predictor.predict(inputs)
+    if outputs.shape != expected.shape:
+        raise InputError(f"the stored example's outputs have shape {expected.shape}, the model gives {outputs.shape}")
+    difference = float(np.abs(outputs - expected).max())
+    if not difference <= TOLERANCE:  # NaN fails too
+        raise InputError(f"the model answers its stored example wrongly: off by {difference:.2g}, allowed {TOLERANCE}")
+    return inputs
+
+
+def _warm(predictor: Predictor, example: np.ndarray) -> float:
+    """Seconds for one example after a few runs of several sizes, so that no request pays for the first."""
+    for size in WARM_BATCHES:
+        predictor.predict(np.resize(example, (size, *example.shape[1:])))
+    started = time.perf_counter()
+    for _ in range(10):
+        predictor.predict(example[:1])
+    return (time.perf_counter() - started) / 10

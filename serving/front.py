@@ -1,0 +1,96 @@
+"""The outermost application: limits, keys, names and timing around every request, then its endpoint.
+
+It answers before BentoML's own middleware, whose tracing and per-request metrics cost more than the
+model does. What it does not know goes to BentoML only where BentoML has an answer; every other path
+is a 404 here, so that no path becomes a metric's label.
+"""
+
+import hmac
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import orjson
+
+from serving.engine import Engine
+from serving.errors import RequestError, overloaded
+from serving.exchange import REQUEST_ID, Application, Headers, Receive, Request, Response, Scope, Send
+from serving.log import Log
+from serving.routes import BENTOML, Route, find
+from serving.settings import Settings
+
+log = logging.getLogger("bentoml.tandem")
+HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+class Front:
+    """`inner` is BentoML's application; `engine` gives the engine once that has started."""
+
+    def __init__(self, inner: Application, settings: Settings, engine: Callable[[], Engine]) -> None:
+        self._inner = inner
+        self._settings = settings
+        self._find_engine = engine
+        self._engine: Engine | None = None
+        self._log = Log(settings.log_share)
+        self._ids = (f"{os.urandom(6).hex()}-{number:x}".encode() for number in itertools.count(1))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI 3)."""
+        if scope["type"] != "http" or scope["path"] in BENTOML:
+            await self._inner(scope, receive, send)
+            return
+        self._engine = self._engine or self._find_engine()
+        started = time.perf_counter()
+        request = Request(scope, receive, self._settings.max_body_bytes)
+        name, response = await self._answer(self._engine, request)
+        given = request.header(b"x-request-id")
+        request_id = given if REQUEST_ID.fullmatch(given) else next(self._ids)
+        await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
+        self._engine.metrics.answered(name, response.status, time.perf_counter() - started)
+        self._log.write(request, name, response, request_id, started)
+
+    async def _answer(self, engine: Engine, request: Request) -> tuple[str, Response]:
+        """The endpoint's name and its answer, or the refusal as an answer. Raises nothing."""
+        name = "unknown"
+        try:
+            request.check_size()
+            route = find(request.method, request.path)
+            name = route.name
+            self._admit(route, request)
+            return name, await self._within_limits(engine, route, request)
+        except RequestError as refusal:
+            engine.metrics.rejected(refusal.reason)
+            return name, _refuse(str(refusal), refusal.status, refusal.headers)
+        except Exception:  # the last resort: the reader gets a sentence, the log gets the trace
+            log.exception("request failed: %s", name)
+            return name, _refuse("the service failed; the log has the reason", 500)
+
+    async def _within_limits(self, engine: Engine, route: Route, request: Request) -> Response:
+        """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
+        deadlines = engine.deadlines
+        if len(deadlines) >= self._settings.max_waiting and not route.open:
+            raise overloaded(f"{len(deadlines)} requests are in hand already; try again in a second")
+        try:
+            return await deadlines.within(route.handler(engine, request))
+        except TimeoutError:
+            seconds = self._settings.timeout_seconds
+            if request.unread and request.method == "POST":
+                raise RequestError(408, "slow_body", f"the body did not arrive within {seconds} s") from None
+            raise overloaded(f"no answer within {seconds} s; try again in a second") from None
+
+    def _admit(self, route: Route, request: Request) -> None:
+        """Raise RequestError (401) where a key is needed and not given."""
+        key = self._settings.api_key
+        if not key or route.open:
+            return
+        given = request.header(b"x-api-key") or request.header(b"authorization").removeprefix(b"Bearer ")
+        if not hmac.compare_digest(given, key.encode()):
+            headers = ((b"www-authenticate", b"Bearer"),)
+            raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
+
+
+def _refuse(message: str, status: int, headers: Headers = ()) -> Response:
+    """A refusal as JSON."""
+    return Response(orjson.dumps({"error": message}), status, headers=headers)

@@ -1,0 +1,28 @@
+"""What the service says about itself: the model that answers, its health and its counters."""
+
+import orjson
+
+from serving.engine import Engine
+from serving.exchange import Request, Response
+from serving.metrics import CONTENT_TYPE
+
+
+async def model(engine: Engine, _: Request) -> Response:
+    """The champion's pedigree: version, run, commit, data hash, metrics, the provider really used, where to ask it."""
+    infer = f"v2/models/{engine.settings.model_name}/infer"
+    return Response(orjson.dumps(engine.champion.describe() | {"infer": infer}))
+
+
+async def metrics(engine: Engine, _: Request) -> Response:
+    """The counters of all workers for Prometheus."""
+    return Response(engine.metrics.text(), content_type=CONTENT_TYPE)
+
+
+async def live(_engine: Engine, _request: Request) -> Response:
+    """200 while the event loop turns."""
+    return Response(b'{"live":true}')
+
+
+async def ready(engine: Engine, _: Request) -> Response:
+    """200 once the champion is loaded, warmed and probed; 503 before, and while shutting down."""
+    return Response(orjson.dumps({"ready": engine.ready}), 200 if engine.ready else 503)

@@ -1,0 +1,101 @@
+"""`POST /predict` and `POST /predict/image`: examples in, labels and probabilities out."""
+
+import json
+from typing import Any
+
+import numpy as np
+import orjson
+
+from serving import answers, examples
+from serving.batcher import Result
+from serving.champion import Champion
+from serving.engine import Engine
+from serving.errors import RequestError, invalid
+from serving.exchange import Headers, Request, Response
+
+
+async def predict(engine: Engine, request: Request) -> Response:
+    """`{"inputs": [...], "top_k": 3}` -> labels and probabilities. Raises RequestError."""
+    if request.media_type != "application/json":
+        raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
+    champion = engine.champion
+    document = parse_object(await request.body())
+    if unknown := sorted(document.keys() - {"inputs", "top_k"}):
+        raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: inputs, top_k")
+    inputs = examples.parse(document.get("inputs"), champion.spec, engine.settings.max_batch)
+    return await answer(engine, champion, inputs, top_k(document.get("top_k"), champion))
+
+
+async def answer(engine: Engine, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any) -> Response:
+    """Run validated examples [N, *shape] and write the answer, with `more` beside it."""
+    result = await ask(engine, champion, inputs)
+    body = orjson.dumps(answers.write(result.outputs, champion, count) | more)
+    return Response(body, headers=told(result, champion))
+
+
+async def run(engine: Engine, champion: Champion, inputs: np.ndarray, count: int | None) -> dict[str, Any]:
+    """The same for callers in this process: JSON-ready values."""
+    result = await ask(engine, champion, inputs)
+    return answers.write(result.outputs, champion, top_k(count, champion))
+
+
+async def ask(engine: Engine, champion: Champion, inputs: np.ndarray) -> Result:
+    """The model's answer to validated examples [N, *shape]. Raises RequestError (422) where it is no number.
+
+    Finite but enormous features overflow inside a model; pixels cannot.
+    """
+    result = await engine.batcher.predict(champion, inputs)
+    if inputs.dtype == np.float32 and not (finite := np.isfinite(result.outputs).all(axis=1)).all():
+        raise RequestError(422, "overflow", f"inputs[{int(finite.argmin())}]: too extreme, the model finds no number")
+    return result
+
+
+def told(result: Result, champion: Champion) -> Headers:
+    """The headers every prediction carries: the model's version, and milliseconds of waiting and running."""
+    timing = f"queue;dur={result.queue * 1e3:.3f}, run;dur={result.run * 1e3:.3f}"
+    return ((b"x-model-version", champion.version.encode()), (b"server-timing", timing.encode()))
+
+
+def top_k(value: Any, champion: Champion) -> int | None:
+    """How many labels are asked for; none means all. Raises RequestError."""
+    if value is None:
+        return None
+    most = len(champion.spec.labels)
+    if type(value) is not int or not 1 <= value <= most:
+        raise invalid(f"top_k: found {json.dumps(value)[:50]}; allowed: a whole number from 1 to {most}")
+    return value
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object without duplicate keys. Raises RequestError."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error}" if body else "the body is empty") from None
+    if not isinstance(document, dict):
+        raise invalid('the body is no JSON object; allowed: {"inputs": [...]}')
+    if body.count(b'"') != 2 * _keys(document):
+        _refuse_duplicates(body)
+    return document
+
+
+def _keys(document: dict[str, Any]) -> int:
+    """How many keys the document and the rows in it have: with numbers only, twice as many quotes."""
+    inputs = document.get("inputs")
+    rows = inputs if isinstance(inputs, list) else ()
+    return len(document) + sum(len(row) for row in rows if type(row) is dict)
+
+
+def _refuse_duplicates(body: bytes) -> None:
+    """The slow and exact look, only where there are more quotes than numbers under names need."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise invalid(f"the key {twice[0][:100]!r} comes twice")
+        return dict(pairs)
+
+    try:
+        json.loads(body, object_pairs_hook=unique)
+    except RecursionError:
+        raise invalid("the body is nested too deeply") from None

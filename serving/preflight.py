@@ -1,0 +1,21 @@
+"""Whether the champion can be served, found out before any worker starts: one that fails is restarted forever."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
+
+from serving import champion
+from serving.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """Load the champion once, in a process of its own. Raises InputError where it cannot be served.
+
+    The process takes what it opened with it: the parent of the workers holds no memory of the device.
+    """
+    method = "fork" if "fork" in get_all_start_methods() else None  # quick: everything is imported already
+    with ProcessPoolExecutor(1, get_context(method)) as pool:
+        pool.submit(_load, settings).result()
+
+
+def _load(settings: Settings) -> None:
+    champion.load(settings.champion, settings.device)

@@ -1,0 +1,105 @@
+"""The BentoML service: `bentoml serve serving.service:Tandem`.
+
+BentoML starts and supervises the workers, describes the typed endpoints and serves their schema; the
+requests themselves are answered by `serving.front`, with the same formats.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+# BentoML's decorators are seen as untyped because the checker does not follow its imports.
+
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from pydantic import BaseModel
+
+from models.errors import InputError
+from serving import cores, cors, examples, predict, preflight, supervision, telemetry, upload
+from serving.engine import Engine
+from serving.exchange import Application
+from serving.front import Front
+from serving.settings import Settings, read
+
+telemetry.silence()
+supervision.look_often()
+supervision.keep_own_counters()
+
+
+class Model(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Answer(BaseModel):
+    """One prediction for each example, and the model that made them."""
+
+    predictions: list[dict[str, Any]]
+    model: Model
+
+
+class Fronted(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service behind our own front."""
+
+    def to_asgi(self, is_main: bool = True) -> Application:
+        """The application that a worker serves."""
+        settings = _settings()
+        front = Front(super().to_asgi(is_main), settings, lambda: bentoml.get_current_service().engine)
+        return cors.allow(front, settings.cors_origins)
+
+
+def _settings() -> Settings:
+    """The settings; a mistake in them becomes the one line that BentoML prints."""
+    try:
+        return read()
+    except InputError as error:
+        raise BentoMLException(str(error)) from error
+
+
+@bentoml.service(
+    name="tandem",
+    service_class=Fronted,
+    workers=_settings().workers or cores.available(),
+    metrics={"enabled": False},  # ours have bounded labels
+    logging={"access": {"enabled": False}},
+)
+class Tandem:
+    """Predictions by the champion, the best model that the pipeline has trained and proved."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(_settings())
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Refuse to start without a champion that can be served."""
+        try:
+            preflight.check(_settings())
+        except InputError as error:
+            raise BentoMLException(str(error)) from error
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self.engine.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Answer no more."""
+        await self.engine.stop()
+
+    @bentoml.api(route="/predict")
+    async def predict(self, inputs: list[Any], top_k: int | None = None) -> Answer:
+        """Predict a batch of raw examples: pictures as nested lists, table rows as lists or objects by feature."""
+        champion = self.engine.champion
+        parsed = examples.parse(inputs, champion.spec, self.engine.settings.max_batch)
+        return Answer.model_validate(await predict.run(self.engine, champion, parsed, top_k))
+
+    @bentoml.api(route="/predict/image")
+    async def predict_image(self, files: list[Path], top_k: int | None = None) -> Answer:
+        """Predict one or several pictures: PNG, JPEG, WebP or BMP of any size and mode."""
+        champion = self.engine.champion
+        decoded = await upload.decode(self.engine, [path.read_bytes() for path in files], champion)
+        return Answer.model_validate(await predict.run(self.engine, champion, decoded, top_k))

@@ -1,0 +1,64 @@
+"""What can be set from outside: one frozen object, read from the environment variables `TANDEM_*`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from models.errors import InputError
+
+PREFIX = "TANDEM_"
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def _split(value: object) -> object:
+    """A comma-separated list as the environment gives it."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """The environment variable of each field is its name in capitals behind `TANDEM_`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    champion: Path = Field(Path("artifacts/champion"), description="the champion's folder")
+    device: Device = Field("auto", description="auto | cpu | cuda; cuda is an error where it cannot be used")
+    model_name: str = Field("tandem", pattern=r"^[\w.-]+$", description="the model's name in the inference protocol")
+    workers: int = Field(0, ge=0, le=256, description="processes; 0 means one for each core available")
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="how often a new champion is looked for")
+    max_body_bytes: int = Field(4_194_304, ge=1024, description="largest request; larger ones get 413")
+    max_batch: int = Field(4096, ge=1, description="most examples in one request")
+    max_pixels: int = Field(16_000_000, ge=1, description="largest picture that is decoded, width x height")
+    max_files: int = Field(64, ge=1, description="most pictures in one upload")
+    max_waiting: int = Field(512, ge=1, description="requests a worker holds; more get 503 with Retry-After")
+    run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
+    timeout_seconds: float = Field(10.0, gt=0, description="longest time for receiving and for answering a request")
+    api_key: str = Field("", description="where set, requests need it as `x-api-key` or `Authorization: Bearer`")
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        (), description="comma-separated origins whose pages may call, or *"
+    )
+    log_share: float = Field(0.0, ge=0, le=1, description="share of the requests that leave a line in the log")
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environment`. Raises InputError for unknown names and for senseless values."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise InputError(
+            "; ".join(_explain(str(each["loc"][0]), each["msg"], given) for each in error.errors())
+        ) from None
+
+
+def _explain(name: str, message: str, given: Mapping[str, str]) -> str:
+    """One mistake: the variable, its value (never a key's) and what is allowed."""
+    variable = PREFIX + name.upper()
+    if name not in Settings.model_fields:
+        allowed = ", ".join(PREFIX + field.upper() for field in Settings.model_fields)
+        return f"{variable}: no such setting; allowed: {allowed}"
+    field = Settings.model_fields[name]
+    value = "***" if name == "api_key" else repr(given[name])
+    return f"{variable}: {value}: {message} ({field.description}; default {field.default!r})"

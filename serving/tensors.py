@@ -1,0 +1,160 @@
+"""Tensors of the Open Inference Protocol: as JSON, or as raw bytes behind a JSON header.
+
+https://github.com/kserve/open-inference-protocol and Triton's extension for binary tensor data. Only the
+sizes that the header states and the body has can be right at once; everything else is refused.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from models.spec import DataSpec
+from serving import examples
+from serving.errors import invalid
+from serving.exchange import Response
+
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
+HEADER_LENGTH = b"inference-header-content-length"
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One request: its own id, the examples [N, *shape], and whether the outputs go back as raw bytes."""
+
+    id: str
+    inputs: np.ndarray
+    binary: bool
+
+
+def parse(body: bytes, header_length: bytes, spec: DataSpec, most: int) -> Inference:
+    """The request in a body. Raises RequestError for everything that does not fit the spec exactly."""
+    header, raw = _split(body, header_length)
+    document = _document(header)
+    tensor = _only_input(document, spec)
+    shape = _shape(tensor, spec, most)
+    binary_size = _parameters(tensor).get("binary_data_size")
+    inputs = _from_json(tensor, shape, spec, raw) if binary_size is None else _from_bytes(raw, binary_size, shape, spec)
+    request_id = document.get("id", "")
+    if not isinstance(request_id, str):
+        raise invalid("id: allowed: text")
+    return Inference(request_id, inputs, _wants_binary(document, spec))
+
+
+def write(outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference) -> Response:
+    """The answer: outputs float32 [N, K] as JSON or as raw bytes behind the JSON."""
+    output: dict[str, Any] = {"name": spec.output_name, "datatype": "FP32", "shape": list(outputs.shape)}
+    document = {"model_name": model, "model_version": version, "outputs": [output]}
+    if request.id:
+        document["id"] = request.id
+    if not request.binary:
+        output["data"] = outputs.ravel()
+        return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
+    raw = outputs.tobytes()
+    output["parameters"] = {"binary_data_size": len(raw)}
+    header = orjson.dumps(document)
+    length = (HEADER_LENGTH, str(len(header)).encode())
+    return Response(header + raw, content_type=b"application/octet-stream", headers=(length,))
+
+
+def _split(body: bytes, header_length: bytes) -> tuple[bytes, memoryview]:
+    """The JSON and the raw bytes behind it."""
+    if not header_length:
+        return body, memoryview(b"")
+    if not header_length.isdigit() or not 0 < int(header_length[:20]) <= len(body):
+        found = header_length[:40].decode("latin-1")
+        raise invalid(f"inference-header-content-length: found {found!r}; allowed: 1 to the body's {len(body)}")
+    end = int(header_length)
+    return body[:end], memoryview(body)[end:]
+
+
+def _document(header: bytes) -> dict[str, Any]:
+    """The JSON object of a request."""
+    try:
+        document = orjson.loads(header)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error}; is inference-header-content-length missing?") from None
+    if not isinstance(document, dict):
+        raise invalid('the body is no JSON object; allowed: {"inputs": [...]}')
+    return document
+
+
+def _only_input(document: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
+    """The one input tensor, of the right name and datatype."""
+    tensors = document.get("inputs")
+    if not isinstance(tensors, list) or len(tensors) != 1 or not isinstance(tensors[0], dict):
+        raise invalid(f"inputs: allowed: a list of one tensor, {spec.input_name!r}")
+    tensor: dict[str, Any] = tensors[0]
+    wanted = {"name": spec.input_name, "datatype": DATATYPES[spec.dtype]}
+    for key, value in wanted.items():
+        if tensor.get(key) != value:
+            raise invalid(f"inputs[0].{key}: found {str(tensor.get(key))[:50]!r}; allowed: {value!r}")
+    return tensor
+
+
+def _shape(tensor: dict[str, Any], spec: DataSpec, most: int) -> tuple[int, ...]:
+    """The shape [N, *spec.shape] that the tensor states."""
+    shape = tensor.get("shape")
+    right = isinstance(shape, list) and set(map(type, shape)) == {int} and tuple(shape[1:]) == spec.shape
+    if not isinstance(shape, list) or not right or not 1 <= shape[0] <= most:
+        raise invalid(f"inputs[0].shape: found {str(shape)[:100]}; allowed: {[f'1..{most}', *spec.shape]}")
+    return tuple(shape)
+
+
+def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a tensor or a request."""
+    parameters = holder.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise invalid("parameters: allowed: an object")
+    return parameters
+
+
+def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
+    """Raw little-endian numbers, without a copy."""
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    wanted = math.prod(shape) * dtype.itemsize
+    if type(size) is not int or size != wanted or len(raw) != wanted:
+        found = f"binary_data_size {str(size)[:30]} and {len(raw)} bytes behind the header"
+        raise invalid(f"inputs[0]: found {found}; allowed for shape {list(shape)}: {wanted}")
+    inputs = np.frombuffer(raw, dtype).reshape(shape)
+    examples.check_finite(inputs)
+    return inputs
+
+
+def _from_json(tensor: dict[str, Any], shape: tuple[int, ...], spec: DataSpec, raw: memoryview) -> np.ndarray:
+    """Numbers in one list, or nested like the shape."""
+    data = tensor.get("data")
+    if not isinstance(data, list) or len(raw):
+        raise invalid("inputs[0].data: allowed: a list of numbers, with nothing behind the JSON")
+    if data and isinstance(data[0], list):
+        inputs = examples.parse(data, spec, shape[0])
+    else:
+        _check_count(len(data), math.prod(shape))
+        inputs = examples.from_flat(data, spec)
+    _check_count(len(inputs), shape[0])
+    return inputs
+
+
+def _check_count(found: int, wanted: int) -> None:
+    """Raise RequestError where the data are not as many as the shape says."""
+    if found != wanted:
+        raise invalid(f"inputs[0].data: found {found}; the shape asks for {wanted}")
+
+
+def _wants_binary(document: dict[str, Any], spec: DataSpec) -> bool:
+    """Whether the output is asked for as raw bytes: for this output, or for all of them."""
+    whole = _parameters(document).get("binary_data_output", False)
+    outputs = document.get("outputs", [{"name": spec.output_name}])
+    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
+        raise invalid(f"outputs: allowed: a list of one, {spec.output_name!r}, or none at all")
+    if outputs[0].get("name") != spec.output_name:
+        raise invalid(f"outputs[0].name: found {str(outputs[0].get('name'))[:50]!r}; allowed: {spec.output_name!r}")
+    parameters = _parameters(outputs[0])
+    if "classification" in parameters:
+        raise invalid("outputs[0].parameters: classification is not offered; /predict answers with labels")
+    wish = parameters.get("binary_data", whole)
+    if type(wish) is not bool:
+        raise invalid("binary_data: allowed: true or false")
+    return wish

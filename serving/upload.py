@@ -1,0 +1,100 @@
+"""`POST /predict/image`: one picture as the body, or one or several as a form; decoded by the one decoder."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncGenerator
+from functools import partial
+
+import numpy as np
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from models import image
+from models.errors import InputError
+from serving import predict
+from serving.champion import Champion
+from serving.engine import Engine
+from serving.errors import RequestError, invalid
+from serving.exchange import Request, Response
+
+INLINE_BYTES = 32_768  # smaller pictures are decoded faster than they are handed to a thread
+
+
+async def upload(engine: Engine, request: Request) -> Response:
+    """Pictures -> labels and probabilities, with `top_k` and `pixels` as in the documentation. Raises RequestError."""
+    champion = engine.champion
+    if champion.spec.kind != "image":
+        raise RequestError(409, "kind", "this model reads tables, not pictures; use /predict")
+    files, fields = await _files(request, engine.settings.max_files)
+    options = _options(request.query | fields)
+    inputs = await decode(engine, files, champion)
+    count = predict.top_k(options.get("top_k"), champion)
+    more = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    return await predict.answer(engine, champion, inputs, count, **more)
+
+
+def _options(given: dict[str, str]) -> dict[str, int]:
+    """The whole numbers of the query and the form. Raises RequestError."""
+    if unknown := sorted(given.keys() - {"top_k", "pixels"}):
+        raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: top_k, pixels")
+    for name, value in given.items():
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")
+    return {name: int(value) for name, value in given.items()}
+
+
+async def _files(request: Request, most: int) -> tuple[list[bytes], dict[str, str]]:
+    """The pictures' bytes and the form's other fields. Raises RequestError."""
+    kind = request.media_type
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [await request.body()], {}
+    if kind != "multipart/form-data":
+        allowed = "multipart/form-data, image/* or application/octet-stream"
+        raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
+    files, fields = await _form(request, await request.body(), most)
+    if not files:
+        raise invalid("the form holds no file; send one or several under the name `files`")
+    return files, fields
+
+
+async def _form(request: Request, body: bytes, most: int) -> tuple[list[bytes], dict[str, str]]:
+    """The files and the text fields of a multipart form. Raises RequestError where it is broken."""
+    headers = Headers(raw=request.scope["headers"])
+    try:
+        form = await MultiPartParser(headers, _stream(body), max_files=most, max_fields=8).parse()
+    except (MultiPartException, LookupError, ValueError) as error:
+        raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
+    try:
+        items = form.multi_items()
+        # BentoML's client writes what is left out as null.
+        fields = {name: value for name, value in items if isinstance(value, str) and value != "null"}
+        if "files" in fields:
+            raise invalid("files: found text; allowed: the bytes of pictures, no address is fetched")
+        return [await value.read() for _, value in items if isinstance(value, UploadFile)], fields
+    finally:
+        await form.close()
+
+
+async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
+    """The body as the form's parser wants it."""
+    yield body
+    yield b""
+
+
+async def decode(engine: Engine, files: list[bytes], champion: Champion) -> np.ndarray:
+    """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait."""
+    work = partial(_decode_all, files, champion, engine.settings.max_pixels)
+    if sum(map(len, files)) <= INLINE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(engine.decoder, work)
+
+
+def _decode_all(files: list[bytes], champion: Champion, max_pixels: int) -> np.ndarray:
+    """Decode every picture. Raises RequestError, saying which one is wrong."""
+    decoded = []
+    for index, data in enumerate(files):
+        try:
+            decoded.append(image.decode(data, champion.spec.shape, max_pixels))
+        except InputError as error:
+            raise RequestError(400, "image", f"file {index + 1}: {error}") from None
+    return np.stack(decoded) if len(decoded) > 1 else decoded[0][np.newaxis]

@@ -1,0 +1,118 @@
+"""Small real champions: ONNX graphs with fixed random weights, and the same maths in NumPy."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from models.spec import DataSpec
+
+DIGITS = DataSpec(
+    "digits", "classification", "image", (8, 8, 1), "uint8", tuple("0123456789"), "digit", (), (77.0,), (96.0,)
+)
+IRIS = DataSpec(
+    "iris", "classification", "tabular", (4,), "float32", ("setosa", "versicolor", "virginica"), "species",
+    ("sepal length", "sepal width", "petal length", "petal width"), (5.8, 3.1, 3.8, 1.2), (0.8, 0.4, 1.8, 0.8),
+)  # fmt: skip
+PRICES = replace(IRIS, name="prices", task="regression", labels=(), target="price")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A linear layer over the flattened and scaled inputs."""
+
+    spec: DataSpec
+    kernel: np.ndarray  # [features, outputs]
+    bias: np.ndarray  # [outputs]
+
+    def expected(self, inputs: np.ndarray) -> np.ndarray:
+        """What the graph should answer, in NumPy: float32 [N, outputs]."""
+        scale = np.float32(1 / 255 if self.spec.kind == "image" else 1)
+        logits = (inputs.astype(np.float32) * scale).reshape(len(inputs), -1) @ self.kernel + self.bias
+        if self.spec.task == "regression":
+            return logits
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def weights(spec: DataSpec, seed: int = 0) -> Weights:
+    generator = np.random.default_rng(seed)
+    size = int(np.prod(spec.shape))
+    kernel = generator.normal(size=(size, spec.outputs)).astype(np.float32)
+    return Weights(spec, kernel, generator.normal(size=spec.outputs).astype(np.float32))
+
+
+def graph(of: Weights) -> bytes:
+    """Cast, scale, flatten, Gemm, and Softmax for a classifier."""
+    spec = of.spec
+    rank = len(spec.shape)
+    scale = np.full((1,) * (rank + 1), 1 / 255 if spec.kind == "image" else 1, np.float32)
+    constants = {"scale": scale, "kernel": of.kernel, "bias": of.bias}
+    nodes = [
+        helper.make_node("Cast", [spec.input_name], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["cast", "scale"], ["scaled"]),
+        helper.make_node("Flatten", ["scaled"], ["flat"]),
+    ]
+    logits = spec.output_name if spec.task == "regression" else "logits"
+    nodes += [helper.make_node("Gemm", ["flat", "kernel", "bias"], [logits])]
+    if spec.task == "classification":
+        nodes += [helper.make_node("Softmax", ["logits"], [spec.output_name], axis=1)]
+    kind = TensorProto.UINT8 if spec.dtype == "uint8" else TensorProto.FLOAT
+    made = helper.make_graph(
+        nodes,
+        "fixture",
+        [helper.make_tensor_value_info(spec.input_name, kind, ["N", *spec.shape])],
+        [helper.make_tensor_value_info(spec.output_name, TensorProto.FLOAT, ["N", spec.outputs])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def raw(spec: DataSpec, count: int, seed: int = 1) -> np.ndarray:
+    """Raw examples [count, *shape] in the spec's dtype."""
+    generator = np.random.default_rng(seed)
+    if spec.dtype == "uint8":
+        return generator.integers(0, 256, (count, *spec.shape), np.uint8)
+    return generator.normal(size=(count, *spec.shape)).astype(np.float32)
+
+
+def manifest(of: Weights, model: bytes, version: str) -> dict[str, Any]:
+    example = raw(of.spec, 3)
+    sha256 = hashlib.sha256(model).hexdigest()
+    return {
+        "schema": 1,
+        "name": "torch-cnn",
+        "version": version,
+        "model": {"file": f"{sha256}.onnx", "sha256": sha256, "bytes": len(model)},
+        "spec": of.spec.to_dict(),
+        "metrics": {"accuracy": 0.98, "log_loss": 0.07},
+        "provenance": {
+            "run_id": "0123456789abcdef0123456789abcdef",
+            "git_commit": "f626b23",
+            "git_dirty": False,
+            "data_sha256": "ab" * 32,
+            "tracking_uri": "sqlite:///mlflow.db",
+            "experiment": "tandem",
+            "created": "2026-11-22T12:00:00+00:00",
+        },
+        "example": {"inputs": example.tolist(), "outputs": of.expected(example).tolist()},
+    }
+
+
+def write(folder: Path, of: Weights, version: str = "1", **changes: Any) -> Path:
+    """A whole bundle, as `promote` writes it: the manifest last, in one rename."""
+    model = graph(of)
+    content = manifest(of, model, version) | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{hashlib.sha256(model).hexdigest()}.onnx").write_bytes(model)
+    beside = folder / "champion.json.new"
+    beside.write_text(json.dumps(content), "utf-8")
+    beside.replace(folder / "champion.json")
+    return folder

@@ -1,0 +1,143 @@
+"""A champion on disk, the application in this process, and a really served one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving.engine import Engine
+from serving.exchange import Receive, Scope, Send
+from serving.front import Front
+from serving.metrics import Metrics
+from serving.settings import Settings
+from tests.serving import bundles
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """A champion for 8x8 digits."""
+    return bundles.write(tmp_path / "champion", bundles.weights(bundles.DIGITS))
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Path:
+    """A champion for a table of four features."""
+    return bundles.write(tmp_path / "champion", bundles.weights(bundles.IRIS))
+
+
+async def nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stands where BentoML's application is: these tests never reach it."""
+    raise AssertionError(scope["path"])
+
+
+@dataclass
+class Local:
+    """The front in this process: `post` and `get` go through ASGI without a socket."""
+
+    engine: Engine
+    front: Front
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.many(("POST", path, options))[0]
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.many(("GET", path, options))[0]
+
+    def many(self, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
+        """Several requests at the same time."""
+
+        async def go() -> list[httpx.Response]:
+            transport = httpx.ASGITransport(self.front, raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await asyncio.gather(*(client.request(verb, path, **rest) for verb, path, rest in requests))
+
+        return asyncio.run(go())
+
+
+@pytest.fixture
+def local() -> Callable[..., Local]:
+    """Makes a Local for a champion's folder and settings."""
+
+    def make(folder: Path, **changes: Any) -> Local:
+        settings = Settings(champion=folder, **changes)
+        engine = Engine(settings, Metrics(CollectorRegistry()))
+        engine.ready = True
+        return Local(engine, Front(nothing_behind, settings, lambda: engine))
+
+    return make
+
+
+@dataclass
+class Served:
+    """A served process: its address and its first process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    output: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    """An environment in which nothing of this machine's BentoML or Tandem settings is left."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TANDEM_", "BENTOML_"))}
+    return kept | {"BENTOML_HOME": str(home), "PYTHONUNBUFFERED": "1"} | changes
+
+
+@contextlib.contextmanager
+def serve(folder: Path, home: Path, **changes: str) -> Iterator[Served]:
+    """`bentoml serve` on a free port of 127.0.0.1, ready; ended by its process id."""
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Tandem"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    output = home / "output.txt"
+    home.mkdir(parents=True, exist_ok=True)
+    variables = environment(home, TANDEM_CHAMPION=str(folder), **changes)
+    with output.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, output)
+        yield Served(f"http://127.0.0.1:{port}", process, output)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"not ready:\n{output.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The digits champion, really served, for all tests of one file."""
+    home = tmp_path_factory.mktemp("served")
+    folder = bundles.write(home / "champion", bundles.weights(bundles.DIGITS))
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_POLL_SECONDS="0.1") as running:
+        yield running

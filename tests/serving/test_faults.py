@@ -1,0 +1,76 @@
+"""Faults while people use it: swaps, garbage, a killed worker, a stop. No request that was taken is lost."""
+
+import json
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import serve
+
+INPUTS = raw(DIGITS, 2)
+BODY = json.dumps({"inputs": INPUTS.tolist()}).encode()
+TYPE = {"content-type": "application/json"}
+
+
+def ask_until(url: str, end: float) -> list[httpx.Response]:
+    """Ask again and again over one connection."""
+    answers = []
+    with httpx.Client() as client:
+        while time.monotonic() < end:
+            answers.append(client.post(f"{url}/predict", content=BODY, headers=TYPE))
+    return answers
+
+
+def test_swaps_and_garbage_lose_no_request_and_mix_no_answers(tmp_path: Path) -> None:
+    folder = write(tmp_path / "champion", weights(DIGITS, 1), "1")
+    with serve(folder, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_POLL_SECONDS="0.1") as served:
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask_until, served.url, time.monotonic() + 4) for _ in range(4)]
+            for change in ("2", "garbage", "3", "1"):
+                time.sleep(0.8)
+                if change == "garbage":
+                    (folder / "champion.json").write_bytes(os.urandom(100))
+                else:
+                    write(folder, weights(DIGITS, int(change)), change)
+            answers = [answer for each in asking for answer in each.result()]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.headers["x-model-version"] for answer in answers} == {"1", "2", "3"}
+        for answer in answers[::7]:
+            expected = weights(DIGITS, int(answer.json()["model"]["version"])).expected(INPUTS)
+            found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert 'tandem_champions_total{result="refused"} 2.0' in httpx.get(f"{served.url}/metrics").text
+
+
+def test_a_killed_worker_comes_back(tmp_path: Path) -> None:
+    folder = write(tmp_path / "champion", weights(DIGITS))
+    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
+        worker = psutil.Process(served.process.pid).children()[0]
+        worker.kill()
+        started = time.monotonic()
+        answer = httpx.post(f"{served.url}/predict", content=BODY, headers=TYPE, timeout=20)
+        assert answer.status_code == 200
+        assert time.monotonic() - started < 15
+
+
+def test_a_stop_answers_what_is_in_hand(tmp_path: Path) -> None:
+    folder = write(tmp_path / "champion", weights(DIGITS))
+    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
+        address = httpx.URL(served.url)
+        with socket.create_connection((address.host, address.port or 80), timeout=20) as wire:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}"
+            wire.sendall(head.encode() + b"\r\n\r\n" + BODY[:50])
+            time.sleep(0.3)
+            served.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            wire.sendall(BODY[50:])
+            assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+        assert served.process.wait(20) == 0

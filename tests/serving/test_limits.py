@@ -1,0 +1,208 @@
+"""Limits and keys: in this process where that is enough, and over real sockets where the wire matters."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.cors import allow
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import Local, Served, serve
+
+Make = Callable[..., Local]
+KEY = "correct horse"
+TYPE = {"content-type": "application/json"}
+BODY: dict[str, Any] = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Served with a short timeout."""
+    home = tmp_path_factory.mktemp("strict")
+    folder = write(home / "champion", weights(DIGITS))
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_TIMEOUT_SECONDS="1") as running:
+        yield running
+
+
+def talk(served: Served, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Send pieces over a socket of its own; whatever is answered until it is closed or 20 s have passed."""
+    address = httpx.URL(served.url)
+    with socket.create_connection((address.host, address.port or 80), timeout=20) as wire:
+        for piece in pieces:
+            wire.sendall(piece)
+            time.sleep(pause)
+        answer = b""
+        while chunk := wire.recv(65536):
+            answer += chunk
+            if b"\r\n\r\n" in answer and len(answer) > 200:
+                break
+        return answer
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(("POST /predict HTTP/1.1", "Host: x", "Content-Type: application/json", *lines, "", "")).encode()
+
+
+def memory(served: Served) -> int:
+    """Resident bytes of the service and its workers."""
+    import psutil
+
+    parent = psutil.Process(served.process.pid)
+    return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
+
+
+def test_a_hundred_megabytes_are_refused_unread(strict: Served) -> None:
+    before = memory(strict)
+    answer = httpx.post(f"{strict.url}/predict", content=b" " * 100_000_000, timeout=20)
+    assert answer.status_code == 413
+    assert memory(strict) - before < 30e6
+
+
+def test_a_hundred_megabytes_in_chunks_are_refused(strict: Served) -> None:
+    before = memory(strict)
+    chunks = (b" " * 1_000_000 for _ in range(100))
+    answer = httpx.post(f"{strict.url}/predict", content=chunks, headers=TYPE, timeout=20)
+    assert answer.status_code == 413
+    assert memory(strict) - before < 30e6
+
+
+def test_a_declared_body_is_refused_before_it_is_sent(strict: Served) -> None:
+    answer = talk(strict, head("Content-Length: 100000000"))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"connection: close" in answer
+
+
+def test_a_slow_body_is_not_waited_for(strict: Served) -> None:
+    started = time.monotonic()
+    answer = talk(strict, head("Content-Length: 1000"), b"{")
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert time.monotonic() - started < 5
+
+
+def test_a_body_in_pieces_is_whole(strict: Served) -> None:
+    content = json.dumps(BODY["json"]).encode()
+    half = len(content) // 2
+    answer = talk(strict, head(f"Content-Length: {len(content)}"), content[:half], content[half:], pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1, 2", "99999999999999999999999"])
+def test_lengths_that_lie_are_refused(strict: Served, length: str) -> None:
+    answer = talk(strict, head(f"Content-Length: {length}") + b"{}")
+    assert answer.split(b" ")[1] in (b"400", b"413")
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100, b"PRI * HTTP/2.0\r\n\r\n"]
+)
+def test_noise_does_no_harm(strict: Served, noise: bytes) -> None:
+    talk(strict, noise + b"\r\n\r\n")
+    assert httpx.post(f"{strict.url}/predict", **BODY).status_code == 200
+
+
+def test_a_client_that_leaves_does_no_harm(strict: Served) -> None:
+    address = httpx.URL(strict.url)
+    for _ in range(20):
+        with socket.create_connection((address.host, address.port or 80)) as wire:
+            wire.sendall(head("Content-Length: 1000") + b"{")
+    assert httpx.post(f"{strict.url}/predict", **BODY).status_code == 200
+
+
+def test_unknown_paths_do_not_grow_the_metrics(strict: Served) -> None:
+    for path in ("first", "metrics"):
+        httpx.get(f"{strict.url}/{path}")
+    before = len(httpx.get(f"{strict.url}/metrics").text.splitlines())
+    with httpx.Client() as client:
+        for number in range(50):
+            assert client.get(f"{strict.url}/path/{number}").status_code == 404
+    assert len(httpx.get(f"{strict.url}/metrics").text.splitlines()) == before
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"x-api-key": "wrong"}, 401),
+        ({"x-api-key": ""}, 401),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"authorization": f"Basic {KEY}"}, 401),
+        ({"x-api-key": KEY}, 200),
+        ({"authorization": f"Bearer {KEY}"}, 200),
+    ],
+)
+def test_the_key(digits: Path, local: Make, headers: dict[str, str], status: int) -> None:
+    service = local(digits, api_key=KEY)
+    assert service.post("/predict", **BODY, headers=headers).status_code == status
+    for path in ("/model", "/metrics", "/v2", "/v2/models/tandem"):
+        assert service.get(path, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v2/health/ready", "/docs", "/docs.json"])
+def test_health_and_documentation_need_no_key(digits: Path, local: Make, path: str) -> None:
+    assert local(digits, api_key=KEY).get(path).status_code == 200
+
+
+def test_not_ready_is_said(digits: Path, local: Make) -> None:
+    service = local(digits)
+    service.engine.ready = False
+    for path in ("/readyz", "/v2/health/ready", "/v2/models/tandem/ready"):
+        assert service.get(path).status_code == 503
+    assert service.get("/livez").status_code == 200
+
+
+def test_more_than_can_be_held_is_refused_and_the_rest_is_answered(digits: Path, local: Make) -> None:
+    service = local(digits, max_waiting=10)
+    answers = service.many(*[("POST", "/predict", BODY)] * 30)
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) >= 10
+    assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 503)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = local(digits, timeout_seconds=0.1)
+    service.engine.batcher.predict = lambda *_: asyncio.sleep(60)  # type: ignore[assignment,method-assign]
+
+    async def go() -> httpx.Response:
+        watch = asyncio.create_task(service.engine.deadlines.watch())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(service.front), base_url="http://test") as client:
+            answer = await client.post("/predict", **BODY)
+        watch.cancel()
+        return answer
+
+    answer = asyncio.run(go())
+    assert answer.status_code == 503
+    assert "0.1 s" in answer.json()["error"]
+    assert len(service.engine.deadlines) == 0
+
+
+def test_other_sites_are_not_let_in_unless_they_are_listed(digits: Path, local: Make) -> None:
+    service = local(digits)
+    origin = {"origin": "http://friend"}
+    assert "access-control-allow-origin" not in service.post("/predict", **BODY, headers=origin).headers
+    service.front = allow(service.front, ("http://friend",))  # type: ignore[assignment]
+    answer = service.post("/predict", **BODY, headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "http://friend"
+    assert (
+        "access-control-allow-origin" not in service.post("/predict", **BODY, headers={"origin": "http://foe"}).headers
+    )
+    preflight = origin | {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    assert service.many(("OPTIONS", "/predict", {"headers": preflight}))[0].status_code == 200
+
+
+def test_the_log_has_one_line_a_request_and_no_content(
+    digits: Path, local: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = local(digits, log_share=1.0)
+    service.post("/predict", **BODY, headers={"x-request-id": "mine"})
+    service.get("/nothing")
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["endpoint"], first["status"], first["request_id"]) == ("predict", 200, "mine")
+    assert (second["endpoint"], second["status"]) == ("unknown", 404)
+    assert "inputs" not in first

@@ -1,0 +1,134 @@
+"""The page in a real browser: drawing, choosing a file, filling in a row, dark and light, narrow and by keyboard."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.serving.bundles import DIGITS, IRIS, weights, write
+from tests.serving.conftest import Served, serve
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no Chromium with its driver"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    flags = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
+    for flag in (*flags.split(), "disable-sync", f"user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("pictures")
+    with serve(write(home / "champion", weights(DIGITS)), home / "bentoml", TANDEM_WORKERS="1") as running:
+        yield running
+
+
+def text(browser: Chrome, name: str) -> str:
+    return browser.find_element(By.ID, name).text
+
+
+def wait_for_answer(browser: Chrome, part: str = "%") -> str:
+    WebDriverWait(browser, 10).until(lambda driver: part in text(driver, "answer"))
+    return text(browser, "answer")
+
+
+def no_complaints(browser: Chrome) -> None:
+    """Neither the page nor the browser (scripts, policy, missing files) has anything to complain about."""
+    assert text(browser, "error") == ""
+    assert browser.get_log("browser") == []
+
+
+def test_drawing_by_pointer_and_by_keyboard(browser: Chrome, pictures: Served) -> None:
+    browser.get(pictures.url)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+    canvas = browser.find_element(By.ID, "canvas")
+    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(40, 60).release().perform()
+    wait_for_answer(browser)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#bars li")) == 10
+    assert text(browser, "size") == "8 × 8 × 1"
+    assert "version 1" in text(browser, "model")
+    assert "queue" in text(browser, "timing")
+    browser.find_element(By.ID, "clear").click()
+    assert "Nothing" in text(browser, "answer")
+    canvas.send_keys(" ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
+    wait_for_answer(browser)
+    no_complaints(browser)
+
+
+def test_the_model_sees_exactly_the_file(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    browser.get(pictures.url)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+    browser.find_element(By.ID, "file").send_keys(str(tmp_path / "picture.png"))
+    answer = wait_for_answer(browser)
+    expected = weights(DIGITS).expected(pixels[np.newaxis, ..., np.newaxis])[0]
+    assert answer == f"{expected.argmax()} ({100 * expected.max():.1f}%)"
+    script = "return [...document.getElementById('pixels').getContext('2d').getImageData(0, 0, 8, 8).data]"
+    seen = np.array(browser.execute_script(script)).reshape(8, 8, 4)  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(seen[..., 0], pixels)
+    no_complaints(browser)
+
+
+def test_a_bad_file_is_refused_in_words(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"no picture at all")
+    browser.get(pictures.url)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+    browser.find_element(By.ID, "file").send_keys(str(tmp_path / "picture.png"))
+    WebDriverWait(browser, 10).until(lambda driver: "found text" in text(driver, "error"))
+    browser.get_log("browser")
+
+
+def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
+    folder = write(tmp_path / "champion", weights(IRIS))
+    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1", TANDEM_API_KEY="secret") as served:
+        browser.get(served.url)
+        key = browser.find_element(By.CSS_SELECTOR, "#key input")
+        WebDriverWait(browser, 10).until(lambda _: key.is_displayed())
+        key.send_keys("secret" + Keys.ENTER)
+        first = wait_for_answer(browser)
+        fields = browser.find_elements(By.CSS_SELECTOR, "#row input")
+        assert [field.get_attribute("name") for field in fields] == list(IRIS.features)
+        fields[2].clear()
+        fields[2].send_keys("9.5")
+        WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
+        browser.get_log("browser")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.get(pictures.url)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+    wide = browser.execute_script("return document.documentElement.scrollWidth")  # type: ignore[no-untyped-call]
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")  # type: ignore[no-untyped-call]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert wide <= 360
+    assert (ground == "rgb(18, 19, 23)") == (scheme == "dark")
+
+
+def test_the_documentation_page(browser: Chrome, pictures: Served) -> None:
+    browser.get(f"{pictures.url}/docs")
+    WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "operations-default-predict"))
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []

@@ -1,0 +1,142 @@
+"""Predictions over the front: the numbers, the formats, the headers."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
+from tests.serving.conftest import Local
+
+Make = Callable[..., Local]
+
+
+def probabilities(answer: dict[str, object]) -> np.ndarray:
+    rows = answer["predictions"]
+    assert isinstance(rows, list)
+    return np.array([list(row["probabilities"].values()) for row in rows])
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+@pytest.mark.parametrize("channels", [True, False])
+def test_a_batch_of_pictures(digits: Path, local: Make, count: int, channels: bool) -> None:
+    inputs = raw(DIGITS, count)
+    answer = local(digits).post("/predict", json={"inputs": (inputs if channels else inputs[..., 0]).tolist()})
+    expected = weights(DIGITS).expected(inputs)
+    assert answer.status_code == 200
+    np.testing.assert_allclose(probabilities(answer.json()), expected, atol=1e-6)
+    assert [row["label"] for row in answer.json()["predictions"]] == [str(i) for i in expected.argmax(axis=1)]
+    assert answer.json()["model"] == {"name": "torch-cnn", "version": "1"}
+
+
+def test_top_k_is_sorted_and_cut(digits: Path, local: Make) -> None:
+    inputs = raw(DIGITS, 2)
+    answer = local(digits).post("/predict", json={"inputs": inputs.tolist(), "top_k": 3}).json()
+    expected = -np.sort(-weights(DIGITS).expected(inputs), axis=1)[:, :3]
+    np.testing.assert_allclose(probabilities(answer), expected, atol=1e-6)
+    first = answer["predictions"][0]
+    assert next(iter(first["probabilities"])) == first["label"]
+
+
+@pytest.mark.parametrize("as_objects", [True, False])
+def test_table_rows_as_objects_or_lists(iris: Path, local: Make, as_objects: bool) -> None:
+    inputs = raw(IRIS, 3)
+    rows = [dict(zip(reversed(IRIS.features), reversed(row), strict=True)) for row in inputs.tolist()]
+    answer = local(iris).post("/predict", json={"inputs": rows if as_objects else inputs.tolist()})
+    np.testing.assert_allclose(probabilities(answer.json()), weights(IRIS).expected(inputs), atol=1e-6)
+
+
+def test_regression_answers_numbers(tmp_path: Path, local: Make) -> None:
+    inputs = raw(PRICES, 3)
+    answer = local(write(tmp_path, weights(PRICES))).post("/predict", json={"inputs": inputs.tolist()}).json()
+    values = [row["value"] for row in answer["predictions"]]
+    np.testing.assert_allclose(values, weights(PRICES).expected(inputs)[:, 0], rtol=1e-5)
+    assert answer["predictions"][0]["target"] == "price"
+
+
+def test_pictures_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
+    inputs = raw(DIGITS, 2)
+    files = [("files", (f"{i}.png", png(one[..., 0]), "image/png")) for i, one in enumerate(inputs)]
+    service = local(digits)
+    form = service.post("/predict/image?pixels=1", files=files).json()
+    np.testing.assert_allclose(probabilities(form), weights(DIGITS).expected(inputs), atol=1e-6)
+    assert [base64.b64decode(one) for one in form["pixels"]] == [one.tobytes() for one in inputs]
+    body = service.post("/predict/image", content=files[1][1][1], headers={"content-type": "image/png"}).json()
+    np.testing.assert_allclose(probabilities(body)[0], probabilities(form)[1], atol=1e-6)
+
+
+def test_a_large_photograph_is_taken(digits: Path, local: Make) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    answer = local(digits).post("/predict/image?top_k=2", content=png(noise), headers={"content-type": "image/png"})
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"][0]["probabilities"]) == 2
+
+
+def test_every_answer_has_its_headers(digits: Path, local: Make) -> None:
+    service = local(digits)
+    body = {"inputs": raw(DIGITS, 1).tolist()}
+    answer = service.post("/predict", json=body, headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert answer.headers["x-model-version"] == "1"
+    assert answer.headers["server-timing"].startswith("queue;dur=")
+    made = [service.post("/predict", json=body, headers={"x-request-id": bad}) for bad in ("", "a b", "x" * 200)]
+    assert len({one.headers["x-request-id"] for one in made}) == 3
+    assert not {"a b", "x" * 200} & {one.headers["x-request-id"] for one in made}
+
+
+def test_requests_at_the_same_time_share_a_run_and_keep_their_answers(digits: Path, local: Make) -> None:
+    inputs = raw(DIGITS, 40)
+    service = local(digits)
+    answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
+    found = np.concatenate([probabilities(answer.json()) for answer in answers])
+    np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
+    service.engine.metrics.flush()
+    runs = service.engine.metrics.registry.get_sample_value("tandem_run_rows_count")
+    assert runs is not None
+    assert runs < 40
+
+
+def test_a_slow_model_runs_in_its_thread(digits: Path, local: Make) -> None:
+    service = local(digits)
+    service.engine.reloader.champion = replace(service.engine.champion, inline=False)
+    inputs = raw(DIGITS, 6)
+    answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
+    found = np.concatenate([probabilities(answer.json()) for answer in answers])
+    np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
+
+
+def test_the_model_is_described(digits: Path, local: Make) -> None:
+    found = local(digits).get("/model").json()
+    assert found["version"] == "1"
+    assert found["provider"] == "CPUExecutionProvider"
+    assert found["provenance"]["data_sha256"] == "ab" * 32
+    assert found["metrics"]["accuracy"] == 0.98
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+def test_the_documentation_has_an_example_that_works(tmp_path: Path, local: Make, spec: object) -> None:
+    service = local(write(tmp_path, weights(spec)))  # type: ignore[arg-type]
+    document = service.get("/docs.json").json()
+    example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert service.post("/predict", json=example).status_code == 200
+    assert ("/predict/image" in document["paths"]) == (spec is DIGITS)
+
+
+def test_pages_load_nothing_from_elsewhere(digits: Path, local: Make) -> None:
+    service = local(digits)
+    for path in ("/docs", "/docs/start.js"):
+        answer = service.get(path)
+        assert answer.status_code == 200
+        assert "http" not in answer.text.replace("http-equiv", "")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]

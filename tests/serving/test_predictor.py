@@ -1,0 +1,65 @@
+"""The session: the numbers, the provider, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.errors import InputError
+from models.spec import DataSpec
+from serving.predictor import CPU, Predictor
+from tests.serving.bundles import DIGITS, IRIS, PRICES, graph, raw, weights
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("count", [1, 2, 7, 32])
+def test_it_answers_as_the_maths_do(spec: DataSpec, count: int) -> None:
+    of = weights(spec)
+    inputs = raw(spec, count)
+    outputs = Predictor(graph(of), spec, "cpu").predict(inputs)
+    assert outputs.shape == (count, spec.outputs)
+    np.testing.assert_allclose(outputs, of.expected(inputs), rtol=1e-4, atol=1e-6)
+
+
+def test_the_provider_is_read_back() -> None:
+    assert Predictor(graph(weights(DIGITS)), DIGITS, "cpu").provider == CPU
+
+
+def has_cuda() -> bool:
+    try:
+        return Predictor(graph(weights(DIGITS)), DIGITS, "cuda").provider != CPU
+    except InputError:
+        return False
+
+
+@pytest.mark.skipif(has_cuda(), reason="there is a usable GPU")
+def test_cuda_that_cannot_be_used_is_an_error() -> None:
+    with pytest.raises(InputError, match="cuda"):
+        Predictor(graph(weights(DIGITS)), DIGITS, "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_cuda(), reason="no usable GPU")
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_is_used_and_agrees(device: str) -> None:
+    of = weights(DIGITS)
+    predictor = Predictor(graph(of), DIGITS, "cuda" if device == "cuda" else "auto")
+    assert predictor.provider == "CUDAExecutionProvider"
+    np.testing.assert_allclose(predictor.predict(raw(DIGITS, 9)), of.expected(raw(DIGITS, 9)), atol=1e-4)
+
+
+def test_auto_is_honest() -> None:
+    predictor = Predictor(graph(weights(DIGITS)), DIGITS)
+    assert predictor.provider in onnxruntime.get_available_providers()
+
+
+def test_a_graph_for_another_spec_is_refused() -> None:
+    with pytest.raises(InputError, match="the spec asks for"):
+        Predictor(graph(weights(DIGITS)), replace(DIGITS, shape=(28, 28, 1)), "cpu")
+
+
+@pytest.mark.parametrize("model", [b"", b"not a model", graph(weights(DIGITS))[:200]])
+def test_what_is_no_model_is_refused(model: bytes) -> None:
+    with pytest.raises(InputError, match="cannot open the model"):
+        Predictor(model, DIGITS, "cpu")

@@ -1,0 +1,115 @@
+"""The service as it is really started: over HTTP, from the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import httpx
+import numpy as np
+import pytest
+
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import ROOT, Served, environment, serve
+
+STRANGERS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
+# Any report of usage would go through httpx.post.
+WATCHED = """
+import sys, httpx
+httpx.post = lambda *args, **options: print("REPORTED", args)
+from bentoml_cli.cli import cli
+cli(sys.argv[1:])
+"""
+
+
+def start(folder: Path, home: Path, *command: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    variables = environment(home, TANDEM_CHAMPION=str(folder), **changes)
+    arguments = [sys.executable, *command, "serve", "serving.service:Tandem", "--port", "1"]
+    return subprocess.run(arguments, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_predictions_over_http(served: Served) -> None:
+    inputs = raw(DIGITS, 3)
+    answer = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
+    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
+
+
+def test_the_typed_client(served: Served, tmp_path: Path) -> None:
+    from tests.serving.test_predict import png
+
+    inputs = raw(DIGITS, 2)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(png(inputs[0][..., 0]))
+    with bentoml.SyncHTTPClient(served.url) as client:
+        batch: dict[str, Any] = client.predict(inputs=inputs.tolist(), top_k=1)
+        image: dict[str, Any] = client.predict_image(files=[picture], top_k=1)
+    assert image["predictions"] == batch["predictions"][:1]
+
+
+@pytest.mark.parametrize("path", ["/model", "/livez", "/readyz", "/healthz", "/metrics", "/docs", "/docs.json"])
+def test_information_over_http(served: Served, path: str) -> None:
+    assert httpx.get(served.url + path).status_code == 200
+
+
+def test_a_new_champion_is_served_without_a_restart(served: Served) -> None:
+    folder = served.output.parents[1] / "champion"
+    write(folder, weights(DIGITS, 5), "2")
+    for _ in range(100):
+        if httpx.get(f"{served.url}/model").json()["version"] == "2":
+            break
+    inputs = raw(DIGITS, 2)
+    answer = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
+    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(found, weights(DIGITS, 5).expected(inputs), atol=1e-6)
+    counters = httpx.get(f"{served.url}/metrics").text
+    assert 'tandem_champions_total{result="swapped"} 1.0' in counters
+    write(folder, weights(DIGITS), "1")
+
+
+def test_a_second_service_leaves_the_counters_of_the_first(served: Served, digits: Path) -> None:
+    def predictions() -> str:
+        lines = httpx.get(f"{served.url}/metrics").text.splitlines()
+        return next(line for line in lines if line.startswith("tandem_run_rows_sum"))
+
+    httpx.post(f"{served.url}/predict", json={"inputs": raw(DIGITS, 3).tolist()})
+    before = predictions()
+    with serve(digits, served.output.parent / "second", TANDEM_WORKERS="1", BENTOML_HOME=str(served.output.parent)):
+        assert predictions() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "uv run dvc repro"),
+        ({"TANDEM_WORKERS": "x"}, "TANDEM_WORKERS"),
+        ({"TANDEM_CHAMPIONS": "x"}, "no such setting"),
+    ],
+)
+def test_a_bad_start_ends_with_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    ended = start(tmp_path / "none", tmp_path, "-m", "bentoml", **changes)
+    assert ended.returncode != 0
+    assert message in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_corrupt_champion_is_not_served(digits: Path, tmp_path: Path) -> None:
+    next(digits.glob("*.onnx")).write_bytes(b"other")
+    ended = start(digits, tmp_path, "-m", "bentoml")
+    assert ended.returncode != 0
+    assert "SHA-256" in ended.stderr
+
+
+@pytest.mark.parametrize("wish", [None, "False"])
+def test_nothing_is_reported_unless_the_user_wants_it(tmp_path: Path, wish: str | None) -> None:
+    changes = {} if wish is None else {"BENTOML_DO_NOT_TRACK": wish}
+    ended = start(tmp_path / "none", tmp_path, "-c", WATCHED, **changes)
+    assert "uv run dvc repro" in ended.stderr
+    assert ("REPORTED" in ended.stdout) == (wish == "False")
+
+
+def test_serving_needs_no_framework() -> None:
+    code = f"import sys, serving.service; print([name for name in {STRANGERS} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,44 @@
+"""Settings come from the environment and are checked."""
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import InputError
+from serving import cores
+from serving.settings import Settings, read
+
+
+def test_defaults_and_changes() -> None:
+    assert read({}) == Settings()
+    given = {"TANDEM_CHAMPION": "x", "TANDEM_WORKERS": "3", "TANDEM_CORS_ORIGINS": "http://a, http://b", "HOME": "y"}
+    found = read(given)
+    assert (found.champion, found.workers, found.cors_origins) == (Path("x"), 3, ("http://a", "http://b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TANDEM_WORKERS", "many", "TANDEM_WORKERS: 'many': Input should be a valid integer"),
+        ("TANDEM_WORKERS", "-1", "greater than or equal to 0"),
+        ("TANDEM_DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("TANDEM_POLL_SECONDS", "0", "greater than 0"),
+        ("TANDEM_POLL_SECONDS", "nan", "finite"),
+        ("TANDEM_MAX_BODY_BYTES", "1", "1024"),
+        ("TANDEM_LOG_SHARE", "1.5", "less than or equal to 1"),
+        ("TANDEM_WORKER", "1", "TANDEM_WORKER: no such setting; allowed: TANDEM_CHAMPION"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(name: str, value: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read({name: value})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    quota.write_text("150000 100000\n")
+    assert cores.available(quota) == 1
+    quota.write_text("max 100000\n")
+    assert cores.available(quota) == cores.available(tmp_path / "none") >= 1
