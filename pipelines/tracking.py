@@ -183,6 +183,11 @@ def public_uri() -> str:
     return f"{parts.scheme}://{host}{parts.path}" if "://" in uri() else uri()
 
 
+def require_store() -> None:
+    """Raise InputError where the store does not answer: to be told of it before any work, not after."""
+    _check_reachable(uri())
+
+
 def _experiment(name: str) -> str:
     """Connect, find or create the experiment; its id. Raises InputError where that cannot be done."""
     _check_reachable(uri())

@@ -33,7 +33,7 @@ class Trained:
 
 
 def main() -> None:
-    """Train, track and store one candidate. Raises InputError."""
+    """Train, track and store one candidate. Raises InputError, before a run is made where it can be known before."""
     chosen = candidate.from_command_line("train")
     settings = params.read()
     spec = DataSpec.read(paths.SPEC)
@@ -41,9 +41,10 @@ def main() -> None:
     config.require_fit(spec)
     data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
     tags = {**chosen.tags, **tracking.provenance(), "data_sha256": data_sha256}
+    tracking.require_store()
+    device = chosen.room("device").choose(settings.train)
+    print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     with tracking.start(settings.tracking.experiment, chosen.name, tags) as run:
-        device = chosen.room("device").choose(settings.train)
-        print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
         describe(run, settings, chosen, device, spec, data_sha256)
         model = chosen.room(chosen.architecture).build(spec, config)
         trained = train(model, settings.train, chosen, device, run)
