@@ -1,14 +1,25 @@
-"""Stage `check`: refuse a bad `params.yaml` before any other stage starts."""
+"""Stage `check`: refuse a bad `params.yaml` before any other stage starts: `python -m pipelines.check`."""
 
+from models.errors import InputError
 from pipelines import params, stage
+from pipelines.driver import has_nvidia_driver
+from pipelines.params import Params
 from pipelines.paths import CHECKED
 
 
 def main() -> None:
     """Read all parameters. The output never changes, so it makes no later stage run again."""
-    params.read()
+    require_devices(params.read())
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
+
+
+def require_devices(settings: Params) -> None:
+    """Raise InputError where a GPU is asked for on a machine that has no driver for one."""
+    devices = {"train.device": settings.train.device, "evaluate.device": settings.evaluate.device}
+    for key, device in devices.items():
+        if device == "cuda" and not has_nvidia_driver():
+            raise InputError(f"params.yaml: {key} = 'cuda': there is no NVIDIA driver here; allowed here: auto, cpu")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The exported graph in ONNX Runtime, on the device that was asked for."""
 
-import ctypes
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -10,6 +9,7 @@ import onnxruntime
 
 from models.config import Device
 from models.errors import InputError
+from pipelines.driver import has_nvidia_driver
 
 BATCH = 256  # examples held in memory at once
 CPU = "CPUExecutionProvider"
@@ -56,17 +56,9 @@ def _options() -> onnxruntime.SessionOptions:
 
 
 def _providers(device: Device) -> list[str]:
-    if device == "cpu" or not _has_driver():
+    # Without a driver, loading a gigabyte of libraries is in vain.
+    if device == "cpu" or not has_nvidia_driver() or CUDA not in onnxruntime.get_available_providers():
         return [CPU]
     with redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
     return [CUDA, CPU]
-
-
-def _has_driver() -> bool:
-    """Whether NVIDIA's driver is installed; without it, loading a gigabyte of libraries is in vain."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return CUDA in onnxruntime.get_available_providers()
