@@ -51,15 +51,33 @@ def decode(data: bytes, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) ->
     Raises InputError, naming what was found, for other formats, for damaged files and for pictures of
     more than `max_pixels` pixels, which are refused by their header, before anything is decoded.
     """
+    return render(read_header(data, max_pixels), shape)
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The first half of `decode`: format and size are known and allowed, no pixel is decoded. Raises InputError."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"the picture is too large: at most {max_pixels} pixels are allowed ({error})") from error
+    except Exception as error:  # Pillow's readers raise many types for damaged files
+        raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(FORMATS)}") from error
+    if image.width * image.height > max_pixels:
+        found = f"{image.width} x {image.height} pixels"
+        raise InputError(f"the picture is too large: {found}, at most {max_pixels} pixels are allowed")
+    return image
+
+
+def render(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    """The second half of `decode`: the pixels as uint8 [H, W, C]. Raises InputError where the file is damaged."""
     height, width, channels = shape
-    image = _open(data, max_pixels)
     try:
         image.draft(image.mode, (2 * max(height, width),) * 2)  # a large JPEG is scaled while it is decoded
         ImageOps.exif_transpose(image, in_place=True)
         flat = _flatten(image, "L" if channels == 1 else "RGB")
         return _fit(flat, width, height).reshape(shape)
-    except Exception as error:  # Pillow's decoders raise many types for damaged files
-        raise InputError(f"the picture is damaged and cannot be decoded: {describe(data)} ({error})") from error
+    except Exception as error:  # and so do its decoders
+        raise InputError(f"the {image.format} picture is damaged and cannot be decoded ({error})") from error
 
 
 def describe(data: bytes) -> str:
@@ -69,20 +87,6 @@ def describe(data: bytes) -> str:
         if re.match(pattern, start):
             return kind
     return f"unknown bytes beginning with 0x{data[:4].hex()}"
-
-
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The picture with its header read and nothing decoded. Raises InputError."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"the picture is too large: at most {max_pixels} pixels are allowed ({error})") from error
-    except Exception as error:
-        raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(FORMATS)}") from error
-    if image.width * image.height > max_pixels:
-        found = f"{image.width} x {image.height} pixels"
-        raise InputError(f"the picture is too large: {found}, at most {max_pixels} pixels are allowed")
-    return image
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.drawing import FAINT, INK, PALETTE, picture
+from pipelines.drawing import INK, PALETTE, picture
 from pipelines.evidence import Evidence
 
 
@@ -33,7 +33,7 @@ def _draw_cost(axes: Axes, candidates: Sequence[Evidence], champion: str, colour
     for found in candidates:
         test, time = found.metrics["test"], found.smallest_batch["p50_ms"]
         reach = [[test["accuracy"] - test["accuracy_low"]], [test["accuracy_high"] - test["accuracy"]]]
-        axes.errorbar(time, test["accuracy"], reach, color=FAINT, capsize=3, zorder=1)
+        axes.errorbar(time, test["accuracy"], reach, color=colours[found.name], alpha=0.5, capsize=3, zorder=1)
         marker, size = ("*", 260) if found.name == champion else ("o", 70)
         axes.scatter(time, test["accuracy"], size, color=colours[found.name], marker=marker, edgecolor=INK, zorder=2)
         axes.annotate(found.name, (time, test["accuracy"]), xytext=(9, 5), textcoords="offset points")

@@ -119,12 +119,12 @@ class Batcher:
         """Give each request its part of the run, or all of them its error. Those who left are skipped."""
         try:
             done = run()
+            self._observe(done.outputs, batch[0].champion, done.started - batch[0].since, done.seconds)
         except Exception as error:  # each request reports it; the queue goes on
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
-        self._observe(done.outputs, batch[0].champion, done.started - batch[0].since, done.seconds)
         start = 0
         for waiting in batch:
             end = start + len(waiting.inputs)

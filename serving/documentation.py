@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from serving import protocol_documentation
 from serving.champion import Champion
 from serving.engine import Engine
 from serving.exchange import Request, Response
@@ -21,15 +22,16 @@ async def openapi(engine: Engine, _: Request) -> Response:
 
 def document(champion: Champion, settings: Settings) -> Json:
     """OpenAPI 3.0 for the endpoints that this champion can answer."""
-    paths = {
-        "/predict": {"post": _predict(champion, settings.max_batch)},
+    paths: Json = {"/predict": {"post": _predict(champion, settings.max_batch)}}
+    if champion.spec.kind == "image":
+        paths["/predict/image"] = {"post": _upload(champion, settings.max_files)}
+    paths |= {
         "/model": {"get": _get("The model that answers", "Version, run, commit, data hash, metrics and provider.")},
-        "/livez": {"get": _get("Alive", "200 while the process answers at all.")},
+        "/livez": {"get": _get("Alive", "200 while the process answers at all.") | {"security": []}},
         "/readyz": {"get": _get("Ready", "200 once the model is loaded, warmed and probed.") | {"security": []}},
         "/metrics": {"get": _get("Counters", "For Prometheus, in its text format.", "text/plain")},
     }
-    if champion.spec.kind == "image":
-        paths["/predict/image"] = {"post": _upload(champion, settings.max_files)}
+    paths |= protocol_documentation.paths(champion, settings)
     return {
         "openapi": "3.0.3",
         "info": {"title": "Tandem", "version": champion.version, "description": _about(champion)},

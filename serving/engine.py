@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from serving.batcher import Batcher
@@ -20,7 +22,7 @@ class Engine:
         self.metrics = metrics or Metrics()
         self.reloader = Reloader(settings, self.metrics.crowned)
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)
-        self.decoder = ThreadPoolExecutor(1, "decoder")  # one: a decoded photograph is 64 MB
+        self.decoder = ThreadPoolExecutor(1, "decoder", _give_way)  # one, for a decoded photograph is 64 MB
         self.deadlines = Deadlines(settings.timeout_seconds)
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -52,3 +54,9 @@ class Engine:
         while True:
             await asyncio.sleep(1)
             self.metrics.flush()
+
+
+def _give_way() -> None:
+    """Let the event loop go before the calling thread. Only Linux has a niceness for each thread."""
+    if sys.platform == "linux":
+        os.nice(10)

@@ -54,7 +54,7 @@ class Request:
     def check_size(self) -> None:
         """Raise RequestError (413) where the body is said to be larger than the limit: nothing of it is read."""
         declared = self.header(b"content-length")
-        if declared and (len(declared) > 18 or int(declared) > self._limit):
+        if declared and not (declared.isdigit() and len(declared) <= 18 and int(declared) <= self._limit):
             raise too_large(f"the body has {declared.decode()[:30]} bytes; at most {self._limit} are read")
 
     async def body(self) -> bytes:

@@ -48,7 +48,8 @@ def _open(model: bytes, device: Device) -> onnxruntime.InferenceSession:
     used = session.get_providers()[0]
     # ONNX Runtime falls back to the CPU without raising.
     if device == "cuda" and used != CUDA:
-        raise InputError(f"device 'cuda' was asked for but ONNX Runtime uses {used}; allowed here: auto, cpu")
+        advice = "with an NVIDIA GPU, `uv sync --extra gpu` brings its libraries; otherwise ask for auto or cpu"
+        raise InputError(f"device 'cuda' was asked for but ONNX Runtime uses {used}; {advice}")
     return session
 
 

@@ -1,8 +1,10 @@
 """Whether the champion can be served, found out before any worker starts: one that fails is restarted forever."""
 
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_all_start_methods, get_context
 
+from models.errors import InputError
 from serving import champion
 from serving.settings import Settings
 
@@ -14,7 +16,10 @@ def check(settings: Settings) -> None:
     """
     method = "fork" if "fork" in get_all_start_methods() else None  # quick: everything is imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
-        pool.submit(_load, settings).result()
+        try:
+            pool.submit(_load, settings).result()
+        except BrokenProcessPool:
+            raise InputError(f"{settings.champion}: the process that loaded it was killed; is there memory?") from None
 
 
 def _load(settings: Settings) -> None:

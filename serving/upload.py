@@ -2,10 +2,12 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
+from PIL.Image import Image
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -17,7 +19,8 @@ from serving.engine import Engine
 from serving.errors import RequestError, invalid
 from serving.exchange import Request, Response
 
-INLINE_BYTES = 32_768  # smaller pictures are decoded faster than they are handed to a thread
+INLINE_PIXELS = 32_768  # fewer are decoded in less time than others would notice
+Made = TypeVar("Made")
 
 
 async def upload(engine: Engine, request: Request) -> Response:
@@ -82,19 +85,28 @@ async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
 
 
 async def decode(engine: Engine, files: list[bytes], champion: Champion) -> np.ndarray:
-    """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait."""
-    work = partial(_decode_all, files, champion, engine.settings.max_pixels)
-    if sum(map(len, files)) <= INLINE_BYTES:
-        return work()
-    return await asyncio.get_running_loop().run_in_executor(engine.decoder, work)
+    """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
+
+    Raises RequestError, saying which file is wrong. It is the header that tells how large a picture is:
+    a few bytes can hold many pixels.
+    """
+    limit = engine.settings.max_pixels
+    pictures = [_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1)]
+    render = partial(_render, pictures, champion.spec.shape)
+    if sum(picture.width * picture.height for picture in pictures) <= INLINE_PIXELS:
+        return render()
+    return await asyncio.get_running_loop().run_in_executor(engine.decoder, render)
 
 
-def _decode_all(files: list[bytes], champion: Champion, max_pixels: int) -> np.ndarray:
-    """Decode every picture. Raises RequestError, saying which one is wrong."""
-    decoded = []
-    for index, data in enumerate(files):
-        try:
-            decoded.append(image.decode(data, champion.spec.shape, max_pixels))
-        except InputError as error:
-            raise RequestError(400, "image", f"file {index + 1}: {error}") from None
-    return np.stack(decoded) if len(decoded) > 1 else decoded[0][np.newaxis]
+def _render(pictures: list[Image], shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of all pictures [N, H, W, C]."""
+    rendered = [_checked(index, image.render, picture, shape) for index, picture in enumerate(pictures, 1)]
+    return np.stack(rendered) if len(rendered) > 1 else rendered[0][np.newaxis]
+
+
+def _checked(index: int, step: Callable[..., Made], *arguments: object) -> Made:
+    """One step of decoding. Raises RequestError naming the file by its place."""
+    try:
+        return step(*arguments)
+    except InputError as error:
+        raise RequestError(400, "image", f"file {index}: {error}") from None

@@ -106,10 +106,12 @@ const percent = (share) => `${(100 * share).toFixed(1)}%`;
 // ── pictures ─────────────────────────────────────────────────────────────────────────────────────
 
 let epoch = 0; // counts the clearings: an answer to what has been cleared is not shown
+let ink = null; // [left, top, right, bottom] of what was drawn
 let chosen = null; // a file that was chosen, dropped or pasted; otherwise the drawing is sent
 
 const askPicture = latest(async () => {
-  const body = chosen ?? (await new Promise((done) => canvas.toBlob(done, "image/png")));
+  if (!chosen && !ink) return;
+  const body = chosen ?? (await new Promise((done) => framed().toBlob(done, "image/png")));
   const headers = { "content-type": body.type || "application/octet-stream" };
   const asked = epoch;
   const started = performance.now();
@@ -191,13 +193,28 @@ function heat(pixels, loss) {
 // Ink and ground as in the training data: most of a picture is ground, so its mean is near the ground.
 const dark = () => model.mean.reduce((sum, value) => sum + value, 0) / model.mean.length < 128;
 
+// The drawing fills the frame, wherever and however small it was drawn: so do the digits and clothes of
+// the usual data sets.
+function framed() {
+  const [left, top, right, bottom] = ink;
+  const side = Math.max(right - left, bottom - top) * 1.12;
+  const frame = document.createElement("canvas");
+  frame.width = frame.height = canvas.width;
+  const context = frame.getContext("2d");
+  context.fillStyle = pen.fillStyle;
+  context.fillRect(0, 0, frame.width, frame.height);
+  const corner = [(left + right - side) / 2, (top + bottom - side) / 2];
+  context.drawImage(canvas, ...corner, side, side, 0, 0, frame.width, frame.height);
+  return frame;
+}
+
 function clear() {
   epoch += 1;
-  chosen = null;
+  ink = chosen = null;
   pen.fillStyle = dark() ? "#000" : "#fff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.strokeStyle = dark() ? "#fff" : "#000";
-  pen.lineWidth = canvas.width / 11;
+  pen.lineWidth = canvas.width * Math.max(0.08, 1.2 / model.input.shape[1]); // at least a pixel of the model's
   pen.lineCap = pen.lineJoin = "round";
   find("seen").hidden = true;
   find("bars").replaceChildren();
@@ -206,6 +223,10 @@ function clear() {
 
 function line(from, to) {
   chosen = null;
+  const half = pen.lineWidth / 2;
+  ink ??= [canvas.width, canvas.height, 0, 0];
+  for (const [x, y] of [from, to])
+    ink = [Math.min(ink[0], x - half), Math.min(ink[1], y - half), Math.max(ink[2], x + half), Math.max(ink[3], y + half)];
   pen.beginPath();
   pen.moveTo(...from);
   pen.lineTo(...to);

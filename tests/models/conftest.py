@@ -1,8 +1,6 @@
 """Real images, a small configuration of each architecture, and the twins."""
 
 import importlib
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -79,11 +77,3 @@ def logits(framework: str, model: Any, images: np.ndarray) -> np.ndarray:
             found: np.ndarray = model.eval()(torch.from_numpy(images)).numpy()
             return found
     return np.array(model(images, training=False))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-Build = Callable[[str], Any]

@@ -42,7 +42,8 @@ def png_header(width: int, height: int) -> bytes:
 def test_lossless_pictures_of_the_right_size_pass_untouched(ramp: np.ndarray, kind: str) -> None:
     data = encode(Image.fromarray(ramp), kind, **({"lossless": True} if kind == "WEBP" else {}))
     pixels = decode(data, GREY)
-    assert (pixels.dtype, pixels.shape) == (np.uint8, GREY)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == GREY
     np.testing.assert_array_equal(pixels[..., 0], ramp)
 
 

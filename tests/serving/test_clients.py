@@ -36,7 +36,7 @@ def test_schemathesis_finds_no_failure_of_the_service(served: Served) -> None:
     if not command.exists():
         pytest.skip("schemathesis is not installed")
     checks = ["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"]
-    arguments = [command, "run", f"{served.url}/docs.json", *checks, "--max-examples", "50", "--seed", "0"]
+    arguments = [str(command), "run", f"{served.url}/docs.json", *checks, "--max-examples", "50", "--seed", "0"]
     ended = subprocess.run(
         arguments, capture_output=True, text=True, timeout=240, check=False, cwd=served.output.parent
     )

@@ -40,6 +40,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
+def complaints(browser: Chrome) -> list[dict[str, str]]:
+    """What the browser has noted since the last time."""
+    found: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return found
+
+
 def text(browser: Chrome, name: str) -> str:
     return browser.find_element(By.ID, name).text
 
@@ -52,7 +58,7 @@ def wait_for_answer(browser: Chrome, part: str = "%") -> str:
 def no_complaints(browser: Chrome) -> None:
     """Neither the page nor the browser (scripts, policy, missing files) has anything to complain about."""
     assert text(browser, "error") == ""
-    assert browser.get_log("browser") == []
+    assert complaints(browser) == []
 
 
 def test_drawing_by_pointer_and_by_keyboard(browser: Chrome, pictures: Served) -> None:
@@ -82,7 +88,7 @@ def test_the_model_sees_exactly_the_file(browser: Chrome, pictures: Served, tmp_
     expected = weights(DIGITS).expected(pixels[np.newaxis, ..., np.newaxis])[0]
     assert answer == f"{expected.argmax()} ({100 * expected.max():.1f}%)"
     script = "return [...document.getElementById('pixels').getContext('2d').getImageData(0, 0, 8, 8).data]"
-    seen = np.array(browser.execute_script(script)).reshape(8, 8, 4)  # type: ignore[no-untyped-call]
+    seen = np.array(browser.execute_script(script)).reshape(8, 8, 4)
     np.testing.assert_array_equal(seen[..., 0], pixels)
     no_complaints(browser)
 
@@ -93,7 +99,7 @@ def test_a_bad_file_is_refused_in_words(browser: Chrome, pictures: Served, tmp_p
     WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
     browser.find_element(By.ID, "file").send_keys(str(tmp_path / "picture.png"))
     WebDriverWait(browser, 10).until(lambda driver: "found text" in text(driver, "error"))
-    browser.get_log("browser")
+    complaints(browser)
 
 
 def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
         fields[2].clear()
         fields[2].send_keys("9.5")
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
-        browser.get_log("browser")
+        complaints(browser)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -120,8 +126,8 @@ def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     browser.get(pictures.url)
     WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
-    wide = browser.execute_script("return document.documentElement.scrollWidth")  # type: ignore[no-untyped-call]
-    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")  # type: ignore[no-untyped-call]
+    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert wide <= 360
@@ -131,4 +137,4 @@ def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme
 def test_the_documentation_page(browser: Chrome, pictures: Served) -> None:
     browser.get(f"{pictures.url}/docs")
     WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "operations-default-predict"))
-    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+    assert [line for line in complaints(browser) if line["level"] == "SEVERE"] == []

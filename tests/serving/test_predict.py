@@ -2,7 +2,9 @@
 
 import base64
 import io
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +85,18 @@ def test_a_large_photograph_is_taken(digits: Path, local: Make) -> None:
     assert len(answer.json()["predictions"][0]["probabilities"]) == 2
 
 
+def test_many_pixels_in_few_bytes_are_decoded_beside_the_loop(digits: Path, local: Make) -> None:
+    service = local(digits)
+    threads: list[str] = []
+    with ThreadPoolExecutor(1, initializer=lambda: threads.append(threading.current_thread().name)) as pool:
+        service.engine.decoder = pool
+        large, small = (png(np.zeros((side, side), np.uint8)) for side in (1000, 8))
+        assert len(large) < 10_000
+        for content in (small, large):
+            assert service.post("/predict/image", content=content, headers={"content-type": "image/png"}).is_success
+            assert len(threads) == (content is large)
+
+
 def test_every_answer_has_its_headers(digits: Path, local: Make) -> None:
     service = local(digits)
     body = {"inputs": raw(DIGITS, 1).tolist()}
@@ -114,6 +128,26 @@ def test_a_slow_model_runs_in_its_thread(digits: Path, local: Make) -> None:
     answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
     found = np.concatenate([probabilities(answer.json()) for answer in answers])
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_run_that_fails_is_told_to_each_and_the_next_one_works(digits: Path, local: Make, inline: bool) -> None:
+    service = local(digits)
+    good = service.engine.champion
+    service.engine.reloader.champion = replace(good, inline=inline, predictor=Failing())  # type: ignore[arg-type]
+    body = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
+    answers = service.many(*[("POST", "/predict", body)] * 3)
+    assert [answer.status_code for answer in answers] == [500] * 3
+    assert "secret" not in answers[0].text
+    service.engine.reloader.champion = replace(good, inline=inline)
+    assert service.post("/predict", **body).status_code == 200
+
+
+class Failing:
+    """A model that broke while it was served."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        raise RuntimeError("secret")
 
 
 def test_the_model_is_described(digits: Path, local: Make) -> None:

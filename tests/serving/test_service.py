@@ -1,5 +1,6 @@
 """The service as it is really started: over HTTP, from the command line."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, serve
+from tests.serving.test_predict import png
 
 STRANGERS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.
@@ -37,8 +39,6 @@ def test_predictions_over_http(served: Served) -> None:
 
 
 def test_the_typed_client(served: Served, tmp_path: Path) -> None:
-    from tests.serving.test_predict import png
-
     inputs = raw(DIGITS, 2)
     picture = tmp_path / "picture.png"
     picture.write_bytes(png(inputs[0][..., 0]))
@@ -46,6 +46,22 @@ def test_the_typed_client(served: Served, tmp_path: Path) -> None:
         batch: dict[str, Any] = client.predict(inputs=inputs.tolist(), top_k=1)
         image: dict[str, Any] = client.predict_image(files=[picture], top_k=1)
     assert image["predictions"] == batch["predictions"][:1]
+
+
+def test_the_same_in_this_process(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_CHAMPION", str(digits))
+    from serving.service import Tandem
+
+    service = Tandem()
+    inputs = raw(DIGITS, 2)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(png(inputs[0][..., 0]))
+
+    async def both() -> list[Any]:
+        return [await service.predict(inputs=inputs.tolist()), await service.predict_image(files=[picture])]
+
+    batch, image = asyncio.run(both())
+    assert image.predictions == batch.predictions[:1]
 
 
 @pytest.mark.parametrize("path", ["/model", "/livez", "/readyz", "/healthz", "/metrics", "/docs", "/docs.json"])

@@ -1,0 +1,231 @@
+"""What DVC is told, against what the stages do: imports, parameters, outputs, and what a change runs again."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import grimp
+import networkx
+import pytest
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from models.config import Architecture, Framework
+from pipelines.params import Params
+from tests.pipelines.workspace import REPOSITORY, write_params
+
+FRAMEWORKS, ARCHITECTURES = get_args(Framework), get_args(Architecture)
+CANDIDATES = [f"{framework}-{architecture}" for framework in FRAMEWORKS for architecture in ARCHITECTURES]
+SINGLE = ("check", "load", "prepare", "promote")
+PER_CANDIDATE = ("train", "export", "evaluate")
+STAGES = [*SINGLE, *(f"{stage}@{candidate}" for stage in PER_CANDIDATE for candidate in CANDIDATES)]
+HEAVY = {"torch", "tensorflow", "keras"}
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """dvc.yaml with every framework and every architecture there is, whatever params.yaml asks for."""
+    folder = tmp_path_factory.mktemp("dvc")
+    with Repo.init(folder, no_scm=True):
+        shutil.copy(REPOSITORY / "dvc.yaml", folder)
+        shutil.copytree(REPOSITORY / ".dvc" / "plots", folder / ".dvc" / "plots")
+        write_params(folder, {"frameworks": list(FRAMEWORKS), "architectures": list(ARCHITECTURES)})
+    return Repo(folder)
+
+
+def stages(pipeline: Repo) -> dict[str, PipelineStage]:
+    return {stage.name: stage for stage in pipeline.index.stages}
+
+
+def relative(pipeline: Repo, path: str) -> str:
+    return Path(path).relative_to(pipeline.root_dir).as_posix()
+
+
+def code_deps(pipeline: Repo, name: str) -> set[str]:
+    """The Python files among the dependencies of a stage, those of folders one by one."""
+    named = [relative(pipeline, dep.fs_path) for dep in stages(pipeline)[name].deps]
+    paths = [REPOSITORY / dep for dep in named if dep.split("/")[0] in ("models", "pipelines", "serving")]
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    return {file.relative_to(REPOSITORY).as_posix() for file in files if file.read_text("utf-8") or not is_init(file)}
+
+
+def is_init(file: Path) -> bool:
+    return file.name == "__init__.py"
+
+
+@cache
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("models", "pipelines", "serving", cache_dir=None)
+
+
+def imported_files(name: str) -> set[str]:
+    """The files that a stage reads as code: what it imports, by name or by the choice of its command line."""
+    stage, _, candidate = name.partition("@")
+    roots = {f"pipelines.{stage}", *chosen_modules(stage, *candidate.split("-"))}
+    found = roots.union(*(imports().find_upstream_modules(root) for root in roots))
+    files = [file_of(module) for module in found]
+    return {file.relative_to(REPOSITORY).as_posix() for file in files if file.read_text("utf-8") or not is_init(file)}
+
+
+def chosen_modules(stage: str, framework: str, architecture: str = "") -> set[str]:
+    """What is imported by a name that is known at run time only: rooms of frameworks, sources of data."""
+    if stage == "load":
+        return set(imports().find_children("pipelines.sources"))
+    tree = ast.parse((REPOSITORY / "pipelines" / f"{stage}.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) == "room"]
+    names = [architecture if isinstance(call.args[0], ast.Attribute) else call.args[0].value for call in calls]
+    return {f"models.{framework}.{name}" for name in names}
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
+def file_of(module: str) -> Path:
+    path = REPOSITORY.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_name_the_modules_that_the_stage_imports_and_no_others(pipeline, name):
+    listed, imported = code_deps(pipeline, name), imported_files(name)
+    assert sorted(imported - listed) == [], "imported, not in deps of dvc.yaml"
+    assert sorted(listed - imported) == [], "in deps of dvc.yaml, not imported"
+
+
+def test_every_stage_of_the_pipeline_is_looked_at(pipeline):
+    assert sorted(stages(pipeline)) == sorted(STAGES)
+
+
+def test_modules_are_found_by_import_statements_but_for_rooms_and_sources():
+    """Any other way to import would not be seen above."""
+    files = [*(REPOSITORY / "pipelines").rglob("*.py"), *(REPOSITORY / "models").rglob("*.py")]
+    users = {file.relative_to(REPOSITORY).as_posix() for file in files if "import_module" in file.read_text("utf-8")}
+    assert users == {"pipelines/candidate.py", "pipelines/load.py"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_name_the_sections_that_the_stage_reads_and_no_others(pipeline, name):
+    stage, _, candidate = name.partition("@")
+    listed = {key for dep in stages(pipeline)[name].params for key in dep.params}
+    read = sections_read(stage)
+    if "models" in read:
+        read = (read - {"models"}) | {f"models.{candidate.split('-')[1]}"}
+    if "candidates" in read:
+        read = (read - {"candidates"}) | {"frameworks", "architectures"}
+    # One value of a section may be listed in place of the whole.
+    assert {key if key in read else key.split(".")[0] for key in listed} == read
+
+
+def sections_read(stage: str) -> set[str]:
+    """The attributes of `settings`, or of what `params.read()` gives, that the file of the stage uses."""
+    tree = ast.parse((REPOSITORY / "pipelines" / f"{stage}.py").read_text("utf-8"))
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    found = {node.attr for node in attributes if ast.unparse(node.value) in ("settings", "params.read()")}
+    return found & {*Params.model_fields, "candidates"}
+
+
+def test_all_parameters_that_are_listed_exist(pipeline):
+    values = json.loads(Params.model_validate(parameters()).model_dump_json())
+    for stage in stages(pipeline).values():
+        for key in (key for dep in stage.params for key in dep.params):
+            place = values
+            for part in key.split("."):
+                assert part in place, f"{stage.name}: {key}"
+                place = place[part]
+
+
+def parameters() -> object:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(REPOSITORY / "params.yaml")
+
+
+def test_outputs_are_under_artifacts_which_git_ignores(pipeline):
+    outs = [relative(pipeline, out.fs_path) for stage in stages(pipeline).values() for out in stage.outs]
+    assert all(out.startswith("artifacts/") for out in outs)
+    asked = git("check-ignore", "--no-index", *outs, "dvc_plots/index.html", "mlflow.db", "mlartifacts/0")
+    assert sorted(asked) == sorted([*outs, "dvc_plots/index.html", "mlflow.db", "mlartifacts/0"])
+
+
+def test_git_tracks_no_output():
+    assert git("ls-files", "artifacts", "mlartifacts", "mlflow.db", "dvc_plots", ".dvc/tmp", ".dvc/cache") == []
+
+
+def git(*arguments: str) -> list[str]:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode < 2, done.stderr
+    return done.stdout.split()
+
+
+def test_a_parameter_of_the_cnn_runs_its_trainings_again_and_what_follows(pipeline):
+    users = [name for name, stage in stages(pipeline).items() if "models.cnn" in listed_params(stage)]
+    cnns = [f"{framework}-cnn" for framework in FRAMEWORKS]
+    expected = {f"{stage}@{name}" for stage in PER_CANDIDATE for name in cnns}
+    assert with_what_follows(pipeline, users) == expected | {"promote"}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_change_in_a_room_runs_no_stage_of_the_other_framework(pipeline, framework):
+    room = (REPOSITORY / "models" / framework).glob("*.py")
+    files = {file.relative_to(REPOSITORY).as_posix() for file in room if file.read_text("utf-8")}
+    users = [name for name in stages(pipeline) if files & code_deps(pipeline, name)]
+    candidates = [f"{framework}-{architecture}" for architecture in ARCHITECTURES]
+    expected = {f"{stage}@{name}" for stage in PER_CANDIDATE for name in candidates}
+    assert with_what_follows(pipeline, users) == expected | {"promote"}
+
+
+def listed_params(stage: PipelineStage) -> set[str]:
+    return {key for dep in stage.params for key in dep.params}
+
+
+def with_what_follows(pipeline: Repo, names: list[str]) -> set[str]:
+    """The stages and all that depend on an output of theirs. `check` stands apart: its output never changes."""
+    graph = pipeline.index.graph
+    chosen = [stages(pipeline)[name] for name in names]
+    return {stage.name for first in chosen for stage in {first, *networkx.ancestors(graph, first)}}
+
+
+def test_the_directions_of_the_design_hold():
+    """The contracts of import-linter in pyproject.toml."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def loaded_after(program: str) -> set[str]:
+    """The top-level packages of a new process that has run `program`."""
+    program = f"{program}\nimport sys, json\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("stage", ["check", "load", "prepare"])
+def test_a_stage_that_neither_learns_nor_tracks_imports_what_it_needs_only(stage):
+    assert not loaded_after(f"import pipelines.{stage}") & {*HEAVY, "mlflow", "onnxruntime", "sklearn", "matplotlib"}
+
+
+@pytest.mark.parametrize("stage", ["train", "export", "evaluate", "promote"])
+def test_a_stage_imports_no_framework_before_it_knows_which(stage):
+    loaded = loaded_after(f"import pipelines.{stage}")
+    assert not loaded & HEAVY
+    assert ("mlflow" in loaded) == (stage != "export")
+
+
+@pytest.mark.parametrize(("framework", "others"), [("torch", {"tensorflow", "keras", "tf2onnx"}), ("keras", {"torch"})])
+def test_a_room_imports_its_own_framework_only(framework, others):
+    files = sorted(file.stem for file in (REPOSITORY / "models" / framework).glob("*.py") if not is_init(file))
+    program = (
+        "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
+        "from pipelines.candidate import Candidate\n"
+        f"for file in {files}: Candidate('{framework}', 'mlp').room(file)"
+    )
+    loaded = loaded_after(program)
+    assert framework in loaded
+    assert not loaded & others
