@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from pipelines import calibration, evaluation_pictures, latency, runtime, scores, tables
 from pipelines.params import Evaluate
 from pipelines.predictions import Predictions
+from pipelines.runtime import Session
 
 
-def measure(
-    session: onnxruntime.InferenceSession, validation: Predictions, test: Predictions, settings: Evaluate
-) -> dict[str, Any]:
+def measure(session: Session, validation: Predictions, test: Predictions, settings: Evaluate) -> dict[str, Any]:
     """All metrics as JSON-ready values, nested by what they are about."""
     return {
         "provider": runtime.provider(session),
@@ -25,7 +23,7 @@ def measure(
     }
 
 
-def latencies(session: onnxruntime.InferenceSession, inputs: np.ndarray, settings: Evaluate) -> dict[str, Any]:
+def latencies(session: Session, inputs: np.ndarray, settings: Evaluate) -> dict[str, Any]:
     """The latency of each batch size; `inputs` [N, ...] that do not fill a batch are repeated."""
     name, found = session.get_inputs()[0].name, {}
     for size in settings.latency_batches:

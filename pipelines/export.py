@@ -1,15 +1,15 @@
 """Stage `export`: files for other runtimes, each proved equal to the trained model: `python -m pipelines.export`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from models.batches import Split
 from models.spec import DataSpec
-from pipelines import candidate, params, parity, paths, stage
+from pipelines import candidate, params, parity, paths, runtime, stage
 from pipelines.params import Export
 from pipelines.parity import Predict
 from pipelines.staging import staged
@@ -23,12 +23,13 @@ def main() -> None:
     model = chosen.room(chosen.architecture).build(spec, getattr(settings.models, chosen.architecture))
     chosen.room("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
     target = paths.exports(chosen.name)
-    with staged(target.parent, [target.name]) as partial:
-        folder = partial / target.name
+    with staged(target.parent, [target.name]) as beside:
+        folder = beside / target.name
         folder.mkdir()
         chosen.room("export").export(model, spec, folder)
         predictors = chosen.room("export").predictors(model, spec, folder)
-        proof = prove(predictors | {"model.onnx": onnx_predictor(folder / "model.onnx", spec)}, folder, settings.export)
+        predictors["model.onnx"] = partial(runtime.run, runtime.open_session(folder / "model.onnx", "cpu"))
+        proof = prove(predictors, folder, settings.export)
         proof = {"candidate": chosen.name, **proof}
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
     report(proof)
@@ -49,17 +50,6 @@ def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[
         parity.require(found, name, config)
         files[name] = parity.describe(folder / name, found)
     return {"passed": True, "examples": count, "batches": parity.BATCHES, "files": files}
-
-
-def onnx_predictor(path: Path, spec: DataSpec) -> Predict:
-    """The ONNX file through ONNX Runtime on the CPU, as a function of a raw batch."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def predict(raw: np.ndarray) -> np.ndarray:
-        outputs: np.ndarray = session.run([spec.output_name], {spec.input_name: raw})[0]
-        return outputs
-
-    return predict
 
 
 def report(proof: dict[str, Any]) -> None:

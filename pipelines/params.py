@@ -16,6 +16,7 @@ from models.config import (
     Count,
     Counts,
     Device,
+    Fraction,
     Framework,
     Models,
     NotNegative,
@@ -29,6 +30,7 @@ FILE = Path("params.yaml")
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Name = TypeVar("Name", bound=str)
+Correction = Literal["bonferroni", "benjamini_hochberg", "none"]
 
 # pydantic's words are Python's; these are a reader's of YAML
 ALLOWED = {
@@ -105,6 +107,27 @@ class Promote(Config):
     tie: NotNegative
 
 
+class Drift(Config):
+    """When a difference between the prediction log and the training data counts as drift.
+
+    `significance` is the largest p-value after the `correction` for many tests, `distance` the smallest
+    between the two distributions (0 to 1), `rows` the most examples of each that are compared.
+    """
+
+    significance: Share
+    distance: Fraction
+    correction: Correction
+    minimum_rows: Annotated[int, Field(ge=20)]
+    rows: Annotated[int, Field(ge=20)]
+
+    @model_validator(mode="after")
+    def compare_enough(self) -> "Drift":
+        """Refuse to want more rows than are read."""
+        if self.minimum_rows > self.rows:
+            raise ValueError(f"minimum_rows = {self.minimum_rows}; allowed: at most rows = {self.rows}")
+        return self
+
+
 class Tracking(Config):
     """The MLflow experiment that the runs belong to."""
 
@@ -123,6 +146,7 @@ class Params(Config):
     export: Export
     evaluate: Evaluate
     promote: Promote
+    drift: Drift
     tracking: Tracking
 
     @property

@@ -12,6 +12,7 @@ METRICS = ARTIFACTS / "metrics"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
 PLOTS = ARTIFACTS / "plots"
+DRIFT_REPORT = ARTIFACTS / "drift" / "report.html"
 
 
 def split(name: str) -> Path:

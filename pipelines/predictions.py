@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import onnxruntime
 
 from models.spec import DataSpec
 from pipelines import paths, runtime
+from pipelines.runtime import Session
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Predictions:
         return np.asarray(self.probabilities.max(axis=1), np.float64)
 
 
-def predict(session: onnxruntime.InferenceSession, spec: DataSpec, split: str) -> Predictions:
+def predict(session: Session, spec: DataSpec, split: str) -> Predictions:
     """Ask the graph about every example of a split (`validation`, `test`)."""
     folder = paths.split(split)
     inputs = np.load(folder / "inputs.npy", mmap_mode="r")

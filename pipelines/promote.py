@@ -72,7 +72,10 @@ def _hand_over(champion: Evidence, settings: Params, run: tracking.Run) -> dict[
         "provenance": _provenance(champion, run.id, settings.tracking.experiment),
         "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
     }
-    return bundle.write(paths.CHAMPION, model, champion.sha256, record)
+    written = bundle.write(paths.CHAMPION, model, champion.sha256, record)
+    # With it a service elsewhere can make the same bundle out of the registry.
+    run.log_artifact(paths.CHAMPION / bundle.RECORD, tracking.bundle_folder(version))
+    return written
 
 
 def _tags(champion: Evidence, run_id: str) -> dict[str, str]:

@@ -1,10 +1,15 @@
-"""The exported graph in ONNX Runtime, on the device that was asked for."""
+"""The exported graph in ONNX Runtime, on the device that was asked for; the only importer of onnxruntime here."""
 
 import io
+import os
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+
+# ONNX Runtime reads this when it is imported; a person who wants telemetry sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from models.config import Device
@@ -16,8 +21,10 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 FATAL = 4  # severity of ONNX Runtime's log
 
+Session = onnxruntime.InferenceSession
 
-def open_session(file: Path, device: Device) -> onnxruntime.InferenceSession:
+
+def open_session(file: Path, device: Device) -> Session:
     """Load a graph as one worker of the service does: one thread, which does not spin while it waits.
 
     `auto` takes the GPU where it can be used. ONNX Runtime falls back to the CPU without a word, so
@@ -25,24 +32,24 @@ def open_session(file: Path, device: Device) -> onnxruntime.InferenceSession:
     """
     # A GPU that cannot be used is told by what the session chose; the log repeats it in ten lines.
     onnxruntime.set_default_logger_severity(FATAL)
-    session = onnxruntime.InferenceSession(str(file), _options(), providers=_providers(device))
+    session = Session(str(file), _options(), providers=_providers(device))
     if device == "cuda" and provider(session) != CUDA:
         raise InputError("evaluate.device = 'cuda': ONNX Runtime cannot use a GPU here; allowed: auto, cpu")
     return session
 
 
-def provider(session: onnxruntime.InferenceSession) -> str:
+def provider(session: Session) -> str:
     """The execution provider that the session really uses first."""
     return str(session.get_providers()[0])
 
 
-def predict(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+def predict(session: Session, inputs: np.ndarray) -> np.ndarray:
     """Outputs float32 [N, K] for raw inputs [N, ...], batch by batch: `inputs` may be memory-mapped."""
     batches = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
     return np.concatenate([run(session, batch) for batch in batches])
 
 
-def run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:
+def run(session: Session, batch: np.ndarray) -> np.ndarray:
     """Outputs float32 [N, K] of one batch [N, ...]."""
     outputs = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(batch)})
     return np.asarray(outputs[0])

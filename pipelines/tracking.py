@@ -12,6 +12,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,14 @@ REPLACES = "tandem.replaces_run"
 # mlflow.keras cannot store an input example (mlflow/mlflow#16183); mlflow.tensorflow writes the same `.keras`.
 FLAVORS = {"torch": "pytorch", "keras": "tensorflow"}
 PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnx", "onnxruntime"]}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry, and the run that made it."""
+
+    version: str
+    run_id: str
 
 
 class Run:
@@ -146,6 +155,36 @@ def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
         active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
     with _closing(active.info.run_id) as run:
         yield run
+
+
+def registered(name: str, alias: str) -> Registered:
+    """The version that the alias names. Raises InputError where there is none, or the store does not answer."""
+    _check_reachable(uri())
+    mlflow.set_tracking_uri(uri())
+    try:
+        with _quiet():
+            found = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise InputError(f"models:/{name}@{alias} in {public_uri()}: {' '.join(str(error).split())}") from error
+    return Registered(str(found.version), str(found.run_id))
+
+
+def download(name: str, found: Registered, folder: Path) -> tuple[Path, Path]:
+    """A registered version's ONNX file and its champion.json, in `folder`. Raises InputError where it lacks one."""
+    kept = {"run_id": found.run_id, "artifact_path": f"{bundle_folder(found.version)}/champion.json"}
+    try:
+        with _quiet():
+            model = mlflow.artifacts.download_artifacts(f"models:/{name}/{found.version}", dst_path=str(folder))
+            record = mlflow.artifacts.download_artifacts(**kept, dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"models:/{name}/{found.version}: not one that `promote` registered ({reason})") from error
+    return Path(model) / "model.onnx", Path(record)
+
+
+def bundle_folder(version: str) -> str:
+    """Where, among the artifacts of its run, a version's champion.json lies."""
+    return f"champion/{version}"
 
 
 def provenance() -> dict[str, str]:

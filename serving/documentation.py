@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from serving import protocol_documentation
+from serving import maps_documentation, protocol_documentation
 from serving.champion import Champion
 from serving.engine import Engine
 from serving.exchange import Request, Response
@@ -25,6 +25,7 @@ def document(champion: Champion, settings: Settings) -> Json:
     paths: Json = {"/predict": {"post": _predict(champion, settings.max_batch)}}
     if champion.spec.kind == "image":
         paths["/predict/image"] = {"post": _upload(champion, settings.max_files)}
+        paths["/predict/activations"] = {"post": maps_documentation.activations()}
     paths |= {
         "/model": {"get": _get("The model that answers", "Version, run, commit, data hash, metrics and provider.")},
         "/livez": {"get": _get("Alive", "200 while the process answers at all.") | {"security": []}},

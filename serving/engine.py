@@ -2,28 +2,39 @@
 
 import asyncio
 import gc
-import os
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
+from serving import background
+from serving.activations import Activations
 from serving.batcher import Batcher
 from serving.champion import Champion
 from serving.deadlines import Deadlines
 from serving.metrics import Metrics
+from serving.observation import Observation, Onlooker
+from serving.prediction_log import PredictionLog
 from serving.reload import Reloader
 from serving.settings import Settings
+from serving.shadow import Shadow
+from serving.shadow_metrics import ShadowMetrics
 
 
 class Engine:
-    """Raises InputError where there is no champion that can be served."""
+    """`worker` numbers the workers. Raises InputError where there is no champion that can be served."""
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None, worker: int = 0) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
         self.reloader = Reloader(settings, self.metrics.crowned)
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)
-        self.decoder = ThreadPoolExecutor(1, "decoder", _give_way)  # one, for a decoded photograph is 64 MB
+        self.decoder = background.thread("decoder")  # one, for a decoded photograph is 64 MB
         self.deadlines = Deadlines(settings.timeout_seconds)
+        self.activations = Activations(settings)
+        self.prediction_log: PredictionLog | None = None
+        if settings.prediction_log:
+            self.prediction_log = PredictionLog(settings, settings.prediction_log, worker, self.metrics.logged)
+        self.shadow: Shadow | None = None
+        if settings.challenger:
+            self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
+        self._onlookers: list[Onlooker] = [each for each in (self.prediction_log, self.shadow) if each]
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -32,9 +43,15 @@ class Engine:
         """The model that answers now."""
         return self.reloader.champion
 
+    def observe(self, request_id: bytes, seen: Observation) -> None:
+        """Show an answer that was sent to those who look on."""
+        for onlooker in self._onlookers:
+            onlooker.note(request_id, seen)
+
     async def start(self) -> None:
         """Watch for a newer champion and for late requests, and be ready."""
-        watches = (self.reloader.watch(), self.deadlines.watch(), self._flush())
+        watches = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
+        watches += [onlooker.watch() for onlooker in self._onlookers]
         self._tasks = [asyncio.create_task(watch) for watch in watches]
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not walk it again and again
@@ -48,15 +65,11 @@ class Engine:
             task.cancel()
         self.batcher.close()
         self.decoder.shutdown(cancel_futures=True)
+        for onlooker in self._onlookers:
+            await onlooker.close()
 
     async def _flush(self) -> None:
         """Keep the counters fresh for the other workers, which may be asked for them."""
         while True:
             await asyncio.sleep(1)
             self.metrics.flush()
-
-
-def _give_way() -> None:
-    """Let the event loop go before the calling thread. Only Linux has a niceness for each thread."""
-    if sys.platform == "linux":
-        os.nice(10)

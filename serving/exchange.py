@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from serving.errors import RequestError, invalid, too_large
+from serving.observation import Observation
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,7 +23,7 @@ LINGER_SECONDS = 2.0
 
 
 class Request:
-    """One request. `limit` is the largest body in bytes."""
+    """One request. `limit` is the largest body in bytes; `observed` is what a model answered, where one did."""
 
     def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
         self.method: str = scope["method"]
@@ -30,6 +31,7 @@ class Request:
         self.scope = scope
         self.receive = receive
         self.unread = True
+        self.observed: Observation | None = None
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._limit = limit
 

@@ -50,6 +50,8 @@ class Front:
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         self._engine.metrics.answered(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started)
+        if request.observed:
+            self._engine.observe(request_id, request.observed)
 
     async def _answer(self, engine: Engine, request: Request) -> tuple[str, Response]:
         """The endpoint's name and its answer, or the refusal as an answer. Raises nothing."""

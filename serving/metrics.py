@@ -48,6 +48,7 @@ class Metrics:
         self._requests = self._count("requests", "Answers by endpoint and status", "endpoint", "status")
         self._rejections = self._count("rejections", "Requests not answered, by reason", "reason")
         self._predictions = self._count("predictions", "Examples by predicted label", "label")
+        self._logged = self._count("prediction_log", "Examples to be logged, by what became of them", "result")
         self._champions = self._count("champions", "New champions found, by what became of them", "result")
         self._confidence = Spread("confidence", "Largest probability of each example", CONFIDENCE, self.registry)
         self._rows = Spread("run_rows", "Examples in one run of the model", ROWS, self.registry)
@@ -75,6 +76,10 @@ class Metrics:
     def rejected(self, reason: str) -> None:
         """Count one request that was not answered."""
         self._rejections.labels(reason).inc()
+
+    def logged(self, result: Literal["written", "dropped", "failed"], examples: int) -> None:
+        """Count what became of some examples' lines."""
+        self._logged.labels(result).inc(examples)
 
     def ran(self, outputs: np.ndarray, champion: Champion, queue: float, run: float) -> None:
         """Note one run of the model: outputs [N, K], the longest wait and the run in seconds."""

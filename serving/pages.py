@@ -23,6 +23,7 @@ FILES = {
     "/": OWN / "index.html",
     "/page.css": OWN / "page.css",
     "/page.js": OWN / "page.js",
+    "/layers.js": OWN / "layers.js",
     "/docs": OWN / "docs.html",
     "/docs/start.js": OWN / "docs.js",
     "/docs/swagger-ui.css": SWAGGER / "swagger-ui.css",

@@ -12,6 +12,7 @@ from serving.champion import Champion
 from serving.engine import Engine
 from serving.errors import RequestError, invalid
 from serving.exchange import Headers, Request, Response
+from serving.observation import Observation
 
 
 async def predict(engine: Engine, request: Request) -> Response:
@@ -23,12 +24,15 @@ async def predict(engine: Engine, request: Request) -> Response:
     if unknown := sorted(document.keys() - {"inputs", "top_k"}):
         raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: inputs, top_k")
     inputs = examples.parse(document.get("inputs"), champion.spec, engine.settings.max_batch)
-    return await answer(engine, champion, inputs, top_k(document.get("top_k"), champion))
+    return await answer(engine, request, champion, inputs, top_k(document.get("top_k"), champion))
 
 
-async def answer(engine: Engine, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any) -> Response:
+async def answer(
+    engine: Engine, request: Request, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any
+) -> Response:
     """Run validated examples [N, *shape] and write the answer, with `more` beside it."""
     result = await ask(engine, champion, inputs)
+    request.observed = Observation(champion, inputs, result.outputs)
     body = orjson.dumps(answers.write(result.outputs, champion, count) | more)
     return Response(body, headers=told(result, champion))
 

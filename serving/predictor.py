@@ -1,13 +1,18 @@
 """An ONNX Runtime session behind one method; no HTTP."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from models.errors import InputError
 from models.spec import DataSpec
 from serving.settings import Device
+
+# ONNX Runtime reports its use to its makers from the moment it is imported, unless this is set before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -25,7 +30,7 @@ class Predictor:
 
     def __init__(self, model: bytes, spec: DataSpec, device: Device = "auto") -> None:
         self.spec = spec
-        self._session = _open(model, device)
+        self._session = open_session(model, device)
         _check_signature(self._session, spec)
 
     @property
@@ -39,7 +44,7 @@ class Predictor:
         return outputs
 
 
-def _open(model: bytes, device: Device) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, device: Device) -> onnxruntime.InferenceSession:
     """A session on `device`. Raises InputError where the device or the model cannot be used."""
     try:
         session = onnxruntime.InferenceSession(model, _options(), providers=_providers(device))

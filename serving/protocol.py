@@ -15,6 +15,7 @@ from serving.champion import Champion
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.exchange import Request, Response
+from serving.observation import Observation
 
 PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<what>/ready|/infer|)")
 
@@ -56,6 +57,7 @@ async def infer(engine: Engine, request: Request) -> Response:
     most = engine.settings.max_batch
     inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, most)
     result = await predict.ask(engine, champion, inference.inputs)
+    request.observed = Observation(champion, inference.inputs, result.outputs)
     name = engine.settings.model_name
     response = tensors.write(result.outputs, champion.spec, name, champion.version, inference)
     response.headers += predict.told(result, champion)

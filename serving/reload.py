@@ -18,12 +18,14 @@ class Reloader:
 
     Raises InputError where there is none to begin with. Later a bundle that fails any check is
     refused and the old champion goes on. `told` hears what became of each ("loaded", "swapped" or
-    "refused"), which champion answers now and which did before.
+    "refused"), which champion answers now and which did before. `role` is what the log
+    calls it: a challenger is held in the same way.
     """
 
-    def __init__(self, settings: Settings, told: Told) -> None:
+    def __init__(self, settings: Settings, told: Told, role: Literal["champion", "challenger"] = "champion") -> None:
         self._settings = settings
         self._told = told
+        self._role = role
         self._seen = bundle.fingerprint(settings.champion)
         self.champion: Champion = champion.load(settings.champion, settings.device)
         self._told("loaded", self.champion, self.champion)
@@ -48,12 +50,13 @@ class Reloader:
             self._swap(newer)
 
     def _refuse(self, error: Exception) -> None:
-        log.warning("new champion refused, %s %s goes on: %s", self.champion.name, self.champion.version, error)
+        now = self.champion
+        log.warning("new %s refused, %s %s goes on: %s", self._role, now.name, now.version, error)
         self._told("refused", self.champion, self.champion)
 
     def _swap(self, newer: Champion) -> None:
         if newer.describe() == self.champion.describe():
             return
-        log.info("champion %s %s follows %s", newer.name, newer.version, self.champion.version)
+        log.info("%s %s %s follows %s", self._role, newer.name, newer.version, self.champion.version)
         before, self.champion = self.champion, newer
         self._told("swapped", newer, before)

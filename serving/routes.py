@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from serving import documentation, information, pages, predict, protocol, upload
+from serving import documentation, information, maps, pages, predict, protocol, upload
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.exchange import Request, Response
@@ -26,6 +26,7 @@ class Route:
 ROUTES: dict[str, dict[str, Route]] = {
     "/predict": {"POST": Route("predict", predict.predict)},
     "/predict/image": {"POST": Route("predict_image", upload.upload)},
+    "/predict/activations": {"POST": Route("activations", maps.activations)},
     "/model": {"GET": Route("model", information.model)},
     "/metrics": {"GET": Route("metrics", information.metrics)},
     "/livez": {"GET": Route("livez", information.live, open=True)},

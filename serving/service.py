@@ -15,7 +15,7 @@ from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel
 
 from models.errors import InputError
-from serving import cores, cors, examples, predict, preflight, supervision, telemetry, upload
+from serving import cores, cors, examples, predict, preflight, registry, supervision, telemetry, upload
 from serving.engine import Engine
 from serving.exchange import Application
 from serving.front import Front
@@ -69,14 +69,17 @@ class Tandem:
     """Predictions by the champion, the best model that the pipeline has trained and proved."""
 
     def __init__(self) -> None:
-        self.engine = Engine(_settings())
+        self.engine = Engine(_settings(), worker=bentoml.server_context.worker_index or 0)
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
         """Refuse to start without a champion that can be served."""
         try:
-            preflight.check(_settings())
+            settings = _settings()
+            if registry.is_source(settings):
+                registry.follow(settings)
+            preflight.check(settings)
         except InputError as error:
             raise BentoMLException(str(error)) from error
 

@@ -1,6 +1,7 @@
 """What can be set from outside: one frozen object, read from the environment variables `TANDEM_*`."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from models.errors import InputError
 
 PREFIX = "TANDEM_"
+CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # beside the code, in a Bento too
+REGISTRY = Path("artifacts", "registry")  # champions that come from a registry, a folder for each NAME@ALIAS
+ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -18,12 +22,31 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _folder(value: object) -> object:
+    """The folder in which the champion at an address of the registry is kept."""
+    if not str(value).startswith("models:"):
+        return value
+    if parts := ADDRESS.fullmatch(str(value)):
+        return REGISTRY / parts[1]
+    raise ValueError("not an address in the registry")
+
+
+def _given(value: object) -> object:
+    """An empty variable is one that is not set."""
+    return None if value == "" else value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_given)]
+
+
 class Settings(BaseModel):
     """The environment variable of each field is its name in capitals behind `TANDEM_`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    champion: Path = Field(Path("artifacts/champion"), description="the champion's folder")
+    champion: Annotated[Path, BeforeValidator(_folder)] = Field(
+        CHAMPION, description="the champion's folder, or models:/NAME@ALIAS in the registry at MLFLOW_TRACKING_URI"
+    )
     device: Device = Field("auto", description="auto | cpu | cuda; cuda is an error where it cannot be used")
     model_name: str = Field("tandem", pattern=r"^[\w.-]+$", description="the model's name in the inference protocol")
     workers: int = Field(0, ge=0, le=256, description="processes; 0 means one for each core available")
@@ -40,6 +63,12 @@ class Settings(BaseModel):
         (), description="comma-separated origins whose pages may call, or *"
     )
     log_share: float = Field(0.0, ge=0, le=1, description="share of the requests that leave a line in the log")
+    challenger: OptionalPath = Field(None, description="folder of a bundle that is compared, and never answers")
+    shadow_share: float = Field(1.0, ge=0, le=1, description="share of the requests that the challenger is asked too")
+    prediction_log: OptionalPath = Field(None, description="folder for a line on each example, for finding drift")
+    prediction_log_inputs: bool = Field(False, description="whether those lines hold the pixels of pictures too")
+    prediction_log_bytes: int = Field(16_777_216, ge=4096, description="size at which a file of them is set aside")
+    prediction_log_files: int = Field(8, ge=2, le=1000, description="files of them that each worker keeps")
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:

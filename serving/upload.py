@@ -33,7 +33,7 @@ async def upload(engine: Engine, request: Request) -> Response:
     inputs = await decode(engine, files, champion)
     count = predict.top_k(options.get("top_k"), champion)
     more = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
-    return await predict.answer(engine, champion, inputs, count, **more)
+    return await predict.answer(engine, request, champion, inputs, count, **more)
 
 
 def _options(given: dict[str, str]) -> dict[str, int]:

@@ -1,3 +1,5 @@
+import { showLayers } from "./layers.js";
+
 // One picture or one row at a time is asked for; while an answer is on its way only the latest change is kept.
 
 const find = (id) => document.getElementById(id);
@@ -111,8 +113,7 @@ let chosen = null; // a file that was chosen, dropped or pasted; otherwise the d
 
 const askPicture = latest(async () => {
   if (!chosen && !ink) return;
-  const body = chosen ?? (await new Promise((done) => framed().toBlob(done, "image/png")));
-  const headers = { "content-type": body.type || "application/octet-stream" };
+  const { body, headers } = await picture();
   const asked = epoch;
   const started = performance.now();
   const answer = await call("predict/image?pixels=1", { method: "POST", body, headers });
@@ -120,8 +121,23 @@ const askPicture = latest(async () => {
   const told = await read(answer, started);
   const pixels = Uint8Array.from(atob(told.pixels[0]), (letter) => letter.charCodeAt(0));
   paint(find("pixels"), colourOf(pixels));
-  find("seen").hidden = false;
+  find("seen").hidden = find("inside").hidden = false;
+  askLayers();
   if ("label" in told.predictions[0]) await explain(pixels, model.labels.indexOf(told.predictions[0].label), told.predictions[0].probability);
+});
+
+async function picture() {
+  const body = chosen ?? (await new Promise((done) => framed().toBlob(done, "image/png")));
+  return { body, headers: { "content-type": body.type || "application/octet-stream" } };
+}
+
+// Only while somebody looks: the layers cost more than the answer.
+const askLayers = latest(async () => {
+  if (!find("look").open || !(chosen || ink)) return;
+  const asked = epoch;
+  const answer = await call("predict/activations", { method: "POST", ...(await picture()) });
+  const { layers } = await answer.json();
+  if (asked === epoch) showLayers(find("layers"), layers);
 });
 
 // `colour` gives red, green and blue of the pixel at an index.
@@ -216,7 +232,7 @@ function clear() {
   pen.strokeStyle = dark() ? "#fff" : "#000";
   pen.lineWidth = canvas.width * Math.max(0.08, 1.2 / model.input.shape[1]); // at least a pixel of the model's
   pen.lineCap = pen.lineJoin = "round";
-  find("seen").hidden = true;
+  find("seen").hidden = find("inside").hidden = true;
   find("bars").replaceChildren();
   find("answer").textContent = "Nothing asked yet.";
 }
@@ -293,6 +309,8 @@ function openPicture() {
   find("picture").hidden = false;
   clear();
   find("clear").addEventListener("click", clear);
+  find("look").addEventListener("toggle", askLayers);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", askLayers);
   listenToPointer();
   listenToKeys();
   listenToFiles();

@@ -10,12 +10,12 @@ TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
 
 REFUSED = {
     # change in the text of params.yaml: (before, after), then what the message must say
-    "misspelt key": (("epochs: 30", "epochss: 30"), ["train.epochss: unknown key", "did you mean 'epochs'?"]),
-    "missing key": (("  epochs: 30\n", ""), ["train.epochs: missing"]),
-    "text for a number": (("epochs: 30", "epochs: '30'"), ['train.epochs = "30"; allowed: a whole number']),
-    "truth for a number": (("epochs: 30", "epochs: true"), ["train.epochs = true; allowed: a whole number"]),
-    "null for a number": (("epochs: 30", "epochs: null"), ["train.epochs = null; allowed: a whole number"]),
-    "fraction for a count": (("epochs: 30", "epochs: 30.5"), ["train.epochs = 30.5; allowed: a whole number"]),
+    "misspelt key": (("epochs: 20", "epochss: 20"), ["train.epochss: unknown key", "did you mean 'epochs'?"]),
+    "missing key": (("  epochs: 20\n", ""), ["train.epochs: missing"]),
+    "text for a number": (("epochs: 20", "epochs: '30'"), ['train.epochs = "30"; allowed: a whole number']),
+    "truth for a number": (("epochs: 20", "epochs: true"), ["train.epochs = true; allowed: a whole number"]),
+    "null for a number": (("epochs: 20", "epochs: null"), ["train.epochs = null; allowed: a whole number"]),
+    "fraction for a count": (("epochs: 20", "epochs: 30.5"), ["train.epochs = 30.5; allowed: a whole number"]),
     "number for a truth": (("flip: false", "flip: 0"), ["train.augment.flip = 0; allowed: true or false"]),
     "learning rate 0": (("rate: 0.003", "rate: 0"), ["train.learning_rate = 0; allowed: greater than 0"]),
     "negative learning rate": (("rate: 0.003", "rate: -1e-3"), ["train.learning_rate = -0.001; allowed: greater than"]),
@@ -39,6 +39,9 @@ REFUSED = {
     "empty section": (("  experiment: tandem\n", ""), ["tracking = null; allowed: a section with keys"]),
     "unknown section": (("tracking:", "trackin:"), ["trackin: unknown key; did you mean 'tracking'?"]),
     "key that is no text": (("dropout: 0.2", "dropout: 0.2\n    1: 2"), ["models.mlp.1: unknown key"]),
+    "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
+    "no distance counts": (("distance: 0.1", "distance: 1"), ["drift.distance = 1; allowed: less than 1"]),
+    "more rows wanted than read": (("rows: 10000", "rows: 100"), ["drift: minimum_rows = 200; allowed: at most rows"]),
     "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 12", 'duplicate key "seed"']),
     "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
     "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),

@@ -104,15 +104,21 @@ def environment(home: Path, **changes: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serve(folder: Path, home: Path, **changes: str) -> Iterator[Served]:
-    """`bentoml serve` on a free port of 127.0.0.1, ready; ended by its process id."""
+    """The champion in `folder`, served from the source."""
+    with running("serving.service:Tandem", ROOT, home, TANDEM_CHAMPION=str(folder), **changes) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def running(target: str, directory: Path, home: Path, **changes: str) -> Iterator[Served]:
+    """`bentoml serve` of a service or a Bento on a free port of 127.0.0.1, ready; ended by its process id."""
     port = free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Tandem"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     output = home / "output.txt"
     home.mkdir(parents=True, exist_ok=True)
-    variables = environment(home, TANDEM_CHAMPION=str(folder), **changes)
+    variables = environment(home, **changes)
     with output.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=directory, env=variables, stdout=stream, stderr=subprocess.STDOUT)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, output)
         yield Served(f"http://127.0.0.1:{port}", process, output)

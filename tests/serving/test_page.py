@@ -118,6 +118,23 @@ def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
         complaints(browser)
 
 
+def test_the_layers_are_shown_to_who_looks(browser: Chrome, pictures: Served) -> None:
+    browser.get(pictures.url)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+    assert not browser.find_element(By.ID, "inside").is_displayed()
+    canvas = browser.find_element(By.ID, "canvas")
+    canvas.send_keys(" ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
+    wait_for_answer(browser)
+    assert browser.find_elements(By.CSS_SELECTOR, "#layers li") == []
+    browser.find_element(By.CSS_SELECTOR, "#look summary").send_keys(Keys.ENTER)
+    WebDriverWait(browser, 10).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#layers li"))
+    (layer,) = browser.find_elements(By.CSS_SELECTOR, "#layers li")
+    assert layer.text.startswith("logits\n10 ·")
+    script = "const c = document.querySelector('#layers canvas'); return [c.width, c.height, c.ariaLabel]"
+    assert browser.execute_script(script) == [5, 2, "Values of logits"]
+    no_complaints(browser)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]

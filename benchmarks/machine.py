@@ -1,0 +1,52 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = (
+    "bentoml", "fastapi", "httptools", "litserve", "numpy", "onnxruntime", "onnxruntime-gpu", "orjson", "pillow",
+    "starlette", "uvicorn", "uvloop",
+)  # fmt: skip
+
+
+def pin(cores: int) -> int:
+    """Keep this process and all it starts to so many cores; how many there are."""
+    if not hasattr(os, "sched_setaffinity"):
+        return min(cores, os.cpu_count() or 1)
+    mine = sorted(os.sched_getaffinity(0))[:cores]
+    os.sched_setaffinity(0, mine)
+    return len(mine)
+
+
+def describe() -> dict[str, Any]:
+    """Processor, memory, system and versions; no name of the machine."""
+    return {
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,88 @@
+"""What was measured, one record for each server, payload, number of connections and round; and their medians."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.load import Measured
+
+
+class Cell(NamedTuple):
+    """What is compared: `images` in each request, for the model trained on `data`."""
+
+    data: str
+    payload: str
+    images: int
+    connections: int
+    server: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One round. `server_us` is the CPU time of all the server's processes for a request, `client_us` the client's."""
+
+    cell: Cell
+    round: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    server_us: float
+    client_us: float
+    answered: int
+    checked: int
+    errors: int
+    first_error: str = ""
+
+
+def record(cell: Cell, number: int, measured: Measured, server_seconds: float) -> Record:
+    """What one job has shown."""
+    each = 1e6 / max(1, measured.answered)
+    return Record(
+        cell,
+        number,
+        measured.per_second,
+        measured.p50_ms,
+        measured.p99_ms,
+        server_seconds * each,
+        measured.client_seconds * each,
+        measured.answered,
+        measured.checked,
+        measured.errors,
+        measured.first_error,
+    )
+
+
+def medians(records: Iterable[Record]) -> dict[Cell, Record]:
+    """The median of each figure over the rounds; answers, checks and errors are added up."""
+    rounds: defaultdict[Cell, list[Record]] = defaultdict(list)
+    for each in records:
+        rounds[each.cell].append(each)
+    return {cell: _median(found) for cell, found in rounds.items()}
+
+
+def _median(found: list[Record]) -> Record:
+    return replace(
+        found[0],
+        round=len(found),
+        per_second=median(each.per_second for each in found),
+        p50_ms=median(each.p50_ms for each in found),
+        p99_ms=median(each.p99_ms for each in found),
+        server_us=median(each.server_us for each in found),
+        client_us=median(each.client_us for each in found),
+        answered=sum(each.answered for each in found),
+        checked=sum(each.checked for each in found),
+        errors=sum(each.errors for each in found),
+        first_error=next((each.first_error for each in found if each.first_error), ""),
+    )
+
+
+def best_peer(found: dict[Cell, Record], of: Cell) -> Record | None:
+    """The peer with the most requests a second in the same place as `of`, among those without errors."""
+    peers = [
+        each
+        for cell, each in found.items()
+        if cell.server != of.server and cell._replace(server=of.server) == of and not each.errors
+    ]
+    return max(peers, key=lambda each: each.per_second, default=None)

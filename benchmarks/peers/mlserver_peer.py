@@ -1,0 +1,29 @@
+"""MLServer: the Open Inference Protocol's JSON; its HTTP server has no binary tensors.
+
+It runs in an environment of its own, for it needs older libraries than Tandem does.
+"""
+
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.errors import InferenceError
+from mlserver.types import InferenceRequest, InferenceResponse
+
+from benchmarks.peers.model import Model
+
+
+class Peer(MLModel):  # type: ignore[misc]
+    """The same model behind MLServer's types."""
+
+    async def load(self) -> bool:
+        """Load the model."""
+        self._model = Model()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """One tensor in, one out."""
+        try:
+            images = self._model.from_array(NumpyCodec.decode_input(payload.inputs[0]))
+        except ValueError as error:
+            raise InferenceError(str(error)) from error
+        output = NumpyCodec.encode_output("probabilities", self._model.run(images))
+        return InferenceResponse(model_name=self.name, outputs=[output])

@@ -1,0 +1,210 @@
+"""How fast Tandem answers beside its peers: `uv run --group benchmarks python -m benchmarks.serving`.
+
+The client and all servers share two cores. Rounds go over the servers in turn, so that what else happens
+on the machine meets all of them; what is reported are medians over the rounds.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks import alone, champions, load, machine, report, servers
+from benchmarks.champions import Served
+from benchmarks.load import Job
+from benchmarks.measurements import Cell, Record, record
+from benchmarks.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
+from benchmarks.servers import NotStartedError, Running
+
+CORES = 2
+VARIANTS = 16  # different requests that a client sends in turn
+BATCH = 32
+RESULTS = Path(__file__).parent / "results"
+CHAMPION = servers.ROOT / "artifacts" / "champion"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured. `flat_requests` are sent in four parts to see whether memory grows."""
+
+    rounds: int = 5
+    seconds: float = 1.0
+    connections: tuple[int, ...] = (1, 8, 32, 64)
+    batch_connections: tuple[int, ...] = (8, 32)
+    alone_seconds: float = 1.0
+    flat_requests: int = 100_000
+
+
+QUICK = Plan(1, 0.2, (1, 8), (8,), 0.2, 2_000)
+
+
+@dataclass
+class Results:
+    """Everything that was measured; `alone` in images a second by data and round."""
+
+    plan: Plan
+    machine: dict[str, Any]
+    records: list[Record] = field(default_factory=list)
+    alone: dict[str, list[float]] = field(default_factory=dict)
+    servers: list[dict[str, Any]] = field(default_factory=list)
+    memory: list[dict[str, float]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    """Measure, and write `serving.json` and `serving.md`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a minute's look, no figures to report")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
+    options = parser.parse_args()
+    results = measure(QUICK if options.quick else Plan())
+    options.output.mkdir(parents=True, exist_ok=True)
+    raw = asdict(results) | {"measured": datetime.now(UTC).isoformat(timespec="seconds")}
+    (options.output / "serving.json").write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
+    text = report.write(results)
+    (options.output / "serving.md").write_text(text, "utf-8")
+    sys.stdout.write(text)
+
+
+def measure(plan: Plan) -> Results:
+    """Everything, in the order of the report."""
+    workers = machine.pin(CORES)
+    results = Results(plan, machine.describe() | {"pinned": workers})
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        spawn = get_context("spawn")
+        client = stack.enter_context(ProcessPoolExecutor(1, spawn))
+        runtimes = stack.enter_context(ProcessPoolExecutor(workers, spawn))
+        bench = Bench(results, client, runtimes, workers)
+        fashion = champions.make_fashion(home / "fashion")
+        running = [*bench.start(stack, servers.EVERY, fashion, home)]
+        bench.compare(running, fashion, PAYLOADS, plan.connections)
+        bench.batches(running[:2], fashion)
+        if CHAMPION.exists():
+            champion = champions.read(CHAMPION)
+            running = [*bench.start(stack, servers.EVERY[:2], champion, home)]
+            bench.compare(running, champion, (JSON, BINARY, PNG, FORM), plan.connections[-2:-1])
+            bench.batches(running, champion)
+        bench.flat(running[0], champion if CHAMPION.exists() else fashion)
+    return results
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The processes that measure: one client, and ONNX Runtime alone in as many as a server has workers."""
+
+    results: Results
+    client: Executor
+    runtimes: Executor
+    workers: int
+
+    def start(self, stack: ExitStack, kinds: Sequence[servers.Kind], served: Served, home: Path) -> Iterator[Running]:
+        """Start one server after the other, and leave them running; what cannot be started is noted."""
+        for kind in tqdm(kinds, "start", leave=False):
+            server = kind(served, self.workers, home)
+            try:
+                running = stack.enter_context(servers.run(server, home / f"{served.spec.name}-{server.name}.log"))
+            except NotStartedError as error:
+                self.results.missing.append(str(error))
+                continue
+            self._check(running, served)
+            self.results.servers.append(
+                {
+                    "server": server.name,
+                    "data": served.spec.name,
+                    "ready_seconds": running.ready_seconds,
+                    "worker_megabytes": running.worker_megabytes(),
+                    "megabytes": running.megabytes(),
+                }
+            )
+            yield running
+
+    def compare(
+        self, running: list[Running], served: Served, payloads: Sequence[str], connections: Sequence[int]
+    ) -> None:
+        """Requests of one picture: every payload, every number of connections, every server, round by round."""
+        todo = [
+            (number, payload, count, each)
+            for number in range(self.results.plan.rounds)
+            for payload in payloads
+            for count in connections
+            for each in _turned(running, number)
+            if payload in each.server.calls
+        ]
+        for number, payload, count, each in tqdm(todo, f"{served.spec.name}, 1 image", leave=False):
+            self._round(each, served, payload, 1, count, number)
+
+    def batches(self, running: list[Running], served: Served) -> None:
+        """Binary requests of many pictures, and ONNX Runtime alone between them."""
+        plan = self.results.plan
+        batches = _batches(served, BATCH)
+        alone.prepare(self.runtimes, self.workers, served)
+        speeds = self.results.alone.setdefault(served.spec.name, [])
+        for number in tqdm(range(plan.rounds), f"{served.spec.name}, {BATCH} images", leave=False):
+            speeds.append(alone.images_per_second(self.runtimes, self.workers, served, batches, plan.alone_seconds))
+            for count in plan.batch_connections:
+                for each in _turned(running, number):
+                    self._round(each, served, BINARY, BATCH, count, number)
+
+    def flat(self, running: Running, served: Served) -> None:
+        """Many requests, and the worker's memory before, between and after."""
+        most = self.results.plan.flat_requests // 4
+        done = 0
+        for payload in tqdm((None, BINARY, JSON, PNG, BINARY), "memory", leave=False):
+            if payload:
+                job = replace(_job(running, served, payload, 1, 32, 60.0), most=most)
+                done += self.client.submit(load.measure, job).result().answered
+            self.results.memory.append({"requests": done, "worker_megabytes": running.worker_megabytes()})
+
+    def _check(self, running: Running, served: Served) -> None:
+        """Ask once with each payload. Raises NotStartedError where an answer is wrong: its speed would mean nothing."""
+        for payload in running.server.calls:
+            job = replace(_job(running, served, payload, 1, 1, 10.0), most=load.CHECK_EVERY + 1)
+            found = self.client.submit(load.measure, job).result()
+            if found.errors or not found.checked:
+                raise NotStartedError(f"{running.server.name}, {payload}: {found.errors} errors: {found.first_error}")
+
+    def _round(
+        self, running: Running, served: Served, payload: str, images: int, connections: int, number: int
+    ) -> None:
+        """Measure one server once."""
+        job = _job(running, served, payload, images, connections, self.results.plan.seconds)
+        before = running.cpu_seconds()
+        measured = self.client.submit(load.measure, job).result()
+        used = running.cpu_seconds() - before
+        cell = Cell(served.spec.name, payload, images, connections, running.server.name)
+        self.results.records.append(record(cell, number, measured, used))
+
+
+def _turned(running: list[Running], number: int) -> list[Running]:
+    """The servers in another order each round: none is always the one that follows the slowest."""
+    start = number % len(running)
+    return running[start:] + running[:start]
+
+
+def _batches(served: Served, images: int) -> np.ndarray:
+    """Pictures uint8 [VARIANTS, images, H, W, C]."""
+    return champions.pictures(served.spec, VARIANTS * images).reshape(VARIANTS, images, *served.spec.shape)
+
+
+def _job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
+    call = running.server.calls[payload]
+    batches = _batches(served, images)
+    expected = np.stack([served.expected(batch) for batch in batches])
+    requests = tuple(call.request(batch) for batch in batches)
+    return Job(running.server.port, requests, expected, call.read, connections, seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The Bento: what is in it, what it asks for, and that it serves by itself where no framework can be imported."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import httpx
+import numpy as np
+import psutil
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import ROOT, Served, environment, running
+
+FOREIGN = ("torch", "tensorflow", "keras", "onnx", "mlflow", "dvc", "sklearn", "matplotlib", "pipelines")
+# Whoever asks the network meets a closed port.
+OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "UV_OFFLINE": "1"}
+BLOCKER = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {FOREIGN!r}:
+            raise ImportError(name + " is not in the Bento")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def project() -> dict[str, object]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources with a champion of its own, and what should stay behind."""
+    source = tmp_path_factory.mktemp("source")
+    for room in ("serving", "models"):
+        shutil.copytree(ROOT / room, source / room)
+    shutil.copy(ROOT / "pyproject.toml", source)
+    champion = write(source / "artifacts" / "champion", weights(DIGITS))
+    (champion / ".champion.json.partial").touch()
+    (source / "artifacts" / "report.html").touch()
+    return source
+
+
+@pytest.fixture(scope="module")
+def bento(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Bento, built without a network."""
+    home = tmp_path_factory.mktemp("bento")
+    command = [sys.executable, "-m", "bentoml", "build", str(source)]
+    subprocess.run(command, check=True, cwd=source, env=environment(home, **OFFLINE))
+    return next(path.parent for path in home.glob("bentos/tandem/*/bento.yaml"))
+
+
+@pytest.fixture(scope="module")
+def from_bento(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Served far from the sources, in processes that cannot import what is not in the Bento."""
+    home = tmp_path_factory.mktemp("elsewhere")
+    (home / "sitecustomize.py").write_text(BLOCKER, "utf-8")
+    blocked = subprocess.run(
+        [sys.executable, "-c", "import torch"], check=False, env=environment(home, PYTHONPATH=str(home))
+    )
+    assert blocked.returncode == 1
+    with running(str(bento), home, home / "home", PYTHONPATH=str(home), TANDEM_WORKERS="1") as served:
+        yield served
+
+
+def requirements(bento: Path) -> list[Requirement]:
+    lines = (bento / "env" / "python" / "requirements.txt").read_text("utf-8").splitlines()
+    return [Requirement(line) for line in lines if line]
+
+
+def test_it_holds_serving_and_the_champion_only(source: Path, bento: Path) -> None:
+    files = {path.relative_to(bento / "src") for path in (bento / "src").rglob("*") if path.is_file()}
+    every = {path.relative_to(source) for path in (source / "serving").rglob("*") if path.is_file()}
+    serving = {path for path in every if not {"deploy", "__pycache__"} & set(path.parts)}
+    imported = grimp.build_graph("serving", "models", cache_dir=None).find_upstream_modules("serving", as_package=True)
+    modules = {Path(*name.split(".")).with_suffix(".py") for name in imported if name.startswith("models.")}
+    champion = {path for path in files if path.parent == Path("artifacts/champion")}
+    assert {path.suffix for path in champion} == {".json", ".onnx"}
+    assert files == serving | modules | champion | {Path("models/__init__.py"), Path("bentofile.yaml")}
+
+
+def test_it_asks_for_what_serving_needs_only(bento: Path) -> None:
+    asked = requirements(bento)
+    wanted = {Requirement(line).name for line in project()["project"]["dependencies"]}  # type: ignore[index]
+    assert {requirement.name for requirement in asked} == wanted
+    assert not wanted & set(FOREIGN)
+
+
+def test_the_image_has_the_projects_versions_and_no_root(bento: Path) -> None:
+    dockerfile = (bento / "env" / "docker" / "Dockerfile").read_text("utf-8").splitlines()
+    assert dockerfile[[line.startswith("FROM") for line in dockerfile].index(True)].startswith("FROM python:3.11-slim")
+    assert [line for line in dockerfile if line.startswith("USER")] == ["USER bentoml"]
+    assert "EXPOSE 3000" in dockerfile
+    assert "ENV BENTOML_DO_NOT_TRACK=$BENTOML_DO_NOT_TRACK" in dockerfile
+    newest = project()["tool"]["uv"]["exclude-newer"]  # type: ignore[index]
+    assert f"ARG UV_EXCLUDE_NEWER={newest}" in dockerfile
+
+
+def test_it_says_what_it_is(bento: Path) -> None:
+    content = yaml.safe_load((bento / "bento.yaml").read_text("utf-8"))
+    assert content["labels"] == {"project": "tandem"}
+    assert content["service"] == "serving.service:Tandem"
+
+
+def test_it_serves_by_itself(from_bento: Served) -> None:
+    inputs = raw(DIGITS, 5)
+    answer = httpx.post(f"{from_bento.url}/predict", json={"inputs": inputs[..., 0].tolist()})
+    assert answer.status_code == 200
+    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-5)
+
+
+def test_its_page_and_its_documentation_are_there(from_bento: Served) -> None:
+    for path in ("/", "/page.js", "/docs", "/docs/swagger-ui-bundle.js", "/docs.json", "/schema.json"):
+        assert httpx.get(from_bento.url + path).status_code == 200
+
+
+def test_the_number_of_workers_is_that_of_where_it_serves(from_bento: Served) -> None:
+    """Not that of the machine where it was built."""
+    children = psutil.Process(from_bento.process.pid).children(recursive=True)
+    workers = [child for child in children if "_bentoml_impl.worker.service" in " ".join(child.cmdline())]
+    assert len(workers) == 1

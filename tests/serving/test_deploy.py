@@ -1,0 +1,90 @@
+"""The Kubernetes manifest: it fits the schemas, and what it says about the service is true."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.container.generate import DEFAULT_BENTO_ENVS
+
+from serving.settings import Settings, read
+from tests.serving.conftest import ROOT, Local
+
+MANIFEST = ROOT / "serving" / "deploy" / "kubernetes.yaml"
+OBJECTS: dict[str, dict[str, Any]] = {found["kind"]: found for found in yaml.safe_load_all(MANIFEST.read_text("utf-8"))}
+POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]
+CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
+PROBES = {name: probe["httpGet"] for name, probe in CONTAINER.items() if name.endswith("Probe")}
+
+
+def settings() -> Settings:
+    """What the service makes of the container's environment."""
+    return read({each["name"]: each.get("value", "a secret") for each in CONTAINER["env"]})
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_it_fits_the_schema(kind: str) -> None:
+    schemas = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate, which has the schemas, is missing"
+    )
+    schemas.validate(OBJECTS[kind], schemas.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_the_probes_are_answered_without_a_key(probe: str, digits: Path, local: Callable[..., Local]) -> None:
+    assert sorted(PROBES) == ["livenessProbe", "readinessProbe", "startupProbe"]
+    assert local(digits, api_key="secret").get(PROBES[probe]["path"]).status_code == 200
+
+
+def test_until_the_champion_is_ready_only_liveness_is_answered(digits: Path, local: Callable[..., Local]) -> None:
+    here = local(digits)
+    here.engine.ready = False
+    found = {name: here.get(probe["path"]).status_code for name, probe in PROBES.items()}
+    assert found == {"startupProbe": 503, "readinessProbe": 503, "livenessProbe": 200}
+
+
+def test_the_port_is_the_one_that_is_listened_to() -> None:
+    (port,) = CONTAINER["ports"]
+    assert port == {"name": "http", "containerPort": BentoMLContainer.http.port.get()}
+    named = [probe["port"] for probe in PROBES.values()]
+    named += [each["targetPort"] for each in OBJECTS["Service"]["spec"]["ports"]]
+    named += [each["port"] for rule in OBJECTS["NetworkPolicy"]["spec"]["ingress"] for each in rule["ports"]]
+    assert set(named) == {"http"}
+    assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+
+
+def test_the_settings_are_known_and_fit_the_resources() -> None:
+    """Kubernetes' own links to a service called tandem would be unknown settings."""
+    assert settings().workers == int(CONTAINER["resources"]["limits"]["cpu"])
+    assert POD["spec"]["enableServiceLinks"] is False
+
+
+def test_what_is_in_hand_is_finished_before_the_end() -> None:
+    waits = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert POD["spec"]["terminationGracePeriodSeconds"] > waits + settings().timeout_seconds
+
+
+def test_it_runs_as_the_images_user_and_writes_to_tmp_only() -> None:
+    assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert POD["spec"]["securityContext"]["runAsUser"] == DEFAULT_BENTO_ENVS["uid_gid"]
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    homes = [each["value"] for each in CONTAINER["env"] if each["name"] == "BENTOML_HOME"]
+    mounts = [each["mountPath"] for each in CONTAINER["volumeMounts"]]
+    assert mounts == ["/tmp"]
+    assert Path(homes[0]).is_relative_to(mounts[0])
+
+
+def test_every_object_means_the_same_pods() -> None:
+    labels = POD["metadata"]["labels"]
+    selectors = [OBJECTS[kind]["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget")]
+    selectors += [
+        OBJECTS["Service"]["spec"]["selector"],
+        OBJECTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert selectors == [labels] * 4
+    assert (
+        OBJECTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"]
+        == OBJECTS["Deployment"]["metadata"]["name"]
+    )

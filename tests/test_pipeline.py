@@ -1,0 +1,430 @@
+"""The whole pipeline, for real and tiny: both frameworks on real digits, in a copy of the repository of its own."""
+
+import json
+import operator
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pytest
+from dvc.repo import Repo
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+from models.spec import DataSpec
+from pipelines.proof import hash_file
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
+
+CANDIDATES = ("torch-cnn", "keras-cnn")
+PARAMS = {
+    "architectures": ["cnn"],
+    "models.cnn.channels": [4, 8],
+    "models.cnn.dense": 16,
+    "train.epochs": 3,
+    "evaluate.latency_seconds": 0.02,
+    "evaluate.bootstrap": 100,
+    "promote.minimum_accuracy": 0.1,
+}
+PER_EPOCH = {
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "images_per_second",
+    "gradient_norm",
+}
+# Python imports this when it starts: every stage leaves a line with the packages that it imported.
+WATCH = """
+import atexit, json, os, sys
+def write():
+    names = sorted({name.split('.')[0] for name in sys.modules})
+    with open(os.environ['IMPORTS'], 'a') as file:
+        file.write(json.dumps([sys.argv, names]) + os.linesep)
+atexit.register(write)
+"""
+# Train and export in one process, without MLflow; the last line is the hash of the graph.
+TRAIN_AND_EXPORT = """
+import sys
+from pathlib import Path
+from models.batches import Data, Split
+from models.spec import DataSpec
+from pipelines import params, paths
+from pipelines.candidate import Candidate
+from pipelines.proof import hash_file
+
+def main(framework, architecture, folder):
+    chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
+    device = chosen.room('device').choose(settings.train)
+    model = chosen.room(architecture).build(spec, getattr(settings.models, architecture))
+    data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')))
+    chosen.room('fit').fit(model, data, settings.train, device, lambda epoch: None, lambda step: None)
+    chosen.room('export').export(model, spec, Path(folder))
+    print(hash_file(Path(folder) / 'model.onnx'))
+
+main(*sys.argv[1:])
+"""
+
+
+class Workspace:
+    """A copy of the repository with its own git history, DVC cache and MLflow store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment(**variables), capture_output=True, text=True, check=False
+        )
+
+    def stage(self, name: str, candidate: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        framework, architecture = candidate.split("-")
+        command = [sys.executable, "-m", f"pipelines.{name}", "--framework", framework, "--architecture", architecture]
+        return self.run(*command, **variables)
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """That of a shell in this folder. What MLflow and tests set for this process stays here."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "GIT_"))}
+        person = {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org"}
+        person |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in person.items()}
+        path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
+        return {
+            **kept,
+            **person,
+            "PATH": path,
+            "DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "tmp" / "site"),
+            **variables,
+        }
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Set values of params.yaml, such as {"train.epochs": 3}."""
+        yaml, path = YAML(), self.root / "params.yaml"
+        values = yaml.load(path)
+        for key, value in changes.items():
+            *sections, name = key.split(".")
+            reduce(operator.getitem, sections, values)[name] = value
+        yaml.dump(values, path)
+
+    def read(self, path: str) -> Any:
+        return json.loads((self.root / path).read_text("utf-8"))
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+
+    def runs(self) -> list[Run]:
+        """The runs, the latest first."""
+        experiment = self.client.get_experiment_by_name("tandem")
+        return list(self.client.search_runs([experiment.experiment_id], order_by=["start_time DESC"]))
+
+    def run_of(self, candidate: str) -> Run:
+        return self.client.get_run(self.read(f"artifacts/checkpoints/{candidate}/run.json")["run_id"])
+
+    def changed(self) -> set[str]:
+        """The stages that `dvc status` finds changed in themselves."""
+        with Repo(self.root) as repo:
+            found = repo.status()
+        # From elsewhere, DVC calls them by the path of dvc.yaml and their name.
+        changed = {name for name, reasons in found.items() if any("changed deps" in reason for reason in reasons)}
+        return {name.rpartition(":")[2] for name in changed}
+
+    def files(self, folder: str) -> dict[str, bytes]:
+        found = (path for path in (self.root / folder).rglob("*") if path.is_file())
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which `dvc repro` has run once. Tests only read it."""
+    found = Workspace(tmp_path_factory.mktemp("pipeline") / "tandem")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (found.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, found.root / name)
+    (found.root / "dvc.lock").unlink(missing_ok=True)
+    found.change(PARAMS)
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--no-verify", "-m", "start"]):
+        done = found.run("git", *command)
+        assert done.returncode == 0, done.stderr
+    watch = tmp_path_factory.mktemp("watch")
+    (watch / "sitecustomize.py").write_text(WATCH, "utf-8")
+    done = found.run("dvc", "repro", PYTHONPATH=str(watch), IMPORTS=str(found.root / ".dvc" / "tmp" / "imports"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found.root / ".dvc" / "tmp" / "repro").write_text(done.stdout, "utf-8")
+    return found
+
+
+@pytest.fixture
+def copy(pipeline: Workspace, tmp_path: Path) -> Workspace:
+    """The same after the run, for a test to change."""
+    shutil.copytree(pipeline.root, tmp_path / "tandem")
+    return Workspace(tmp_path / "tandem")
+
+
+def stages_run(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def test_every_stage_ran_in_order(pipeline):
+    ran = stages_run((pipeline.root / ".dvc" / "tmp" / "repro").read_text("utf-8"))
+    candidates = [f"{stage}@{name}" for stage in ("train", "export", "evaluate") for name in CANDIDATES]
+    assert ran[:3] == ["check", "load", "prepare"]
+    assert sorted(ran[3:-1]) == sorted(candidates)
+    assert ran[-1] == "promote"
+
+
+def test_a_second_run_does_nothing(pipeline):
+    done = pipeline.run("dvc", "repro")
+    assert done.returncode == 0, done.stderr
+    assert stages_run(done.stdout) == []
+    assert "Data and pipelines are up to date." in done.stdout
+
+
+def test_the_champion_bundle_is_whole(pipeline):
+    champion = pipeline.read("artifacts/champion/champion.json")
+    name, file = champion["name"], champion["model"]["file"]
+    assert name in CANDIDATES
+    assert sorted(pipeline.files("artifacts/champion")) == sorted(
+        ["artifacts/champion/champion.json", f"artifacts/champion/{file}"]
+    )
+    proved = pipeline.read(f"artifacts/exports/{name}/parity.json")["files"]["model.onnx"]["sha256"]
+    assert file == f"{proved}.onnx"
+    assert hash_file(pipeline.root / "artifacts" / "champion" / file) == champion["model"]["sha256"] == proved
+    validation = pipeline.read("artifacts/data/report/validation.json")
+    run = pipeline.run_of(name)
+    assert champion["provenance"]["run_id"] == run.info.run_id
+    assert champion["provenance"]["data_sha256"] == validation["data_sha256"]
+    assert champion["provenance"]["git_commit"] == pipeline.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert champion["provenance"]["git_dirty"] is False
+
+
+def test_the_champion_answers_raw_pixels_with_what_was_recorded(pipeline):
+    champion = pipeline.read("artifacts/champion/champion.json")
+    spec = DataSpec.read(pipeline.root / "artifacts" / "data" / "spec.json")
+    session = onnxruntime.InferenceSession(pipeline.root / "artifacts" / "champion" / champion["model"]["file"])
+    inputs = np.array(champion["example"]["inputs"], np.uint8)
+    np.testing.assert_array_equal(
+        inputs, np.load(pipeline.root / "artifacts/data/validation/inputs.npy")[: len(inputs)]
+    )
+    outputs = session.run([spec.output_name], {spec.input_name: inputs})[0]
+    np.testing.assert_array_equal(outputs, np.array(champion["example"]["outputs"], np.float32))
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_graphs_of_the_twins_are_used_alike(pipeline, candidate):
+    session = onnxruntime.InferenceSession(pipeline.root / "artifacts" / "exports" / candidate / "model.onnx")
+    puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
+    assert puts == [
+        ("image", "tensor(uint8)", ["N", 8, 8, 1]),
+        ("probabilities", "tensor(float)", ["N", 10]),
+    ]
+
+
+def test_the_report_names_all_candidates_and_its_links_lead_somewhere(pipeline):
+    report = (pipeline.root / "artifacts" / "report.md").read_text("utf-8")
+    assert all(name in report for name in CANDIDATES)
+    links = [part.split(")")[0] for part in report.split("](")[1:]]
+    assert links
+    assert all((pipeline.root / "artifacts" / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_run_has_metrics_of_each_epoch_and_of_the_graph(pipeline, candidate):
+    run = pipeline.run_of(candidate)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", candidate)
+    for name in PER_EPOCH:
+        points = pipeline.client.get_metric_history(run.info.run_id, name)
+        assert [point.step for point in points] == [1, 2, 3], name
+    recorded = pipeline.read(f"artifacts/metrics/{candidate}.json")
+    assert run.data.metrics["test/accuracy"] == recorded["test"]["accuracy"]
+    assert run.data.metrics["latency/batch_1/p50_ms"] == recorded["latency"]["batch_1"]["p50_ms"]
+    assert any(name.startswith("system/") for name in run.data.metrics)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_run_has_parameters_data_and_tags(pipeline, candidate):
+    run = pipeline.run_of(candidate)
+    values = YAML(typ="safe", pure=True).load(pipeline.root / "params.yaml")
+    for section in ("data", "prepare", "train"):
+        for name, value in values[section].items():
+            if not isinstance(value, dict):
+                assert run.data.params[f"{section}.{name}"] == str(value)
+    assert (run.data.params["cnn.dense"], run.data.params["cnn.dropout"]) == ("16", "0.3")
+    inputs = {found.tags[0].value: found.dataset for found in run.inputs.dataset_inputs}
+    data = pipeline.read("artifacts/data/report/validation.json")["data_sha256"]
+    assert {split: found.digest for split, found in inputs.items()} == dict.fromkeys(
+        ("train", "validation", "test"), data[:36]
+    )
+    framework, architecture = candidate.split("-")
+    expected = {
+        "framework": framework,
+        "architecture": architecture,
+        "git_commit": pipeline.run("git", "rev-parse", "HEAD").stdout.strip(),
+        "git_dirty": "false",
+        "data_sha256": data,
+        "device": "cpu",
+        "provider": "CPUExecutionProvider",
+    }
+    assert {name: run.data.tags.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(("candidate", "file"), [("torch-cnn", "data/model.pt2"), ("keras-cnn", "data/model.keras")])
+def test_the_native_model_has_signature_and_example_and_no_pickle(pipeline, candidate, file):
+    run = pipeline.run_of(candidate)
+    models = {model.name: model for model in pipeline.client.search_logged_models([run.info.experiment_id])
+              if model.source_run_id == run.info.run_id}  # fmt: skip
+    folder = Path(models["native"].artifact_location.removeprefix("file://"))
+    found = mlflow.models.Model.load(str(folder))
+    assert (found.signature.inputs.input_names(), found.signature.outputs.input_names()) == (["image"], ["logits"])
+    assert found.saved_input_example_info is not None
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert file in names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pth", ".pt"))]
+
+
+def test_the_registered_model_is_the_champion(pipeline):
+    champion = pipeline.read("artifacts/champion/champion.json")
+    version = pipeline.client.get_model_version_by_alias("tandem", "champion")
+    assert str(version.version) == champion["version"]
+    assert version.run_id == champion["provenance"]["run_id"]
+    assert version.tags["sha256"] == champion["model"]["sha256"]
+    assert version.tags["data_sha256"] == champion["provenance"]["data_sha256"]
+
+
+def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
+    lines = (pipeline.root / ".dvc" / "tmp" / "imports").read_text("utf-8").splitlines()
+    seen = {}
+    for argv, names in map(json.loads, lines):
+        stage = Path(argv[0]).stem
+        if "pipelines" in argv[0]:
+            seen[stage, *argv[2:3]] = set(names) & {"torch", "tensorflow", "keras"}
+    neither = {("check",), ("load",), ("prepare",), ("promote",)} | {("evaluate", name) for name in ("torch", "keras")}
+    assert {key: found for key, found in seen.items() if key in neither and found} == {}
+    for stage in ("train", "export"):
+        assert seen[stage, "torch"] == {"torch"}
+        assert seen[stage, "keras"] == {"tensorflow", "keras"}
+    assert len(seen) == len(neither) + 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("models.cnn.dense", 24, {f"{stage}@{name}" for stage in ("train", "export") for name in CANDIDATES}),
+        ("models.mlp.hidden", [8], set()),
+        ("train.learning_rate", 0.01, {f"train@{name}" for name in CANDIDATES}),
+        ("export.examples", 32, {f"export@{name}" for name in CANDIDATES}),
+        ("evaluate.top_k", 2, {f"evaluate@{name}" for name in CANDIDATES}),
+        ("promote.tie", 0.01, {"promote"}),
+        ("prepare.seed", 1, {"prepare"}),
+    ],
+)
+def test_a_parameter_concerns_the_stages_that_read_it(copy, key, value, expected):
+    copy.change({key: value})
+    assert copy.changed() == expected | {"check"}
+
+
+def test_code_of_one_room_concerns_its_framework(copy):
+    with (copy.root / "models" / "torch" / "fit.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert copy.changed() == {"train@torch-cnn"}
+
+
+def test_where_no_candidate_passes_the_old_champion_stays(copy):
+    before = copy.files("artifacts/champion")
+    copy.change({"promote.minimum_accuracy": 1.0})
+    done = copy.run("dvc", "repro")
+    assert done.returncode != 0
+    assert "no candidate passes" in done.stderr
+    assert stages_run(done.stdout) == ["check", "promote"]
+    assert copy.files("artifacts/champion") == before
+
+
+def test_a_candidate_that_is_no_longer_asked_for_is_not_looked_at(copy):
+    copy.change({"frameworks": ["torch"]})
+    done = copy.run("dvc", "repro")
+    assert done.returncode == 0, done.stderr
+    assert stages_run(done.stdout) == ["check", "promote"]
+    assert copy.read("artifacts/champion/champion.json")["name"] == "torch-cnn"
+    assert "keras" not in (copy.root / "artifacts" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_ctrl_c_marks_the_run_killed_and_leaves_no_half_written_checkpoint(copy, candidate):
+    copy.change({"train.epochs": 100_000})
+    code, output = interrupted(copy, f"{candidate} epoch 1/", "dvc", "repro", "--single-item", f"train@{candidate}")
+    assert code != 0
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    run = copy.runs()[0]
+    assert (run.info.run_name, run.info.status) == (candidate, "KILLED")
+    assert run.data.metrics["train_loss"] > 0
+    assert not list((copy.root / "artifacts" / "checkpoints").glob(f"*{candidate}*"))
+    assert f"train@{candidate}" in copy.changed()  # DVC has let go of its lock
+
+
+def interrupted(workspace: Workspace, sign: str, *command: str) -> tuple[int, str]:
+    """Status and output of a command that gets Ctrl-C, as a terminal sends it, when `sign` has been printed."""
+    process = subprocess.Popen(
+        command, cwd=workspace.root, env=workspace.environment(), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines = []
+    assert process.stdout
+    for line in process.stdout:
+        lines.append(line)
+        if sign in line:
+            os.killpg(process.pid, signal.SIGINT)
+    return process.wait(), "".join(lines)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy, candidate):
+    before = copy.files(f"artifacts/checkpoints/{candidate}")
+    copy.change({"train.learning_rate": 1e30, "train.optimizer": "sgd", "train.gradient_clip": None})
+    done = copy.stage("train", candidate)
+    assert_one_error_line(done, "in epoch 1", "train.learning_rate = 1e+30", "train.gradient_clip")
+    run = copy.runs()[0]
+    assert (run.info.run_name, run.info.status) == (candidate, "FAILED")
+    assert run.data.params["train.learning_rate"] == "1e+30"
+    assert "learning_rate" in run.data.metrics
+    assert copy.files(f"artifacts/checkpoints/{candidate}") == before
+
+
+def test_a_store_that_cannot_be_reached_is_told_before_training(copy):
+    before = copy.files("artifacts/checkpoints")
+    done = copy.stage("train", "torch-cnn", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert_one_error_line(done, "MLFLOW_TRACKING_URI = http://127.0.0.1:9", "not reachable")
+    assert done.stdout == ""
+    assert copy.files("artifacts/checkpoints") == before
+
+
+def test_the_same_parameters_and_seed_give_the_same_graph_bit_for_bit(pipeline, tmp_path):
+    again = [*CANDIDATES, "torch-mlp", "keras-mlp", "torch-mlp", "keras-mlp"]
+
+    def run(index: int) -> str:
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        done = pipeline.run(sys.executable, "-c", TRAIN_AND_EXPORT, *again[index].split("-"), str(folder))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-1]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(run, range(len(again))))
+    # The pipeline trained these two, and exported them in a process of its own.
+    proofs = [pipeline.read(f"artifacts/exports/{name}/parity.json") for name in CANDIDATES]
+    assert found[:2] == [proof["files"]["model.onnx"]["sha256"] for proof in proofs]
+    assert found[2:4] == found[4:6]
