@@ -4,6 +4,7 @@ import io
 import os
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,7 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 FATAL = 4  # severity of ONNX Runtime's log
 
-Session = onnxruntime.InferenceSession
+Session: TypeAlias = onnxruntime.InferenceSession
 
 
 def open_session(file: Path, device: Device) -> Session:
