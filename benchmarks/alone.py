@@ -6,10 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from benchmarks.champions import Served
-from benchmarks.peers.model import open_session
+from benchmarks.peers.model import Session, open_session
 
 WARM_SECONDS = 0.3
 
@@ -46,6 +45,6 @@ def _prepare(model: Path) -> None:
 
 
 @lru_cache(4)
-def _session(model: Path) -> onnxruntime.InferenceSession:
+def _session(model: Path) -> Session:
     """One session for each model and process."""
     return open_session(model)

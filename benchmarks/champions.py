@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.model import open_session
+from benchmarks.peers.model import Session, open_session
 from models.spec import DataSpec
 from serving import bundle
 
@@ -31,7 +30,7 @@ class Served:
     model: Path
     spec: DataSpec
 
-    def session(self) -> onnxruntime.InferenceSession:
+    def session(self) -> Session:
         """The session that every server opens."""
         return open_session(self.model)
 

@@ -80,7 +80,7 @@ class Tally:
 
 
 def measure(job: Job) -> Measured:
-    """Do the job. Raises OSError where nobody listens."""
+    """Do the job. A server that is gone is counted as errors."""
     gc.collect()
     gc.disable()
     cpu = time.process_time()
@@ -88,7 +88,7 @@ def measure(job: Job) -> Measured:
     tally = Tally(started + job.warm_seconds)
     with selectors.DefaultSelector() as selector:
         for number in range(job.connections):
-            _connect(selector, job, number)
+            _connect(selector, job, tally, number)
         _turn(selector, job, tally, started + job.warm_seconds + job.seconds)
         counted = time.perf_counter() - tally.since
         _finish(selector, job, tally)
@@ -105,9 +105,13 @@ def _sum_up(tally: Tally, seconds: float, client_seconds: float) -> Measured:
     )
 
 
-def _connect(selector: selectors.BaseSelector, job: Job, number: int) -> None:
+def _connect(selector: selectors.BaseSelector, job: Job, tally: Tally, number: int) -> None:
     """Open one connection and send its first request."""
-    opened = socket.create_connection((HOST, job.port), PATIENCE_SECONDS)
+    try:
+        opened = socket.create_connection((HOST, job.port), PATIENCE_SECONDS)
+    except OSError as error:
+        tally.fail(f"no connection: {error}")
+        return
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection = Connection(opened, number % len(job.requests))
     selector.register(opened, selectors.EVENT_READ, connection)
@@ -151,14 +155,10 @@ def _receive(selector: selectors.BaseSelector, connection: Connection, job: Job,
     """Read what has come; true once the answer is whole."""
     try:
         chunk = connection.socket.recv(262_144)
-    except OSError as error:
-        chunk = repr(error).encode() * 0
+    except OSError:
+        chunk = b""
     if not chunk:
-        tally.fail("the connection was closed")
-        selector.unregister(connection.socket)
-        connection.socket.close()
-        if tally.errors <= job.connections:  # a server that is gone is not asked for ever
-            _connect(selector, job, connection.request)
+        _reconnect(selector, connection, job, tally)
         return False
     connection.answer = connection.answer + chunk if connection.answer else chunk
     head = connection.answer.find(b"\r\n\r\n")
@@ -169,6 +169,15 @@ def _receive(selector: selectors.BaseSelector, connection: Connection, job: Job,
         tally.latencies.append(now - connection.sent)
     _check(connection.answer, head, connection.request, job, tally)
     return True
+
+
+def _reconnect(selector: selectors.BaseSelector, connection: Connection, job: Job, tally: Tally) -> None:
+    """Count a closed connection and open another, but not for ever."""
+    tally.fail("the connection was closed")
+    selector.unregister(connection.socket)
+    connection.socket.close()
+    if tally.errors <= job.connections:
+        _connect(selector, job, tally, connection.request)
 
 
 def _whole(answer: bytes, head: int) -> bool:

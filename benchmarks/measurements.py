@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import NamedTuple
 
 from benchmarks.load import Measured
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True)
+class Cell:
     """What is compared: `images` in each request, for the model trained on `data`."""
 
     data: str
@@ -83,6 +83,6 @@ def best_peer(found: dict[Cell, Record], of: Cell) -> Record | None:
     peers = [
         each
         for cell, each in found.items()
-        if cell.server != of.server and cell._replace(server=of.server) == of and not each.errors
+        if cell.server != of.server and replace(cell, server=of.server) == of and not each.errors
     ]
     return max(peers, key=lambda each: each.per_second, default=None)

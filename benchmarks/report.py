@@ -33,7 +33,7 @@ class Target(NamedTuple):
 def write(results: "Results") -> str:
     """The whole report."""
     found = medians(results.records)
-    parts = [_about(results), _targets(results, found)]
+    parts = [_about(results), _client(found), _targets(results, found)]
     for data in dict.fromkeys(cell.data for cell in found):
         parts += [f"### {data}, one picture a request", _table(found, data)]
     parts += [f"### Binary requests of {_images(found)} pictures", _batches(results, found)]
@@ -46,9 +46,9 @@ def write(results: "Results") -> str:
 def targets(results: "Results", found: dict[Cell, Record]) -> Iterator[Target]:
     """Each aim beside what was measured; what was not measured is left out."""
     for cell, ours in found.items():
-        judged = cell.connections == JUDGED_CONNECTIONS or len(results.plan.connections) < 3
         peer = best_peer(found, cell)
-        if cell.server == US and cell.images == 1 and judged and peer is not None:
+        judged = cell.images == 1 and cell.connections == _judged(_connections(found, cell.data))
+        if cell.server == US and judged and peer is not None:
             yield from _beside(cell, ours, peer)
     for data, speeds in results.alone.items():
         yield _share(data, median(speeds), found)
@@ -112,8 +112,8 @@ def _targets(results: "Results", found: dict[Cell, Record]) -> str:
 def _table(found: dict[Cell, Record], data: str) -> str:
     """A row for each payload and server: requests/s by connections; the rest at the connections that are judged."""
     mine = {cell: each for cell, each in found.items() if cell.data == data and cell.images == 1}
-    connections = sorted({cell.connections for cell in mine})
-    judged = JUDGED_CONNECTIONS if JUDGED_CONNECTIONS in connections else connections[-1]
+    connections = _connections(found, data)
+    judged = _judged(connections)
     rows = []
     for payload in PAYLOADS:
         names = dict.fromkeys(cell.server for cell in mine if cell.payload == payload)
@@ -127,6 +127,28 @@ def _table(found: dict[Cell, Record], data: str) -> str:
     last = [f"p50 / p99 ms, {judged} conn.", "server CPU µs", "errors"]
     right = ("left", "left", *("right" for _ in heads), "right", "right", "right")
     return "Requests a second:\n\n" + tabulate(rows, ["payload", "server", *heads, *last], "github", colalign=right)
+
+
+def _connections(found: dict[Cell, Record], data: str) -> list[int]:
+    """The numbers of connections with one picture a request."""
+    return sorted({cell.connections for cell in found if cell.data == data and cell.images == 1})
+
+
+def _judged(connections: list[int]) -> int:
+    """Those that the aims are about; in a quick look, the most there are."""
+    return JUDGED_CONNECTIONS if JUDGED_CONNECTIONS in connections else connections[-1]
+
+
+def _client(found: dict[Cell, Record]) -> str:
+    """What the client itself has cost."""
+    costs = [each.client_us for cell, each in found.items() if cell.images == 1]
+    checked = sum(each.checked for each in found.values())
+    answered = sum(each.answered for each in found.values())
+    return (
+        f"Of {answered:,} answers every status was looked at, and the numbers of {checked:,}. The client took "
+        f"{min(costs):.0f} to {max(costs):.0f} µs of CPU for a request of one picture, on the same cores. "
+        "A server that a payload has no row for does not offer it."
+    )
 
 
 def _batches(results: "Results", found: dict[Cell, Record]) -> str:

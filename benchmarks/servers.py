@@ -13,20 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
 import psutil
 
 from benchmarks import payloads
 from benchmarks.champions import Served
 from benchmarks.load import HOST
 from benchmarks.payloads import BINARY, FORM, JSON, PNG, Call
-from benchmarks.peers.model import MODEL, PORT, WORKERS
+from benchmarks.peers.model import MODEL, PORT, RELEASE, WORKERS
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 120.0
 MLSERVER = "mlserver==1.7.1"
 OLD_UVLOOP = "uvloop==0.21.0"  # MLServer's workers die with later ones, which make no event loop unasked
-QUIET = {"BENTOML_DO_NOT_TRACK": "True", "OTEL_SDK_DISABLED": "true", "PYTHONWARNINGS": "ignore"}
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1", "OTEL_SDK_DISABLED": "true"}
 
 
 class NotStartedError(Exception):
@@ -54,9 +53,12 @@ class Running:
     ready_seconds: float
 
     def _tree(self) -> list[psutil.Process]:
-        first = psutil.Process(self.process.pid)
-        every = [first, *first.children(recursive=True)]
-        return [process for process in every if process.status() != psutil.STATUS_ZOMBIE]
+        try:
+            first = psutil.Process(self.process.pid)
+            every = [first, *first.children(recursive=True)]
+            return [process for process in every if process.status() != psutil.STATUS_ZOMBIE]
+        except psutil.NoSuchProcess:
+            return []
 
     def cpu_seconds(self) -> float:
         """CPU time that all its processes have used."""
@@ -69,7 +71,7 @@ class Running:
 
     def worker_megabytes(self) -> float:
         """Resident memory of its largest process: of a worker."""
-        return float(max(process.memory_info().rss for process in self._tree()) / 2**20)
+        return float(max((process.memory_info().rss for process in self._tree()), default=0) / 2**20)
 
     def megabytes(self) -> float:
         """Memory of all its processes, what they share counted once (the sum of proportional sizes, where known)."""
@@ -181,8 +183,7 @@ EVERY: tuple[Kind, ...] = (tandem, fastapi, bentoml, litserve, mlserver)
 
 def mlserver_command(*command: str) -> tuple[str, ...]:
     """A command in MLServer's environment, which uv makes once and keeps; ONNX Runtime is as new as here."""
-    release = ".".join(onnxruntime.__version__.split(".")[:2])
-    packages = ("--with", f"onnxruntime=={release}.*", "--with", OLD_UVLOOP, "--with", "pillow")
+    packages = ("--with", f"onnxruntime=={RELEASE}.*", "--with", OLD_UVLOOP, "--with", "pillow")
     return ("uv", "tool", "run", "--quiet", "--python", ">=3.11,<3.13", "--from", MLSERVER, *packages, *command)
 
 

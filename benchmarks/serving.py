@@ -6,16 +6,18 @@ on the machine meets all of them; what is reported are medians over the rounds.
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -24,9 +26,10 @@ from benchmarks import alone, champions, load, machine, report, servers
 from benchmarks.champions import Served
 from benchmarks.load import Job
 from benchmarks.measurements import Cell, Record, record
-from benchmarks.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
+from benchmarks.payloads import BINARY, JSON, PAYLOADS, PNG
 from benchmarks.servers import NotStartedError, Running
 
+Thing = TypeVar("Thing")
 CORES = 2
 VARIANTS = 16  # different requests that a client sends in turn
 BATCH = 32
@@ -41,12 +44,13 @@ class Plan:
     rounds: int = 5
     seconds: float = 1.0
     connections: tuple[int, ...] = (1, 8, 32, 64)
+    champion_connections: tuple[int, ...] = (32,)
     batch_connections: tuple[int, ...] = (8, 32)
     alone_seconds: float = 1.0
     flat_requests: int = 100_000
 
 
-QUICK = Plan(1, 0.2, (1, 8), (8,), 0.2, 2_000)
+QUICK = Plan(1, 0.2, (1, 8), (8,), (8,), 0.2, 2_000)
 
 
 @dataclass
@@ -91,12 +95,13 @@ def measure(plan: Plan) -> Results:
         running = [*bench.start(stack, servers.EVERY, fashion, home)]
         bench.compare(running, fashion, PAYLOADS, plan.connections)
         bench.batches(running[:2], fashion)
+        served = fashion
         if CHAMPION.exists():
-            champion = champions.read(CHAMPION)
-            running = [*bench.start(stack, servers.EVERY[:2], champion, home)]
-            bench.compare(running, champion, (JSON, BINARY, PNG, FORM), plan.connections[-2:-1])
-            bench.batches(running, champion)
-        bench.flat(running[0], champion if CHAMPION.exists() else fashion)
+            served = champions.read(Path(shutil.copytree(CHAMPION, home / "champion")))
+            running = [*bench.start(stack, servers.EVERY[:2], served, home)]
+            bench.compare(running, served, PAYLOADS, plan.champion_connections)
+            bench.batches(running, served)
+        bench.flat(running[0], served)
     return results
 
 
@@ -111,14 +116,15 @@ class Bench:
 
     def start(self, stack: ExitStack, kinds: Sequence[servers.Kind], served: Served, home: Path) -> Iterator[Running]:
         """Start one server after the other, and leave them running; what cannot be started is noted."""
-        for kind in tqdm(kinds, "start", leave=False):
+        for kind in _shown(kinds, "start"):
             server = kind(served, self.workers, home)
             try:
                 running = stack.enter_context(servers.run(server, home / f"{served.spec.name}-{server.name}.log"))
+                self._check(running, served)
             except NotStartedError as error:
-                self.results.missing.append(str(error))
+                tqdm.write(str(error), sys.stderr)
+                self.results.missing.append(str(error).splitlines()[0])
                 continue
-            self._check(running, served)
             self.results.servers.append(
                 {
                     "server": server.name,
@@ -142,7 +148,7 @@ class Bench:
             for each in _turned(running, number)
             if payload in each.server.calls
         ]
-        for number, payload, count, each in tqdm(todo, f"{served.spec.name}, 1 image", leave=False):
+        for number, payload, count, each in _shown(todo, f"{served.spec.name}, 1 image"):
             self._round(each, served, payload, 1, count, number)
 
     def batches(self, running: list[Running], served: Served) -> None:
@@ -151,7 +157,7 @@ class Bench:
         batches = _batches(served, BATCH)
         alone.prepare(self.runtimes, self.workers, served)
         speeds = self.results.alone.setdefault(served.spec.name, [])
-        for number in tqdm(range(plan.rounds), f"{served.spec.name}, {BATCH} images", leave=False):
+        for number in _shown(range(plan.rounds), f"{served.spec.name}, {BATCH} images"):
             speeds.append(alone.images_per_second(self.runtimes, self.workers, served, batches, plan.alone_seconds))
             for count in plan.batch_connections:
                 for each in _turned(running, number):
@@ -161,7 +167,7 @@ class Bench:
         """Many requests, and the worker's memory before, between and after."""
         most = self.results.plan.flat_requests // 4
         done = 0
-        for payload in tqdm((None, BINARY, JSON, PNG, BINARY), "memory", leave=False):
+        for payload in _shown((None, BINARY, JSON, PNG, BINARY), "memory"):
             if payload:
                 job = replace(_job(running, served, payload, 1, 32, 60.0), most=most)
                 done += self.client.submit(load.measure, job).result().answered
@@ -187,6 +193,11 @@ class Bench:
         self.results.records.append(record(cell, number, measured, used))
 
 
+def _shown(things: Iterable[Thing], what: str) -> Iterator[Thing]:
+    """The things, with a bar where somebody looks."""
+    return iter(tqdm(things, what, leave=False, disable=None))
+
+
 def _turned(running: list[Running], number: int) -> list[Running]:
     """The servers in another order each round: none is always the one that follows the slowest."""
     start = number % len(running)
@@ -198,10 +209,15 @@ def _batches(served: Served, images: int) -> np.ndarray:
     return champions.pictures(served.spec, VARIANTS * images).reshape(VARIANTS, images, *served.spec.shape)
 
 
+@lru_cache(8)
+def _expected(served: Served, images: int) -> np.ndarray:
+    """What is to be answered to `_batches`: float32 [VARIANTS, images, K]."""
+    return np.stack([served.expected(batch) for batch in _batches(served, images)])
+
+
 def _job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
     call = running.server.calls[payload]
-    batches = _batches(served, images)
-    expected = np.stack([served.expected(batch) for batch in batches])
+    batches, expected = _batches(served, images), _expected(served, images)
     requests = tuple(call.request(batch) for batch in batches)
     return Job(running.server.port, requests, expected, call.read, connections, seconds)
 

@@ -20,7 +20,8 @@ class Parity:
     """How far one file is from the trained model, over all examples and all batch sizes.
 
     Differences are between outputs (probabilities, or predictions of a regression); the relative
-    one counts where the trained model's output is above 1e-3. `top1_agreement` is the share of
+    one counts where the trained model's output is above 1e-3. `nan_count` counts outputs that are no
+    number in the file or in the trained model. `top1_agreement` is the share of
     examples with the same most probable class, among those without a tie.
     """
 
@@ -41,7 +42,7 @@ def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np
     return Parity(
         max_absolute_difference=float(np.nanmax(difference)),
         max_relative_difference=float(np.nanmax(relative)),
-        nan_count=int(np.isnan(found).sum()),
+        nan_count=int(np.isnan(difference).sum()),
         top1_agreement=agreement(expected, found, ties),
         accuracy_difference=float(np.max(np.abs(accuracy(found, targets) - accuracy(expected, targets)))),
         where=place(expected, found, difference),

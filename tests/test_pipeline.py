@@ -391,17 +391,16 @@ def interrupted(workspace: Workspace, sign: str, *command: str) -> tuple[int, st
     return process.wait(), "".join(lines)
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES)
-def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy, candidate):
-    before = copy.files(f"artifacts/checkpoints/{candidate}")
+def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy):
+    before = copy.files("artifacts/checkpoints/torch-cnn")
     copy.change({"train.learning_rate": 1e30, "train.optimizer": "sgd", "train.gradient_clip": None})
-    done = copy.stage("train", candidate)
+    done = copy.stage("train", "torch-cnn")
     assert_one_error_line(done, "in epoch 1", "train.learning_rate = 1e+30", "train.gradient_clip")
     run = copy.runs()[0]
-    assert (run.info.run_name, run.info.status) == (candidate, "FAILED")
+    assert (run.info.run_name, run.info.status) == ("torch-cnn", "FAILED")
     assert run.data.params["train.learning_rate"] == "1e+30"
     assert "learning_rate" in run.data.metrics
-    assert copy.files(f"artifacts/checkpoints/{candidate}") == before
+    assert copy.files("artifacts/checkpoints/torch-cnn") == before
 
 
 def test_a_store_that_cannot_be_reached_is_told_before_training(copy):

@@ -3,11 +3,15 @@
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+# ONNX Runtime reports its use to its makers from the moment it is imported, unless this is set before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 MODEL = "PEER_MODEL"  # the ONNX file
 PORT = "PEER_PORT"
@@ -16,14 +20,17 @@ MAX_BODY_BYTES = 4_194_304
 MAX_BATCH = 4096
 MAX_PIXELS = 16_000_000
 
+Session: TypeAlias = onnxruntime.InferenceSession
+RELEASE = ".".join(onnxruntime.__version__.split(".")[:2])
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
+
+def open_session(path: Path) -> Session:
     """A session on the CPU with one thread that sleeps when idle."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Session(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Model:
