@@ -1,5 +1,6 @@
 """Stage `promote`: choose the champion, register it and hand it to serving."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -105,7 +106,9 @@ def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, reco
     with staged(paths.PLOTS, ["comparison.png", "learning_curves.csv"]) as beside:
         comparison.draw(beside / "comparison.png", candidates, histories, choice.champion)
         tables.learning_curves(beside / "learning_curves.csv", histories)
-    with staged(paths.ARTIFACTS, [paths.REPORT.name]) as beside:
+    with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
+        summary = report.summary(candidates, choice.champion)
+        (beside / paths.SUMMARY.name).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
         text = report.page(candidates, choice, settings.promote, record)
         (beside / paths.REPORT.name).write_text(text, "utf-8")
 

@@ -19,6 +19,16 @@ def table(candidates: Sequence[Evidence], verdicts: Mapping[str, str], style: st
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
 
 
+def summary(candidates: Sequence[Evidence], champion: str) -> dict[str, Any]:
+    """The few numbers that experiments are compared by, JSON-ready: `dvc exp show` has a column for each."""
+    return {
+        "champion": champion,
+        "validation": {found.name: found.metrics["validation"]["accuracy"] for found in candidates},
+        "test": {found.name: found.metrics["test"]["accuracy"] for found in candidates},
+        "p50_ms": {found.name: found.smallest_batch["p50_ms"] for found in candidates},
+    }
+
+
 def page(candidates: Sequence[Evidence], choice: Choice, settings: Promote, champion: Mapping[str, Any]) -> str:
     """The whole report in Markdown; links are relative to the folder `artifacts`."""
     heading = f"# Champion: {choice.champion}, version {champion['version']} of `{settings.model_name}`"

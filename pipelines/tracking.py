@@ -104,7 +104,7 @@ class Run:
         return str(info.model_uri)
 
     def register_onnx(self, file: Path, spec: DataSpec, name: str, example: np.ndarray, tags: Mapping[str, str]) -> str:
-        """Log an ONNX file to this run, register it under `name` as `champion`; the new version."""
+        """Log an ONNX file to this run, register it under `name` with an alias; the new version."""
         import onnx
 
         with _quiet():
@@ -122,7 +122,7 @@ class Run:
         client = mlflow.MlflowClient()
         for key, value in tags.items():
             client.set_model_version_tag(name, version, key, value)
-        client.set_registered_model_alias(name, "champion", version)
+        client.set_registered_model_alias(name, alias(), version)
         return version
 
 
@@ -208,6 +208,11 @@ def workspace() -> Path:
     here = Path.cwd().resolve()
     copies = (parent for parent in here.parents if parent.parts[-3:] == (".dvc", "tmp", "exps"))
     return next((parent.parents[2] for parent in copies), here)
+
+
+def alias() -> str:
+    """What a promoted version is called: `champion` in the user's workspace, `challenger` in an experiment's copy."""
+    return "champion" if workspace() == Path.cwd().resolve() else "challenger"
 
 
 def uri() -> str:

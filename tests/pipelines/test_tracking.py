@@ -127,6 +127,7 @@ def test_a_copy_that_dvc_makes_uses_the_store_of_the_workspace(workspace, monkey
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
     assert tracking.workspace() == workspace
+    assert tracking.alias() == "challenger"
     (copy / "table.csv").write_text("a\n1\n", "utf-8")
     with tracking.start("tandem", "torch-cnn", {}) as run:
         run.log_artifact(copy / "table.csv")
