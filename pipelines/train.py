@@ -59,7 +59,8 @@ def main() -> None:
 def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec: DataSpec, data_sha256: str) -> None:
     """Log parameters, the device really used and the data."""
     sections = settings.model_dump(mode="json", include={"data", "prepare", "train"})
-    run.log_params({**sections, chosen.architecture: getattr(settings.models, chosen.architecture).model_dump(mode="json")})
+    sections[chosen.architecture] = settings.models.model_dump(mode="json")[chosen.architecture]
+    run.log_params(sections)
     run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
     for split in ("train", "validation"):
         run.log_dataset(spec, split, paths.split(split), data_sha256)
