@@ -64,6 +64,7 @@ def _write(name: str, metrics: Mapping[str, Any]) -> None:
 def _log(name: str, metrics: Mapping[str, Any], spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
     with tracking.resume(experiment, name, training["run_id"]) as run:
         run.log_metrics(evidence.flat(metrics))
+        run.describe(evaluation.summary(metrics))
         run.set_tags({"provider": metrics["provider"]})
         run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
         run.log_artifact(paths.plots(name), "evaluation")

@@ -1,5 +1,6 @@
 """What is known of an exported graph after it was asked about data: numbers, and plots of them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ def plot(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None
     evaluation_pictures.most_wrong(folder / "most_wrong.png", name, test)
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: Mapping[str, Any]) -> str:
     """One line that says how good and how fast."""
     test, (size, times) = metrics["test"], next(iter(metrics["latency"].items()))
     return (

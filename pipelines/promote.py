@@ -46,7 +46,7 @@ def promote(settings: Params) -> None:
     print(f"{report.table(candidates, choice.verdicts)}\n\n{choice.reason}", flush=True)
     champion = next(found for found in candidates if found.name == choice.champion)
     with tracking.resume(settings.tracking.experiment, champion.name, champion.training["run_id"]) as run:
-        record = _hand_over(champion, settings, run)
+        record = _hand_over(champion, settings, run, choice.reason)
         _tell(candidates, choice, settings, record)
         run.log_artifact(paths.REPORT, "promotion")
         run.log_artifact(paths.PLOTS / "comparison.png", "promotion/plots")
@@ -58,13 +58,13 @@ def _standing(found: Evidence) -> Standing:
     return Standing(found.name, bool(found.parity["passed"]), accuracy, times["p50_ms"], times["p99_ms"])
 
 
-def _hand_over(champion: Evidence, settings: Params, run: tracking.Run) -> dict[str, Any]:
+def _hand_over(champion: Evidence, settings: Params, run: tracking.Run, why: str) -> dict[str, Any]:
     """Register the model and write the bundle; what champion.json says."""
     spec, model = DataSpec.read(paths.SPEC), evidence.model(champion.name)
     example = np.load(paths.split("validation") / "inputs.npy", mmap_mode="r")[:EXAMPLES]
     outputs = runtime.run(runtime.open_session(model, settings.evaluate.device), example)
     tags = _tags(champion, run.id)
-    version = run.register_onnx(model, spec, settings.promote.model_name, np.array(example), tags)
+    version = run.register_onnx(model, spec, settings.promote.model_name, np.array(example), tags, why)
     record = {
         "name": champion.name,
         "version": version,

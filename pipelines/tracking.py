@@ -42,6 +42,9 @@ GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; no
 REPLACES = "tandem.replaces_run"
 # mlflow.keras cannot store an input example (mlflow/mlflow#16183); mlflow.tensorflow writes the same `.keras`.
 FLAVORS = {"torch": "pytorch", "keras": "tensorflow"}
+COLOUR, NOTE = "mlflow.runColor", "mlflow.note.content"  # tags that MLflow's pages read
+# Those of `pipelines.drawing`, whose import would bring Matplotlib into training.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
 PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnx", "onnxruntime"]}
 
 
@@ -56,16 +59,25 @@ class Registered:
 class Run:
     """The active MLflow run. Every method writes at once, so that a crash keeps what was logged."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, name: str) -> None:
         self.id = run_id
+        self.name = name
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; nested mappings become dotted names."""
         mlflow.log_params(dict(_flatten(values)))
 
-    def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers, for one step or for the run as a whole."""
-        mlflow.log_metrics(dict(values), step=step)
+    def log_metrics(self, values: Mapping[str, float]) -> None:
+        """Log numbers for the run as a whole."""
+        mlflow.log_metrics(dict(values))
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Log numbers of one epoch; as `epoch/...`, because MLflow draws groups in the order of their names."""
+        mlflow.log_metrics({f"epoch/{name}": value for name, value in values.items()}, step=epoch)
+
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow shows above everything else."""
+        mlflow.set_tag(NOTE, text)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""
@@ -78,7 +90,7 @@ class Run:
             # A local folder fits two of MLflow's kinds of source, which are the same.
             warnings.simplefilter("ignore", UserWarning)
             dataset = mlflow.data.from_numpy(
-                inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:36]
+                inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:12]
             )
         mlflow.log_input(dataset, context=split)
 
@@ -95,7 +107,7 @@ class Run:
         with _quiet():
             info = getattr(mlflow, FLAVORS[framework]).log_model(
                 model,
-                name="native",
+                name=f"{self.name}-native",
                 signature=signature(spec, "logits"),
                 input_example=example,
                 pip_requirements=PACKAGES[framework],
@@ -103,14 +115,16 @@ class Run:
             )
         return str(info.model_uri)
 
-    def register_onnx(self, file: Path, spec: DataSpec, name: str, example: np.ndarray, tags: Mapping[str, str]) -> str:
-        """Log an ONNX file to this run, register it under `name` with an alias; the new version."""
+    def register_onnx(
+        self, file: Path, spec: DataSpec, name: str, example: np.ndarray, tags: Mapping[str, str], why: str
+    ) -> str:
+        """Log an ONNX file to this run, register it under `name` with an alias, and say why; the new version."""
         import onnx
 
         with _quiet():
             info = mlflow.onnx.log_model(
                 onnx.load(file),
-                name="onnx",
+                name=f"{self.name}-onnx",
                 signature=signature(spec, spec.output_name),
                 input_example=example,
                 pip_requirements=PACKAGES["onnx"],
@@ -122,6 +136,8 @@ class Run:
         client = mlflow.MlflowClient()
         for key, value in tags.items():
             client.set_model_version_tag(name, version, key, value)
+        client.update_model_version(name, version, why)
+        client.update_registered_model(name, f"ONNX models for {spec.name}. The alias `champion` is what is served.")
         client.set_registered_model_alias(name, alias(), version)
         return version
 
@@ -137,8 +153,9 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     os.environ.pop("MLFLOW_RUN_ID", None)
     mlflow.set_system_metrics_sampling_interval(1)
     with _quiet():
-        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=dict(tags), log_system_metrics=True)
-    with _closing(active.info.run_id) as run:
+        tags = {COLOUR: _next_colour(experiment_id), **tags}
+        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags, log_system_metrics=True)
+    with _closing(active) as run:
         yield run
 
 
@@ -148,12 +165,14 @@ def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
     experiment_id = _experiment(experiment)
     os.environ.pop("MLFLOW_RUN_ID", None)
     if found := _find(experiment_id, run_id):
+        ended = mlflow.get_run(found).info.end_time
         active = mlflow.start_run(run_id=found)
     else:
+        ended = None
         print(f"{name}: run {run_id} is not in {public_uri()}; a new run takes its place", flush=True)
         tags = {REPLACES: run_id, **provenance()}
         active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
-    with _closing(active.info.run_id) as run:
+    with _closing(active, ended) as run:
         yield run
 
 
@@ -316,11 +335,19 @@ def _find(experiment_id: str, run_id: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
+def _next_colour(experiment_id: str) -> str:
+    """The colour after that of the latest run: MLflow's own choice gives neighbours the same one now and then."""
+    latest = mlflow.MlflowClient().search_runs([experiment_id], order_by=["start_time DESC"], max_results=1)
+    shown = latest[0].data.tags.get(COLOUR) if latest else None
+    return COLOURS[(COLOURS.index(shown) + 1) % len(COLOURS)] if shown in COLOURS else COLOURS[0]
+
+
 @contextmanager
-def _closing(run_id: str) -> Iterator[Run]:
-    status = RunStatus.FAILED
+def _closing(active: mlflow.ActiveRun, ended: int | None = None) -> Iterator[Run]:
+    """End the run as its work ended, now or at `ended` (ms since 1970): a run lasts as long as its training."""
+    run_id, status = active.info.run_id, RunStatus.FAILED
     try:
-        yield Run(run_id)
+        yield Run(run_id, active.info.run_name)
         status = RunStatus.FINISHED
     except KeyboardInterrupt:
         status = RunStatus.KILLED
@@ -328,6 +355,8 @@ def _closing(run_id: str) -> Iterator[Run]:
     finally:
         with _quiet():
             mlflow.end_run(RunStatus.to_string(status))
+            if ended:
+                mlflow.MlflowClient().set_terminated(run_id, RunStatus.to_string(status), ended)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def train(model: Any, config: Train, chosen: Candidate, device: Device, run: Run
 
     def on_epoch(epoch: Epoch) -> None:
         values = asdict(epoch)
-        run.log_metrics(values, step=values.pop("epoch"))
+        run.log_epoch(values.pop("epoch"), values)
         display.epoch(epoch)
 
     start = time.perf_counter()

@@ -27,7 +27,7 @@ def evaluated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         settings = synthetic.enter(tmp_path_factory.mktemp("workspace"), patch)
         with tracking.start("tandem", NAME, {}) as run:
-            run.log_metrics({"validation_accuracy": 0.5}, step=1)
+            run.log_epoch(1, {"validation_accuracy": 0.5})
         synthetic.write_candidate(NAME, run.id)
         evaluate.evaluate(NAME, settings)
         yield mlflow.get_run(run.id)
@@ -98,7 +98,7 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     metrics, found = evaluated.data.metrics, read_metrics()
     assert metrics["test/accuracy"] == found["test"]["accuracy"]
     assert metrics["latency/batch_1/p50_ms"] == found["latency"]["batch_1"]["p50_ms"]
-    assert metrics["validation_accuracy"] == 0.5  # of the training, untouched
+    assert metrics["epoch/validation_accuracy"] == 0.5  # of the training, untouched
     assert evaluated.info.status == "FINISHED"
     assert evaluated.data.tags["provider"] == "CPUExecutionProvider"
     assert [entry.dataset.name for entry in evaluated.inputs.dataset_inputs] == ["digits-test"]

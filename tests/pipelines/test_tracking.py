@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines import paths, tracking
+from pipelines import drawing, paths, tracking
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
@@ -32,13 +32,13 @@ def status_of(run_id):
 def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(workspace):
     with tracking.start("tandem", "torch-cnn", {"framework": "torch"}) as run:
         run.log_params({"train": {"schedule": {"name": "cosine"}}, "seed": 0})
-        run.log_metrics({"loss": 0.5}, step=1)
-        run.log_metrics({"loss": 0.25}, step=2)
+        run.log_epoch(1, {"loss": 0.5})
+        run.log_epoch(2, {"loss": 0.25})
         assert status_of(run.id) == "RUNNING"
     found = mlflow.get_run(run.id)
     assert found.info.status == "FINISHED"
     assert found.data.params == {"train.schedule.name": "cosine", "seed": "0"}
-    assert [point.value for point in mlflow.MlflowClient().get_metric_history(run.id, "loss")] == [0.5, 0.25]
+    assert [point.value for point in mlflow.MlflowClient().get_metric_history(run.id, "epoch/loss")] == [0.5, 0.25]
     assert found.data.tags["framework"] == "torch"
 
 
@@ -51,13 +51,13 @@ def test_a_run_that_breaks_off_says_so_and_keeps_what_was_logged(workspace, erro
     def break_off():
         with tracking.start("tandem", "torch-cnn", {}) as run:
             ids.append(run.id)
-            run.log_metrics({"loss": 0.5}, step=1)
+            run.log_epoch(1, {"loss": 0.5})
             raise error
 
     with pytest.raises(error):
         break_off()
     assert status_of(ids[0]) == status
-    assert mlflow.get_run(ids[0]).data.metrics["loss"] == 0.5
+    assert mlflow.get_run(ids[0]).data.metrics["epoch/loss"] == 0.5
     assert mlflow.active_run() is None
 
 
@@ -104,7 +104,7 @@ def test_a_split_is_an_input_of_the_run(workspace):
     with tracking.start("tandem", "torch-cnn", {}) as run:
         run.log_dataset(synthetic.SPEC, "test", paths.split("test"), "e" * 64)
     (entry,) = mlflow.get_run(run.id).inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest) == ("digits-test", "e" * 36)
+    assert (entry.dataset.name, entry.dataset.digest) == ("digits-test", "e" * 12)
     assert entry.tags[0].value == "test"
 
 
@@ -114,10 +114,12 @@ def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
     example = synthetic.digits()["test"][0][:2]
     for expected in ("1", "2"):
         with tracking.start("tandem", "torch-cnn", {}) as run:
-            version = run.register_onnx(file, synthetic.SPEC, "digits", np.array(example), {"candidate": "torch-cnn"})
+            version = run.register_onnx(
+                file, synthetic.SPEC, "digits", np.array(example), {"candidate": "torch-cnn"}, "the best"
+            )
         assert version == expected
     found = mlflow.MlflowClient().get_model_version_by_alias("digits", "champion")
-    assert (found.version, found.tags) == (2, {"candidate": "torch-cnn"})
+    assert (found.version, found.tags, found.description) == (2, {"candidate": "torch-cnn"}, "the best")
     stored = Path(mlflow.artifacts.download_artifacts("models:/digits@champion", dst_path=str(workspace / "out")))
     assert (stored / "model.onnx").read_bytes() == file.read_bytes()
 
@@ -239,3 +241,21 @@ def test_no_message_and_no_record_shows_a_password(workspace, monkeypatch):
 def test_an_address_is_shown_without_what_is_secret(monkeypatch, address, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert tracking.public_uri() == shown
+
+
+def test_neighbouring_runs_differ_in_colour_as_the_pictures_do(workspace):
+    runs = []
+    for _ in range(len(drawing.PALETTE) + 1):
+        with tracking.start("tandem", "torch-cnn", {}) as run:
+            runs.append(run.id)
+    colours = [mlflow.get_run(run).data.tags["mlflow.runColor"] for run in runs]
+    assert colours == [*drawing.PALETTE, drawing.PALETTE[0]]
+
+
+def test_a_run_lasts_as_long_as_its_training(workspace):
+    with tracking.start("tandem", "torch-cnn", {}) as first:
+        pass
+    ended = mlflow.get_run(first.id).info.end_time
+    with tracking.resume("tandem", "torch-cnn", first.id):
+        time.sleep(0.01)
+    assert mlflow.get_run(first.id).info.end_time == ended

@@ -95,7 +95,7 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
     before = content(fetched)
     example = synthetic.digits()["test"][0][:2]
     with tracking.start("tandem", "by hand", {}) as run:
-        run.register_onnx(paths.exports("torch-cnn") / "model.onnx", synthetic.SPEC, NAME, example, {})
+        run.register_onnx(paths.exports("torch-cnn") / "model.onnx", synthetic.SPEC, NAME, example, {}, "")
     with pytest.raises(InputError, match=r"not one that `promote` registered"):
         registry.fetch(NAME, "champion", fetched)
     assert content(fetched) == before
