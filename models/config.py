@@ -19,8 +19,9 @@ Counts = Annotated[tuple[Count, ...], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Framework = Literal["torch", "keras"]
-Architecture = Literal["mlp", "cnn"]
+Architecture = Literal["linear", "mlp", "cnn"]
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -28,6 +29,15 @@ class Config(BaseModel):
     """A section of `params.yaml`: no unknown keys, no conversion of types, no change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Linear(Config):
+    """One dense layer on the flattened, scaled input: softmax or linear regression, the baseline of every other."""
+
+    initializer: Initializer
+
+    def require_fit(self, spec: DataSpec) -> None:
+        """Any data fits."""
 
 
 class MLP(Config):
@@ -65,6 +75,7 @@ class CNN(Config):
 class Models(Config):
     """One section for each architecture."""
 
+    linear: Linear
     mlp: MLP
     cnn: CNN
 

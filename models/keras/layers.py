@@ -1,8 +1,21 @@
 """Layers that every Keras model here is made of. Initialisers and epsilons are those of the torch room."""
 
-import keras
+from collections.abc import Callable
+from functools import partial
 
+import keras
+from keras.initializers import VarianceScaling
+
+from models.config import Initializer
 from models.spec import DataSpec, scaling
+
+# Normal means normal, not truncated at two standard deviations, in both rooms.
+INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
+    "glorot_uniform": partial(VarianceScaling, 1.0, "fan_avg", "uniform"),
+    "glorot_normal": partial(VarianceScaling, 1.0, "fan_avg", "untruncated_normal"),
+    "he_uniform": partial(VarianceScaling, 2.0, "fan_in", "uniform"),
+    "he_normal": partial(VarianceScaling, 2.0, "fan_in", "untruncated_normal"),
+}
 
 
 def scale(spec: DataSpec) -> keras.layers.Layer:
@@ -16,9 +29,9 @@ def dense(outputs: int, name: str) -> keras.layers.Layer:
     return keras.layers.Dense(outputs, kernel_initializer="he_uniform", name=name)
 
 
-def head(outputs: int) -> keras.layers.Layer:
-    """The last layer, whose outputs are logits: Glorot uniform kernel, zero bias."""
-    return keras.layers.Dense(outputs, kernel_initializer="glorot_uniform", name="logits")
+def head(outputs: int, initializer: Initializer = "glorot_uniform") -> keras.layers.Layer:
+    """The last layer, whose outputs are logits: zero bias."""
+    return keras.layers.Dense(outputs, kernel_initializer=INITIALIZERS[initializer](), name="logits")
 
 
 def conv(outputs: int, name: str) -> keras.layers.Layer:

@@ -1,9 +1,13 @@
 """Layers that every torch model here is made of. Initialisers and epsilons are those of the Keras room."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from models.config import Initializer
 from models.spec import DataSpec, scaling
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -12,6 +16,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
+}
+
+# Normal means normal, not truncated at two standard deviations, in both rooms.
+INITIALIZERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "glorot_uniform": nn.init.xavier_uniform_,
+    "glorot_normal": nn.init.xavier_normal_,
+    "he_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
 }
 
 
@@ -40,10 +52,10 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def head(inputs: int, outputs: int) -> nn.Linear:
-    """The last layer, whose outputs are logits: Glorot uniform kernel, zero bias."""
+def head(inputs: int, outputs: int, initializer: Initializer = "glorot_uniform") -> nn.Linear:
+    """The last layer, whose outputs are logits: zero bias."""
     layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight)
+    INITIALIZERS[initializer](layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 

@@ -9,11 +9,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from models.batches import Data, Split
-from models.config import CNN, MLP, Augment, Schedule, Train
+from models.config import CNN, MLP, Augment, Linear, Schedule, Train
 from models.spec import DataSpec
 
 FRAMEWORKS = ("torch", "keras")
 CONFIGS = {
+    "linear": Linear(initializer="glorot_uniform"),
     "mlp": MLP(hidden=(32, 16), activation="relu", dropout=0.2),
     "cnn": CNN(channels=(8, 16), dense=32, activation="relu", dropout=0.2),
 }

@@ -1,15 +1,18 @@
 """Each architecture is the same model in both frameworks."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from models.batches import Batch, Split
-from models.config import Augment, Train
+from models.config import Augment, Initializer, Linear, Train
 from models.errors import InputError
 from models.spec import DataSpec
 from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
 
 TOLERANCE = 1e-4
+PARAMETERS = {"linear": 650, "mlp": 2778, "cnn": 3682}  # on digits
 OTHER = {"torch": "keras", "keras": "torch"}
 
 
@@ -29,12 +32,35 @@ def test_twins_have_the_same_number_of_trainable_parameters(architecture: str, s
         room(framework, "store").parameters(room(framework, architecture).build(spec, CONFIGS[architecture]))
         for framework in FRAMEWORKS
     ]
-    assert counts[0] == counts[1] > 1000
+    assert counts[0] == counts[1] == PARAMETERS[architecture]
+
+
+VARIANCE = {  # of a kernel [inputs, outputs]: Glorot & Bengio 2010, He et al. 2015
+    "glorot_uniform": lambda inputs, outputs: 2 / (inputs + outputs),
+    "glorot_normal": lambda inputs, outputs: 2 / (inputs + outputs),
+    "he_uniform": lambda inputs, outputs: 2 / inputs,
+    "he_normal": lambda inputs, outputs: 2 / inputs,
+}
+
+
+@pytest.mark.parametrize("initializer", get_args(Initializer))
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_kernels_start_with_the_distribution_of_their_initializer(framework: str, initializer: str) -> None:
+    labels, zeros, ones = tuple(map(str, range(200))), (0.0,) * 600, (1.0,) * 600
+    spec = DataSpec("wide", "classification", "tabular", (600,), "float32", labels, "y", (), zeros, ones)
+    model = room(framework, "linear").build(spec, Linear(initializer=initializer))
+    weights = room(framework, "store").get_weights(model)
+    kernel = weights["logits/kernel"] / np.sqrt(VARIANCE[initializer](600, 200))
+    assert kernel.mean() == pytest.approx(0, abs=0.02)
+    assert kernel.var() == pytest.approx(1, rel=0.02)
+    # Kurtosis tells a normal distribution (3) from a uniform one (1.8) and from one cut off at 2 (2.4).
+    assert (kernel**4).mean() / kernel.var() ** 2 == pytest.approx(1.8 if "uniform" in initializer else 3, rel=0.03)
+    assert not weights["logits/bias"].any()
 
 
 @pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "silu", "tanh"])
 @pytest.mark.parametrize("source", FRAMEWORKS)
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
 def test_ported_weights_give_the_same_logits(
     architecture: str, source: str, activation: str, spec: DataSpec, digits: Split, tmp_path
 ) -> None:
@@ -113,6 +139,15 @@ def test_optimizers_move_the_same_weights_alike(
 
 def away_from_zero(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
     return np.float32(random.choice([-1, 1], shape) * random.uniform(0.05, 0.15, shape))
+
+
+@pytest.mark.parametrize("source", FRAMEWORKS)
+def test_ported_weights_of_the_linear_model_give_the_same_logits(source: str, spec: DataSpec, digits: Split) -> None:
+    original, twin = (room(name, "linear").build(spec, CONFIGS["linear"]) for name in (source, OTHER[source]))
+    room(OTHER[source], "store").set_weights(twin, room(source, "store").get_weights(original))
+    images = digits.inputs[:256]
+    expected, found = logits(source, original, images), logits(OTHER[source], twin, images)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=0)
 
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:

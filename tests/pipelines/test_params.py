@@ -30,7 +30,7 @@ REFUSED = {
     "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
     "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
     "framework not in a list": (("[torch, keras]", "torch"), ['frameworks = "torch"; allowed: a list']),
-    "unknown architecture": (("[mlp, cnn]", "[mlp, vgg]"), ["architectures.1 = \"vgg\"; allowed: 'mlp' or 'cnn'"]),
+    "unknown architecture": (("[mlp, cnn]", "[mlp, vgg]"), ["architectures.1 = \"vgg\"; allowed: 'linear', 'mlp'"]),
     "architecture twice": (("[mlp, cnn]", "[cnn, cnn]"), ["architectures: cnn more than once; allowed: each once"]),
     "unknown optimizer": (("optimizer: adamw", "optimizer: lion"), ["train.optimizer = \"lion\"; allowed: 'sgd'"]),
     "empty path": (("path: null", "path: ''"), ['data.path = ""; allowed: text of at least one character']),
