@@ -1,6 +1,7 @@
 """What a model is told about its data. Written by `prepare`, read by every later stage and by serving."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,10 @@ class DataSpec:
     float32 (F,) for tables. `labels` are the class names in the order of the targets 0..K-1,
     empty for regression. `mean` and `std` are statistics of the raw training split, one number
     for each channel or feature; models scale with them inside the graph.
+
+    Of a table's features, one entry each: `categories` are the names behind the numbers 0, 1, ... of a
+    categorical column, empty for a column of numbers; `fill` stands for a missing value, None where
+    missing values are refused. `target_mean` and `target_std` are a regression's, 0 and 1 otherwise.
     """
 
     name: str
@@ -33,6 +38,17 @@ class DataSpec:
     features: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    categories: tuple[tuple[str, ...], ...] = ()
+    fill: tuple[float | None, ...] = ()
+    target_mean: float = 0.0
+    target_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise InputError where a table's entries are not one for each feature."""
+        for name in ("features", "mean", "std", "categories", "fill") if self.kind == "tabular" else ():
+            count, allowed = len(getattr(self, name)), self.shape[0]
+            if count != allowed:
+                raise InputError(f"spec of '{self.name}': {name} = {count}; allowed: {allowed}, one for each feature")
 
     @property
     def input_name(self) -> str:
@@ -49,6 +65,13 @@ class DataSpec:
         """Width of the model's last layer: K classes, or 1."""
         return len(self.labels) if self.task == "classification" else 1
 
+    @property
+    def width(self) -> int:
+        """How many numbers a model's first layer makes of one example: a category takes a column of its own."""
+        if self.kind == "image":
+            return math.prod(self.shape)
+        return sum(len(names) or 1 for names in self.categories)
+
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-ready values."""
         return asdict(self)
@@ -60,8 +83,7 @@ class DataSpec:
         if names != set(values):
             wrong = ", ".join(sorted(names ^ set(values)))
             raise InputError(f"{where}: missing or unknown keys: {wrong}; allowed: {', '.join(sorted(names))}")
-        converted: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**converted)
+        return cls(**{key: _frozen(value) for key, value in values.items()})
 
     @classmethod
     def read(cls, path: Path) -> "DataSpec":
@@ -75,6 +97,11 @@ class DataSpec:
     def example(self, count: int = 1) -> np.ndarray:
         """`count` empty examples, [count, *shape]: for tracing, warming and signatures."""
         return np.zeros((count, *self.shape), self.dtype)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as tuples, inner ones too."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def scaling(spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:

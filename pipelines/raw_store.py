@@ -1,23 +1,26 @@
 """The folder `artifacts/data/raw`: written by `load`, read by `prepare`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
 from pipelines import npy
 from pipelines.fingerprint import sha256
-from pipelines.sources.raw import RawData
+from pipelines.sources.raw import RawData, Table
 
 META = "meta.json"
-KEYS = {"name", "labels", "sha256"}
+KEYS = {"name", "labels", "target", "table", "sha256"}
 
 
 def write(raw: RawData, folder: Path) -> None:
-    """One `.npy` file for each array, and `meta.json` with name, labels and the SHA-256 of all arrays."""
+    """One `.npy` file for each array, and `meta.json` with what else there is and the SHA-256 of all arrays."""
     for name, array in raw.arrays().items():
         npy.write(folder / f"{name}.npy", array.dtype, array.shape, (array[span] for span in npy.spans(array)))
-    meta = {"name": raw.name, "labels": list(raw.labels), "sha256": sha256(raw.arrays())}
+    table = asdict(raw.table) if raw.table else None
+    meta = {"name": raw.name, "labels": raw.labels, "target": raw.target, "table": table}
+    meta["sha256"] = sha256(raw.arrays(), json.dumps(meta))
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
 
 
@@ -36,7 +39,13 @@ def read(folder: Path) -> RawData:
         npy.read(folder / "test_inputs.npy") if official else None,
         npy.read(folder / "test_targets.npy") if official else None,
         origin=str(folder),
+        target=meta["target"],
+        table=_table(meta["table"]) if meta["table"] else None,
     )
+
+
+def _table(found: dict[str, Any]) -> Table:
+    return Table(tuple(found["features"]), tuple(map(tuple, found["categories"])), found["missing"])
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

@@ -166,9 +166,9 @@ def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:
 
 
 def test_a_table_is_refused_by_the_cnn() -> None:
-    table = DataSpec(
-        "iris", "classification", "tabular", (4,), "float32", ("a", "b"), "kind", (), (0.0,) * 4, (1.0,) * 4
-    )
+    columns = {"features": tuple("wxyz"), "mean": (0.0,) * 4, "std": (1.0,) * 4}
+    columns |= {"categories": ((),) * 4, "fill": (None,) * 4}
+    table = DataSpec("iris", "classification", "tabular", (4,), "float32", ("a", "b"), "kind", **columns)
     with pytest.raises(InputError, match="'cnn' does not fit 'iris': its examples are tabular"):
         CONFIGS["cnn"].require_fit(table)
 

@@ -18,6 +18,7 @@ DIGITS = DataSpec(
 IRIS = DataSpec(
     "iris", "classification", "tabular", (4,), "float32", ("setosa", "versicolor", "virginica"), "species",
     ("sepal length", "sepal width", "petal length", "petal width"), (5.8, 3.1, 3.8, 1.2), (0.8, 0.4, 1.8, 0.8),
+    ((),) * 4, (None,) * 4,
 )  # fmt: skip
 PRICES = replace(IRIS, name="prices", task="regression", labels=(), target="price")
 
