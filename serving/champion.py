@@ -87,10 +87,17 @@ def _probe(predictor: Predictor, found: Bundle) -> np.ndarray:
 
 
 def _warm(predictor: Predictor, example: np.ndarray) -> float:
-    """Seconds for one example after a few runs of several sizes, so that no request pays for the first."""
+    """Seconds for one example after a few runs of several sizes, so that no request pays for the first.
+
+    The fastest of several runs: a busy machine makes some slower, none faster.
+    """
     for size in WARM_BATCHES:
         predictor.predict(np.resize(example, (size, *example.shape[1:])))
+    return min(_seconds(predictor, example[:1]) for _ in range(10))
+
+
+def _seconds(predictor: Predictor, example: np.ndarray) -> float:
+    """How long one run takes."""
     started = time.perf_counter()
-    for _ in range(10):
-        predictor.predict(example[:1])
-    return (time.perf_counter() - started) / 10
+    predictor.predict(example)
+    return time.perf_counter() - started

@@ -1,5 +1,6 @@
 """A line of JSON for a share of the requests, never their content."""
 
+import logging
 import random
 import sys
 import time
@@ -7,6 +8,11 @@ import time
 import orjson
 
 from serving.exchange import Request, Response
+
+
+def instead_of_uvicorn() -> None:
+    """Keep uvicorn from putting a line together for each request, which nobody would see."""
+    logging.getLogger("uvicorn.access").propagate = False
 
 
 class Log:

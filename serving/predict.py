@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from serving import answers, examples
+from serving import answers, examples, objects
 from serving.batcher import Result
 from serving.champion import Champion
 from serving.engine import Engine
@@ -20,7 +20,7 @@ async def predict(engine: Engine, request: Request) -> Response:
     if request.media_type != "application/json":
         raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
     champion = engine.champion
-    document = parse_object(await request.body())
+    document = objects.parse(await request.body())
     if unknown := sorted(document.keys() - {"inputs", "top_k"}):
         raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: inputs, top_k")
     inputs = examples.parse(document.get("inputs"), champion.spec, engine.settings.max_batch)
@@ -68,38 +68,3 @@ def top_k(value: Any, champion: Champion) -> int | None:
     if type(value) is not int or not 1 <= value <= most:
         raise invalid(f"top_k: found {json.dumps(value)[:50]}; allowed: a whole number from 1 to {most}")
     return value
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object without duplicate keys. Raises RequestError."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"the body is not JSON: {error}" if body else "the body is empty") from None
-    if not isinstance(document, dict):
-        raise invalid('the body is no JSON object; allowed: {"inputs": [...]}')
-    if body.count(b'"') != 2 * _keys(document):
-        _refuse_duplicates(body)
-    return document
-
-
-def _keys(document: dict[str, Any]) -> int:
-    """How many keys the document and the rows in it have: with numbers only, twice as many quotes."""
-    inputs = document.get("inputs")
-    rows = inputs if isinstance(inputs, list) else ()
-    return len(document) + sum(len(row) for row in rows if type(row) is dict)
-
-
-def _refuse_duplicates(body: bytes) -> None:
-    """The slow and exact look, only where there are more quotes than numbers under names need."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise invalid(f"the key {twice[0][:100]!r} comes twice")
-        return dict(pairs)
-
-    try:
-        json.loads(body, object_pairs_hook=unique)
-    except RecursionError:
-        raise invalid("the body is nested too deeply") from None

@@ -15,7 +15,7 @@ from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel
 
 from models.errors import InputError
-from serving import cores, cors, examples, predict, preflight, registry, supervision, telemetry, upload
+from serving import cores, cors, examples, log, predict, preflight, registry, supervision, telemetry, upload
 from serving.engine import Engine
 from serving.exchange import Application
 from serving.front import Front
@@ -24,6 +24,7 @@ from serving.settings import Settings, read
 telemetry.silence()
 supervision.look_often()
 supervision.keep_own_counters()
+log.instead_of_uvicorn()
 
 
 class Model(BaseModel):

@@ -141,6 +141,15 @@ def test_raw_floats_must_be_finite(iris: Path, local: Make, value: float) -> Non
     assert local(iris).post(INFER, **binary(inputs, IRIS)).status_code == 400
 
 
+def test_keys_that_come_twice_are_refused(digits: Path, local: Make) -> None:
+    body = (
+        b'{"inputs": [], ' + json.dumps({"inputs": [tensor(IMAGE, DIGITS, data=IMAGE.ravel().tolist())]}).encode()[1:]
+    )
+    answer = local(digits).post(INFER, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "comes twice" in answer.json()["error"]
+
+
 def test_compressed_bodies_are_refused(digits: Path, local: Make) -> None:
     request = binary(IMAGE)
     request["headers"]["content-encoding"] = "gzip"
