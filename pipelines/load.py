@@ -1,8 +1,10 @@
 """The stage that brings real examples onto the disk: `python -m pipelines.load`."""
 
 import importlib
+from types import ModuleType
 
 from pipelines import params, paths, raw_store, stage
+from pipelines.params import Data
 from pipelines.sources.raw import RawData
 from pipelines.staging import staged
 
@@ -10,11 +12,15 @@ from pipelines.staging import staged
 def main() -> None:
     """Load the source named in `data.source` into `artifacts/data/raw`. Raises InputError and OSError."""
     config = params.read().data
-    source = importlib.import_module(f"pipelines.sources.{config.source}")
-    raw: RawData = source.load(config)
+    raw: RawData = source(config).load(config)
     with staged(paths.RAW.parent, [paths.RAW.name]) as folder:
         raw_store.write(raw, folder / paths.RAW.name)
     print(describe(raw))
+
+
+def source(config: Data) -> ModuleType:
+    """The file of the source named in `data.source`, imported only now, for what it needs itself."""
+    return importlib.import_module(f"pipelines.sources.{config.source}")
 
 
 def describe(raw: RawData) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from pipelines.params import Data
-from pipelines.sources.locate import locate
+from pipelines.sources import locate
 from pipelines.sources.pinned import Pinned, verify
 from pipelines.sources.raw import RawData
 
@@ -32,10 +32,15 @@ RECORDS = 10_000  # in each file
 RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue planes
 
 
+def find(config: Data) -> str | None:
+    """Where the archive is; None where it would be downloaded. Raises InputError as `locate.find`."""
+    return locate.find(config, "cifar10", (ARCHIVE,))
+
+
 def load(config: Data) -> RawData:
     """50,000 training and 10,000 official test images, uint8 [N, 32, 32, 3]. Raises InputError as `locate` does,
     and where the archive is not the published one or lacks a file."""
-    path = locate(config, "cifar10", ARCHIVE, MIRRORS)
+    path = locate.locate(config, "cifar10", ARCHIVE, MIRRORS)
     verify(path, ARCHIVE)
     records = _read(path, (*TRAIN, TEST))
     train_inputs, train_targets = _unpack(np.concatenate([records[name] for name in TRAIN]))

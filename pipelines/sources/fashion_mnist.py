@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.params import Data
-from pipelines.sources import idx
+from pipelines.sources import idx, locate
 from pipelines.sources.raw import RawData
 
 LABELS = (
@@ -30,6 +30,11 @@ MIRRORS = (
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
 )
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
+
+def find(config: Data) -> str | None:
+    """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
+    return locate.find(config, "fashion_mnist", FILES, (DEBIAN,))
 
 
 def load(config: Data) -> RawData:

@@ -16,15 +16,21 @@ def locate(config: Data, source: str, pinned: Pinned, mirrors: Sequence[str], in
     A folder named in `data.path` is the only place looked at. Raises InputError where it or the
     file in it is missing, and where no mirror gives the file. The content is not checked here.
     """
-    if config.path is not None:
-        return _given(Path(config.path).expanduser(), pinned)
-    cache = cache_folder(source)
-    for folder in (cache, *installed):
-        if found := _in(folder, pinned):
-            return found
+    if found := _find(config, source, pinned, installed):
+        return found
     from pipelines.sources import download  # brings requests, which most runs never need
 
-    return download.fetch(pinned, config.mirrors or mirrors, cache)
+    return download.fetch(pinned, config.mirrors or mirrors, cache_folder(source))
+
+
+def find(config: Data, source: str, parts: Sequence[Pinned], installed: Sequence[Path] = ()) -> str | None:
+    """The folders in which all `parts` of `source` lie; None where one would have to be downloaded.
+
+    Raises InputError as `locate` does for `data.path`.
+    """
+    found = [_find(config, source, part, installed) for part in parts]
+    there = sorted({str(path.parent) for path in found if path})
+    return ", ".join(there) if all(found) else None
 
 
 def cache_folder(source: str) -> Path:
@@ -40,6 +46,13 @@ def _cache_root() -> Path:
     if named := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
         return Path(named)
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
+
+
+def _find(config: Data, source: str, pinned: Pinned, installed: Sequence[Path]) -> Path | None:
+    if config.path is not None:
+        return _given(Path(config.path).expanduser(), pinned)
+    folders = (cache_folder(source), *installed)
+    return next((found for folder in folders if (found := _in(folder, pinned))), None)
 
 
 def _given(folder: Path, pinned: Pinned) -> Path:

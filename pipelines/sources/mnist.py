@@ -1,7 +1,7 @@
 """MNIST (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/): 70,000 handwritten digits of 28x28."""
 
 from pipelines.params import Data
-from pipelines.sources import idx
+from pipelines.sources import idx, locate
 from pipelines.sources.raw import RawData
 
 LABELS = tuple(str(digit) for digit in range(10))
@@ -15,6 +15,11 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist",
     "https://ossci-datasets.s3.amazonaws.com/mnist",
 )
+
+
+def find(config: Data) -> str | None:
+    """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
+    return locate.find(config, "mnist", FILES)
 
 
 def load(config: Data) -> RawData:

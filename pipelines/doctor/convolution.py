@@ -1,0 +1,95 @@
+"""A small convolution in one framework: `python -m pipelines.doctor.convolution torch`.
+
+Prints one line of JSON: `device` (`cpu` or `cuda`) that computed it rightly, and `found` for a person.
+A convolution and no sum, because that is what needs cuDNN.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pipelines import runtime, stage
+
+IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
+KERNEL = np.ones((1, 1, 3, 3), np.float32)
+ANSWER = 9.0  # everywhere
+
+
+def main() -> None:
+    """Compute on the GPU, and on the CPU where that fails."""
+    compute = {"torch": _torch, "tensorflow": _tensorflow, "onnxruntime": _onnxruntime}[sys.argv[1]]
+    device, found = _try(compute)
+    print(json.dumps({"device": device, "found": found}))
+
+
+def _try(compute: Callable[[str], tuple[str, str, np.ndarray]]) -> tuple[str, str]:
+    """Device and words; of a GPU that fails, its reason and the CPU."""
+    try:
+        return _check(*compute("auto"))
+    except Exception as error:  # each framework has its own
+        device, found = _check(*compute("cpu"))
+        return device, f"{found}; on the GPU it failed: {str(error).strip().splitlines()[0][:200]}"
+
+
+def _check(device: str, found: str, result: np.ndarray) -> tuple[str, str]:
+    if not np.all(result == ANSWER):
+        raise ArithmeticError(f"{found}: a convolution gave {result.flat[0]}, not {ANSWER}")
+    return device, found
+
+
+def _torch(wanted: str) -> tuple[str, str, np.ndarray]:
+    import torch
+
+    device = "cuda" if wanted == "auto" and torch.cuda.is_available() else "cpu"
+    image, kernel = (torch.from_numpy(array).to(device) for array in (IMAGE, KERNEL))
+    result = torch.nn.functional.conv2d(image, kernel)
+    if result.device.type == "cpu":
+        return "cpu", f"on the CPU, {torch.get_num_threads()} threads", result.numpy()
+    version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    built = f"CUDA {torch.version.cuda}, cuDNN {version}"
+    return "cuda", f"on {torch.cuda.get_device_name()}, {built}", result.cpu().numpy()
+
+
+def _tensorflow(wanted: str) -> tuple[str, str, np.ndarray]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU") if wanted == "auto" else []
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    with tf.device("GPU:0" if gpus else "CPU:0"):
+        result = tf.nn.conv2d(IMAGE.transpose(0, 2, 3, 1), KERNEL.transpose(2, 3, 1, 0), 1, "VALID")
+    if "GPU" not in result.device:
+        return "cpu", "on the CPU", result.numpy()
+    built = tf.sysconfig.get_build_info()
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU")
+    words = f"on {name}, CUDA {built.get('cuda_version')}, cuDNN {built.get('cudnn_version')}"
+    return "cuda", words, result.numpy()
+
+
+def _onnxruntime(wanted: str) -> tuple[str, str, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "convolution.onnx"
+        _write(graph)
+        session = runtime.open_session(graph, "cpu" if wanted == "cpu" else "auto")
+    result = runtime.run(session, IMAGE)
+    provider = runtime.provider(session)
+    return "cuda" if provider == runtime.CUDA else "cpu", f"with {provider}", result
+
+
+def _write(path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)]
+    outputs = [helper.make_tensor_value_info("result", TensorProto.FLOAT, None)]
+    node = helper.make_node("Conv", ["image", "kernel"], ["result"])
+    graph = helper.make_graph([node], "convolution", inputs, outputs, [numpy_helper.from_array(KERNEL, "kernel")])
+    # Old enough for every ONNX Runtime that the pipeline allows.
+    save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]), path)
+
+
+if __name__ == "__main__":
+    stage.run(main)
