@@ -54,11 +54,15 @@ def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
 
 
 class Data(Config):
-    """Where the examples come from; one file in `pipelines/sources` for each source."""
+    """Where the examples come from; one file in `pipelines/sources` for each source, which refuses what it
+    does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out."""
 
     source: Literal["digits", "fashion_mnist", "mnist", "cifar10"]
     path: Text | None
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
+    size: Annotated[tuple[Count, Count], Field(strict=False)] | None
+    channels: Literal[1, 3] | None
+    unreadable: Fraction | None
 
 
 class Prepare(Config):

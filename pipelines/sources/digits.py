@@ -4,6 +4,7 @@ import numpy as np
 
 from models.errors import InputError
 from pipelines.params import Data
+from pipelines.sources.options import refuse_others
 from pipelines.sources.raw import RawData
 
 BRIGHTEST = 16
@@ -13,6 +14,7 @@ def find(config: Data) -> str:
     """Where the examples are. Raises InputError where `data.path` is set, for there is no file to look for."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as the digits are part of scikit-learn")
+    refuse_others(config, ())
     return "scikit-learn"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.errors import InputError
 from pipelines.params import Data
+from pipelines.sources.options import refuse_others
 from pipelines.sources.pinned import Pinned
 
 
@@ -16,6 +17,7 @@ def locate(config: Data, source: str, pinned: Pinned, mirrors: Sequence[str], in
     A folder named in `data.path` is the only place looked at. Raises InputError where it or the
     file in it is missing, and where no mirror gives the file. The content is not checked here.
     """
+    refuse_others(config, ("path", "mirrors"))
     if found := _find(config, source, pinned, installed):
         return found
     from pipelines.sources import download  # brings requests, which most runs never need
@@ -28,6 +30,7 @@ def find(config: Data, source: str, parts: Sequence[Pinned], installed: Sequence
 
     Raises InputError as `locate` does for `data.path`.
     """
+    refuse_others(config, ("path", "mirrors"))
     found = [_find(config, source, part, installed) for part in parts]
     there = sorted({str(path.parent) for path in found if path})
     return ", ".join(there) if all(found) else None

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines.params import Data
 from pipelines.sources import download, mnist
 from pipelines.sources.pinned import Pinned
-from tests.pipelines.workspace import mount_small_disk, unmount
+from tests.pipelines.workspace import data, mount_small_disk, unmount
 
 CONTENT = np.random.default_rng(0).integers(0, 64, 300_000, np.uint8).tobytes()
 FILE = gzip.compress(CONTENT, mtime=0)
@@ -257,6 +256,6 @@ def test_a_source_uses_the_mirrors_of_the_params(
     monkeypatch.setattr(mnist, "FILES", parts)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(Handler, "images", lambda self: self.answer(200, images), raising=False)
-    config = Data(source="mnist", path=None, mirrors=(server.mirror("missing"), server.mirror("images")))
+    config = data("mnist", mirrors=(server.mirror("missing"), server.mirror("images")))
     assert mnist.load(config).train_inputs.shape == (3, 1, 1, 1)
     assert visible(tmp_path / "tandem" / "mnist") == {part.name for part in parts}

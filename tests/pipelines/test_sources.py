@@ -15,12 +15,13 @@ from pipelines.params import Data
 from pipelines.sources import cifar10, digits, fashion_mnist, idx, mnist, pinned
 from pipelines.sources.locate import cache_folder
 from pipelines.sources.pinned import Pinned
+from tests.pipelines import workspace
 
 SOURCES = get_args(Data.model_fields["source"].annotation)
 
 
-def data(source: str, path: Path | None = None) -> Data:
-    return Data(source=source, path=None if path is None else str(path), mirrors=())  # type: ignore[arg-type]
+def data(source: str, path: Path | None = None, **given: object) -> Data:
+    return workspace.data(source, path=None if path is None else str(path), **given)
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -77,6 +78,14 @@ def test_digits_use_the_whole_range_of_uint8() -> None:
 def test_digits_have_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.path = .*allowed: null"):
         digits.load(data("digits", tmp_path))
+
+
+@pytest.mark.parametrize("source", ["digits", "mnist", "fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("given", [{"size": (8, 8)}, {"channels": 3}, {"unreadable": 0.1}])
+def test_a_parameter_that_a_source_does_not_use_is_refused(source: str, given: dict[str, object]) -> None:
+    (name,) = given
+    with pytest.raises(InputError, match=rf"data\.{name} = .*: {source} does not use it; allowed: null"):
+        importlib.import_module(f"pipelines.sources.{source}").load(data(source, **given))
 
 
 @pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.params import Data
+
 REPOSITORY = Path(__file__).parents[2]
+
+
+def data(source: str, **given: Any) -> Data:
+    """The section `data` for one source with nothing set but what is `given`."""
+    unset = dict.fromkeys(Data.model_fields) | {"mirrors": ()}
+    return Data(**unset | {"source": source} | given)
 
 
 def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
