@@ -19,7 +19,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 5.0
+LINGER_PAUSE = 0.001  # seconds between two pieces: 100 MB that nobody wants are read slowly, as others are waiting
 
 
 class Request:
@@ -78,6 +79,7 @@ class Request:
             async with asyncio.timeout(LINGER_SECONDS):
                 while self.unread:
                     await self._chunk()
+                    await asyncio.sleep(LINGER_PAUSE)
         except (TimeoutError, RequestError):
             return
 
