@@ -1,6 +1,7 @@
 """Stage `export`: files for other runtimes, each proved equal to the trained model: `python -m pipelines.export`."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import numpy as np
 
 from models.batches import Split
 from models.spec import DataSpec
-from pipelines import candidate, params, parity, paths, runtime, stage
+from pipelines import candidate, params, parity, paths, quantization, runtime, stage
 from pipelines.params import Export
 from pipelines.parity import Predict
 from pipelines.staging import staged
+
+ONNX, INT8 = "model.onnx", "model.int8.onnx"
 
 
 def main() -> None:
@@ -27,18 +30,33 @@ def main() -> None:
         folder = beside / target.name
         folder.mkdir()
         chosen.room("export").export(model, spec, folder)
+        reason = quantize(folder, spec, settings.export.calibration)
         predictors = chosen.room("export").predictors(model, spec, folder)
-        predictors["model.onnx"] = partial(runtime.run, runtime.open_session(folder / "model.onnx", "cpu"))
-        proof = prove(predictors, folder, settings.export)
-        proof = {"candidate": chosen.name, **proof}
+        for name in (ONNX,) if reason else (ONNX, INT8):
+            predictors[name] = partial(runtime.run, runtime.open_session(folder / name, "cpu"))
+        proof = {"candidate": chosen.name, **prove(predictors, folder, settings.export)}
+        proof["without"] = {INT8: reason} if reason else {}
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
     report(proof)
+
+
+def quantize(folder: Path, spec: DataSpec, calibration: int) -> str:
+    """Write the int8 copy of the ONNX graph, with so many training examples; why there is none, or nothing."""
+    graph = quantization.read(folder / ONNX)
+    if reason := quantization.reason_against(graph, spec):
+        return reason
+    train = Split.open(paths.split("train"))
+    # Evenly spread: the first ones may all be of one class.
+    chosen = np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(int)
+    quantization.quantize(graph, folder / INT8, spec, np.array(train.inputs[chosen]))
+    return ""
 
 
 def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[str, Any]:
     """Compare every predictor with that called `trained`; the content of parity.json.
 
-    Raises InputError for the first file that is beyond the tolerances.
+    Raises InputError for the first file that is beyond the tolerances; the int8 graph, which has its
+    own, is then recorded as not passed.
     """
     trained = predictors.pop("trained")
     validation = Split.open(paths.split("validation"))
@@ -47,19 +65,30 @@ def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[
     files = {}
     for name, predict in predictors.items():
         found = parity.compare(trained, predict, inputs, targets, config.absolute_tolerance)
-        parity.require(found, name, config)
-        files[name] = parity.describe(folder / name, found)
+        failures = parity.int8_failures(found, config.int8) if name == INT8 else []
+        if name != INT8:
+            parity.require(found, name, config)
+        files[name] = {"passed": not failures, "failures": failures, **parity.describe(folder / name, found)}
     return {"passed": True, "examples": count, "batches": parity.BATCHES, "files": files}
 
 
-def report(proof: dict[str, Any]) -> None:
-    """A line for each file."""
+def report(proof: Mapping[str, Any]) -> None:
+    """A line for each file, and for each that is not there or is no candidate."""
     for name, facts in proof["files"].items():
+        failures = f"; no candidate: {', '.join(facts['failures'])}" if facts["failures"] else ""
         print(
-            f"{proof['candidate']}: {name} differs by {facts['max_absolute_difference']:.2e} at most over "
-            f"{proof['examples']} examples, {facts['bytes']:,} bytes",
+            f"{proof['candidate']}: {name} {_said(name, facts)} over {proof['examples']} examples, "
+            f"{facts['bytes']:,} bytes{failures}",
             flush=True,
         )
+    for name, reason in proof["without"].items():
+        print(f"{proof['candidate']}: no {name}: {reason}", flush=True)
+
+
+def _said(name: str, facts: Mapping[str, Any]) -> str:
+    if name == INT8:
+        return f"agrees in {facts['top1_agreement']:.2%} and loses {facts['accuracy_loss']:.4f} accuracy"
+    return f"differs by {facts['max_absolute_difference']:.2e} at most"
 
 
 if __name__ == "__main__":

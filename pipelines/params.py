@@ -80,13 +80,22 @@ class Prepare(Config):
         return self
 
 
+class Int8(Config):
+    """How much an int8 graph may differ from the trained model and still be served."""
+
+    top1_agreement: Annotated[float, Field(gt=0, le=1)]
+    accuracy_loss: Fraction
+
+
 class Export(Config):
-    """How equal an exported file must be to the trained model."""
+    """How equal an exported file must be to the trained model, and how its int8 copy is made."""
 
     examples: Count
     absolute_tolerance: Positive
     relative_tolerance: Positive
     top1_agreement: Annotated[float, Field(gt=0, le=1)]
+    calibration: Count
+    int8: Int8
 
 
 class Evaluate(Config):

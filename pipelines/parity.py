@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from models.errors import InputError
-from pipelines.params import Export
+from pipelines.params import Export, Int8
 
 Predict = Callable[[np.ndarray], np.ndarray]
 BATCHES = (1, 2, 7, 32)
@@ -22,7 +22,8 @@ class Parity:
     Differences are between outputs (probabilities, or predictions of a regression); the relative
     one counts where the trained model's output is above 1e-3. `nan_count` counts outputs that are no
     number in the file or in the trained model. `top1_agreement` is the share of
-    examples with the same most probable class, among those without a tie.
+    examples with the same most probable class, among those without a tie; `accuracy_loss` is what the file
+    gets wrong more often than the trained model, negative where it gets more right.
     """
 
     max_absolute_difference: float
@@ -30,6 +31,7 @@ class Parity:
     nan_count: int
     top1_agreement: float
     accuracy_difference: float
+    accuracy_loss: float
     where: str
 
 
@@ -37,6 +39,7 @@ def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np
     """Compare over raw inputs [N, *shape] in batches of 1, 2, 7 and 32; classes closer than `ties` are tied."""
     expected = predict(trained, inputs, max(BATCHES))
     found = np.stack([predict(exported, inputs, batch) for batch in BATCHES])  # [batches, N, K]
+    loss = accuracy(expected, targets) - accuracy(found, targets)  # [batches]
     difference = np.abs(found - expected)
     relative = np.where(np.abs(expected) > 1e-3, difference / np.maximum(np.abs(expected), 1e-3), 0.0)
     return Parity(
@@ -44,7 +47,8 @@ def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np
         max_relative_difference=float(np.nanmax(relative)),
         nan_count=int(np.isnan(difference).sum()),
         top1_agreement=agreement(expected, found, ties),
-        accuracy_difference=float(np.max(np.abs(accuracy(found, targets) - accuracy(expected, targets)))),
+        accuracy_difference=float(np.max(np.abs(loss))),
+        accuracy_loss=float(np.max(loss)),
         where=place(expected, found, difference),
     )
 
@@ -95,6 +99,20 @@ def require(parity: Parity, file: str, config: Export) -> None:
             f"{config.absolute_tolerance:g} absolute, {config.relative_tolerance:g} relative, no NaN, "
             f"{config.top1_agreement:g} agreement; most at {parity.where}"
         )
+
+
+def int8_failures(parity: Parity, limits: Int8) -> list[str]:
+    """In which way an int8 graph is beyond its own tolerances; empty where it is within them."""
+    failed = []
+    if parity.nan_count:
+        failed.append(f"nan_count = {parity.nan_count}; allowed: 0")
+    if parity.top1_agreement < limits.top1_agreement:
+        allowed = f"export.int8.top1_agreement = {limits.top1_agreement:g}"
+        failed.append(f"top1_agreement = {parity.top1_agreement:.4f}; allowed: at least {allowed}")
+    if parity.accuracy_loss > limits.accuracy_loss:
+        allowed = f"export.int8.accuracy_loss = {limits.accuracy_loss:g}"
+        failed.append(f"accuracy_loss = {parity.accuracy_loss:.4f}; allowed: at most {allowed}")
+    return failed
 
 
 def describe(path: Path, parity: Parity) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The exported graph in ONNX Runtime, on the device that was asked for; the only importer of onnxruntime here."""
+"""The exported graph in ONNX Runtime, on the device that was asked for."""
 
 import io
 import os

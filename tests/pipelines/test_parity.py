@@ -7,10 +7,13 @@ from onnx import TensorProto, helper
 
 from models.errors import InputError
 from pipelines import parity
-from pipelines.params import Export
+from pipelines.params import Export, Int8
 
 EXAMPLES, CLASSES = 70, 5  # 70 is no multiple of 7 nor of 32: last batches are smaller
-CONFIG = Export(examples=70, absolute_tolerance=1e-4, relative_tolerance=1e-3, top1_agreement=1.0)
+INT8 = Int8(top1_agreement=0.95, accuracy_loss=0.02)
+CONFIG = Export(
+    examples=70, absolute_tolerance=1e-4, relative_tolerance=1e-3, top1_agreement=1.0, calibration=10, int8=INT8
+)
 INPUTS = np.arange(EXAMPLES, dtype=np.uint8)[:, None]  # each example is its own number
 
 
@@ -106,6 +109,27 @@ def test_a_trained_model_that_gives_nan_proves_nothing():
     table = model_of(changed(41, 3, np.nan))
     refusal(TRAINED, table)
     refusal(table, table)
+
+
+def test_an_int8_graph_is_held_to_its_own_tolerances():
+    assert parity.int8_failures(compare(model_of(outputs())), INT8) == []
+    rounded = np.round(outputs(), 2)
+    assert compare(model_of(rounded)).max_absolute_difference > CONFIG.absolute_tolerance
+    assert parity.int8_failures(compare(model_of(rounded)), INT8) == []
+    wrong = outputs()
+    wrong[:4] = wrong[:4, ::-1]
+    wrong[9, 0] = np.nan
+    found = parity.int8_failures(compare(model_of(wrong)), INT8)
+    assert [failure.split(" = ")[0] for failure in found] == ["nan_count", "top1_agreement", "accuracy_loss"]
+    assert "allowed: at most export.int8.accuracy_loss = 0.02" in found[2]
+
+
+def test_an_int8_graph_may_get_more_right_than_the_trained_model():
+    trained = outputs()
+    trained[:2] = trained[:2, ::-1]
+    found = compare(model_of(outputs()), model_of(trained))
+    assert found.accuracy_loss == pytest.approx(-2 / EXAMPLES)
+    assert parity.int8_failures(found, INT8.model_copy(update={"top1_agreement": 0.9})) == []
 
 
 def test_another_class_is_no_agreement():
