@@ -57,7 +57,7 @@ class Data(Config):
     """Where the examples come from; one file in `pipelines/sources` for each source, which refuses what it
     does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out."""
 
-    source: Literal["digits", "fashion_mnist", "mnist", "cifar10"]
+    source: Literal["digits", "fashion_mnist", "mnist", "cifar10", "image_folder"]
     path: Text | None
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None

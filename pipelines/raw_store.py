@@ -11,17 +11,23 @@ from pipelines.fingerprint import sha256
 from pipelines.sources.raw import RawData, Table
 
 META = "meta.json"
+UNREADABLE = "unreadable.txt"
 KEYS = {"name", "labels", "target", "table", "sha256"}
 
 
 def write(raw: RawData, folder: Path) -> None:
-    """One `.npy` file for each array, and `meta.json` with what else there is and the SHA-256 of all arrays."""
+    """One `.npy` file for each array, and `meta.json` with what else there is and the SHA-256 of all arrays.
+
+    Where files of the source were left out, `unreadable.txt` has a line for each.
+    """
     for name, array in raw.arrays().items():
         npy.write(folder / f"{name}.npy", array.dtype, array.shape, (array[span] for span in npy.spans(array)))
     table = asdict(raw.table) if raw.table else None
     meta = {"name": raw.name, "labels": raw.labels, "target": raw.target, "table": table}
     meta["sha256"] = sha256(raw.arrays(), json.dumps(meta))
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
+    if raw.unreadable:
+        (folder / UNREADABLE).write_text("".join(f"{line}\n" for line in raw.unreadable), "utf-8")
 
 
 def read(folder: Path) -> RawData:
