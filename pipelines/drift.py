@@ -87,7 +87,7 @@ def _inputs(spec: DataSpec, rows: int) -> np.ndarray:
     """The summaries float64 [n, S] of at most `rows` training examples, evenly spread."""
     images = npy.read(paths.split("train") / "inputs.npy")
     chosen = np.unique(np.linspace(0, len(images) - 1, min(rows, len(images))).astype(int))
-    parts = np.array_split(chosen, -(-len(chosen) // runtime.BATCH))
+    parts = np.array_split(chosen, -(-len(chosen) // runtime.batch_size(images)))
     return np.concatenate([summary.summarise(images[part], spec) for part in parts])
 
 

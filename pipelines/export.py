@@ -61,7 +61,7 @@ def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[
     trained = predictors.pop("trained")
     validation = Split.open(paths.split("validation"))
     count = min(config.examples, len(validation))
-    inputs, targets = np.array(validation.inputs[:count]), np.array(validation.targets[:count])
+    inputs, targets = validation.inputs[:count], np.array(validation.targets[:count])
     files = {}
     for name, predict in predictors.items():
         found = parity.compare(trained, predict, inputs, targets, config.absolute_tolerance)

@@ -54,8 +54,9 @@ def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np
 
 
 def predict(function: Predict, inputs: np.ndarray, batch: int) -> np.ndarray:
-    """Outputs [N, K] of a function that is called batch by batch."""
-    return np.concatenate([function(inputs[start : start + batch]) for start in range(0, len(inputs), batch)])
+    """Outputs [N, K] of a function that is called batch by batch, each copied from a memory map only then."""
+    starts = range(0, len(inputs), batch)
+    return np.concatenate([function(np.array(inputs[start : start + batch])) for start in starts])
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, ties: float) -> float:

@@ -11,6 +11,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 COLUMNS = 14  # examples of each class
+ROWS = 100  # classes that are drawn: a picture has at most 65,536 pixels a side
+LARGEST = 128  # pixels a side of one example, which has about 80 on the page
 COLOURS = {"train": "#2f6fb0", "validation": "#e08e2b", "test": "#4b9a6a"}
 INK = "#24303c"
 
@@ -18,7 +20,9 @@ INK = "#24303c"
 def draw_samples(
     path: Path, title: str, images: NDArray[np.uint8], targets: NDArray[np.int64], labels: Sequence[str]
 ) -> None:
-    """A row for each class with the first of its examples in `images` [N, H, W, C]."""
+    """A row for each class, of at most ROWS, with the first of its examples in `images` [N, H, W, C]."""
+    step = -(-max(images.shape[1:3]) // LARGEST)
+    images, labels = images[:, ::step, ::step], labels[:ROWS]  # a view; no pixel is read
     height = images.shape[1]
     montage = _montage(images, targets, len(labels))
     figure = _figure(9.2, 0.7 + 0.55 * len(labels))
@@ -32,8 +36,8 @@ def draw_samples(
 
 
 def draw_balance(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> None:
-    """For each split a bar for each class: `counts[split][label]` examples, against an even balance."""
-    labels = list(next(iter(counts.values())))
+    """For each split a bar for each class, at most ROWS: `counts[split][label]` examples, against an even balance."""
+    labels = list(next(iter(counts.values())))[:ROWS]
     figure = _figure(9.2, 1.3 + 0.3 * len(labels))
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontweight="bold")
     panels = figure.subplots(1, len(counts), sharey=True)
@@ -45,10 +49,11 @@ def draw_balance(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]
 
 
 def _draw_bars(axes: Axes, split: str, values: list[int]) -> None:
-    axes.barh(range(len(values)), values, color=COLOURS[split], height=0.72)
+    shown = values[:ROWS]
+    axes.barh(range(len(shown)), shown, color=COLOURS[split], height=0.72)
     axes.axvline(sum(values) / len(values), color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
-    right = 1.18 * max(values)
-    for row, value in enumerate(values):
+    right = 1.18 * max(shown)
+    for row, value in enumerate(shown):
         axes.text(right, row, f"{value:,}", ha="right", va="center", fontsize=9, color=INK)
     axes.set_xlim(0, right)
     axes.set_title(f"{split}: {sum(values):,}", loc="left", fontsize=10, color=INK)

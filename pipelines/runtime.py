@@ -17,7 +17,8 @@ from models.config import Device
 from models.errors import InputError
 from pipelines.driver import has_nvidia_driver
 
-BATCH = 256  # examples held in memory at once
+BATCH = 256  # examples held in memory at once ...
+BATCH_BYTES = 1 << 22  # ... but of large ones only so many: a layer may make thirty times as much of them
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 FATAL = 4  # severity of ONNX Runtime's log
@@ -46,8 +47,14 @@ def provider(session: Session) -> str:
 
 def predict(session: Session, inputs: np.ndarray) -> np.ndarray:
     """Outputs float32 [N, K] for raw inputs [N, ...], batch by batch: `inputs` may be memory-mapped."""
-    batches = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
+    size = batch_size(inputs)
+    batches = (inputs[start : start + size] for start in range(0, len(inputs), size))
     return np.concatenate([run(session, batch) for batch in batches])
+
+
+def batch_size(inputs: np.ndarray) -> int:
+    """How many examples like those of `inputs` [N, ...] are held in memory at once."""
+    return max(1, min(BATCH, BATCH_BYTES // inputs[:1].nbytes))
 
 
 def run(session: Session, batch: np.ndarray) -> np.ndarray:
