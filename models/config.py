@@ -19,9 +19,10 @@ Counts = Annotated[tuple[Count, ...], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Framework = Literal["torch", "keras"]
-Architecture = Literal["linear", "mlp", "cnn"]
-Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
+Architecture = Literal["linear", "mlp", "cnn", "resnet"]
+Activation = Literal["relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
+Normalization = Literal["batch", "layer", "none"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -40,36 +41,76 @@ class Linear(Config):
         """Any data fits."""
 
 
-class MLP(Config):
-    """A multilayer perceptron: `hidden` widths, each followed by the activation and dropout."""
+class Hidden(Config):
+    """What the hidden layers of one architecture have in common; `initializer` is that of their kernels.
+
+    A layer with normalisation has no bias of its own, as the normalisation adds one.
+    """
+
+    activation: Activation
+    normalization: Normalization
+    dropout: Fraction
+    initializer: Initializer
+
+
+class MLP(Hidden):
+    """A multilayer perceptron: `hidden` widths, each followed by normalisation, activation and dropout."""
 
     hidden: Counts
-    activation: Activation
-    dropout: Fraction
 
     def require_fit(self, spec: DataSpec) -> None:
         """Any data fits."""
 
 
-class CNN(Config):
-    """A convolutional network: for each of `channels` a 3x3 convolution with batch normalisation
+class CNN(Hidden):
+    """A convolutional network: for each of `channels` a 3x3 convolution with normalisation, activation
     and a 2x2 maximum, then a dense layer of width `dense` with dropout."""
 
     channels: Annotated[Counts, Field(min_length=1)]
     dense: Count
-    activation: Activation
-    dropout: Fraction
 
     def require_fit(self, spec: DataSpec) -> None:
         """Raise InputError where the data is no image, or too small to be halved once for each stage."""
-        if spec.kind != "image":
-            raise InputError(f"architecture 'cnn' does not fit '{spec.name}': its examples are {spec.kind}, not image")
-        smallest = 2 ** len(self.channels)
-        if min(spec.shape[:2]) < smallest:
-            raise InputError(
-                f"models.cnn.channels has {len(self.channels)} stages, which need images of {smallest}x{smallest}; "
-                f"'{spec.name}' has {spec.shape[0]}x{spec.shape[1]}"
-            )
+        _require_image("cnn", spec, len(self.channels))
+
+
+class ResNet(Hidden):
+    """A residual network: a 3x3 convolution, then for each of `channels` so many `blocks` of two 3x3
+    convolutions with a shortcut around them, then the mean over height and width with dropout.
+
+    The first block of each stage but the first halves height and width. `pre_activation` puts normalisation
+    and activation before the convolutions (He et al. 2016, "Identity mappings"), else they follow (He et al. 2016).
+    """
+
+    channels: Annotated[Counts, Field(min_length=1)]
+    blocks: Count
+    pre_activation: bool
+    stem_stride: Literal[1, 2]
+
+    def require_fit(self, spec: DataSpec) -> None:
+        """Raise InputError where the data is no image, or too small to be halved so often."""
+        _require_image("resnet", spec, len(self.channels) + self.stem_stride - 2)
+
+    def strides(self) -> list[tuple[str, int, int]]:
+        """Name, width and stride of each block, in order."""
+        return [
+            (f"block_{stage}_{block}", width, 2 if block == 1 < stage else 1)
+            for stage, width in enumerate(self.channels, start=1)
+            for block in range(1, self.blocks + 1)
+        ]
+
+
+def _require_image(architecture: str, spec: DataSpec, halvings: int) -> None:
+    if spec.kind != "image":
+        raise InputError(
+            f"architecture '{architecture}' does not fit '{spec.name}': its examples are {spec.kind}, not image"
+        )
+    smallest = 2**halvings
+    if min(spec.shape[:2]) < smallest:
+        raise InputError(
+            f"models.{architecture} halves images {halvings} times, which needs {smallest}x{smallest}; "
+            f"'{spec.name}' has {spec.shape[0]}x{spec.shape[1]}"
+        )
 
 
 class Models(Config):
@@ -78,6 +119,7 @@ class Models(Config):
     linear: Linear
     mlp: MLP
     cnn: CNN
+    resnet: ResNet
 
 
 class Schedule(Config):

@@ -108,12 +108,10 @@ class KerasLearner:
 def _mixed(model: keras.Model) -> keras.Model:
     """The same model with matrix products in bfloat16; weights and the scaling of raw values stay float32."""
 
-    def in_bfloat16(layer: keras.Operation) -> keras.Operation:
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.Layer) and layer.name != "scale":
-            config["dtype"] = "mixed_bfloat16"
-        return layer.__class__.from_config(config)
-
-    clone = keras.models.clone_model(model, clone_function=in_bfloat16)
+    clone = model.__class__.from_config(model.get_config())
+    clone.build_from_config(model.get_build_config())
+    for layer in clone._flatten_layers(include_self=False):
+        if layer.name != "scale":
+            layer.dtype_policy = "mixed_bfloat16"
     set_weights(clone, get_weights(model))
     return clone

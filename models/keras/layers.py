@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
-from keras.initializers import VarianceScaling
+from keras.initializers import Constant, VarianceScaling
 
-from models.config import Initializer
+from models.config import Hidden, Initializer
 from models.spec import DataSpec, scaling
+
+SLOPE = 0.01  # of leaky_relu below zero
 
 # Normal means normal, not truncated at two standard deviations, in both rooms.
 INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
@@ -24,9 +26,19 @@ def scale(spec: DataSpec) -> keras.layers.Layer:
     return keras.layers.Rescaling(factor.tolist(), offset.tolist(), name="scale")
 
 
-def dense(outputs: int, name: str) -> keras.layers.Layer:
-    """A hidden dense layer: He uniform kernel, zero bias."""
-    return keras.layers.Dense(outputs, kernel_initializer="he_uniform", name=name)
+def activation(config: Hidden, name: str, spatial: bool) -> keras.layers.Layer:
+    """The activation by name: `gelu` is exact, `prelu` learns a slope a channel, at first 0.25 (He et al. 2015)."""
+    if config.activation == "prelu":
+        return keras.layers.PReLU(Constant(0.25), shared_axes=[1, 2] if spatial else None, name=name)
+    if config.activation == "leaky_relu":
+        return keras.layers.LeakyReLU(SLOPE, name=name)
+    return keras.layers.Activation(config.activation, name=name)
+
+
+def dense(outputs: int, name: str, config: Hidden, bias: bool) -> keras.layers.Layer:
+    """A hidden dense layer; a bias starts at zero."""
+    initializer = INITIALIZERS[config.initializer]()
+    return keras.layers.Dense(outputs, use_bias=bias, kernel_initializer=initializer, name=name)
 
 
 def head(outputs: int, initializer: Initializer = "glorot_uniform") -> keras.layers.Layer:
@@ -34,11 +46,25 @@ def head(outputs: int, initializer: Initializer = "glorot_uniform") -> keras.lay
     return keras.layers.Dense(outputs, kernel_initializer=INITIALIZERS[initializer](), name="logits")
 
 
-def conv(outputs: int, name: str) -> keras.layers.Layer:
-    """A 3x3 convolution that keeps height and width; no bias, as a normalisation follows."""
-    return keras.layers.Conv2D(outputs, 3, padding="same", use_bias=False, kernel_initializer="he_uniform", name=name)
+def pad(size: int, stride: int, name: str) -> keras.layers.Layer:
+    """What `conv` wants before it: TensorFlow's own padding is not the same on all sides where the stride is 2."""
+    return keras.layers.ZeroPadding2D(size // 2 if stride > 1 else 0, name=name)
 
 
-def norm(name: str) -> keras.layers.Layer:
-    """Batch normalisation that moves its statistics by a tenth at each step."""
-    return keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)
+def conv(outputs: int, name: str, config: Hidden, size: int = 3, stride: int = 1) -> keras.layers.Layer:
+    """A convolution, padded on all sides alike, that divides height and width by `stride`; a bias starts at zero."""
+    bias, initializer = config.normalization == "none", INITIALIZERS[config.initializer]()
+    padding = "valid" if stride > 1 else "same"
+    return keras.layers.Conv2D(outputs, size, stride, padding, use_bias=bias, kernel_initializer=initializer, name=name)
+
+
+NORMALIZATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
+    "batch": partial(keras.layers.BatchNormalization, epsilon=1e-5, momentum=0.9),
+    "layer": partial(keras.layers.LayerNormalization, epsilon=1e-5),
+    "none": keras.layers.Identity,
+}
+
+
+def norm(config: Hidden, name: str) -> keras.layers.Layer:
+    """The normalisation by name; `batch` moves its statistics by a tenth at each step."""
+    return NORMALIZATIONS[config.normalization](name=name)

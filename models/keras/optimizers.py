@@ -29,12 +29,17 @@ def build(model: keras.Model, config: Train) -> keras.optimizers.Optimizer:
     optimizer = OPTIMIZERS[config.optimizer](config)
     optimizer.build(model.trainable_variables)
     if config.optimizer == "adamw":
-        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) <= 1])
+        optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not is_kernel(v)])
     return optimizer
+
+
+def is_kernel(variable: keras.Variable) -> bool:
+    """Whether it may decay; the slopes of a PReLU have two empty dimensions."""
+    return len(variable.shape) > 1 and variable.name != "alpha"
 
 
 def decayed(gradient: tf.Tensor, variable: keras.Variable, config: Train) -> tf.Tensor:
     """The gradient with the decay of a kernel added, where the optimizer itself does not decay."""
-    if config.optimizer == "adamw" or not config.weight_decay or len(variable.shape) <= 1:
+    if config.optimizer == "adamw" or not config.weight_decay or not is_kernel(variable):
         return gradient
     return gradient + config.weight_decay * tf.cast(variable, gradient.dtype)

@@ -14,15 +14,15 @@ from models.checkpoint import read, require_match, write
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """All weights and moving statistics, float32, copied."""
-    return {name: np.array(variable.numpy()) for name, variable in _variables(model).items()}
+    return {name: np.array(variable.numpy()).reshape(_shape(variable)) for name, variable in _variables(model).items()}
 
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     """Copy weights in. Raises InputError where names or shapes differ from the model's."""
     variables = _variables(model)
-    require_match({name: tuple(variable.shape) for name, variable in variables.items()}, weights)
+    require_match({name: _shape(variable) for name, variable in variables.items()}, weights)
     for name, variable in variables.items():
-        variable.assign(weights[name])
+        variable.assign(weights[name].reshape(variable.shape))
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -41,4 +41,15 @@ def parameters(model: keras.Model) -> int:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    return {f"{layer.name}/{variable.name}": variable for layer in model.layers for variable in layer.weights}
+    """By layer and what the layer is part of; Keras' own paths may begin with the model."""
+    found = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            parts = variable.path.split("/")
+            found["/".join(parts[parts.index(layer.name) :])] = variable
+    return found
+
+
+def _shape(variable: keras.Variable) -> tuple[int, ...]:
+    """Keras keeps the slopes of a PReLU as [1, 1, C]."""
+    return tuple(variable.shape[-1:]) if variable.name == "alpha" else tuple(variable.shape)

@@ -1,4 +1,4 @@
-"""A convolutional network in torch, as an `nn.Module` subclass."""
+"""A convolutional network in torch, as an `nn.Module` subclass: it changes the layout between its layers."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from models.config import CNN
 from models.spec import DataSpec
-from models.torch.layers import ACTIVATIONS, Scale, conv, dense, head, norm
+from models.torch.layers import Scale, activation, conv, dense, head, norm
 
 
 class ConvolutionalNetwork(nn.Module):
@@ -20,8 +20,10 @@ class ConvolutionalNetwork(nn.Module):
         self.stages = nn.Sequential(_stages(channels, config))
         halvings = 2 ** len(config.channels)
         self.dropout_1 = nn.Dropout(config.dropout)
-        self.dense_1 = dense(height // halvings * (width // halvings) * config.channels[-1], config.dense)
-        self.activation = ACTIVATIONS[config.activation]()
+        self.dense_1 = dense(
+            height // halvings * (width // halvings) * config.channels[-1], config.dense, config, bias=True
+        )
+        self.activation = activation(config, config.dense)
         self.dropout_2 = nn.Dropout(config.dropout)
         self.logits = head(config.dense, spec.outputs)
 
@@ -44,9 +46,9 @@ def build(spec: DataSpec, config: CNN) -> nn.Module:
 def _stages(channels: int, config: CNN) -> OrderedDict[str, nn.Module]:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for stage, width in enumerate(config.channels, start=1):
-        layers[f"conv_{stage}"] = conv(channels, width)
-        layers[f"norm_{stage}"] = norm(width)
-        layers[f"activation_{stage}"] = ACTIVATIONS[config.activation]()
+        layers[f"conv_{stage}"] = conv(channels, width, config)
+        layers[f"norm_{stage}"] = norm(config, width)
+        layers[f"activation_{stage}"] = activation(config, width)
         layers[f"pool_{stage}"] = nn.MaxPool2d(2)
         channels = width
     return layers

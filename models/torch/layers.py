@@ -7,15 +7,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.config import Initializer
+from models.config import Hidden, Initializer
 from models.spec import DataSpec, scaling
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
+SLOPE = 0.01  # of leaky_relu below zero
+
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "relu": lambda _: nn.ReLU(),
+    "leaky_relu": lambda _: nn.LeakyReLU(SLOPE),
+    "prelu": lambda channels: nn.PReLU(channels, init=0.25),
+    "elu": lambda _: nn.ELU(),
+    "gelu": lambda _: nn.GELU(approximate="none"),
+    "silu": lambda _: nn.SiLU(),
+    "tanh": lambda _: nn.Tanh(),
+    "sigmoid": lambda _: nn.Sigmoid(),
 }
 
 # Normal means normal, not truncated at two standard deviations, in both rooms.
@@ -44,11 +49,17 @@ class Scale(nn.Module):
         return raw.to(torch.float32) * self.factor + self.offset
 
 
-def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A hidden dense layer: He uniform kernel, zero bias."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
+def activation(config: Hidden, channels: int) -> nn.Module:
+    """The activation by name: `gelu` is exact, `prelu` learns a slope a channel, at first 0.25 (He et al. 2015)."""
+    return ACTIVATIONS[config.activation](channels)
+
+
+def dense(inputs: int, outputs: int, config: Hidden, bias: bool) -> nn.Linear:
+    """A hidden dense layer; a bias starts at zero."""
+    layer = nn.Linear(inputs, outputs, bias)
+    INITIALIZERS[config.initializer](layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -60,10 +71,13 @@ def head(inputs: int, outputs: int, initializer: Initializer = "glorot_uniform")
     return layer
 
 
-def conv(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps height and width; no bias, as a normalisation follows."""
-    layer = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+def conv(inputs: int, outputs: int, config: Hidden, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution, padded on all sides alike, that divides height and width by `stride`; a bias starts at zero."""
+    bias = config.normalization == "none"
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=bias)
+    INITIALIZERS[config.initializer](layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -76,19 +90,34 @@ class BatchNorm(nn.BatchNorm2d):
     running_var: torch.Tensor
     momentum: float
 
-    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        """Normalise a batch; in training, move the statistics."""
-        if not self.training:
-            return super().forward(x_NCHW)
-        moved = self.running_var.clone()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise a batch [N,C] or [N,C,H,W]; in training, move the statistics."""
+        moved = self.running_var.clone() if self.training else self.running_var
         normalised = functional.batch_norm(
-            x_NCHW, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
+            x, self.running_mean, moved, self.weight, self.bias, self.training, self.momentum, self.eps
         )
-        count = x_NCHW.numel() / x_NCHW.shape[1]
+        if not self.training:
+            return normalised
+        count = x.numel() / x.shape[1]
         self.running_var.copy_(moved.lerp(self.running_var * (1 - self.momentum), 1 / count))
         return normalised
 
 
-def norm(channels: int) -> BatchNorm:
-    """Batch normalisation that moves its statistics by a tenth at each step."""
-    return BatchNorm(channels, eps=1e-5, momentum=0.1)
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each example, and of each place in an image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise a batch [N,C] or [N,C,H,W]."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": lambda channels: BatchNorm(channels, eps=1e-5, momentum=0.1),
+    "layer": lambda channels: LayerNorm(channels, eps=1e-5),
+    "none": lambda _: nn.Identity(),
+}
+
+
+def norm(config: Hidden, channels: int) -> nn.Module:
+    """The normalisation by name; `batch` moves its statistics by a tenth at each step."""
+    return NORMALIZATIONS[config.normalization](channels)

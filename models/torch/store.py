@@ -14,7 +14,14 @@ from torch import nn
 from models.checkpoint import read, require_match, write
 
 CONV_TO_SHARED, CONV_TO_TORCH = (2, 3, 1, 0), (3, 2, 0, 1)  # OIHW <-> HWIO
-NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+SCALED = {"gamma": "weight", "beta": "bias"}
+NAMES: dict[type[nn.Module], dict[str, str]] = {
+    nn.Linear: {"kernel": "weight", "bias": "bias"},
+    nn.Conv2d: {"kernel": "weight", "bias": "bias"},
+    nn.BatchNorm2d: {**SCALED, "moving_mean": "running_mean", "moving_variance": "running_var"},
+    nn.LayerNorm: SCALED,
+    nn.PReLU: {"alpha": "weight"},
+}
 
 
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
@@ -50,14 +57,19 @@ def parameters(model: nn.Module) -> int:
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     for path, module in model.named_modules():
-        layer = path.rpartition(".")[2]
-        if isinstance(module, nn.BatchNorm2d):
-            for shared, own in NORM.items():
-                yield f"{layer}/{shared}", getattr(module, own)
-        elif isinstance(module, nn.Linear | nn.Conv2d):
-            yield f"{layer}/kernel", module.weight
-            if module.bias is not None:
-                yield f"{layer}/bias", module.bias
+        for kind, names in NAMES.items():
+            if isinstance(module, kind):
+                own = {shared: getattr(module, name) for shared, name in names.items()}
+                yield from (
+                    (f"{_layer(model, path)}/{shared}", own[shared]) for shared in own if own[shared] is not None
+                )
+
+
+def _layer(model: nn.Module, path: str) -> str:
+    """The layer and what it is part of; a sequence is no part, as Keras' twin may have none there."""
+    parts = path.split(".")
+    parents = [model.get_submodule(".".join(parts[: end + 1])) for end in range(len(parts))]
+    return "/".join(part for part, parent in zip(parts, parents, strict=True) if not isinstance(parent, nn.Sequential))
 
 
 def _transposed(tensor: torch.Tensor, convolution: tuple[int, ...]) -> torch.Tensor:

@@ -9,14 +9,16 @@ import pytest
 from sklearn.datasets import load_digits
 
 from models.batches import Data, Split
-from models.config import CNN, MLP, Augment, Linear, Schedule, Train
+from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
 
 FRAMEWORKS = ("torch", "keras")
-CONFIGS = {
+HIDDEN = {"activation": "relu", "dropout": 0.2, "initializer": "he_uniform"}
+CONFIGS: dict[str, Any] = {
     "linear": Linear(initializer="glorot_uniform"),
-    "mlp": MLP(hidden=(32, 16), activation="relu", dropout=0.2),
-    "cnn": CNN(channels=(8, 16), dense=32, activation="relu", dropout=0.2),
+    "mlp": MLP(hidden=(32, 16), normalization="none", **HIDDEN),
+    "cnn": CNN(channels=(8, 16), dense=32, normalization="batch", **HIDDEN),
+    "resnet": ResNet(channels=(8, 16), blocks=2, pre_activation=False, stem_stride=1, normalization="batch", **HIDDEN),
 }
 
 
