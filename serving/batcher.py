@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,7 @@ TURN_SECONDS = 0.005  # longest time that runs hold the event loop before it may
 Observe = Callable[[np.ndarray, Champion, float, float], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """Outputs [N, K] of one request, and where its time went, in seconds."""
 
     outputs: np.ndarray
@@ -27,8 +27,7 @@ class Result:
     run: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One run of the model: outputs [N, K], when it began (`time.perf_counter`) and how many seconds it took."""
 
     outputs: np.ndarray

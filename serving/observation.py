@@ -1,15 +1,13 @@
 """What was asked and what was answered, for those who look on once the answer is sent."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from serving.champion import Champion
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One request: raw examples [N, *shape] and the outputs [N, K] that this champion gave for them."""
 
     champion: Champion

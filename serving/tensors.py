@@ -5,9 +5,8 @@ sizes that the header states and the body has can be right at once; everything e
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -22,8 +21,7 @@ HEADER_LENGTH = b"inference-header-content-length"
 SHORT_HEADER = 1024  # bytes; longer ones are not kept
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(NamedTuple):
     """One request: its own id, the examples [N, *shape], and whether the outputs go back as raw bytes."""
 
     id: str
@@ -31,8 +29,7 @@ class Inference:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """What the JSON of a request says: the shape [N, ...], the numbers' place, and how the outputs go back."""
 
     id: str
