@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from models.augment import augment
 from models.config import Augment
+from models.spec import DataSpec
+
+Measure = Literal["accuracy", "mae"]
 
 
 class Batch(NamedTuple):
-    """`inputs` [N, *shape] as stored (uint8 images), `targets` int64 [N]."""
+    """`inputs` [N, *shape] as stored; `targets` [N]: int64 classes, or float32 of mean 0 and deviation 1."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -31,16 +34,29 @@ class Split:
         """Map `inputs.npy` and `targets.npy` of a folder."""
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets")))
 
+    def standardised(self, spec: DataSpec) -> "Split":
+        """The same split with the targets of a regression as they are learned: of mean 0 and deviation 1."""
+        if spec.task == "classification":
+            return self
+        standardised = (self.targets - spec.target_mean) / spec.target_std
+        return replace(self, targets=standardised.astype(np.float32))
+
     def __len__(self) -> int:
         return len(self.targets)
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a model is fitted on and what it is watched with."""
+    """What a model is fitted on and what it is watched with. A target of 1 is `unit` in its own unit."""
 
     train: Split
     validation: Split
+    unit: float = 1.0
+
+    @property
+    def measure(self) -> Measure:
+        """What is told of a training beside its loss: the share of right classes, or the mean absolute error."""
+        return "accuracy" if self.train.targets.dtype == np.int64 else "mae"
 
 
 def steps(split: Split, batch_size: int) -> int:

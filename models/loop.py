@@ -3,12 +3,12 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from models.batches import Batch, Data, in_order, prefetched, shuffled, steps
+from models.batches import Batch, Data, Measure, in_order, prefetched, shuffled, steps
 from models.config import Train
 from models.errors import InputError
 from models.schedule import learning_rate
@@ -17,10 +17,10 @@ SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 
 
 class Totals(NamedTuple):
-    """Sums over the examples seen: loss, right answers, gradient norm of their batch, and their number."""
+    """Sums over the examples seen: loss, right classes or absolute errors, gradient norm, and their number."""
 
     loss: float
-    correct: float
+    measure: float
     gradient_norm: float
     examples: float
 
@@ -32,7 +32,7 @@ class Learner(Protocol):
         """One optimizer step at this learning rate; adds to the totals, without waiting for the device."""
 
     def validate_batch(self, batch: Batch) -> None:
-        """Add loss and right answers of a batch, in float32 and in inference mode."""
+        """Add loss and measure of a batch, in float32 and in inference mode."""
 
     def read_totals(self) -> Totals:
         """The totals since they were last cleared; this waits for the device."""
@@ -49,27 +49,37 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the training history. Losses are means over examples, in nats."""
+    """One line of the training history. Losses are means over examples.
+
+    A classification has accuracies; a regression has mean absolute errors, in the target's unit.
+    """
 
     epoch: int
     train_loss: float
-    train_accuracy: float
     validation_loss: float
-    validation_accuracy: float
     learning_rate: float
-    images_per_second: float
+    examples_per_second: float
     gradient_norm: float
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+    train_mae: float | None = None
+    validation_mae: float | None = None
+
+    def values(self) -> dict[str, float]:
+        """What there is, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is within an epoch: after `examples` of `total`, with their mean loss and accuracy."""
+    """Where a training is within an epoch: after `examples` of `total`, with their mean loss and measure."""
 
     epoch: int
     examples: int
     total: int
     loss: float
-    accuracy: float
+    measure: Measure
+    value: float
 
 
 class NotFiniteError(InputError):
@@ -125,17 +135,20 @@ class _Training:
         rate = self._train(number)
         train = self.learner.read_totals()
         seconds = time.perf_counter() - start
-        validation = self._validate()
+        validation, measure = self._validate(), self.data.measure
         return Epoch(
             epoch=number,
             train_loss=train.loss / train.examples,
-            train_accuracy=train.correct / train.examples,
             validation_loss=validation.loss / validation.examples,
-            validation_accuracy=validation.correct / validation.examples,
             learning_rate=rate,
-            images_per_second=train.examples / seconds,
+            examples_per_second=train.examples / seconds,
             gradient_norm=train.gradient_norm / train.examples,
+            **{f"train_{measure}": self._measured(train), f"validation_{measure}": self._measured(validation)},
         )
+
+    def _measured(self, totals: Totals) -> float:
+        """The mean measure, in the target's unit."""
+        return totals.measure / totals.examples * self.data.unit
 
     def _train(self, number: int) -> float:
         """One pass over the training split; the last learning rate."""
@@ -152,8 +165,8 @@ class _Training:
 
     def _show(self, number: int) -> None:
         totals = self.learner.read_totals()
-        means = totals.loss / totals.examples, totals.correct / totals.examples
-        self.on_step(Progress(number, int(totals.examples), len(self.data.train), *means))
+        told = totals.loss / totals.examples, self.data.measure, self._measured(totals)
+        self.on_step(Progress(number, int(totals.examples), len(self.data.train), *told))
 
     def _validate(self) -> Totals:
         self.learner.clear_totals()

@@ -13,6 +13,8 @@ from models.errors import InputError
 Task = Literal["classification", "regression"]
 Kind = Literal["image", "tabular"]
 
+UNKNOWN = -1.0  # in a categorical column: a category that the training split has not
+
 
 @dataclass(frozen=True)
 class DataSpec:

@@ -1,37 +1,40 @@
 """What `prepare` found in the splits: counted for programs, drawn and summed up for people."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import pictures, validation
+from models.spec import DataSpec
+from pipelines import class_validation, pictures, validation
 
 Inputs = Mapping[str, NDArray[np.uint8]]  # of each split, [n, H, W, C]
 Targets = Mapping[str, NDArray[np.int64]]  # of each split, [n]
 
 
-def inspect(inputs: Inputs, targets: Targets, labels: Sequence[str]) -> dict[str, Any]:
+def inspect(inputs: Inputs, targets: Targets, spec: DataSpec) -> dict[str, Any]:
     """The numbers of examples and what is odd about them, as JSON-ready values."""
     constant = {name: validation.constant_images(images) for name, images in inputs.items()}
     return {
         "examples": {name: len(images) for name, images in inputs.items()},
-        "classes": {name: validation.class_counts(array, labels) for name, array in targets.items()},
+        "classes": {name: class_validation.class_counts(array, spec.labels) for name, array in targets.items()},
         "constant_images": {name: {"count": len(rows), "rows": rows} for name, rows in constant.items()},
         "duplicates": validation.duplicates(inputs),
     }
 
 
-def write(report: Mapping[str, Any], images: NDArray[np.uint8], targets: NDArray[np.int64], folder: Path) -> None:
+def write(
+    report: Mapping[str, Any], spec: DataSpec, images: NDArray[np.uint8], targets: NDArray[np.int64], folder: Path
+) -> None:
     """`validation.json` with the `report`; `balance.png`; `samples.png` with some of the training split's `images`."""
     folder.mkdir()
     (folder / "validation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    name, labels = report["name"], list(report["classes"]["train"])
-    pictures.draw_samples(folder / "samples.png", f"{name}: training examples", images, targets, labels)
-    title = f"{name}: examples of each class (dashed: an even balance)"
+    title = f"{spec.name}: training examples"
+    pictures.draw_samples(folder / "samples.png", title, images, targets, spec.labels)
+    title = f"{spec.name}: examples of each class (dashed: an even balance)"
     pictures.draw_balance(folder / "balance.png", title, report["classes"])
 
 

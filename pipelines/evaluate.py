@@ -52,7 +52,8 @@ def _plot(name: str, test: Predictions, settings: Params, best_epoch: int) -> No
         folder = beside / name
         folder.mkdir()
         evaluation.plot(folder, name, test, settings.evaluate)
-        evaluation_pictures.learning_curves(folder / "learning_curves.png", name, epochs, best_epoch)
+        pictures = folder / evaluation.PICTURES
+        evaluation_pictures.learning_curves(pictures / "learning_curves.png", name, epochs, best_epoch)
 
 
 def _write(name: str, metrics: Mapping[str, Any]) -> None:

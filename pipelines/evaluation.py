@@ -8,18 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import calibration, evaluation_pictures, latency, runtime, scores, tables
+from pipelines import (
+    calibration,
+    evaluation_pictures,
+    latency,
+    regression_pictures,
+    regression_scores,
+    runtime,
+    scores,
+    tables,
+)
 from pipelines.params import Evaluate
 from pipelines.predictions import Predictions
 from pipelines.runtime import Session
 
+TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV, as DVC wants one for each kind of plot
+PICTURES = "pictures"
+
 
 def measure(session: Session, validation: Predictions, test: Predictions, settings: Evaluate) -> dict[str, Any]:
     """All metrics as JSON-ready values, nested by what they are about."""
+    scored = scores if test.spec.labels else regression_scores
     return {
         "provider": runtime.provider(session),
-        "validation": scores.selection(validation.probabilities, validation.targets),
-        "test": scores.full(test.probabilities, test.targets, settings),
+        "validation": scored.selection(validation.outputs, validation.targets),
+        "test": scored.full(test.outputs, test.targets, settings),
         "latency": latencies(session, test.inputs, settings),
     }
 
@@ -35,22 +48,38 @@ def latencies(session: Session, inputs: np.ndarray, settings: Evaluate) -> dict[
 
 
 def plot(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None:
-    """Fill `folder` with plots of the test split: as CSV for `dvc plots`, as PNG for people."""
+    """Fill the folders in `folder` with plots of the test split: CSV for `dvc plots`, `pictures` for people.
+
+    A regression has pictures only; the other folders are left empty.
+    """
+    for kind in (*TABLES, PICTURES):
+        (folder / kind).mkdir()
+    plot_kind = _plot_classes if test.spec.labels else _plot_numbers
+    plot_kind(folder, name, test, settings)
+
+
+def _plot_numbers(folder: Path, name: str, test: Predictions, _: Evaluate) -> None:
+    regression_pictures.predictions(folder / PICTURES / "predictions.png", name, test)
+    regression_pictures.residuals(folder / PICTURES / "residuals.png", name, test)
+
+
+def _plot_classes(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None:
     bins = calibration.group(test.probabilities, test.targets, settings.calibration_bins)
-    tables.confusion(folder / "confusion.csv", test)
-    tables.roc(folder / "roc.csv", test)
-    tables.reliability(folder / "reliability.csv", bins)
-    tables.per_class(folder / "per_class.csv", test)
-    evaluation_pictures.confusion(folder / "confusion.png", name, test)
-    evaluation_pictures.roc(folder / "roc.png", name, test)
-    evaluation_pictures.reliability(folder / "reliability.png", name, bins)
-    evaluation_pictures.most_wrong(folder / "most_wrong.png", name, test)
+    tables.confusion(folder / "confusion" / "confusion.csv", test)
+    tables.roc(folder / "roc" / "roc.csv", test)
+    tables.reliability(folder / "reliability" / "reliability.csv", bins)
+    tables.per_class(folder / "per_class" / "per_class.csv", test)
+    evaluation_pictures.confusion(folder / PICTURES / "confusion.png", name, test)
+    evaluation_pictures.roc(folder / PICTURES / "roc.png", name, test)
+    evaluation_pictures.reliability(folder / PICTURES / "reliability.png", name, bins)
+    evaluation_pictures.most_wrong(folder / PICTURES / "most_wrong.png", name, test)
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """One line that says how good and how fast."""
     test, (size, times) = metrics["test"], next(iter(metrics["latency"].items()))
+    measure, other = ("accuracy", "log_loss") if "accuracy" in test else ("r2", "mae")
     return (
-        f"test accuracy {test['accuracy']:.4f} [{test['accuracy_low']:.4f}, {test['accuracy_high']:.4f}], "
-        f"log loss {test['log_loss']:.4f}, {size.replace('_', ' ')} in {times['p50_ms']:.3f} ms"
+        f"test {measure} {test[measure]:.4f} [{test[f'{measure}_low']:.4f}, {test[f'{measure}_high']:.4f}], "
+        f"{other.replace('_', ' ')} {test[other]:.4g}, {size.replace('_', ' ')} in {times['p50_ms']:.3f} ms"
     )

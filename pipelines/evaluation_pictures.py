@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
-from pipelines import curves
+from pipelines import curves, history
 from pipelines.calibration import Bins, expected_calibration_error
 from pipelines.drawing import FAINT, INK, PALETTE, TEST, TRAIN, VALIDATION, bare, picture
 from pipelines.predictions import Predictions
 
 NUMBERED = 20  # classes up to which a confusion matrix has room for its numbers, and a legend for its lines
 ROWS, COLUMNS = 3, 6  # of the most wrong examples
+LISTED = 8  # columns of a table
 
 
 def confusion(path: Path, name: str, found: Predictions) -> None:
@@ -61,12 +62,12 @@ def reliability(path: Path, name: str, bins: Bins) -> None:
         figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def learning_curves(path: Path, name: str, history: np.ndarray, best_epoch: int) -> None:
-    """Loss and accuracy of the training and validation split over the epochs of `history` [epochs]."""
+def learning_curves(path: Path, name: str, epochs: np.ndarray, best_epoch: int) -> None:
+    """Loss and measure of the training and validation split over the `epochs` of a history."""
     with picture(path, 10.0, 4.0, f"{name}: learning curves") as figure:
-        for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            axes.plot(history["epoch"], history[f"train_{quantity}"], color=TRAIN, label="training")
-            axes.plot(history["epoch"], history[f"validation_{quantity}"], color=VALIDATION, label="validation")
+        for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.measure(epochs)), strict=True):
+            axes.plot(epochs["epoch"], epochs[f"train_{quantity}"], color=TRAIN, label="training")
+            axes.plot(epochs["epoch"], epochs[f"validation_{quantity}"], color=VALIDATION, label="validation")
             best = f"best validation loss: epoch {best_epoch}"
             axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1.2, label=best)
             axes.set(xlabel="epoch", ylabel=quantity)
@@ -77,6 +78,9 @@ def learning_curves(path: Path, name: str, history: np.ndarray, best_epoch: int)
 def most_wrong(path: Path, name: str, found: Predictions) -> None:
     """The wrong predictions that the model was surest of."""
     chosen = surest_mistakes(found)[: ROWS * COLUMNS]
+    if found.spec.kind == "tabular":
+        _list_mistakes(path, name, found, chosen)
+        return
     rows = max(1, -(-len(chosen) // COLUMNS))
     with picture(path, 10.0, 0.4 + 2.2 * rows, f"{name}: the most confidently wrong test examples") as figure:
         # One pair of axes, for eighteen take a second to lay out. An example is 1 wide and 1 high in it.
@@ -93,6 +97,24 @@ def surest_mistakes(found: Predictions) -> np.ndarray:
     """Indices of the wrong predictions, the most confident first."""
     wrong = np.flatnonzero(found.predicted != found.targets)
     return np.asarray(wrong[np.argsort(-found.confidence[wrong], kind="stable")])
+
+
+def _list_mistakes(path: Path, name: str, found: Predictions, chosen: np.ndarray) -> None:
+    """The wrongly classified rows of a table, with their first columns as the model gets them."""
+    with picture(path, 11.0, 0.9 + 0.3 * len(chosen), f"{name}: the most confidently wrong test examples") as figure:
+        axes = figure.subplots()
+        bare(axes)
+        if not len(chosen):
+            figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
+            return
+        labels, features = found.spec.labels, found.spec.features[:LISTED]
+        cells = [
+            [labels[found.predicted[index]], labels[found.targets[index]], f"{found.confidence[index]:.1%}"]
+            + [f"{value:.5g}" for value in found.inputs[index][:LISTED].tolist()]
+            for index in chosen
+        ]
+        heads = ["said", "is", "confidence", *(feature[:12] for feature in features)]
+        axes.table(cells, colLabels=heads, loc="upper center", cellLoc="left", edges="horizontal")
 
 
 def _name_axes(axes: Axes, labels: tuple[str, ...]) -> None:

@@ -27,6 +27,16 @@ class Evidence:
         return str(self.parity["files"][MODEL]["sha256"])
 
     @property
+    def measure(self) -> str:
+        """What candidates are compared by: `accuracy`, or `r2` of a regression."""
+        return "r2" if "r2" in self.metrics["validation"] else "accuracy"
+
+    @property
+    def score(self) -> float:
+        """The measure on the validation split."""
+        return float(self.metrics["validation"][self.measure])
+
+    @property
     def smallest_batch(self) -> Mapping[str, float]:
         """Latency at the smallest batch that was measured."""
         latency: Mapping[str, Mapping[str, float]] = self.metrics["latency"]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from models.batches import Split
-from models.spec import DataSpec
+from models.encoding import any_missing
+from models.spec import UNKNOWN, DataSpec
 from pipelines import candidate, params, parity, paths, quantization, runtime, stage
 from pipelines.params import Export
 from pipelines.parity import Predict
@@ -34,7 +35,7 @@ def main() -> None:
         predictors = chosen.room("export").predictors(model, spec, folder)
         for name in (ONNX,) if reason else (ONNX, INT8):
             predictors[name] = partial(runtime.run, runtime.open_session(folder / name, "cpu"))
-        proof = {"candidate": chosen.name, **prove(predictors, folder, settings.export)}
+        proof = {"candidate": chosen.name, **prove(predictors, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
     report(proof)
@@ -52,7 +53,7 @@ def quantize(folder: Path, spec: DataSpec, calibration: int) -> str:
     return ""
 
 
-def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[str, Any]:
+def prove(predictors: dict[str, Predict], folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
     """Compare every predictor with that called `trained`; the content of parity.json.
 
     Raises InputError for the first file that is beyond the tolerances; the int8 graph, which has its
@@ -61,15 +62,34 @@ def prove(predictors: dict[str, Predict], folder: Path, config: Export) -> dict[
     trained = predictors.pop("trained")
     validation = Split.open(paths.split("validation"))
     count = min(config.examples, len(validation))
-    inputs, targets = validation.inputs[:count], np.array(validation.targets[:count])
+    inputs = with_gaps(validation.inputs[:count], spec)
+    targets = np.array(validation.targets[np.arange(len(inputs)) % count])
     files = {}
     for name, predict in predictors.items():
-        found = parity.compare(trained, predict, inputs, targets, config.absolute_tolerance)
+        found = parity.compare(trained, predict, inputs, targets, config.absolute_tolerance, unit(spec))
         failures = parity.int8_failures(found, config.int8) if name == INT8 else []
         if name != INT8:
             parity.require(found, name, config)
         files[name] = {"passed": not failures, "failures": failures, **parity.describe(folder / name, found)}
     return {"passed": True, "examples": count, "batches": parity.BATCHES, "files": files}
+
+
+def with_gaps(inputs: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """The examples, and of a table the first again: with all missing that may be, and with unknown categories."""
+    if spec.kind == "image" or not any_missing(spec):
+        return inputs
+    missing, unknown = inputs[:1].copy(), inputs[:1].copy()
+    missing[0, [value is not None for value in spec.fill]] = np.nan
+    unknown[0, [bool(names) for names in spec.categories]] = UNKNOWN
+    return np.concatenate([inputs, missing, unknown])
+
+
+def unit(spec: DataSpec) -> float:
+    """In what differences are counted: 1 for probabilities, else the target's standard deviation.
+
+    Where that is small beside the mean, a hundredth of the mean: float32 has seven digits.
+    """
+    return 1.0 if spec.labels else max(spec.target_std, abs(spec.target_mean) / 100)
 
 
 def report(proof: Mapping[str, Any]) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 
 from models.errors import InputError
 
-CURVES = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+LOSSES = ("train_loss", "validation_loss")
+ACCURACIES = ("train_accuracy", "validation_accuracy")
+ERRORS = ("train_mae", "validation_mae")  # of a regression, in its target's unit
 
 
 def read(path: Path) -> np.ndarray:
@@ -20,4 +22,11 @@ def read(path: Path) -> np.ndarray:
 
 def missing_columns(found: Iterable[str]) -> list[str]:
     """Which columns the plots need that are not among those found."""
-    return sorted({"epoch", *CURVES} - set(found))
+    found = set(found)
+    measures = ERRORS if found.issuperset(ERRORS) else ACCURACIES
+    return sorted({"epoch", *LOSSES, *measures} - found)
+
+
+def measure(epochs: np.ndarray) -> str:
+    """What is told beside the loss: `accuracy`, or `mae`."""
+    return "mae" if ERRORS[0] in (epochs.dtype.names or ()) else "accuracy"

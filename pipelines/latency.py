@@ -12,16 +12,16 @@ FEWEST = 5  # calls, however slow they are
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles of the time of one call in milliseconds, and images per second over all calls."""
+    """Percentiles of the time of one call in milliseconds, and examples per second over all calls."""
 
     p50_ms: float
     p90_ms: float
     p99_ms: float
-    images_per_second: int
+    examples_per_second: int
 
 
 def measure(call: Callable[[], object], batch: int, seconds: float) -> Latency:
-    """Call again and again for `seconds`, warm-up included; `batch` is the number of images a call processes."""
+    """Call again and again for `seconds`, warm-up included; `batch` is the number of examples a call processes."""
     _times(call, seconds * WARM_UP)
     return summarise(_times(call, seconds * (1 - WARM_UP)), batch)
 

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from pipelines import params, paths, raw_store, stage
+from pipelines import columns, params, paths, raw_store, stage
 from pipelines.params import Data
 from pipelines.sources.raw import RawData
 from pipelines.staging import staged
@@ -16,6 +16,8 @@ def main() -> None:
     with staged(paths.RAW.parent, [paths.RAW.name]) as folder:
         raw_store.write(raw, folder / paths.RAW.name)
     print(describe(raw))
+    if raw.table:
+        print(columns.describe(raw.train_inputs, raw.table))
 
 
 def source(config: Data) -> ModuleType:
@@ -26,11 +28,10 @@ def source(config: Data) -> ModuleType:
 def describe(raw: RawData) -> str:
     """One line that says what was loaded and from where."""
     shape = "×".join(str(size) for size in raw.train_inputs.shape[1:])
-    test = "no official test split" if raw.test_inputs is None else f"{len(raw.test_inputs)} official test images"
-    return (
-        f"loaded {raw.name} from {raw.origin}: {len(raw.train_inputs)} images of {shape}, "
-        f"{len(raw.labels)} classes, {test}"
-    )
+    what, size = ("rows", f"{shape} columns") if raw.table else ("images", shape)
+    test = "no official test split" if raw.test_inputs is None else f"{len(raw.test_inputs)} official test {what}"
+    learned = f"{len(raw.labels)} classes" if raw.labels else f"to predict '{raw.target}'"
+    return f"loaded {raw.name} from {raw.origin}: {len(raw.train_inputs)} {what} of {size}, {learned}, {test}"
 
 
 if __name__ == "__main__":

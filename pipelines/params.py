@@ -30,6 +30,23 @@ FILE = Path("params.yaml")
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Name = TypeVar("Name", bound=str)
+Source = Literal[
+    "digits",
+    "fashion_mnist",
+    "mnist",
+    "cifar10",
+    "image_folder",
+    "iris",
+    "wine",
+    "breast_cancer",
+    "diabetes",
+    "line",
+    "spirals",
+    "circles",
+    "moons",
+    "xor",
+    "csv",
+]
 Correction = Literal["bonferroni", "benjamini_hochberg", "none"]
 
 # pydantic's words are Python's; these are a reader's of YAML
@@ -55,14 +72,18 @@ def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
 
 class Data(Config):
     """Where the examples come from; one file in `pipelines/sources` for each source, which refuses what it
-    does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out."""
+    does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out.
+    Of a table: the columns `target` and `features`, null for all others, and its `task`."""
 
-    source: Literal["digits", "fashion_mnist", "mnist", "cifar10", "image_folder"]
+    source: Source
     path: Text | None
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None
     channels: Literal[1, 3] | None
     unreadable: Fraction | None
+    target: Text | None
+    features: Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(each_once)] | None
+    task: Literal["auto", "classification", "regression"]
 
 
 class Prepare(Config):
@@ -116,6 +137,7 @@ class Promote(Config):
 
     model_name: Text
     minimum_accuracy: Annotated[float, Field(ge=0, le=1)]
+    minimum_r2: Annotated[float, Field(le=1, allow_inf_nan=False)]
     maximum_latency_ms: Positive | None
     tie: NotNegative
 

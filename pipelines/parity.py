@@ -35,13 +35,18 @@ class Parity:
     where: str
 
 
-def compare(trained: Predict, exported: Predict, inputs: np.ndarray, targets: np.ndarray, ties: float) -> Parity:
-    """Compare over raw inputs [N, *shape] in batches of 1, 2, 7 and 32; classes closer than `ties` are tied."""
+def compare(
+    trained: Predict, exported: Predict, inputs: np.ndarray, targets: np.ndarray, ties: float, unit: float = 1.0
+) -> Parity:
+    """Compare over raw inputs [N, *shape] in batches of 1, 2, 7 and 32; classes closer than `ties` are tied.
+
+    Differences of a regression are counted in `unit`s of its target.
+    """
     expected = predict(trained, inputs, max(BATCHES))
     found = np.stack([predict(exported, inputs, batch) for batch in BATCHES])  # [batches, N, K]
     loss = accuracy(expected, targets) - accuracy(found, targets)  # [batches]
-    difference = np.abs(found - expected)
-    relative = np.where(np.abs(expected) > 1e-3, difference / np.maximum(np.abs(expected), 1e-3), 0.0)
+    difference, size = np.abs(found - expected) / unit, np.abs(expected) / unit
+    relative = np.where(size > 1e-3, difference / np.maximum(size, 1e-3), 0.0)
     return Parity(
         max_absolute_difference=float(np.nanmax(difference)),
         max_relative_difference=float(np.nanmax(relative)),
@@ -70,7 +75,9 @@ def agreement(expected: np.ndarray, found: np.ndarray, ties: float) -> float:
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Share of right classes along the examples; outputs [..., N, K]."""
+    """Share of right classes along the examples; outputs [..., N, K]. A regression, with K = 1, has none."""
+    if outputs.shape[-1] == 1:
+        return np.zeros(outputs.shape[:-2])
     share: np.ndarray = (outputs.argmax(-1) == targets).mean(-1)
     return share
 

@@ -12,12 +12,22 @@ from pipelines.runtime import Session
 
 @dataclass(frozen=True)
 class Predictions:
-    """Raw `inputs` [N, ...] (memory-mapped), `targets` int64 [N] and `probabilities` float32 [N, K]."""
+    """Raw `inputs` [N, ...] (memory-mapped), `targets` [N] and `outputs` float32: probabilities [N, K], or [N, 1]."""
 
     spec: DataSpec
     inputs: np.ndarray
     targets: np.ndarray
-    probabilities: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """What a classifier gives, float32 [N, K]."""
+        return self.outputs
+
+    @property
+    def values(self) -> np.ndarray:
+        """What a regression gives, float32 [N]."""
+        return np.asarray(self.outputs[:, 0])
 
     @cached_property
     def predicted(self) -> np.ndarray:

@@ -1,19 +1,34 @@
 """The stage that makes raw examples fit to learn from: `python -m pipelines.prepare`."""
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
-from pipelines import data_report, npy, params, paths, raw_store, splits, stage, validation
+from pipelines import (
+    data_report,
+    npy,
+    params,
+    paths,
+    raw_store,
+    splits,
+    stage,
+    table_report,
+    table_statistics,
+    validation,
+)
 from pipelines.fingerprint import sha256
 from pipelines.sources.raw import RawData
 from pipelines.splits import Split
 from pipelines.staging import staged
 from pipelines.statistics import channel_statistics
+from pipelines.table_statistics import Learned
 
 OUTPUTS = (*splits.NAMES, paths.DATA_REPORT.name, paths.SPEC.name)
 
@@ -24,49 +39,78 @@ def main() -> None:
     raw = raw_store.read(paths.RAW)
     validation.check(raw)
     parts = splits.split(raw, config)
+    columns = table_statistics.learn(parts["train"], raw.table) if raw.table else []
     with staged(paths.DATA, OUTPUTS) as folder:
         for name, part in parts.items():
-            write_split(part, folder / name)
-        report = describe(raw, folder)
-    print(data_report.summary(report), f"see {paths.DATA_REPORT}", sep="\n")
+            write_split(part, folder / name, partial(encode, raw, columns))
+        report = describe(raw, columns, folder)
+    print(report_of(raw).summary(report), f"see {paths.DATA_REPORT}", sep="\n")
 
 
-def write_split(part: Split, folder: Path) -> None:
-    """`inputs.npy`, uint8 [n, H, W, C], and `targets.npy`, int64 [n], in the order of `part.rows`."""
+def encode(raw: RawData, columns: Sequence[Learned], inputs: NDArray[Any]) -> NDArray[Any]:
+    """Raw `inputs` [n, ...] as models read them: pixels as they are, categories renumbered."""
+    return table_statistics.encode(inputs, columns, raw.table) if raw.table else inputs
+
+
+def write_split(part: Split, folder: Path, encoded: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """`inputs.npy` [n, ...], each chunk `encoded`, and `targets.npy` [n], in the order of `part.rows`."""
     count = len(part.rows)
-    chunks = (part.inputs[part.rows[span]] for span in npy.spans(part.inputs, count))
-    npy.write(folder / "inputs.npy", np.uint8, (count, *part.inputs.shape[1:]), chunks)
-    npy.write(folder / "targets.npy", np.int64, (count,), [part.targets[part.rows]])
+    chunks = (encoded(part.inputs[part.rows[span]]) for span in npy.spans(part.inputs, count))
+    npy.write(folder / "inputs.npy", part.inputs.dtype, (count, *part.inputs.shape[1:]), chunks)
+    npy.write(folder / "targets.npy", part.targets.dtype, (count,), [part.targets[part.rows]])
 
 
-def describe(raw: RawData, folder: Path) -> dict[str, Any]:
+def describe(raw: RawData, columns: Sequence[Learned], folder: Path) -> dict[str, Any]:
     """Write `spec.json` and the report on the splits that stand in `folder`; the content of `validation.json`."""
     inputs = {name: npy.read(folder / name / "inputs.npy") for name in splits.NAMES}
     targets = {name: npy.read(folder / name / "targets.npy") for name in splits.NAMES}
-    spec, constant_channels = make_spec(raw, inputs["train"])
+    spec, constant = make_spec(raw, columns, inputs["train"], targets["train"])
     text = json.dumps(spec.to_dict(), indent=2, ensure_ascii=False) + "\n"
     (folder / paths.SPEC.name).write_text(text, "utf-8")
     report = {
         "name": raw.name,
         "data_sha256": hash_splits(inputs, targets, text),
-        **data_report.inspect(inputs, targets, raw.labels),
-        "constant_channels": constant_channels,
+        **report_of(raw).inspect(inputs, targets, spec),
+        "constant_columns" if raw.table else "constant_channels": constant,
     }
-    data_report.write(report, inputs["train"], targets["train"], folder / paths.DATA_REPORT.name)
+    report_of(raw).write(report, spec, inputs["train"], targets["train"], folder / paths.DATA_REPORT.name)
     return report
 
 
-def make_spec(raw: RawData, images: NDArray[np.uint8]) -> tuple[DataSpec, list[int]]:
-    """The spec with the statistics of the training `images`, and the numbers of the channels that never change.
+def report_of(raw: RawData) -> ModuleType:
+    """What looks at images, or at a table."""
+    return table_report if raw.table else data_report
+
+
+def make_spec(
+    raw: RawData, columns: Sequence[Learned], inputs: NDArray[Any], targets: NDArray[Any]
+) -> tuple[DataSpec, list[int]]:
+    """The spec with the statistics of the training split, and the numbers of the channels or columns of one value.
 
     Those get a standard deviation of 1, as models divide by it.
     """
-    mean, std = channel_statistics(images)
-    constant = [channel for channel, value in enumerate(std) if value == 0]
-    std = tuple(value or 1.0 for value in std)
-    shape = tuple(images.shape[1:])
-    spec = DataSpec(raw.name, "classification", "image", shape, "uint8", raw.labels, "label", (), mean, std)
-    return spec, constant
+    mean, std = _column_statistics(columns) if raw.table else channel_statistics(inputs)
+    spec = DataSpec(
+        name=raw.name,
+        task="classification" if raw.labels else "regression",
+        kind="tabular" if raw.table else "image",
+        shape=tuple(inputs.shape[1:]),
+        dtype=str(inputs.dtype),
+        labels=raw.labels,
+        target=raw.target,
+        features=raw.table.features if raw.table else (),
+        mean=mean,
+        std=tuple(value or 1.0 for value in std),
+        categories=tuple(column.categories for column in columns),
+        fill=tuple(column.fill for column in columns),
+        target_mean=0.0 if raw.labels else float(np.mean(targets, dtype=np.float64)),
+        target_std=1.0 if raw.labels else float(np.std(targets, dtype=np.float64)) or 1.0,
+    )
+    return spec, [place for place, value in enumerate(std) if value == 0]
+
+
+def _column_statistics(columns: Sequence[Learned]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(column.mean for column in columns), tuple(column.std for column in columns)
 
 
 def hash_splits(inputs: data_report.Inputs, targets: data_report.Targets, spec: str) -> str:

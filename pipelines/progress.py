@@ -16,15 +16,15 @@ class Display:
     def __init__(self, candidate: str, epochs: int) -> None:
         self.candidate = candidate
         self.epochs = epochs
-        self.bar = tqdm(unit=" images", disable=not sys.stdout.isatty(), leave=False, file=sys.stdout)
+        self.bar = tqdm(unit=" examples", disable=not sys.stdout.isatty(), leave=False, file=sys.stdout)
         self.last_line = 0.0
 
     def step(self, progress: Progress) -> None:
-        """Move the bar; loss and accuracy are those of the epoch so far."""
+        """Move the bar; loss and measure are those of the epoch so far."""
         if progress.examples < self.bar.n or self.bar.total is None:
             self.bar.reset(progress.total)
         self.bar.set_description(f"{self.candidate} epoch {progress.epoch}/{self.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {progress.loss:.4f} accuracy {progress.accuracy:.4f}", refresh=False)
+        self.bar.set_postfix_str(f"loss {progress.loss:.4f} {progress.measure} {progress.value:.4f}", refresh=False)
         self.bar.update(progress.examples - self.bar.n)
 
     def epoch(self, epoch: Epoch) -> None:
@@ -43,9 +43,11 @@ class Display:
 
 def describe(candidate: str, epoch: Epoch, epochs: int) -> str:
     """One epoch in one line."""
+    values = epoch.values()
+    measure = "mae" if "train_mae" in values else "accuracy"
     return (
         f"{candidate} epoch {epoch.epoch}/{epochs}: "
-        f"loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.4f} | "
-        f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.4f} | "
-        f"{epoch.images_per_second:,.0f} images/s"
+        f"loss {epoch.train_loss:.4f} {measure} {values[f'train_{measure}']:.4f} | "
+        f"validation loss {epoch.validation_loss:.4f} {measure} {values[f'validation_{measure}']:.4f} | "
+        f"{epoch.examples_per_second:,.0f} examples/s"
     )

@@ -54,8 +54,9 @@ def promote(settings: Params) -> None:
 
 
 def _standing(found: Evidence) -> Standing:
-    times, accuracy = found.smallest_batch, found.metrics["validation"]["accuracy"]
-    return Standing(found.name, bool(found.parity["passed"]), accuracy, times["p50_ms"], times["p99_ms"])
+    times = found.smallest_batch
+    passed = bool(found.parity["passed"])
+    return Standing(found.name, passed, found.score, times["p50_ms"], times["p99_ms"], found.measure)
 
 
 def _hand_over(champion: Evidence, settings: Params, run: tracking.Run, why: str) -> dict[str, Any]:
@@ -71,12 +72,19 @@ def _hand_over(champion: Evidence, settings: Params, run: tracking.Run, why: str
         "spec": spec.to_dict(),
         "metrics": evidence.flat(champion.metrics),
         "provenance": _provenance(champion, run.id, settings.tracking.experiment),
-        "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
+        "example": {"inputs": _without_nan(example), "outputs": outputs.tolist()},
     }
     written = bundle.write(paths.CHAMPION, model, champion.sha256, record)
     # With it a service elsewhere can make the same bundle out of the registry.
     run.log_artifact(paths.CHAMPION / bundle.RECORD, tracking.bundle_folder(version))
     return written
+
+
+def _without_nan(example: np.ndarray) -> list[Any]:
+    """Nested lists with null for a missing value: JSON has no NaN."""
+    values = example.astype(object)
+    values[np.isnan(example)] = None
+    return list(values.tolist())
 
 
 def _tags(champion: Evidence, run_id: str) -> dict[str, str]:

@@ -7,9 +7,12 @@ from tabulate import tabulate
 
 from pipelines.evidence import MODEL, Evidence
 from pipelines.params import Promote
-from pipelines.selection import Choice
+from pipelines.selection import Choice, minimum_of
 
-PLOTS = ("confusion", "roc", "reliability", "learning_curves", "most_wrong")
+PLOTS = {
+    "accuracy": ("confusion", "roc", "reliability", "learning_curves", "most_wrong"),
+    "r2": ("predictions", "residuals", "learning_curves"),
+}
 
 
 def table(candidates: Sequence[Evidence], verdicts: Mapping[str, str], style: str = "simple") -> str:
@@ -23,8 +26,8 @@ def summary(candidates: Sequence[Evidence], champion: str) -> dict[str, Any]:
     """The few numbers that experiments are compared by, JSON-ready: `dvc exp show` has a column for each."""
     return {
         "champion": champion,
-        "validation": {found.name: found.metrics["validation"]["accuracy"] for found in candidates},
-        "test": {found.name: found.metrics["test"]["accuracy"] for found in candidates},
+        "validation": {found.name: found.score for found in candidates},
+        "test": {found.name: found.metrics["test"][found.measure] for found in candidates},
         "p50_ms": {found.name: found.smallest_batch["p50_ms"] for found in candidates},
     }
 
@@ -37,7 +40,7 @@ def page(candidates: Sequence[Evidence], choice: Choice, settings: Promote, cham
         f"{choice.reason}.",
         table(candidates, choice.verdicts, "github"),
         "![All candidates](plots/comparison.png)",
-        _gates(settings),
+        _gates(settings, candidates[0].measure),
         _tests(candidates),
         _latencies(candidates),
         _parities(candidates),
@@ -48,11 +51,11 @@ def page(candidates: Sequence[Evidence], choice: Choice, settings: Promote, cham
 
 
 def _measured(found: Evidence) -> dict[str, str]:
-    test, times = found.metrics["test"], found.smallest_batch
+    test, times, measure = found.metrics["test"], found.smallest_batch, found.measure
     return {
         "candidate": found.name,
-        "validation accuracy": f"{found.metrics['validation']['accuracy']:.4f}",
-        "test accuracy": f"{test['accuracy']:.4f} [{test['accuracy_low']:.4f}, {test['accuracy_high']:.4f}]",
+        f"validation {measure}": f"{found.score:.4f}",
+        f"test {measure}": f"{test[measure]:.4f} [{test[f'{measure}_low']:.4f}, {test[f'{measure}_high']:.4f}]",
         "p50 ms": f"{times['p50_ms']:.3f}",
         "p99 ms": f"{times['p99_ms']:.3f}",
         "parity": "held" if found.parity["passed"] else "broken",
@@ -60,16 +63,16 @@ def _measured(found: Evidence) -> dict[str, str]:
     }
 
 
-def _gates(settings: Promote) -> str:
+def _gates(settings: Promote, measure: str) -> str:
     limit = settings.maximum_latency_ms
     return "\n".join(
         [
             "## Gates and choice",
             "- Parity: every exported file gives what the trained model gives.",
-            f"- Validation accuracy: at least {settings.minimum_accuracy:g} (`promote.minimum_accuracy`).",
+            f"- Validation {measure}: at least {minimum_of(measure, settings):g} (`promote.minimum_{measure}`).",
             f"- p99 latency of the smallest batch: {'not limited' if limit is None else f'at most {limit:g} ms'}"
             " (`promote.maximum_latency_ms`).",
-            f"- Of those within {settings.tie:g} (`promote.tie`) of the highest validation accuracy, the one with the"
+            f"- Of those within {settings.tie:g} (`promote.tie`) of the highest validation {measure}, the one with the"
             " lowest median latency. The test split reports; it does not choose.",
         ]
     )
@@ -88,12 +91,12 @@ def _latencies(candidates: Sequence[Evidence]) -> str:
         for found in candidates
         for size, times in found.metrics["latency"].items()
     ]
-    heading = ["candidate", "provider", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s"]
+    heading = ["candidate", "provider", "batch", "p50 ms", "p90 ms", "p99 ms", "examples/s"]
     return "## Latency in ONNX Runtime, one thread\n" + _github(heading, rows)
 
 
 def _times(times: Mapping[str, float]) -> list[str]:
-    return [*(f"{times[key]:.3f}" for key in ("p50_ms", "p90_ms", "p99_ms")), f"{times['images_per_second']:,.0f}"]
+    return [*(f"{times[key]:.3f}" for key in ("p50_ms", "p90_ms", "p99_ms")), f"{times['examples_per_second']:,.0f}"]
 
 
 def _parities(candidates: Sequence[Evidence]) -> str:
@@ -107,12 +110,14 @@ def _parities(candidates: Sequence[Evidence]) -> str:
 
 
 def _plots(candidates: Sequence[Evidence]) -> str:
-    blocks = [f"### {found.name}\n\n{_pictures(found.name)}" for found in candidates]
+    blocks = [f"### {found.name}\n\n{_pictures(found)}" for found in candidates]
     return "\n\n".join(["## Plots", *blocks])
 
 
-def _pictures(name: str) -> str:
-    return "\n".join(f"![{name}: {plot.replace('_', ' ')}](plots/{name}/{plot}.png)" for plot in PLOTS)
+def _pictures(found: Evidence) -> str:
+    name = found.name
+    links = ((plot.replace("_", " "), f"plots/{name}/pictures/{plot}.png") for plot in PLOTS[found.measure])
+    return "\n".join(f"![{name}: {title}]({link})" for title, link in links)
 
 
 def _provenance(champion: Mapping[str, Any]) -> str:

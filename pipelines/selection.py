@@ -15,9 +15,10 @@ class Standing:
 
     name: str
     parity: bool
-    accuracy: float  # on the validation split
+    score: float  # on the validation split
     p50_ms: float
     p99_ms: float
+    measure: str = "accuracy"  # or r2
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Choice:
 
 
 def choose(standings: Sequence[Standing], settings: Promote) -> Choice:
-    """The fastest of those whose accuracy is within `settings.tie` of the best that pass all gates.
+    """The fastest of those whose score is within `settings.tie` of the best that pass all gates.
 
     Raises InputError where none passes, naming each candidate and the gates it failed.
     """
     passed = [standing for standing in standings if not failures(standing, settings)]
     if not passed:
         raise InputError(f"promote: no candidate passes; the champion stays as it is. {_refusals(standings, settings)}")
-    best = max(passed, key=lambda standing: standing.accuracy)
-    equal = [standing for standing in passed if best.accuracy - standing.accuracy <= settings.tie + ROUNDING]
+    best = max(passed, key=lambda standing: standing.score)
+    equal = [standing for standing in passed if best.score - standing.score <= settings.tie + ROUNDING]
     champion = min(equal, key=lambda standing: standing.p50_ms)
     verdicts = {standing.name: _verdict(standing, champion, equal, settings) for standing in standings}
     return Choice(champion.name, _reason(champion, best, equal, settings), verdicts)
@@ -47,14 +48,18 @@ def choose(standings: Sequence[Standing], settings: Promote) -> Choice:
 def failures(standing: Standing, settings: Promote) -> list[str]:
     """The gates that a candidate does not pass, in words."""
     found = [] if standing.parity else ["parity does not hold"]
-    if standing.accuracy < settings.minimum_accuracy:
-        found.append(
-            f"validation accuracy {standing.accuracy:.4f} < promote.minimum_accuracy = {settings.minimum_accuracy:g}"
-        )
+    measure, minimum = standing.measure, minimum_of(standing.measure, settings)
+    if standing.score < minimum:
+        found.append(f"validation {measure} {standing.score:.4f} < promote.minimum_{measure} = {minimum:g}")
     limit = settings.maximum_latency_ms
     if limit is not None and standing.p99_ms > limit:
         found.append(f"p99 latency {standing.p99_ms:.3f} ms > promote.maximum_latency_ms = {limit:g}")
     return found
+
+
+def minimum_of(measure: str, settings: Promote) -> float:
+    """The smallest score that passes."""
+    return settings.minimum_r2 if measure == "r2" else settings.minimum_accuracy
 
 
 def _refusals(standings: Sequence[Standing], settings: Promote) -> str:
@@ -71,9 +76,9 @@ def _verdict(standing: Standing, champion: Standing, equal: Sequence[Standing], 
 
 def _reason(champion: Standing, best: Standing, equal: Sequence[Standing], settings: Promote) -> str:
     if len(equal) == 1:
-        return f"{champion.name} has the highest validation accuracy, {champion.accuracy:.4f}"
+        return f"{champion.name} has the highest validation {champion.measure}, {champion.score:.4f}"
     names = ", ".join(standing.name for standing in equal)
     return (
-        f"{names} are equal: within {settings.tie:g} (promote.tie) of the highest validation accuracy, "
-        f"{best.accuracy:.4f}; of them {champion.name} is the fastest, {champion.p50_ms:.3f} ms"
+        f"{names} are equal: within {settings.tie:g} (promote.tie) of the highest validation {best.measure}, "
+        f"{best.score:.4f}; of them {champion.name} is the fastest, {champion.p50_ms:.3f} ms"
     )

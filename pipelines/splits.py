@@ -1,7 +1,8 @@
-"""Which example belongs to which split: stratified by class, the same for the same seed."""
+"""Which example belongs to which split: the same share of each class, the same for the same seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ NAMES = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """The examples `rows` (int64 [n], rising) of `inputs` [N, H, W, C] and `targets` [N]."""
+    """The examples `rows` (int64 [n], rising) of `inputs` [N, ...] and `targets` [N]."""
 
-    inputs: NDArray[np.uint8]
-    targets: NDArray[np.int64]
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
     rows: NDArray[np.int64]
 
 
@@ -27,11 +28,13 @@ def split(raw: RawData, config: Prepare) -> dict[str, Split]:
 
     Raises InputError where a class would have no example in one of them.
     """
-    targets = np.asarray(raw.train_targets)
+    # A regression has no classes: all its examples are one.
+    targets = np.asarray(raw.train_targets) if raw.labels else np.zeros(len(raw.train_targets), np.int64)
+    labels = raw.labels or (raw.target,)
     if raw.test_inputs is None or raw.test_targets is None:
-        rows = stratify(targets, {"validation": config.validation, "test": config.test}, config.seed, raw.labels)
+        rows = stratify(targets, {"validation": config.validation, "test": config.test}, config.seed, labels)
         return {name: Split(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES}
-    rows = stratify(targets, {"validation": config.validation}, config.seed, raw.labels)
+    rows = stratify(targets, {"validation": config.validation}, config.seed, labels)
     parts = {name: Split(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES[:2]}
     return {**parts, "test": Split(raw.test_inputs, raw.test_targets, np.arange(len(raw.test_targets)))}
 

@@ -40,8 +40,10 @@ def per_class(path: Path, found: Predictions) -> None:
 
 def learning_curves(path: Path, histories: Mapping[str, np.ndarray]) -> None:
     """One line for each candidate and epoch; `histories` maps a candidate to its epochs."""
-    rows = ((name, *(epoch[column] for column in ("epoch", *history.CURVES))) for name, epoch in _epochs(histories))
-    _write(path, ("candidate", "epoch", *history.CURVES), rows)
+    measure = history.measure(next(iter(histories.values())))
+    columns = ("epoch", *history.LOSSES, f"train_{measure}", f"validation_{measure}")
+    rows = ((name, *(epoch[column] for column in columns)) for name, epoch in _epochs(histories))
+    _write(path, ("candidate", *columns), rows)
 
 
 def _points(named: Mapping[str, curves.Roc]) -> Iterable[Row]:

@@ -108,7 +108,7 @@ class Run:
             info = getattr(mlflow, FLAVORS[framework]).log_model(
                 model,
                 name=f"{self.name}-native",
-                signature=signature(spec, "logits"),
+                signature=signature(spec, "logits" if spec.labels else "standardised"),
                 input_example=example,
                 pip_requirements=PACKAGES[framework],
                 **options,

@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def main() -> None:
     with tracking.start(settings.tracking.experiment, chosen.name, tags) as run:
         describe(run, settings, chosen, device, spec, data_sha256)
         model = chosen.room(chosen.architecture).build(spec, config)
-        trained = train(model, settings.train, chosen, device, run)
+        trained = train(model, spec, settings.train, chosen, device, run)
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         store(trained, chosen, record)
@@ -66,14 +66,16 @@ def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec
         run.log_dataset(spec, split, paths.split(split), data_sha256)
 
 
-def train(model: Any, config: Train, chosen: Candidate, device: Device, run: Run) -> Trained:
+def train(model: Any, spec: DataSpec, config: Train, chosen: Candidate, device: Device, run: Run) -> Trained:
     """Fit the model, showing and logging each epoch as it ends."""
-    data = Data(Split.open(paths.split("train")), Split.open(paths.split("validation")))
+    learned, watched = (Split.open(paths.split(name)).standardised(spec) for name in ("train", "validation"))
+    data = Data(learned, watched, spec.target_std)
     display = Display(chosen.name, config.epochs)
 
     def on_epoch(epoch: Epoch) -> None:
-        values = asdict(epoch)
-        run.log_epoch(values.pop("epoch"), values)
+        values = epoch.values()
+        del values["epoch"]
+        run.log_epoch(epoch.epoch, values)
         display.epoch(epoch)
 
     start = time.perf_counter()
@@ -108,9 +110,9 @@ def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
 def write_history(history: list[Epoch], path: Path) -> None:
     """A line an epoch, for `dvc plots`."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(history[0])))
+        writer = csv.DictWriter(file, list(history[0].values()))
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in history)
+        writer.writerows(epoch.values() for epoch in history)
 
 
 if __name__ == "__main__":

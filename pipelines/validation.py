@@ -1,7 +1,7 @@
 """Whether the examples can be learned from: what is wrong is refused, what is odd is counted."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
+from pipelines import class_validation, table_validation
 from pipelines.npy import spans
 from pipelines.sources.raw import RawData
 
 CHANNELS = (1, 3)
-FEWEST = 2  # examples of a class: one to learn from, one to check with
 
 
 def check(raw: RawData) -> None:
     """Raise InputError, naming file, value and what is allowed, for anything that no split could mend."""
     folder = Path(raw.origin)
-    _check_labels(raw.labels, folder / "meta.json")
-    _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw.labels)
+    if raw.labels or raw.table is None:
+        class_validation.check_labels(raw.labels, folder / "meta.json")
+    _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw)
     if raw.test_inputs is not None and raw.test_targets is not None:
-        _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw.labels)
+        _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw)
         if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
             found, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
             raise InputError(f"{folder / 'test_inputs.npy'}: images of {found}; allowed: {allowed}, as in training")
@@ -43,24 +44,13 @@ def duplicates(splits: Mapping[str, NDArray[np.uint8]]) -> dict[str, int]:
     return {f"{earlier}/{later}": _common(digests[earlier], digests[later]) for earlier, later in pairs}
 
 
-def class_counts(targets: NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:
-    """How many of `targets` [N] belong to each class."""
-    counts = np.bincount(targets, minlength=len(labels))
-    return {label: int(count) for label, count in zip(labels, counts, strict=True)}
-
-
-def _check_labels(labels: Sequence[str], path: Path) -> None:
-    if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise InputError(f"{path}: labels = {list(labels)}; allowed: two or more, each once")
-
-
-def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[Any], labels: Sequence[str]) -> None:
-    inputs_path, targets_path = folder / f"{part}_inputs.npy", folder / f"{part}_targets.npy"
+def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[Any], raw: RawData) -> None:
+    if raw.table:
+        table_validation.check_part(folder, part, images, targets, raw, raw.table)
+        return
+    inputs_path = folder / f"{part}_inputs.npy"
     _check_images(inputs_path, images)
-    _check_targets(targets_path, targets, len(images), len(labels))
-    for label, count in class_counts(targets, labels).items():
-        if count < FEWEST:
-            raise InputError(f"{targets_path}: class '{label}' has {count} example(s); allowed: {FEWEST} or more")
+    class_validation.check(folder / f"{part}_targets.npy", targets, len(images), raw.labels)
     if len(constant_images(images)) == len(images):
         raise InputError(f"{inputs_path}: all {len(images)} images are empty, of one value each; allowed: pictures")
 
@@ -72,15 +62,6 @@ def _check_images(path: Path, images: NDArray[Any]) -> None:
         raise InputError(f"{path}: no data, its shape is {images.shape}; allowed: 1 or more along each axis")
     if images.shape[-1] not in CHANNELS:
         raise InputError(f"{path}: {images.shape[-1]} channels; allowed: {' or '.join(map(str, CHANNELS))}")
-
-
-def _check_targets(path: Path, targets: NDArray[Any], count: int, classes: int) -> None:
-    if targets.dtype != np.int64 or targets.shape != (count,):
-        raise InputError(f"{path}: {targets.dtype} {targets.shape}; allowed: int64 ({count},), one for each image")
-    wrong = np.flatnonzero((targets < 0) | (targets >= classes))
-    if len(wrong):
-        value = targets[wrong[0]]
-        raise InputError(f"{path}: label {value} of example {wrong[0]}; allowed: 0 to {classes - 1}")
 
 
 def _digests(images: NDArray[np.uint8]) -> list[bytes]:

@@ -41,7 +41,7 @@ PER_EPOCH = {
     "validation_loss",
     "validation_accuracy",
     "learning_rate",
-    "images_per_second",
+    "examples_per_second",
     "gradient_norm",
 }
 # Python imports this when it starts: every stage leaves a line with the packages that it imported.

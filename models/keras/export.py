@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import tensorflow as tf
 import tf2onnx
 
 from models.graph import finish
+from models.keras.layers import unscale
 from models.spec import DataSpec
 
 OPSET = 18  # the newest that tf2onnx writes
 
 
 def served(model: keras.Model, spec: DataSpec) -> Any:
-    """A trained model with softmax, as a function of raw [N, *shape] to {name: probabilities float32 [N,K]}."""
-    activation = tf.nn.softmax if spec.task == "classification" else tf.identity
+    """A trained model with softmax, or with the target's unit, as a function of raw [N, *shape].
+
+    It gives {name: probabilities float32 [N,K] or predictions [N,1]}.
+    """
+    activation = tf.nn.softmax if spec.task == "classification" else partial(unscale, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
 
     @tf.function(input_signature=signature)

@@ -56,7 +56,7 @@ class KerasLearner:
         self._train_step(tf.constant(batch.inputs), tf.constant(batch.targets))
 
     def validate_batch(self, batch: Batch) -> None:
-        """Loss and right answers in inference mode."""
+        """Loss and measure in inference mode."""
         self._validation_step(tf.constant(batch.inputs), tf.constant(batch.targets))
 
     def read_totals(self) -> Totals:
@@ -100,9 +100,15 @@ class KerasLearner:
 
     def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
         count = tf.cast(tf.size(targets), tf.float32)
-        correct = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, 1), targets), tf.float32))
-        sums = tf.stack([value * count, correct, norm * count, count])
+        sums = tf.stack([value * count, _measure(logits, targets), norm * count, count])
         self.totals.assign_add(tf.cast(sums, self.totals.dtype))
+
+
+def _measure(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
+    if targets.dtype.is_floating:
+        return tf.reduce_sum(tf.abs(outputs[:, 0] - targets))
+    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, 1), targets), tf.float32))
 
 
 def _mixed(model: keras.Model) -> keras.Model:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import tensorflow as tf
 from keras.initializers import Constant, VarianceScaling
 
 from models.config import Hidden, Initializer
+from models.encoding import encoding
 from models.spec import DataSpec, scaling
 
 SLOPE = 0.01  # of leaky_relu below zero
@@ -20,10 +22,37 @@ INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
 }
 
 
+def columns(spec: DataSpec) -> keras.Model:
+    """Raw columns [N,F] of a table to float32 [N,D]: numbers filled and standardised, categories one-hot."""
+    fill, column, code, mean, factor = encoding(spec)
+    raw_NF = x = keras.Input(spec.shape, dtype=spec.dtype)
+    if fill is not None:
+        x = keras.ops.where(keras.ops.isnan(x), fill, x)
+    if column is not None:
+        x = keras.ops.take(x, column, axis=1)
+    encoded = (x - mean) * factor
+    if column is not None:
+        encoded = encoded + keras.ops.cast(keras.ops.equal(x, code), "float32")
+    return keras.Model(raw_NF, encoded, name="scale")
+
+
 def scale(spec: DataSpec) -> keras.layers.Layer:
-    """Raw values [N, ..., C] to float32 with mean 0 and standard deviation 1 by the training statistics."""
+    """The first layer of every model: raw values to float32 of mean 0 and standard deviation 1 in training."""
+    if spec.kind == "tabular":
+        return columns(spec)
     factor, offset = scaling(spec)
     return keras.layers.Rescaling(factor.tolist(), offset.tolist(), name="scale")
+
+
+def unscale(spec: DataSpec, standardised: tf.Tensor) -> tf.Tensor:
+    """The standardised target of a regression, [N,1], to its own unit."""
+    return standardised * tf.constant([[spec.target_std]]) + tf.constant([[spec.target_mean]])
+
+
+def inputs(spec: DataSpec) -> list[keras.layers.Layer]:
+    """The first layers of a model that reads a vector: scaled and flat."""
+    layers = [keras.Input(spec.shape, dtype=spec.dtype, name=spec.input_name), scale(spec)]
+    return [*layers, keras.layers.Flatten()] if spec.kind == "image" else layers
 
 
 def activation(config: Hidden, name: str, spatial: bool) -> keras.layers.Layer:

@@ -3,13 +3,13 @@
 import keras
 
 from models.config import MLP
-from models.keras.layers import activation, dense, head, norm, scale
+from models.keras.layers import activation, dense, head, inputs, norm
 from models.spec import DataSpec
 
 
 def build(spec: DataSpec, config: MLP) -> keras.Model:
     """Raw examples [N, *shape] to logits float32 [N, K]."""
-    layers = [keras.Input(spec.shape, dtype=spec.dtype, name=spec.input_name), scale(spec), keras.layers.Flatten()]
+    layers = inputs(spec)
     for number, hidden in enumerate(config.hidden, start=1):
         layers.append(dense(hidden, f"dense_{number}", config, bias=config.normalization == "none"))
         layers.append(norm(config, f"norm_{number}"))

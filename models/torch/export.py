@@ -13,20 +13,21 @@ from torch.export import Dim
 
 from models.graph import finish
 from models.spec import DataSpec
+from models.torch.layers import Unscale
 
 OPSET = 20
 
 
 class Served(nn.Module):
-    """A trained model with softmax: raw examples to probabilities."""
+    """A trained model with softmax, or with the target's unit: raw examples to probabilities or predictions."""
 
     def __init__(self, model: nn.Module, spec: DataSpec) -> None:
         super().__init__()
         self.model = model
-        self.activation = nn.Softmax(-1) if spec.task == "classification" else nn.Identity()
+        self.activation = nn.Softmax(-1) if spec.task == "classification" else Unscale(spec)
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
-        """Raw [N, *shape] to probabilities float32 [N,K]."""
+        """Raw [N, *shape] to probabilities float32 [N,K] or predictions [N,1]."""
         outputs: torch.Tensor = self.activation(self.model(raw))
         return outputs
 

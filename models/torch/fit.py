@@ -62,7 +62,7 @@ class TorchLearner:
 
     @torch.no_grad()
     def validate_batch(self, batch: Batch) -> None:
-        """Loss and right answers in inference mode."""
+        """Loss and measure in inference mode."""
         inputs, targets = self._on_device(batch)
         logits = self.model.eval()(inputs)
         value = loss(logits, targets, self.config)
@@ -96,5 +96,13 @@ class TorchLearner:
 
     def _add(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, norm: torch.Tensor) -> None:
         count = len(targets)
-        correct = (logits.detach().argmax(1) == targets).sum()
-        self.totals += torch.stack([value * count, correct, norm * count, torch.full_like(value, count)])
+        self.totals += torch.stack(
+            [value * count, _measure(logits.detach(), targets), norm * count, torch.full_like(value, count)]
+        )
+
+
+def _measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
+    if targets.is_floating_point():
+        return (outputs[:, 0] - targets).abs().sum()
+    return (outputs.argmax(1) == targets).sum()

@@ -1,5 +1,6 @@
 """Layers that every torch model here is made of. Initialisers and epsilons are those of the Keras room."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.config import Hidden, Initializer
+from models.encoding import encoding
 from models.spec import DataSpec, scaling
 
 SLOPE = 0.01  # of leaky_relu below zero
@@ -47,6 +49,59 @@ class Scale(nn.Module):
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """Scale a batch."""
         return raw.to(torch.float32) * self.factor + self.offset
+
+
+class Columns(nn.Module):
+    """Raw columns [N,F] of a table to float32 [N,D]: numbers filled and standardised, categories one-hot."""
+
+    fill: torch.Tensor | None
+    column: torch.Tensor | None
+    code: torch.Tensor
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        for name, array in encoding(spec)._asdict().items():
+            self.register_buffer(name, None if array is None else torch.from_numpy(array), persistent=False)
+
+    def forward(self, raw_NF: torch.Tensor) -> torch.Tensor:
+        """Encode a batch."""
+        if self.fill is not None:
+            raw_NF = torch.where(raw_NF.isnan(), self.fill, raw_NF)
+        if self.column is None:
+            return (raw_NF - self.mean) * self.factor
+        raw_ND = raw_NF.index_select(1, self.column)
+        return (raw_ND - self.mean) * self.factor + (raw_ND == self.code).to(torch.float32)
+
+
+def scale(spec: DataSpec) -> nn.Module:
+    """The first layer of every model: raw values to what can be learned from."""
+    return Columns(spec) if spec.kind == "tabular" else Scale(spec)
+
+
+class Unscale(nn.Module):
+    """The standardised target of a regression, [N,1], to its own unit."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([[spec.target_mean]]), persistent=False)
+        self.register_buffer("std", torch.tensor([[spec.target_std]]), persistent=False)
+
+    def forward(self, standardised: torch.Tensor) -> torch.Tensor:
+        """Predictions in the target's unit."""
+        return standardised * self.std + self.mean
+
+
+def inputs(spec: DataSpec) -> OrderedDict[str, nn.Module]:
+    """The first layers of a model that reads a vector: scaled and flat."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(scale=scale(spec))
+    if spec.kind == "image":
+        layers["flatten"] = nn.Flatten()
+    return layers
 
 
 def activation(config: Hidden, channels: int) -> nn.Module:

@@ -5,14 +5,14 @@ from collections.abc import Collection
 from models.errors import InputError
 from pipelines.params import Data
 
-UNSET = (None, ())
+UNSET = (None, (), "auto")
 
 
 def refuse_others(config: Data, used: Collection[str]) -> None:
     """Raise InputError where a parameter is set that is not among `used`."""
     for name, value in config:
         if name not in ("source", *used) and value not in UNSET:
-            allowed = "[]" if name == "mirrors" else "null"
+            allowed = {"mirrors": "[]", "task": "auto"}.get(name, "null")
             raise InputError(f"data.{name} = {_shown(value)}: {config.source} does not use it; allowed: {allowed}")
 
 

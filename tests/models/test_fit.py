@@ -39,7 +39,7 @@ def test_it_learns(framework: str, optimizer: str, spec: DataSpec, data: Data, t
     assert [epoch.epoch for epoch in history] == list(range(1, 11))
     assert history[-1].train_loss < history[0].train_loss / 2
     assert history[-1].validation_accuracy > 0.85
-    assert all(epoch.gradient_norm > 0 and epoch.images_per_second > 0 for epoch in history)
+    assert all(epoch.gradient_norm > 0 and epoch.examples_per_second > 0 for epoch in history)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -155,7 +155,7 @@ def write_training(name: str, run_id: str) -> None:
         "validation_loss": 2.3 * np.exp(-pace * epochs) + 0.05 + 0.002 * epochs,
         "validation_accuracy": 0.985 - 0.9 * np.exp(-1.2 * pace * epochs),
         "learning_rate": 0.003 / epochs,
-        "images_per_second": np.full(10, 9000.0),
+        "examples_per_second": np.full(10, 9000.0),
         "gradient_norm": 1 / epochs,
     }
     text = "\n".join(",".join(str(value) for value in row) for row in zip(*columns.values(), strict=True))
@@ -165,7 +165,7 @@ def write_training(name: str, run_id: str) -> None:
 def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9) -> None:
     """What `evaluate` writes, with these figures."""
     test = {"accuracy": test_accuracy, "accuracy_low": test_accuracy - 0.02, "accuracy_high": test_accuracy + 0.02}
-    times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "images_per_second": 1000}
+    times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "examples_per_second": 1000}
     larger = {key: 20 * value for key, value in times.items()}
     metrics = {
         "provider": "CPUExecutionProvider",

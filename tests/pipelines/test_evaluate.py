@@ -46,7 +46,7 @@ def read_metrics():
 
 
 def read_table(name):
-    with (paths.plots(NAME) / name).open(encoding="utf-8", newline="") as handle:
+    with (paths.plots(NAME) / Path(name).stem / name).open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
 
 
@@ -87,9 +87,9 @@ def test_tables_hold_what_the_metrics_say(evaluated):
 
 
 def test_pictures_are_there_and_large_enough_to_read(evaluated):
-    assert {path.name for path in paths.plots(NAME).iterdir()} == PICTURES | TABLES
+    assert {path.name for path in paths.plots(NAME).rglob("*.*")} == PICTURES | TABLES
     for name in PICTURES:
-        with Image.open(paths.plots(NAME) / name) as picture:
+        with Image.open(paths.plots(NAME) / "pictures" / name) as picture:
             assert picture.width >= 700
             assert len(picture.getcolors(picture.width * picture.height)) > 10
 
@@ -102,9 +102,10 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     assert evaluated.info.status == "FINISHED"
     assert evaluated.data.tags["provider"] == "CPUExecutionProvider"
     assert [entry.dataset.name for entry in evaluated.inputs.dataset_inputs] == ["digits-test"]
-    logged = {
-        Path(file.path).name for file in mlflow.MlflowClient().list_artifacts(evaluated.info.run_id, "evaluation")
-    }
+    client = mlflow.MlflowClient()
+    folders = [file.path for file in client.list_artifacts(evaluated.info.run_id, "evaluation")]
+    files = [file for folder in folders for file in client.list_artifacts(evaluated.info.run_id, folder)]
+    logged = {Path(file.path).name for file in files}
     assert logged == PICTURES | TABLES
 
 

@@ -12,7 +12,7 @@ def test_percentiles_and_throughput_of_known_times():
     assert found.p50_ms == pytest.approx(50.5)
     assert found.p90_ms == pytest.approx(90.1)
     assert found.p99_ms == pytest.approx(99.01)
-    assert found.images_per_second == round(3200 / 5.05)
+    assert found.examples_per_second == round(3200 / 5.05)
 
 
 def test_calls_are_made_for_about_the_time_that_was_given():
@@ -26,4 +26,4 @@ def test_calls_are_made_for_about_the_time_that_was_given():
 def test_a_call_slower_than_the_time_given_is_measured_all_the_same():
     found = latency.measure(lambda: time.sleep(0.01), batch=4, seconds=0.001)
     assert found.p50_ms >= 10
-    assert 0 < found.images_per_second <= 400
+    assert 0 < found.examples_per_second <= 400

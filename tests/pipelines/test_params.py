@@ -46,7 +46,7 @@ REFUSED = {
     "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
     "no distance counts": (("distance: 0.1", "distance: 1"), ["drift.distance = 1; allowed: less than 1"]),
     "more rows wanted than read": (("rows: 10000", "rows: 100"), ["drift: minimum_rows = 200; allowed: at most rows"]),
-    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 15", 'duplicate key "seed"']),
+    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 19", 'duplicate key "seed"']),
     "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
     "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),
 }

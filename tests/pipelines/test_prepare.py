@@ -223,7 +223,7 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
     "two channels": (lambda: make_raw(channels=2), r"train_inputs\.npy: 2 channels; allowed: 1 or 3"),
     "a target too few": (
         lambda: replace(make_raw(), train_targets=make_raw().train_targets[:-1]),
-        r"train_targets\.npy: int64 \(59,\); allowed: int64 \(60,\), one for each image",
+        r"train_targets\.npy: int64 \(59,\); allowed: int64 \(60,\), one for each example",
     ),
     "all images empty": (
         lambda: replace(make_raw(), train_inputs=np.zeros((60, 6, 5, 1), np.uint8)),

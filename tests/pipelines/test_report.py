@@ -41,7 +41,7 @@ def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
     for text in ("| run id", "`r1`", "`c1`", "`True`", "a" * 64, "at least 0.9", "2.4e-07", "100.00%", "not limited"):
         assert text in page
     for name in ("torch-cnn", "keras-cnn"):
-        assert f"(plots/{name}/most_wrong.png)" in page
+        assert f"(plots/{name}/pictures/most_wrong.png)" in page
 
 
 def test_the_page_names_the_latency_ceiling(candidates):

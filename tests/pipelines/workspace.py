@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def data(source: str, **given: Any) -> Data:
     """The section `data` for one source with nothing set but what is `given`."""
-    unset = dict.fromkeys(Data.model_fields) | {"mirrors": ()}
+    unset = dict.fromkeys(Data.model_fields) | {"mirrors": (), "task": "auto"}
     return Data(**unset | {"source": source} | given)
 
 

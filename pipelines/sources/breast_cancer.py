@@ -1,0 +1,15 @@
+"""Breast cancer (Wolberg and others 1995, doi:10.24432/C5DW2B): 569 tumours, malignant or benign."""
+
+from pipelines.params import Data
+from pipelines.sources import embedded
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `embedded.find`."""
+    return embedded.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Measures of the cells' nuclei, float32 [569, 30]. Raises InputError as `find`."""
+    return embedded.load(config, "diagnosis")

@@ -1,0 +1,18 @@
+"""A circle within a circle, by scikit-learn."""
+
+from pipelines.params import Data
+from pipelines.sources import generated
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `generated.find`."""
+    return generated.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Points of two circles, with noise. Raises InputError as `find`."""
+    from sklearn.datasets import make_circles  # takes more than a second, which the other sources need not pay
+
+    points, classes = make_circles(generated.EXAMPLES, noise=0.08, factor=0.5, random_state=generated.SEED)
+    return generated.classes(config, points, classes, ("outer", "inner"))

@@ -1,0 +1,42 @@
+"""A table of your own: a CSV, TSV or Parquet file that fits into memory."""
+
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import InputError
+from pipelines.params import Data
+from pipelines.sources.options import refuse_others
+from pipelines.sources.raw import RawData, Table
+
+ENDINGS = (".csv", ".tsv", ".parquet")
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError where `data.path` names no such file."""
+    refuse_others(config, ("path", "target", "features", "task"))
+    allowed = f"allowed: a file that ends in {', '.join(ENDINGS)}"
+    path = Path(config.path).expanduser() if config.path else None
+    if path is None or path.suffix.lower() not in ENDINGS:
+        raise InputError(f"data.path = {config.path or 'null'}; {allowed}")
+    if not path.is_file():
+        raise InputError(f"data.path = {config.path}: no such file; {allowed}")
+    return str(path)
+
+
+def load(config: Data) -> RawData:
+    """The columns `data.features`, or all but the target, float32 [N, F], NaN where a value is missing.
+
+    Categories are numbers in the order of their names. Raises InputError as `find`, and for a file or a
+    column that cannot be learned from, naming it.
+    """
+    from pipelines.sources import table_column, table_file, table_target  # Arrow, which other sources need not pay
+
+    path = Path(find(config))
+    frame = table_file.read(path)
+    chosen = table_file.choose(path, frame.column_names, config)
+    labels, targets = table_target.parse(path, table_column.parse(path, chosen.target, frame[chosen.target]), config)
+    columns = [table_column.parse(path, name, frame[name]) for name in chosen.features]
+    table = Table(chosen.features, tuple(column.categories for column in columns), missing=True)
+    inputs = np.stack([column.values for column in columns], axis=1)
+    return RawData(path.stem, labels, inputs, targets, None, None, str(path), chosen.target, table)

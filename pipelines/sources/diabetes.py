@@ -1,0 +1,18 @@
+"""Diabetes (Efron and others 2004, doi:10.1214/009053604000000067): how 442 patients fared within a year."""
+
+from pipelines.params import Data
+from pipelines.sources import embedded
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `embedded.find`."""
+    return embedded.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Age, sex, body mass index, blood pressure and six serum measurements as they were taken, float32 [442, 10].
+
+    Raises InputError as `find`.
+    """
+    return embedded.load(config, "progression", scaled=False)

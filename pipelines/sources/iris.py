@@ -1,0 +1,15 @@
+"""Iris (Fisher 1936, doi:10.1111/j.1469-1809.1936.tb02137.x): 150 flowers of three species."""
+
+from pipelines.params import Data
+from pipelines.sources import embedded
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `embedded.find`."""
+    return embedded.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Length and width of sepals and petals, float32 [150, 4]. Raises InputError as `find`."""
+    return embedded.load(config, "species")

@@ -1,0 +1,24 @@
+"""A line with noise: the smallest regression, whose answer is known."""
+
+import numpy as np
+
+from pipelines.params import Data
+from pipelines.sources import generated
+from pipelines.sources.raw import RawData, Table
+
+SLOPE, INTERCEPT = 2.0, 1.0
+NOISE = 0.1  # standard deviation
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `generated.find`."""
+    return generated.find(config)
+
+
+def load(config: Data) -> RawData:
+    """y = 2x + 1 with noise, x between -3 and 3. Raises InputError as `find`."""
+    random = np.random.default_rng(generated.SEED)
+    x = random.uniform(-3, 3, (generated.EXAMPLES, 1))
+    y = SLOPE * x[:, 0] + INTERCEPT + random.normal(0, NOISE, len(x))
+    table = Table(("x",), ((),), missing=False)
+    return RawData("line", (), x.astype(np.float32), y.astype(np.float32), None, None, find(config), "y", table)

@@ -1,0 +1,18 @@
+"""Two half moons, one in the other, by scikit-learn."""
+
+from pipelines.params import Data
+from pipelines.sources import generated
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `generated.find`."""
+    return generated.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Points of two half moons, with noise. Raises InputError as `find`."""
+    from sklearn.datasets import make_moons  # takes more than a second, which the other sources need not pay
+
+    points, classes = make_moons(generated.EXAMPLES, noise=0.15, random_state=generated.SEED)
+    return generated.classes(config, points, classes, ("upper", "lower"))

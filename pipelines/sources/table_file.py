@@ -1,0 +1,71 @@
+"""A table in a file as Arrow columns, and which of them are learned from."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from models.errors import InputError
+from pipelines.params import Data
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
+
+
+class Chosen(NamedTuple):
+    """The names of the columns that are learned from, and of the one that is learned."""
+
+    features: tuple[str, ...]
+    target: str
+
+
+def read(path: Path) -> Any:
+    """The `pyarrow.Table` in a file; every column of a CSV file is text, MISSING a missing value.
+
+    Raises InputError where the file is no table, or has no row, or names a column twice or not at all.
+    """
+    try:
+        table = parquet.read_table(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    except (ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: {reason}; allowed: one header and rows of equal length, in UTF-8") from error
+    _check_names(path, table.column_names)
+    if not table.num_rows:
+        raise InputError(f"{path}: no rows under the header; allowed: one or more")
+    return table
+
+
+def choose(path: Path, names: list[str], config: Data) -> Chosen:
+    """The columns of `data.features`, or all but `data.target`. Raises InputError where the file lacks one."""
+    if config.target not in names:
+        found = "null" if config.target is None else repr(config.target)
+        raise InputError(f"data.target = {found}; allowed: a column of {path}: {', '.join(names)}")
+    features = tuple(name for name in names if name != config.target) if config.features is None else config.features
+    if wrong := [name for name in features if name not in names or name == config.target]:
+        allowed = ", ".join(name for name in names if name != config.target)
+        raise InputError(f"data.features: {', '.join(wrong)}; allowed: columns of {path} but the target: {allowed}")
+    if not features:
+        raise InputError(f"{path}: no column but the target '{config.target}'; allowed: one or more to learn from")
+    return Chosen(features, config.target)
+
+
+def _read_text(path: Path) -> Any:
+    """In one thread, so that an error can name the row."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    options: dict[str, Any] = {
+        "read_options": csv.ReadOptions(use_threads=False),
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    }
+    names = csv.open_csv(path, **options).schema.names
+    types = dict.fromkeys(names, pa.string())
+    text = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=MISSING)
+    return csv.read_csv(path, convert_options=text, **options)
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: column '{twice[0]}' comes {names.count(twice[0])} times; allowed: each name once")
+    if "" in names:
+        raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
+    if len(names) == 1 and ";" in names[0]:
+        raise InputError(f"{path}: one column, '{names[0]}'; allowed: columns separated by commas, or tabs in .tsv")

@@ -1,0 +1,53 @@
+"""The column that is learned: classes, or numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.params import Data
+from pipelines.sources.table_column import Column
+
+FEW = 20  # different whole numbers up to which they are taken for classes
+NAMED = 5  # rows that an error names
+
+
+def parse(path: Path, column: Column, config: Data) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Labels and class numbers int64 [N], or no labels and numbers float32 [N]; which of them is told.
+
+    Text, truth values and up to FEW different whole numbers are classes; other numbers are a regression,
+    unless `data.task` says otherwise. Raises InputError for missing values, and for text in a regression.
+    """
+    where = f"{path}: target '{column.name}'"
+    _require_all(where, column.values)
+    task = _task(column) if config.task == "auto" else config.task
+    if config.task == "auto":
+        rule = f"text, true and false, and up to {FEW} different whole numbers are classes; data.task decides otherwise"
+        print(f"target '{column.name}': {task} ({rule})")
+    if task == "classification":
+        return _classes(column)
+    if column.categories:
+        raise InputError(f"{where} holds text such as '{column.categories[0]}'; allowed in a regression: numbers")
+    return (), column.values
+
+
+def _task(column: Column) -> str:
+    values = np.unique(column.values)
+    few = len(values) <= FEW and bool((values == np.rint(values)).all())
+    return "classification" if column.categories or few else "regression"
+
+
+def _classes(column: Column) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    if column.categories:
+        return column.categories, column.values.astype(np.int64)
+    values, targets = np.unique(column.values, return_inverse=True)
+    return tuple(f"{value:.7g}" for value in values), targets.astype(np.int64)
+
+
+def _require_all(where: str, values: NDArray[np.float32]) -> None:
+    missing = np.flatnonzero(np.isnan(values)) + 1
+    if len(missing):
+        rows = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
+        raise InputError(f"{where} is missing in {len(missing)} of {len(values)} rows ({rows}); allowed: in none")

@@ -1,0 +1,15 @@
+"""Wine (Aeberhard and Forina 1992, doi:10.24432/C5PC7J): 178 Italian wines of three cultivars."""
+
+from pipelines.params import Data
+from pipelines.sources import embedded
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `embedded.find`."""
+    return embedded.find(config)
+
+
+def load(config: Data) -> RawData:
+    """The results of 13 chemical analyses, float32 [178, 13]. Raises InputError as `find`."""
+    return embedded.load(config, "cultivar")

@@ -1,0 +1,18 @@
+"""Exclusive or (Minsky and Papert 1969): what no linear model can learn."""
+
+import numpy as np
+
+from pipelines.params import Data
+from pipelines.sources import generated
+from pipelines.sources.raw import RawData
+
+
+def find(config: Data) -> str:
+    """Where the examples are. Raises InputError as `generated.find`."""
+    return generated.find(config)
+
+
+def load(config: Data) -> RawData:
+    """Points whose coordinates have the same sign, or not. Raises InputError as `find`."""
+    points = np.random.default_rng(generated.SEED).uniform(-1, 1, (generated.EXAMPLES, 2))
+    return generated.classes(config, points, points[:, 0] * points[:, 1] < 0, ("same sign", "other sign"))

@@ -1,0 +1,123 @@
+"""The first layer of a table: the same numbers in both frameworks, in every exported file, and by hand."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.errors import InputError
+from models.spec import DataSpec
+from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+
+NAN = np.nan
+MESSY = DataSpec(
+    name="messy",
+    task="regression",
+    kind="tabular",
+    shape=(4,),
+    dtype="float32",
+    labels=(),
+    target="price",
+    features=("size", "colour", "year", "sold"),
+    mean=(10.0, 0.0, 2000.0, 0.0),
+    std=(2.0, 1.0, 4.0, 1.0),
+    categories=((), ("blue", "green", "red"), (), ("false", "true")),
+    fill=(9.0, -1.0, 2001.0, -1.0),
+    target_mean=1000.0,
+    target_std=250.0,
+)
+NUMBERS = replace(MESSY, categories=((),) * 4, mean=(10.0, 1.0, 2000.0, 0.5))
+FULL = replace(NUMBERS, fill=(None,) * 4)
+ROWS = np.array(
+    [[12, 0, 2004, 1], [NAN, 2, 1996, 0], [8, -1, NAN, NAN], [10, NAN, 2000, -1], [11, 1, 2002, 1]], np.float32
+)
+SPECS = {"categories": MESSY, "numbers": NUMBERS, "nothing missing": FULL}
+
+
+def rows(spec: DataSpec) -> np.ndarray:
+    return np.where(np.isnan(ROWS), np.float32(spec.mean), ROWS) if spec is FULL else ROWS
+
+
+def by_hand(spec: DataSpec) -> np.ndarray:
+    """What the first layer should give, float32 [N, D]: value by value."""
+    encoded = []
+    for row in rows(spec).tolist():
+        line: list[float] = []
+        for value, names, fill, mean, std in zip(row, spec.categories, spec.fill, spec.mean, spec.std, strict=True):
+            known = fill if np.isnan(value) else value
+            line += [float(known == code) for code in range(len(names))] if names else [(known - mean) / std]
+        encoded.append(line)
+    return np.float32(encoded)
+
+
+def first_layer(framework: str, spec: DataSpec) -> np.ndarray:
+    layer = room(framework, "layers").scale(spec)
+    if framework == "torch":
+        import torch
+
+        return np.asarray(layer(torch.from_numpy(rows(spec))))
+    return np.asarray(layer(rows(spec)))
+
+
+def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """A session on the ONNX file, and the other predictors, of a model with the twin's weights."""
+    torch_model = room("torch", "mlp").build(spec, CONFIGS["mlp"])
+    model = room(framework, "mlp").build(spec, CONFIGS["mlp"])
+    weights = room("torch", "store").get_weights(torch_model)
+    random = np.random.default_rng(0)
+    room(framework, "store").set_weights(
+        model, {name: np.float32(random.normal(0, 0.3, weights[name].shape)) for name in sorted(weights)}
+    )
+    room(framework, "export").export(model, spec, folder)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    return session, room(framework, "export").predictors(model, spec, folder)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_first_layer_fills_scales_and_tells_categories_apart(framework: str, spec: DataSpec) -> None:
+    found = first_layer(framework, spec)
+    assert found.shape == (len(ROWS), spec.width)
+    np.testing.assert_allclose(found, by_hand(spec), atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_both_twins_export_the_same_graph(spec: DataSpec, tmp_path: Path) -> None:
+    outputs, operators = {}, {}
+    for framework in FRAMEWORKS:
+        folder = tmp_path / framework
+        folder.mkdir()
+        session, predictors = exported(framework, spec, folder)
+        outputs[framework] = session.run(None, {"features": rows(spec)})[0]
+        for name, predict in predictors.items():
+            np.testing.assert_allclose(predict(rows(spec)), outputs[framework], rtol=1e-5, err_msg=name)
+        operators[framework] = Counter(node.op_type for node in optimised(folder).graph.node)
+    np.testing.assert_allclose(outputs["torch"], outputs["keras"], rtol=1e-5)
+    assert np.isfinite(outputs["torch"]).all()
+    assert abs(outputs["torch"].mean() - spec.target_mean) < 5 * spec.target_std
+    assert operators["torch"] == operators["keras"]
+    assert ("IsNaN" in operators["torch"]) == (spec is not FULL)
+    assert ("Equal" in operators["torch"]) == (spec is MESSY)
+
+
+def optimised(folder: Path) -> Any:
+    import onnx
+
+    return onnx.load(folder / "optimised.onnx")
+
+
+def test_a_spec_of_a_table_says_something_of_every_feature() -> None:
+    with pytest.raises(InputError, match="spec of 'messy': fill = 1; allowed: 4, one for each feature"):
+        replace(MESSY, fill=(None,))
+
+
+def test_a_spec_is_read_as_it_was_written() -> None:
+    import json
+
+    assert DataSpec.from_dict(json.loads(json.dumps(MESSY.to_dict()))) == MESSY
