@@ -1,4 +1,4 @@
-"""Random changes to training images, in NumPy, so that both frameworks see the same pixels."""
+"""Random changes to training examples, in NumPy, so that both frameworks see the same pixels."""
 
 import numpy as np
 
@@ -12,6 +12,21 @@ def augment(images_NHWC: np.ndarray, config: Augment, random: np.random.Generato
     if config.shift:
         images_NHWC = _shift(images_NHWC, config.shift, random)
     return images_NHWC
+
+
+def mixup(
+    inputs: np.ndarray, targets: np.ndarray, alpha: float, outputs: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blend each example with another of the batch, all by one share drawn from Beta(alpha, alpha) (Zhang et al. 2018).
+
+    Inputs [N, *shape] keep their dtype; classes int64 [N] become distributions float32 [N, outputs].
+    """
+    share, partner = np.float32(random.beta(alpha, alpha)), random.permutation(len(inputs))
+    if outputs > 1:
+        targets = np.eye(outputs, dtype=np.float32)[targets]
+    blended = share * inputs + (1 - share) * inputs[partner]
+    blended = np.rint(blended) if inputs.dtype == np.uint8 else blended
+    return blended.astype(inputs.dtype), share * targets + (1 - share) * targets[partner]
 
 
 def _flip(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:

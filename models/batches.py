@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from models.augment import augment
+from models.augment import augment, mixup
 from models.config import Augment
 from models.spec import DataSpec
 
@@ -16,7 +16,10 @@ Measure = Literal["accuracy", "mae"]
 
 
 class Batch(NamedTuple):
-    """`inputs` [N, *shape] as stored; `targets` [N]: int64 classes, or float32 of mean 0 and deviation 1."""
+    """`inputs` [N, *shape] as stored; `targets` [N]: int64 classes, or float32 of mean 0 and deviation 1.
+
+    Blended classes are distributions, float32 [N,K].
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -51,6 +54,7 @@ class Data:
 
     train: Split
     validation: Split
+    outputs: int  # of the model: K classes, or 1
     unit: float = 1.0
 
     @property
@@ -64,12 +68,15 @@ def steps(split: Split, batch_size: int) -> int:
     return -(-len(split) // batch_size)
 
 
-def shuffled(split: Split, batch_size: int, config: Augment, random: np.random.Generator) -> Iterator[Batch]:
+def shuffled(
+    split: Split, batch_size: int, config: Augment, outputs: int, random: np.random.Generator
+) -> Iterator[Batch]:
     """One pass in random order, augmented. Batches differ by one example at most, so none is tiny."""
     order = random.permutation(len(split))
     for chosen in np.array_split(order, steps(split, batch_size)):
-        inputs = split.inputs[chosen]
-        yield Batch(augment(inputs, config, random) if inputs.ndim == 4 else inputs, split.targets[chosen])
+        inputs, targets = split.inputs[chosen], split.targets[chosen]
+        inputs = augment(inputs, config, random) if inputs.ndim == 4 else inputs
+        yield Batch(*(mixup(inputs, targets, config.mixup, outputs, random) if config.mixup else (inputs, targets)))
 
 
 def in_order(split: Split, batch_size: int) -> Iterator[Batch]:

@@ -6,10 +6,10 @@ models, so that a wrong key, type or value is refused with its place, before any
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import InputError
-from models.spec import DataSpec
+from models.spec import DataSpec, Task
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -19,11 +19,31 @@ Counts = Annotated[tuple[Count, ...], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Framework = Literal["torch", "keras"]
-Architecture = Literal["linear", "mlp", "cnn", "resnet"]
 Activation = Literal["relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
 Normalization = Literal["batch", "layer", "none"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "lion", "lbfgs", "asgd"]
 Device = Literal["auto", "cpu", "cuda"]
+
+# What is in `LOSSES` of both rooms, and the task that it fits.
+LOSSES: dict[str, Task] = {
+    "cross_entropy": "classification",
+    "binary_cross_entropy": "classification",
+    "kl_divergence": "classification",
+    "hinge": "classification",
+    "focal": "classification",
+    "mse": "regression",
+    "l1": "regression",
+    "huber": "regression",
+}
+MISSING: dict[Framework, tuple[Optimizer, ...]] = {"torch": (), "keras": ("lbfgs", "asgd")}
+
+
+def known_loss(name: str) -> str:
+    """Raise ValueError, which says what is allowed, where there is no such loss."""
+    if name not in ("auto", *LOSSES):
+        raise ValueError(f"auto, {', '.join(LOSSES)}")
+    return name
 
 
 class Config(BaseModel):
@@ -114,12 +134,22 @@ def _require_image(architecture: str, spec: DataSpec, halvings: int) -> None:
 
 
 class Models(Config):
-    """One section for each architecture."""
+    """One section for each architecture: a field here is a file in both rooms, and may be named in `architectures`."""
 
     linear: Linear
     mlp: MLP
     cnn: CNN
     resnet: ResNet
+
+
+def known_architecture(name: str) -> str:
+    """Raise ValueError, which says what is allowed, where there is no such architecture."""
+    if name not in Models.model_fields:
+        raise ValueError(", ".join(Models.model_fields))
+    return name
+
+
+Architecture = Annotated[str, AfterValidator(known_architecture)]
 
 
 class Schedule(Config):
@@ -130,10 +160,14 @@ class Schedule(Config):
 
 
 class Augment(Config):
-    """Changes to training images: `shift` by up to so many pixels each way, `flip` left to right."""
+    """Changes to training images: `shift` by up to so many pixels each way, `flip` left to right.
+
+    `mixup` blends pairs of examples of any kind and their targets; it is the alpha of Zhang et al. 2018, 0 is off.
+    """
 
     shift: Annotated[int, Field(ge=0)]
     flip: bool
+    mixup: NotNegative
 
 
 class Train(Config):
@@ -141,15 +175,55 @@ class Train(Config):
 
     epochs: Count
     batch_size: Count
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"]
+    optimizer: Optimizer
     learning_rate: Positive
     momentum: Fraction
+    nesterov: bool
     weight_decay: NotNegative
+    l1: NotNegative
     schedule: Schedule
+    loss: Annotated[str, AfterValidator(known_loss)]
     label_smoothing: Fraction
+    class_weights: Literal["balanced"] | Annotated[tuple[Positive, ...], Field(strict=False)] | None
+    focal_gamma: NotNegative
+    huber_delta: Positive
     gradient_clip: Positive | None
     augment: Augment
     patience: Count | None
     precision: Literal["auto", "float32", "bfloat16"]
     device: Device
     seed: Seed
+
+    @model_validator(mode="after")
+    def look_ahead_with_momentum_only(self) -> "Train":
+        """Refuse Nesterov's momentum where there is none."""
+        if self.optimizer == "sgd" and self.nesterov and not self.momentum:
+            raise ValueError("nesterov = true with momentum = 0; allowed: momentum above 0")
+        return self
+
+    def loss_for(self, outputs: int) -> str:
+        """The loss by name for a model with so many outputs: one for regression, else one for each class."""
+        automatic = "mse" if outputs == 1 else "cross_entropy"
+        return automatic if self.loss == "auto" else self.loss
+
+    def require_fit(self, spec: DataSpec) -> None:
+        """Raise InputError where the loss or its class weights do not fit the data."""
+        name = self.loss_for(spec.outputs)
+        if LOSSES[name] != spec.task:
+            allowed = ", ".join(loss for loss, task in LOSSES.items() if task == spec.task)
+            raise InputError(
+                f"train.loss = '{name}' does not fit '{spec.name}', a {spec.task}; allowed: auto, {allowed}"
+            )
+        if name == "binary_cross_entropy" and spec.outputs != 2:
+            raise InputError(f"train.loss = '{name}' needs 2 classes; '{spec.name}' has {spec.outputs}")
+        if self.class_weights is not None:
+            self._require_classes(self.class_weights, spec)
+
+    def _require_classes(self, weights: Literal["balanced"] | tuple[float, ...], spec: DataSpec) -> None:
+        if spec.task != "classification":
+            raise InputError(f"train.class_weights does not fit '{spec.name}', a {spec.task}; allowed: null")
+        if weights != "balanced" and len(weights) != spec.outputs:
+            raise InputError(
+                f"train.class_weights has {len(weights)} numbers; allowed: {spec.outputs}, one for each class of "
+                f"'{spec.name}'"
+            )

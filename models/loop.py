@@ -154,7 +154,8 @@ class _Training:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
         count, rate, shown = steps(train, config.batch_size), 0.0, time.perf_counter()
-        for step, batch in enumerate(prefetched(shuffled(train, config.batch_size, config.augment, self.random))):
+        batches = shuffled(train, config.batch_size, config.augment, self.data.outputs, self.random)
+        for step, batch in enumerate(prefetched(batches)):
             done = (number - 1) * count + step
             rate = learning_rate(done, config.epochs * count, config.learning_rate, config.schedule)
             self.learner.train_batch(batch, rate)

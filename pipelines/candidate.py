@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import get_args
 
-from models.config import Architecture, Framework
+from models.config import Framework, Models
 from pipelines.banners import banners_hidden
 
 
@@ -15,7 +15,7 @@ class Candidate:
     """A model that is trained, exported and compared with the others."""
 
     framework: Framework
-    architecture: Architecture
+    architecture: str
 
     @property
     def name(self) -> str:
@@ -37,6 +37,6 @@ def from_command_line(stage: str) -> Candidate:
     """Parse `--framework torch --architecture cnn`; a wrong one ends the process with what is allowed."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{stage}")
     parser.add_argument("--framework", required=True, choices=get_args(Framework))
-    parser.add_argument("--architecture", required=True, choices=get_args(Architecture))
+    parser.add_argument("--architecture", required=True, choices=list(Models.model_fields))
     chosen = parser.parse_args()
     return Candidate(chosen.framework, chosen.architecture)

@@ -1,5 +1,8 @@
 """Stage `check`: refuse a bad `params.yaml` before any other stage starts: `python -m pipelines.check`."""
 
+from typing import get_args
+
+from models.config import MISSING, Optimizer
 from models.errors import InputError
 from pipelines import params, stage
 from pipelines.driver import has_nvidia_driver
@@ -9,7 +12,9 @@ from pipelines.paths import CHECKED
 
 def main() -> None:
     """Read all parameters. The output never changes, so it makes no later stage run again."""
-    require_devices(params.read())
+    settings = params.read()
+    require_devices(settings)
+    require_optimizer(settings)
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
 
@@ -20,6 +25,18 @@ def require_devices(settings: Params) -> None:
     for key, device in devices.items():
         if device == "cuda" and not has_nvidia_driver():
             raise InputError(f"params.yaml: {key} = 'cuda': there is no NVIDIA driver here; allowed here: auto, cpu")
+
+
+def require_optimizer(settings: Params) -> None:
+    """Raise InputError where one of the frameworks does not have the optimizer."""
+    name = settings.train.optimizer
+    for framework in settings.frameworks:
+        if name in MISSING[framework]:
+            allowed = ", ".join(other for other in get_args(Optimizer) if other not in MISSING[framework])
+            raise InputError(
+                f"params.yaml: train.optimizer = '{name}': {framework} has none; "
+                f"allowed without it in frameworks, or: {allowed}"
+            )
 
 
 if __name__ == "__main__":

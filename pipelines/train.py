@@ -39,6 +39,7 @@ def main() -> None:
     spec = DataSpec.read(paths.SPEC)
     config = getattr(settings.models, chosen.architecture)
     config.require_fit(spec)
+    settings.train.require_fit(spec)
     data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
     tags = {**chosen.tags, **tracking.provenance(), "data_sha256": data_sha256}
     tracking.require_store()
@@ -69,7 +70,7 @@ def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec
 def train(model: Any, spec: DataSpec, config: Train, chosen: Candidate, device: Device, run: Run) -> Trained:
     """Fit the model, showing and logging each epoch as it ends."""
     learned, watched = (Split.open(paths.split(name)).standardised(spec) for name in ("train", "validation"))
-    data = Data(learned, watched, spec.target_std)
+    data = Data(learned, watched, spec.outputs, spec.target_std)
     display = Display(chosen.name, config.epochs)
 
     def on_epoch(epoch: Epoch) -> None:

@@ -15,11 +15,11 @@ import pytest
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
-from models.config import Architecture, Framework
+from models.config import Framework, Models
 from pipelines.params import Params
 from tests.pipelines.workspace import REPOSITORY, write_params
 
-FRAMEWORKS, ARCHITECTURES = get_args(Framework), get_args(Architecture)
+FRAMEWORKS, ARCHITECTURES = get_args(Framework), tuple(Models.model_fields)
 CANDIDATES = [f"{framework}-{architecture}" for framework in FRAMEWORKS for architecture in ARCHITECTURES]
 SINGLE = ("check", "load", "prepare", "promote")
 PER_CANDIDATE = ("train", "export", "evaluate")

@@ -67,7 +67,7 @@ def main(framework, architecture, folder):
     chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
     device = chosen.room('device').choose(settings.train)
     model = chosen.room(architecture).build(spec, getattr(settings.models, architecture))
-    data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')))
+    data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')), spec.outputs)
     chosen.room('fit').fit(model, data, settings.train, device, lambda epoch: None, lambda step: None)
     chosen.room('export').export(model, spec, Path(folder))
     print(hash_file(Path(folder) / 'model.onnx'))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models import loop
 from models.batches import Batch, Data
+from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
 from models.keras import optimizers
@@ -28,7 +29,7 @@ def fit(
 
     Raises NotFiniteError where the loss is no longer a number.
     """
-    learner = KerasLearner(model, config, device)
+    learner = KerasLearner(model, config, device, class_weights(config, data.train, data.outputs))
     history = loop.run(learner, data, config, on_epoch, on_step)
     learner.finish()
     return history
@@ -40,11 +41,12 @@ class KerasLearner:
     `model` stays in float32; in bfloat16 a clone with the same float32 weights does the training.
     """
 
-    def __init__(self, model: keras.Model, config: Train, device: Device) -> None:
+    def __init__(self, model: keras.Model, config: Train, device: Device, weights: np.ndarray) -> None:
         self.model = model
         self.trained = _mixed(model) if device.precision == "bfloat16" else model
         self.config = config
         self.optimizer = optimizers.build(self.trained, config)
+        self.weights = tf.constant(weights)
         self.totals = tf.Variable(tf.zeros(4, tf.float64))
         compiled = {"jit_compile": device.kind == "cuda", "reduce_retracing": True}
         self._train_step = tf.function(self._train, **compiled)
@@ -85,27 +87,28 @@ class KerasLearner:
         variables = self.trained.trainable_variables
         with tf.GradientTape() as tape:
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
-            value = loss(logits, targets, self.config)
+            value = loss(logits, targets, self.config, self.weights)
         gradients = tape.gradient(value, [variable.value for variable in variables])
         norm = tf.linalg.global_norm(gradients)
         if self.config.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip, norm)
-        pairs = zip(gradients, variables, strict=True)
-        self.optimizer.apply([optimizers.decayed(*pair, self.config) for pair in pairs], variables)
+        self.optimizer.apply(optimizers.penalised(gradients, variables, self.config), variables)
         self._add(value, logits, targets, norm)
 
     def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         logits = self.model(inputs, training=False)
-        self._add(loss(logits, targets, self.config), logits, targets, 0.0)
+        self._add(loss(logits, targets, self.config, self.weights), logits, targets, 0.0)
 
     def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
-        count = tf.cast(tf.size(targets), tf.float32)
+        count = tf.cast(tf.shape(targets)[0], tf.float32)
         sums = tf.stack([value * count, _measure(logits, targets), norm * count, count])
         self.totals.assign_add(tf.cast(sums, self.totals.dtype))
 
 
 def _measure(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
+    if targets.shape.rank == 2:
+        targets = tf.argmax(targets, 1)
     if targets.dtype.is_floating:
         return tf.reduce_sum(tf.abs(outputs[:, 0] - targets))
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, 1), targets), tf.float32))
@@ -113,11 +116,10 @@ def _measure(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 def _mixed(model: keras.Model) -> keras.Model:
     """The same model with matrix products in bfloat16; weights and the scaling of raw values stay float32."""
-
     clone = model.__class__.from_config(model.get_config())
     clone.build_from_config(model.get_build_config())
-    for layer in clone._flatten_layers(include_self=False):
-        if layer.name != "scale":
-            layer.dtype_policy = "mixed_bfloat16"
+    for layer in clone.layers:
+        for part in layer._flatten_layers() if layer.name != "scale" else ():
+            part.dtype_policy = "mixed_bfloat16"
     set_weights(clone, get_weights(model))
     return clone

@@ -1,34 +1,71 @@
 """Optimizers of Keras by name, with the constants of the torch room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from models.config import Train
 
+DECOUPLED = ("adamw", "lion")
+
+
+class SGD(keras.optimizers.SGD):
+    """Momentum as torch has it: the learning rate is not remembered, so both agree while it changes."""
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Move one variable."""
+        step = gradient
+        if self.momentum:
+            velocity = self.momentums[self._get_variable_index(variable)]
+            self.assign(velocity, self.momentum * velocity + gradient)
+            step = gradient + self.momentum * velocity if self.nesterov else velocity
+        self.assign_sub(variable, learning_rate * step)
+
+
+class RMSprop(keras.optimizers.RMSprop):
+    """Momentum as torch has it, for the same reason; epsilon is added behind the root."""
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Move one variable."""
+        index = self._get_variable_index(variable)
+        square = self._velocities[index]
+        self.assign(square, self.rho * square + (1 - self.rho) * keras.ops.square(gradient))
+        step = gradient / (keras.ops.sqrt(square) + self.epsilon)
+        if self.momentum:
+            self.assign(self._momentums[index], self.momentum * self._momentums[index] + step)
+            step = self._momentums[index]
+        self.assign_sub(variable, learning_rate * step)
+
+
 OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
-    "sgd": lambda config: keras.optimizers.SGD(config.learning_rate, momentum=config.momentum),
+    "sgd": lambda config: SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov),
     "adam": lambda config: keras.optimizers.Adam(config.learning_rate, epsilon=1e-8),
     "adamw": lambda config: keras.optimizers.AdamW(
         config.learning_rate, weight_decay=config.weight_decay, epsilon=1e-8
     ),
-    # Keras adds epsilon under the root, torch behind it: the square has the same effect.
-    "rmsprop": lambda config: keras.optimizers.RMSprop(
-        config.learning_rate, rho=0.9, epsilon=1e-14, momentum=config.momentum
+    "rmsprop": lambda config: RMSprop(config.learning_rate, rho=0.9, epsilon=1e-7, momentum=config.momentum),
+    # Keras adds epsilon under the root, torch behind it: the square has the same effect where nothing was added up.
+    "adagrad": lambda config: keras.optimizers.Adagrad(
+        config.learning_rate, initial_accumulator_value=0.0, epsilon=1e-20
+    ),
+    "adadelta": lambda config: keras.optimizers.Adadelta(config.learning_rate, rho=0.9, epsilon=1e-6),
+    "lion": lambda config: keras.optimizers.Lion(
+        config.learning_rate, beta_1=0.9, beta_2=0.99, weight_decay=config.weight_decay
     ),
 }
 
 
 def build(model: keras.Model, config: Train) -> keras.optimizers.Optimizer:
-    """The optimizer by name. Only kernels decay: biases and normalisations do not.
+    """The optimizer by name. Only kernels decay: biases, normalisations and slopes do not.
 
-    `adamw` decays the weights themselves (Loshchilov & Hutter 2019), the others add the decay to
-    the gradient (`decayed`).
+    `adamw` and `lion` decay the weights themselves (Loshchilov & Hutter 2019); for the others `penalised`
+    adds the decay to the gradient.
     """
     optimizer = OPTIMIZERS[config.optimizer](config)
     optimizer.build(model.trainable_variables)
-    if config.optimizer == "adamw":
+    if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not is_kernel(v)])
     return optimizer
 
@@ -38,8 +75,10 @@ def is_kernel(variable: keras.Variable) -> bool:
     return len(variable.shape) > 1 and variable.name != "alpha"
 
 
-def decayed(gradient: tf.Tensor, variable: keras.Variable, config: Train) -> tf.Tensor:
-    """The gradient with the decay of a kernel added, where the optimizer itself does not decay."""
-    if config.optimizer == "adamw" or not config.weight_decay or not is_kernel(variable):
-        return gradient
-    return gradient + config.weight_decay * tf.cast(variable, gradient.dtype)
+def penalised(gradients: Iterable[tf.Tensor], variables: list[keras.Variable], config: Train) -> list[tf.Tensor]:
+    """The gradients, those of kernels with the L1 and L2 penalties; L2 where the optimizer does not decay."""
+    decay = 0.0 if config.optimizer in DECOUPLED else config.weight_decay
+    return [
+        gradient + decay * variable + config.l1 * keras.ops.sign(variable) if is_kernel(variable) else gradient
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]

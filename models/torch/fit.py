@@ -8,6 +8,7 @@ from torch import nn
 
 from models import loop
 from models.batches import Batch, Data
+from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
 from models.loop import Epoch, Progress, Totals
@@ -28,7 +29,7 @@ def fit(
 
     Raises NotFiniteError where the loss is no longer a number.
     """
-    learner = TorchLearner(model, config, device)
+    learner = TorchLearner(model, config, device, class_weights(config, data.train, data.outputs))
     history = loop.run(learner, data, config, on_epoch, on_step)
     model.cpu().to(memory_format=torch.contiguous_format).eval()
     return history
@@ -37,35 +38,48 @@ def fit(
 class TorchLearner:
     """A torch model, its optimizer and its device."""
 
-    def __init__(self, model: nn.Module, config: Train, device: Device) -> None:
+    def __init__(self, model: nn.Module, config: Train, device: Device, weights: np.ndarray) -> None:
         # Convolutions are fastest where the channels lie next to each other.
         self.model = model.to(device.kind).to(memory_format=torch.channels_last)
         self.config = config
         self.device = device
         self.optimizer = optimizers.build(model, config)
+        self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(4, dtype=torch.float64, device=device.kind)
 
     def train_batch(self, batch: Batch, rate: float) -> None:
         """One step of the optimizer."""
         inputs, targets = self._on_device(batch)
+        evaluations = []
+
+        def closure() -> float:
+            evaluations.append(self._backward(inputs, targets))
+            return evaluations[-1][0]  # type: ignore[return-value]  # torch's type is narrower than what it takes
+
         self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step(closure)  # L-BFGS wants more than one evaluation; the first is what the others have
+        value, logits, norm = evaluations[0]
+        self._add(value, logits, targets, norm)
+
+    def _backward(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Fill the gradients; loss, logits and the norm of all gradients before it was clipped."""
         with torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.precision == "bfloat16"):
             logits = self.model(inputs)
-        value = loss(logits.float(), targets, self.config)
+        value = loss(logits.float(), targets, self.config, self.weights)
         self.optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip or float("inf"))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self._add(value.detach(), logits, targets, norm)
+        optimizers.penalise(self.model.parameters(), self.config)
+        return value.detach(), logits.detach(), norm
 
     @torch.no_grad()
     def validate_batch(self, batch: Batch) -> None:
         """Loss and measure in inference mode."""
         inputs, targets = self._on_device(batch)
         logits = self.model.eval()(inputs)
-        value = loss(logits, targets, self.config)
+        value = loss(logits, targets, self.config, self.weights)
         self._add(value, logits, targets, torch.zeros_like(value))
 
     def read_totals(self) -> Totals:
@@ -97,12 +111,14 @@ class TorchLearner:
     def _add(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, norm: torch.Tensor) -> None:
         count = len(targets)
         self.totals += torch.stack(
-            [value * count, _measure(logits.detach(), targets), norm * count, torch.full_like(value, count)]
+            [value * count, _measure(logits, targets), norm * count, torch.full_like(value, count)]
         )
 
 
 def _measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
+    if targets.ndim == 2:
+        targets = targets.argmax(1)
     if targets.is_floating_point():
         return (outputs[:, 0] - targets).abs().sum()
     return (outputs.argmax(1) == targets).sum()

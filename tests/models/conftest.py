@@ -40,7 +40,7 @@ def digits() -> Split:
 def data(digits: Split) -> Data:
     """A training and a validation split of them."""
     return Data(
-        Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812])
+        Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812]), 10
     )
 
 
@@ -59,11 +59,17 @@ def train_config() -> Train:
         optimizer="adamw",
         learning_rate=0.003,
         momentum=0.9,
+        nesterov=False,
         weight_decay=0.01,
+        l1=0.0,
         schedule=Schedule(name="one_cycle", warmup=0.25),
+        loss="auto",
         label_smoothing=0.05,
+        class_weights=None,
+        focal_gamma=2.0,
+        huber_delta=1.0,
         gradient_clip=1.0,
-        augment=Augment(shift=1, flip=False),
+        augment=Augment(shift=1, flip=False, mixup=0.0),
         patience=None,
         precision="float32",
         device="cpu",

@@ -24,7 +24,7 @@ def fit(
 
 def longer(config: Train, **changes: Any) -> Train:
     """Long enough to learn."""
-    more = {"epochs": 10, "batch_size": 32, "learning_rate": 0.01, "augment": Augment(shift=0, flip=False)}
+    more = {"epochs": 10, "batch_size": 32, "learning_rate": 0.01, "augment": Augment(shift=0, flip=False, mixup=0.0)}
     return config.model_copy(update=more | changes)
 
 
@@ -80,7 +80,7 @@ def test_patience_stops_and_restores_the_best_weights(
 ) -> None:
     """Noise for labels: the validation loss gets worse soon."""
     noise = np.random.default_rng(0).integers(0, 10, len(data.train))
-    noisy = Data(Split(data.train.inputs, noise), data.validation)
+    noisy = Data(Split(data.train.inputs, noise), data.validation, 10)
     config = train_config.model_copy(update={"patience": 2, "epochs": 40, "learning_rate": 0.01})
     model, history = fit(framework, "mlp", spec, noisy, config)
     best = best_epoch(history)

@@ -123,7 +123,7 @@ def test_one_training_step_changes_both_twins_alike(
         model = room(framework, architecture).build(spec, config)
         room(framework, "store").set_weights(model, start)
         device = room(framework, "device").choose(settings)
-        learner = getattr(room(framework, "fit"), learner_name)(model, settings, device)
+        learner = getattr(room(framework, "fit"), learner_name)(model, settings, device, np.ones(10, np.float32))
         learner.train_batch(batch, 1.0)
         totals[framework] = learner.read_totals()
         steps[framework] = {name: array - start[name] for name, array in learner.get_weights().items()}
@@ -132,38 +132,6 @@ def test_one_training_step_changes_both_twins_alike(
         largest = np.abs(step).max()
         assert largest > 0, f"{name} did not move"
         np.testing.assert_allclose(steps["keras"][name], step, atol=TOLERANCE * largest, rtol=TOLERANCE, err_msg=name)
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
-def test_optimizers_move_the_same_weights_alike(
-    optimizer: str, weight_decay: float, spec: DataSpec, train_config: Train
-) -> None:
-    """Five steps with the same gradients, none of them near epsilon, which Adam's twins add at different places."""
-    import tensorflow as tf
-    import torch
-
-    config = train_config.model_copy(update={"optimizer": optimizer, "weight_decay": weight_decay})
-    models = {framework: room(framework, "mlp").build(spec, CONFIGS["mlp"]) for framework in FRAMEWORKS}
-    room("keras", "store").set_weights(models["keras"], room("torch", "store").get_weights(models["torch"]))
-    optimizers = {framework: room(framework, "optimizers").build(models[framework], config) for framework in FRAMEWORKS}
-    variables = models["keras"].trainable_variables
-    random = np.random.default_rng(0)
-    for _ in range(5):
-        gradients = [away_from_zero(variable.shape, random) for variable in variables]
-        for parameter, gradient in zip(models["torch"].parameters(), gradients, strict=True):
-            parameter.grad = torch.from_numpy(np.ascontiguousarray(gradient.T))
-        optimizers["torch"].step()
-        tensors = [tf.constant(gradient) for gradient in gradients]
-        decayed = room("keras", "optimizers").decayed
-        optimizers["keras"].apply([decayed(*pair, config) for pair in zip(tensors, variables, strict=True)], variables)
-    found, expected = (room(framework, "store").get_weights(models[framework]) for framework in ("keras", "torch"))
-    for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, atol=1e-6, rtol=1e-5, err_msg=name)
-
-
-def away_from_zero(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    return np.float32(random.choice([-1, 1], shape) * random.uniform(0.05, 0.15, shape))
 
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
@@ -194,10 +162,24 @@ def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digi
     from models.augment import augment
 
     images = digits.inputs[:50]
-    config = Augment(shift=2, flip=True)
+    config = Augment(shift=2, flip=True, mixup=0.0)
     first, second = (augment(images, config, np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8
     assert first.shape == images.shape
     assert (first != images).any(axis=(1, 2, 3)).mean() > 0.8
     assert set(np.unique(first)) <= set(np.unique(images)) | {0}
+
+
+def test_mixup_blends_pixels_and_classes_alike(digits: Split) -> None:
+    from models.augment import mixup
+
+    inputs, targets = digits.inputs[:50], digits.targets[:50]
+    blended, soft = mixup(inputs, targets, 1.0, 10, np.random.default_rng(3))
+    assert (blended.dtype, soft.dtype) == (np.uint8, np.float32)
+    np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
+    share = soft[np.arange(50), targets]
+    both = soft.max(1) < 1  # with an example of another class
+    assert both.sum() > 30
+    assert len(set(share[both].round(5))) == 1, "one share for the batch"
+    np.testing.assert_allclose(blended.mean(), inputs.mean(), atol=0.5)

@@ -4,7 +4,7 @@ import pytest
 
 from models.errors import InputError
 from pipelines import params
-from tests.pipelines.workspace import REPOSITORY, write_params
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
 
 TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
 
@@ -30,9 +30,13 @@ REFUSED = {
     "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
     "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
     "framework not in a list": (("[torch, keras]", "torch"), ['frameworks = "torch"; allowed: a list']),
-    "unknown architecture": (("[mlp, cnn]", "[mlp, vgg]"), ["architectures.1 = \"vgg\"; allowed: 'linear', 'mlp'"]),
+    "unknown architecture": (
+        ("[mlp, cnn]", "[mlp, vgg]"),
+        ['architectures.1 = "vgg"; allowed: linear, mlp, cnn, resnet'],
+    ),
     "architecture twice": (("[mlp, cnn]", "[cnn, cnn]"), ["architectures: cnn more than once; allowed: each once"]),
-    "unknown optimizer": (("optimizer: adamw", "optimizer: lion"), ["train.optimizer = \"lion\"; allowed: 'sgd'"]),
+    "unknown optimizer": (("optimizer: adamw", "optimizer: lamb"), ["train.optimizer = \"lamb\"; allowed: 'sgd'"]),
+    "unknown loss": (("loss: auto", "loss: dice"), ['train.loss = "dice"; allowed: auto, cross_entropy, ']),
     "empty path": (("path: null", "path: ''"), ['data.path = ""; allowed: text of at least one character']),
     "size of one side": (("size: null", "size: [8]"), ["data.size.1: missing"]),
     "no pixels": (("size: null", "size: [8, 0]"), ["data.size.1 = 0; allowed: greater than or equal to 1"]),
@@ -104,3 +108,10 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     assert "run from the root of the repository" in message(tmp_path / "params.yaml")
+
+
+def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_work(tmp_path: Path) -> None:
+    write_params(tmp_path, {"train.optimizer": "lbfgs"})
+    assert_one_error_line(run_stage("check", tmp_path), "train.optimizer = 'lbfgs': keras has none; ", "sgd, adam, ")
+    write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"]})
+    assert run_stage("check", tmp_path).returncode == 0
