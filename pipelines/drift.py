@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from models import summary
 from models.errors import InputError
-from models.spec import DataSpec
+from models.spec import UNKNOWN, DataSpec
 from pipelines import drift_report, evidence, npy, params, paths, prediction_log, proof, runtime, stage, two_samples
 from pipelines.bundle import RECORD
 from pipelines.params import Drift, Params
@@ -102,12 +102,28 @@ def _outputs(champion: Mapping[str, Any], settings: Params) -> np.ndarray:
 def _columns(spec: DataSpec, inputs: np.ndarray, logged: Logged, outputs: np.ndarray) -> list[Column]:
     """What is compared: the predictions first, then every input."""
     numbers = [
-        Column(name, inputs[:, index], logged.inputs[:, index]) for index, name in enumerate(summary.names(spec))
+        _column(spec, index, name, inputs[:, index], logged.inputs[:, index])
+        for index, name in enumerate(summary.names(spec))
     ]
     if not spec.labels:
         return [Column(f"predicted {spec.target}", outputs[:, 0], logged.outputs[:, 0]), *numbers]
     labels = Column("predicted label", outputs.argmax(axis=1), logged.predicted, spec.labels)
     return [labels, Column("confidence", outputs.max(axis=1), logged.outputs.max(axis=1)), *numbers]
+
+
+def _column(spec: DataSpec, index: int, name: str, reference: np.ndarray, current: np.ndarray) -> Column:
+    """Categories with two more labels, `(unknown)` and `(missing)`; of numbers only those that are there."""
+    categories = spec.categories[index] if spec.kind == "tabular" else ()
+    if not categories:
+        return Column(name, reference[~np.isnan(reference)], current[~np.isnan(current)])
+    labels = (*categories, "(unknown)", "(missing)")
+    return Column(name, _places(reference, len(categories)), _places(current, len(categories)), labels)
+
+
+def _places(values: np.ndarray, categories: int) -> np.ndarray:
+    """The numbers of categories as int64 indices into their labels."""
+    known = np.where(np.isnan(values), categories + 1, values)
+    return np.where(known == UNKNOWN, categories, known).astype(np.int64)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Line(BaseModel):
 
     time: float
     sha256: str
-    inputs: list[float]
+    inputs: list[float | None]  # null where a value was missing
     label: str = ""
     probabilities: list[float] = []
     value: float = 0.0
@@ -57,7 +57,7 @@ def read(folder: Path, spec: DataSpec, sha256: str, most: int) -> Logged:
     predicted = [spec.labels.index(line.label) if spec.labels else 0 for line in lines]
     outputs = [line.probabilities if spec.labels else [line.value] for line in lines]
     return Logged(
-        np.array([line.inputs for line in lines]).reshape(len(lines), len(summary.names(spec))),
+        np.array([line.inputs for line in lines], np.float64).reshape(len(lines), len(summary.names(spec))),
         np.array(outputs).reshape(len(lines), spec.outputs),
         np.array(predicted, np.int64),
         lines[-1].time if lines else 0.0,

@@ -101,12 +101,17 @@ def _times(times: Mapping[str, float]) -> list[str]:
 
 def _parities(candidates: Sequence[Evidence]) -> str:
     rows = [
-        [found.name, file, f"{proof['max_absolute_difference']:.1e}", f"{proof['top1_agreement']:.2%}", proof["bytes"]]
+        [found.name, file, f"{proof['max_absolute_difference']:.1e}", _agreement(found, proof), proof["bytes"]]
         for found in candidates
         for file, proof in found.parity["files"].items()
     ]
     heading = ["candidate", "file", "largest difference", "top-1 agreement", "bytes"]
     return "## Parity with the trained model\n" + _github(heading, rows)
+
+
+def _agreement(found: Evidence, proof: Mapping[str, Any]) -> str:
+    """The share of examples with the same class; a regression has none."""
+    return f"{proof['top1_agreement']:.2%}" if found.measure == "accuracy" else "-"
 
 
 def _plots(candidates: Sequence[Evidence]) -> str:

@@ -61,6 +61,8 @@ def _is_drift(distance: float, p_value: float, settings: Drift) -> bool:
 
 def _numbers(column: Column) -> tuple[str, float, float]:
     """Kolmogorov and Smirnov: the largest difference between the cumulative distributions, and its p-value."""
+    if not len(column.reference) or not len(column.current):  # all missing: there is nothing to compare
+        return "Kolmogorov-Smirnov", 0.0, 1.0
     found = stats.ks_2samp(column.reference, column.current, method="asymp")
     return "Kolmogorov-Smirnov", float(found.statistic), float(found.pvalue)
 

@@ -46,6 +46,8 @@ class Champion:
             "output": {"name": spec.output_name, "shape": [spec.outputs]},
             "labels": list(spec.labels),
             "features": list(spec.features),
+            "categories": list(spec.categories),
+            "missing": [value is not None for value in spec.fill],
             "mean": list(spec.mean),
             "data": spec.name,
             "metrics": self.metrics,
@@ -80,7 +82,7 @@ def _probe(predictor: Predictor, found: Bundle) -> np.ndarray:
     outputs = predictor.predict(inputs)
     if outputs.shape != expected.shape:
         raise InputError(f"the stored example's outputs have shape {expected.shape}, the model gives {outputs.shape}")
-    difference = float(np.abs(outputs - expected).max())
+    difference = float((np.abs(outputs - expected) / np.maximum(1, np.abs(expected))).max())
     if not difference <= TOLERANCE:  # NaN fails too
         raise InputError(f"the model answers its stored example wrongly: off by {difference:.2g}, allowed {TOLERANCE}")
     return inputs

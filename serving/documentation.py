@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from serving import maps_documentation, protocol_documentation
+from serving import maps_documentation, protocol_documentation, rows
 from serving.champion import Champion
 from serving.engine import Engine
 from serving.exchange import Request, Response
@@ -73,9 +73,8 @@ def _inputs(champion: Champion, most: int) -> Json:
         pixel = {"type": "integer", "minimum": 0, "maximum": 255}
         ways = [_nested(spec.shape, pixel)] + ([_nested(spec.shape[:2], pixel)] if spec.shape[2] == 1 else [])
     else:
-        properties = dict.fromkeys(spec.features, FLOAT32)
-        row = {"type": "object", "required": list(spec.features), "properties": properties}
-        ways = [row | {"additionalProperties": False}, _nested(spec.shape, FLOAT32)]
+        # In lists categories would be their numbers, which nobody knows.
+        ways = [rows.schema(spec, FLOAT32)] + ([] if any(spec.categories) else [_nested(spec.shape, FLOAT32)])
     return {"oneOf": [{"type": "array", "minItems": 1, "maxItems": most, "items": way} for way in ways]}
 
 
@@ -90,7 +89,7 @@ def _example(champion: Champion) -> list[Any]:
     """The champion's first stored example, as it is easiest to write."""
     spec, first = champion.spec, champion.example[:1]
     if spec.kind == "tabular":
-        return [dict(zip(spec.features, row, strict=True)) for row in first.tolist()]
+        return rows.write(first, spec)
     return list((first[..., 0] if spec.shape[2] == 1 else first).tolist())
 
 

@@ -6,21 +6,23 @@ from typing import Any
 import numpy as np
 
 from models.spec import DataSpec
+from serving import rows
 from serving.errors import invalid
+from serving.values import describe, is_float32
 
 
 def parse(values: Any, spec: DataSpec, most: int) -> np.ndarray:
     """Nested lists [N][H][W] or [N][H][W][C], rows [N][F] or objects by feature name -> [N, *spec.shape].
 
     Raises RequestError, naming the first wrong place, unless there are 1 to `most` examples of exactly the
-    spec's shape: whole numbers 0 to 255 for uint8, finite float32 numbers for tables.
+    spec's shape: whole numbers 0 to 255 for uint8; for tables as `rows.parse` says.
     """
     if not isinstance(values, list) or not values:
-        raise invalid(f"inputs: found {_name(values)}; allowed: a list of 1 to {most} examples")
+        raise invalid(f"inputs: found {describe(values)}; allowed: a list of 1 to {most} examples")
     if len(values) > most:
         raise invalid(f"inputs: found {len(values)} examples; allowed: 1 to {most} in one request")
     if spec.kind == "tabular" and isinstance(values[0], dict):
-        values = _rows(values, spec.features)
+        return rows.parse(values, spec)
     shape = _written_shape(values, spec.shape)
     flat = _flatten(values, shape)
     return _numbers(flat, shape, spec).reshape(len(values), *spec.shape)
@@ -31,10 +33,12 @@ def from_flat(values: list[Any], spec: DataSpec) -> np.ndarray:
     return _numbers(values, spec.shape, spec).reshape(-1, *spec.shape)
 
 
-def check_finite(inputs: np.ndarray) -> None:
-    """Raise RequestError where a float32 array holds NaN or infinity."""
+def check_finite(inputs: np.ndarray, spec: DataSpec) -> None:
+    """Raise RequestError where a float32 array holds infinity, or NaN where no value may be missing."""
     if inputs.dtype == np.float32 and not np.isfinite(inputs).all():
-        raise invalid("inputs: found NaN or infinity; allowed: finite numbers")
+        may_be_missing = np.array([value is not None for value in spec.fill])
+        if np.isinf(inputs).any() or (np.isnan(inputs) & ~may_be_missing).any():
+            raise invalid("inputs: found NaN or infinity; allowed: finite numbers, and NaN where values may be missing")
 
 
 def _numbers(flat: list[Any], shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
@@ -48,17 +52,6 @@ def _written_shape(values: list[Any], shape: tuple[int, ...]) -> tuple[int, ...]
     while isinstance(first, list) and first and depth <= len(shape):
         depth, first = depth + 1, first[0]
     return shape[:-1] if len(shape) == 3 and shape[-1] == 1 and depth == 2 else shape
-
-
-def _rows(values: list[Any], features: tuple[str, ...]) -> list[list[Any]]:
-    """Table rows as objects -> lists in the order of the features."""
-    wanted = set(features)
-    for index, row in enumerate(values):
-        if not isinstance(row, dict):
-            raise invalid(f"inputs[{index}]: found {_name(row)}; allowed: an object like the first one")
-        if wrong := sorted(row.keys() ^ wanted):
-            raise invalid(f"inputs[{index}]: missing or unknown features: {', '.join(wrong)[:200]}")
-    return [[row[name] for name in features] for row in values]
 
 
 def _flatten(values: list[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -95,7 +88,7 @@ def _bytes(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
         except ValueError:
             pass
     place, value = next((i, v) for i, v in enumerate(flat) if type(v) is not int or not 0 <= v <= 255)
-    raise invalid(f"{_where(place, shape)}: found {_name(value)}; allowed: whole numbers from 0 to 255")
+    raise invalid(f"{_where(place, shape)}: found {describe(value)}; allowed: whole numbers from 0 to 255")
 
 
 def _floats(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
@@ -105,13 +98,8 @@ def _floats(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
             array = np.array(flat, np.float64).astype(np.float32)
         if np.isfinite(array).all():
             return array
-    place, value = next((i, v) for i, v in enumerate(flat) if not _is_float32(v))
-    raise invalid(f"{_where(place, shape)}: found {_name(value)}; allowed: finite numbers within float32")
-
-
-def _is_float32(value: Any) -> bool:
-    """Whether a JSON value is a number that float32 can hold."""
-    return type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max)
+    place, value = next((i, v) for i, v in enumerate(flat) if not is_float32(v))
+    raise invalid(f"{_where(place, shape)}: found {describe(value)}; allowed: finite numbers within float32")
 
 
 def _where(place: int, shape: tuple[int, ...]) -> str:
@@ -129,17 +117,4 @@ def _where_shape(values: list[Any], sizes: tuple[int, ...]) -> str:
     for _ in sizes[:-1]:
         level = [(f"{path}[{index}]", inner) for path, value in level for index, inner in enumerate(value)]
     path, value = next((p, v) for p, v in level if not isinstance(v, list) or len(v) != sizes[-1])
-    return f"{path}: found {_name(value)}; allowed: a list of {sizes[-1]}"
-
-
-def _name(value: Any) -> str:
-    """A JSON value in few words."""
-    match value:
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case list() | str():
-            return f"{'a list' if isinstance(value, list) else 'text'} of {len(value)}"
-        case dict():
-            return "an object"
-        case _:
-            return f"the number {value}"
+    return f"{path}: found {describe(value)}; allowed: a list of {sizes[-1]}"

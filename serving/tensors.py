@@ -131,7 +131,7 @@ def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSp
         found = f"binary_data_size {str(size)[:30]} and {len(raw)} bytes behind the header"
         raise invalid(f"inputs[0]: found {found}; allowed for shape {list(shape)}: {wanted}")
     inputs = np.frombuffer(raw, dtype).reshape(shape)
-    examples.check_finite(inputs)
+    examples.check_finite(inputs, spec)
     return inputs
 
 

@@ -24,11 +24,12 @@ def read(path: Path) -> Any:
 
     Raises InputError where the file is no table, or has no row, or names a column twice or not at all.
     """
+    is_text = path.suffix.lower() != ".parquet"
     try:
-        table = parquet.read_table(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+        table = _read_text(path) if is_text else parquet.read_table(path)
     except (ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: {reason}; allowed: one header and rows of equal length, in UTF-8") from error
+        allowed = "one header and rows of equal length, in UTF-8" if is_text else "a whole Parquet file"
+        raise InputError(f"{path}: {' '.join(str(error).split())}; allowed: {allowed}") from error
     _check_names(path, table.column_names)
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")

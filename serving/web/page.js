@@ -319,18 +319,36 @@ function openPicture() {
 // ── rows of a table ──────────────────────────────────────────────────────────────────────────────
 
 const askRow = latest(async () => {
-  const row = Object.fromEntries([...find("row").elements].map((field) => [field.name, field.valueAsNumber]));
-  if (Object.values(row).some(Number.isNaN)) return;
+  if (!find("row").checkValidity()) return;
+  const row = Object.fromEntries([...find("row").elements].map((field) => [field.name, valueOf(field)]));
   const options = { method: "POST", body: JSON.stringify({ inputs: [row] }), headers: { "content-type": "application/json" } };
   await read(await call("predict", options), performance.now());
 });
 
+// Nothing in a field that may be empty is a missing value.
+function valueOf(field) {
+  if (field.value === "") return null;
+  return field.type === "number" ? field.valueAsNumber : field.value;
+}
+
+function number(name, index) {
+  const field = document.createElement("input");
+  const value = Number(model.mean[index].toPrecision(3));
+  return Object.assign(field, { type: "number", step: "any", name, value, required: !model.missing[index] });
+}
+
+function choice(name, index) {
+  const field = Object.assign(document.createElement("select"), { name });
+  field.append(...model.categories[index].map((category) => new Option(category)));
+  if (model.missing[index]) field.append(new Option("(missing)", ""));
+  return field;
+}
+
 function openTable() {
   find("table").hidden = false;
   find("row").replaceChildren(...model.features.map((name, index) => {
-    const [label, field] = [document.createElement("label"), document.createElement("input")];
-    Object.assign(field, { type: "number", step: "any", name, value: Number(model.mean[index].toPrecision(3)), required: true });
-    label.append(name, field);
+    const label = document.createElement("label");
+    label.append(name, model.categories[index].length ? choice(name, index) : number(name, index));
     return label;
   }));
   find("row").addEventListener("input", askRow);

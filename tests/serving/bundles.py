@@ -20,6 +20,11 @@ IRIS = DataSpec(
     ("sepal length", "sepal width", "petal length", "petal width"), (5.8, 3.1, 3.8, 1.2), (0.8, 0.4, 1.8, 0.8),
     ((),) * 4, (None,) * 4,
 )  # fmt: skip
+HOUSES = DataSpec(
+    "houses", "regression", "tabular", (3,), "float32", (), "price",
+    ("size", "colour", "sold"), (100.0, 0.0, 0.0), (20.0, 1.0, 1.0),
+    ((), ("blue", "green", "red"), ("false", "true")), (95.0, -1.0, -1.0), 1000.0, 250.0,
+)  # fmt: skip
 PRICES = replace(IRIS, name="prices", task="regression", labels=(), target="price")
 
 
@@ -34,6 +39,8 @@ class Weights:
     def expected(self, inputs: np.ndarray) -> np.ndarray:
         """What the graph should answer, in NumPy: float32 [N, outputs]."""
         scale = np.float32(1 / 255 if self.spec.kind == "image" else 1)
+        if any(self.spec.fill):
+            inputs = np.where(np.isnan(inputs), np.float32(self.spec.fill), inputs)
         logits = (inputs.astype(np.float32) * scale).reshape(len(inputs), -1) @ self.kernel + self.bias
         if self.spec.task == "regression":
             return logits
@@ -49,13 +56,19 @@ def weights(spec: DataSpec, seed: int = 0) -> Weights:
 
 
 def graph(of: Weights) -> bytes:
-    """Cast, scale, flatten, Gemm, and Softmax for a classifier."""
+    """Cast or fill, scale, flatten, Gemm, and Softmax for a classifier."""
     spec = of.spec
     rank = len(spec.shape)
     scale = np.full((1,) * (rank + 1), 1 / 255 if spec.kind == "image" else 1, np.float32)
     constants = {"scale": scale, "kernel": of.kernel, "bias": of.bias}
-    nodes = [
-        helper.make_node("Cast", [spec.input_name], ["cast"], to=TensorProto.FLOAT),
+    nodes = [helper.make_node("Cast", [spec.input_name], ["cast"], to=TensorProto.FLOAT)]
+    if any(spec.fill):
+        constants["fill"] = np.float32([spec.fill])
+        nodes = [
+            helper.make_node("IsNaN", [spec.input_name], ["missing"]),
+            helper.make_node("Where", ["missing", "fill", spec.input_name], ["cast"]),
+        ]
+    nodes += [
         helper.make_node("Mul", ["cast", "scale"], ["scaled"]),
         helper.make_node("Flatten", ["scaled"], ["flat"]),
     ]
@@ -81,7 +94,11 @@ def raw(spec: DataSpec, count: int, seed: int = 1) -> np.ndarray:
     generator = np.random.default_rng(seed)
     if spec.dtype == "uint8":
         return generator.integers(0, 256, (count, *spec.shape), np.uint8)
-    return generator.normal(size=(count, *spec.shape)).astype(np.float32)
+    rows = generator.normal(size=(count, *spec.shape)).astype(np.float32)
+    for place, names in enumerate(spec.categories):
+        if names:
+            rows[:, place] = generator.integers(0, len(names), count)
+    return rows
 
 
 def manifest(of: Weights, model: bytes, version: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local
 
 Make = Callable[..., Local]
@@ -158,7 +158,7 @@ def test_the_model_is_described(digits: Path, local: Make) -> None:
     assert found["metrics"]["accuracy"] == 0.98
 
 
-@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES, HOUSES], ids=lambda spec: spec.name)
 def test_the_documentation_has_an_example_that_works(tmp_path: Path, local: Make, spec: object) -> None:
     service = local(write(tmp_path, weights(spec)))  # type: ignore[arg-type]
     document = service.get("/docs.json").json()

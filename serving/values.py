@@ -1,0 +1,23 @@
+"""JSON values: what they are, in few words."""
+
+from typing import Any
+
+import numpy as np
+
+
+def is_float32(value: Any) -> bool:
+    """Whether a JSON value is a number that float32 can hold."""
+    return type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max)
+
+
+def describe(value: Any) -> str:
+    """A JSON value in few words."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case list() | str():
+            return f"{'a list' if isinstance(value, list) else 'text'} of {len(value)}"
+        case dict():
+            return "an object"
+        case _:
+            return f"the number {value}"

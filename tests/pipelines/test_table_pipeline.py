@@ -1,0 +1,126 @@
+"""A person's own table through every stage to a champion that the service can load: nothing is mocked."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.spec import DataSpec
+from pipelines import drift, evaluate, export, load, params, paths, prepare, promote, train
+from pipelines.bundle import RECORD
+from serving import champion, rows
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import write_params
+
+COLOURS = ("red", "green", "blue")
+QUICK = {
+    "data.source": "csv",
+    "data.path": "houses.csv",
+    "train.device": "cpu",
+    "evaluate.device": "cpu",
+    "evaluate.latency_seconds": 0.02,
+    "evaluate.bootstrap": 100,
+    "drift.minimum_rows": 20,
+}
+
+
+def write_houses(path: Path, gaps: tuple[int, ...]) -> None:
+    """300 rows with gaps in some columns; the price depends on all of them."""
+    random = np.random.default_rng(0)
+    size = random.normal(100, 20, 300)
+    colour, sold = random.integers(0, 3, 300), random.integers(0, 2, 300)
+    price = 1000 + 3 * size + 40 * colour + 60 * sold + random.normal(0, 5, 300)
+    words = np.array(COLOURS)[colour], np.array(["false", "true"])[sold]
+    columns = size.round(2).astype(str), *words, price.round(1).astype(str)
+    lines = [list(line) for line in zip(*columns, strict=True)]
+    for line in range(0, 300, 25):
+        lines[line][gaps[line // 25 % len(gaps)]] = ""
+    lines[7][1] = "mauve"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["size", "colour", "sold", "price"], *lines])
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, framework: str, architecture: str, **changes: Any) -> None:
+    """Every stage, in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    shutil.copy(synthetic.store(), "mlflow.db")
+    write_houses(folder / "houses.csv", gaps=(0, 1, 2) if changes["data__target"] == "price" else (0, 1))
+    only = {"frameworks": [framework], "architectures": [architecture]}
+    write_params(folder, QUICK | only | {key.replace("__", "."): value for key, value in changes.items()})
+    load.main()
+    prepare.main()
+    monkeypatch.setattr(sys, "argv", ["stage", "--framework", framework, "--architecture", architecture])
+    for stage in (train, export, evaluate):
+        stage.main()
+    promote.main()
+
+
+def strict_json(path: Path) -> Any:
+    """JSON without NaN or Infinity, which Python would write."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{path}: {word}")
+
+    return json.loads(path.read_text("utf-8"), parse_constant=refuse)
+
+
+def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+    return np.load(paths.split(name) / "inputs.npy"), np.load(paths.split(name) / "targets.npy")
+
+
+def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch, capsys):
+    run(monkeypatch, tmp_path, "torch", "linear", data__target="price", train__epochs=60, train__learning_rate=0.05)
+    said = capsys.readouterr().out
+    for words in ("target 'price': regression", "colour    categories  4", "mae", "highest validation r2"):
+        assert words in said
+    spec, (inputs, targets) = DataSpec.read(paths.SPEC), read("train")
+    assert spec.task == "regression"
+    assert spec.target_mean == pytest.approx(targets.mean(), rel=1e-6)
+    assert spec.fill == (pytest.approx(np.nanmedian(inputs[:, 0])), -1.0, -1.0)
+    found = strict_json(paths.metrics("torch-linear"))["test"]
+    assert 0.95 < found["r2_low"] <= found["r2"] <= found["r2_high"] <= 1
+    assert found["mae"] < found["rmse"] < 15
+    report = paths.REPORT.read_text("utf-8")
+    links = [part.split(")")[0] for part in report.split("](")[1:]]
+    assert len(links) == 4
+    assert all((paths.ARTIFACTS / link).is_file() for link in links)
+    strict_json(paths.CHAMPION / RECORD)
+    served = champion.load(paths.CHAMPION, "cpu")
+    row = {"size": 100, "colour": "green", "sold": True}
+    asked = [row, row | {"size": None}, row | {"colour": "mauve"}, row | {"colour": None}]
+    answers = served.predictor.predict(rows.parse(asked, served.spec))[:, 0]
+    assert answers[0] == pytest.approx(1400, abs=15)
+    assert answers[1] == pytest.approx(answers[0], abs=30)
+    assert answers[2] == answers[3] or "mauve" in spec.categories[1]
+    assert not any(each.drifted for each in log_and_compare(served))
+
+
+def log_and_compare(served: champion.Champion) -> Any:
+    """Drift between the training rows and a log of the test and validation rows."""
+    logged = np.concatenate([read("test")[0], read("validation")[0]])
+    lines = [
+        {"time": 1.0, "sha256": served.sha256, "inputs": [None if np.isnan(value) else value for value in row]}
+        | {"value": float(value)}
+        for row, value in zip(logged.tolist(), served.predictor.predict(logged)[:, 0], strict=True)
+    ]
+    Path("log").mkdir()
+    Path("log/worker.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    return drift.compare(Path("log"), params.read())
+
+
+def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):
+    columns = {"data__target": "sold", "data__features": ["price", "size", "colour"]}
+    run(monkeypatch, tmp_path, "keras", "mlp", **columns, train__epochs=30, train__batch_size=16)
+    spec = DataSpec.read(paths.SPEC)
+    assert (spec.labels, spec.features) == (("false", "true"), ("price", "size", "colour"))
+    assert strict_json(paths.metrics("keras-mlp"))["test"]["accuracy"] >= 0.9
+    served = champion.load(paths.CHAMPION, "cpu")
+    row = {"price": 1500, "size": 100, "colour": "red"}
+    outputs = served.predictor.predict(rows.parse([row, row | {"colour": None}], served.spec))
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
