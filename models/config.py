@@ -169,6 +169,16 @@ class Augment(Config):
     flip: bool
     mixup: NotNegative
 
+    def require_fit(self, spec: DataSpec) -> None:
+        """Raise InputError where the data cannot be changed in this way."""
+        if spec.kind == "tabular" and (self.shift or self.flip):
+            raise InputError(f"train.augment: '{spec.name}' is a table; allowed: shift = 0 and flip = false")
+        if self.mixup and any(value is not None for value in spec.fill):
+            raise InputError(
+                f"train.augment.mixup = {self.mixup:g}: '{spec.name}' has categories or missing values, "
+                "which cannot be blended; allowed: 0"
+            )
+
 
 class Train(Config):
     """How a model is fitted. `patience` is in epochs; null trains all epochs and keeps the last weights."""
@@ -207,7 +217,8 @@ class Train(Config):
         return automatic if self.loss == "auto" else self.loss
 
     def require_fit(self, spec: DataSpec) -> None:
-        """Raise InputError where the loss or its class weights do not fit the data."""
+        """Raise InputError where the changes, the loss or its class weights do not fit the data."""
+        self.augment.require_fit(spec)
         name = self.loss_for(spec.outputs)
         if LOSSES[name] != spec.task:
             allowed = ", ".join(loss for loss, task in LOSSES.items() if task == spec.task)

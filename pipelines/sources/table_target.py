@@ -27,7 +27,10 @@ def parse(path: Path, column: Column, config: Data) -> tuple[tuple[str, ...], ND
         rule = f"text, true and false, and up to {FEW} different whole numbers are classes; data.task decides otherwise"
         print(f"target '{column.name}': {task} ({rule})")
     if task == "classification":
-        return _classes(column)
+        labels, targets = _classes(column)
+        if len(labels) < 2:
+            raise InputError(f"{where} has one class, '{labels[0]}'; allowed: two or more")
+        return labels, targets
     if column.categories:
         raise InputError(f"{where} holds text such as '{column.categories[0]}'; allowed in a regression: numbers")
     return (), column.values

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from models.config import Augment
 from models.errors import InputError
 from models.spec import DataSpec
 from tests.models.conftest import CONFIGS, FRAMEWORKS, room
@@ -115,6 +116,16 @@ def optimised(folder: Path) -> Any:
 def test_a_spec_of_a_table_says_something_of_every_feature() -> None:
     with pytest.raises(InputError, match="spec of 'messy': fill = 1; allowed: 4, one for each feature"):
         replace(MESSY, fill=(None,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"shift": 1}, "is a table; allowed: shift = 0"), ({"mixup": 0.2}, "cannot be blended; allowed: 0")],
+)
+def test_what_would_spoil_a_table_is_refused(changes: dict[str, Any], words: str) -> None:
+    config = Augment(**{"shift": 0, "flip": False, "mixup": 0.0} | changes)
+    with pytest.raises(InputError, match=words):
+        config.require_fit(MESSY)
 
 
 def test_a_spec_is_read_as_it_was_written() -> None:

@@ -125,6 +125,7 @@ REFUSED = {
         {"target": "y"},
         r"'y' is missing in 2 of 4 rows \(2, 4\); allowed: in",
     ),
+    "one class": (rows("aaa"), {"target": "y"}, "target 'y' has one class, 'a'; allowed: two or more"),
     "nothing but the target": ("price\n1.5\n2.5\n", {}, "no column but the target 'price'"),
     "a column all missing": ("a,price\n,1.5\nNA,2.5\n", {}, "column 'a': all 2 values are missing; leave it out"),
     "two columns of one name": ("a,a,price\n1,2,3\n", {}, "column 'a' comes 2 times; allowed: each name once"),

@@ -12,7 +12,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.serving.bundles import DIGITS, IRIS, weights, write
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, weights, write
 from tests.serving.conftest import Served, serve
 
 pytestmark = pytest.mark.skipif(
@@ -116,6 +116,23 @@ def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
         fields[2].send_keys("9.5")
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
         complaints(browser)
+
+
+def test_a_row_with_categories_and_missing_values(browser: Chrome, tmp_path: Path) -> None:
+    folder = write(tmp_path / "champion", weights(HOUSES))
+    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
+        browser.get(served.url)
+        first = wait_for_answer(browser, "price:")
+        size, colour, _ = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
+        options = colour.find_elements(By.TAG_NAME, "option")
+        assert [option.text for option in options] == ["blue", "green", "red", "(missing)"]
+        options[2].click()
+        WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
+        red = text(browser, "answer")
+        options[3].click()
+        size.clear()
+        WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") not in (first, red))
+        no_complaints(browser)
 
 
 def test_the_layers_are_shown_to_who_looks(browser: Chrome, pictures: Served) -> None:
