@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from models.spec import DataSpec
@@ -18,6 +19,7 @@ from pipelines import (
     stage,
     tracking,
 )
+from pipelines.evaluation import Asked
 from pipelines.params import Params
 from pipelines.predictions import Predictions
 from pipelines.staging import staged
@@ -29,21 +31,41 @@ def main() -> None:
 
 
 def evaluate(name: str, settings: Params) -> None:
-    """Measure the graph, write its metrics and plots, and log them to the run that trained it.
+    """Measure the graph and its int8 copy, write their metrics and plots, and log them to the run that trained it.
 
     Raises InputError where `evaluate.device` cannot be had or what an earlier stage wrote is missing.
     """
     spec, training = DataSpec.read(paths.SPEC), evidence.training(name)
-    model = evidence.model(name)
-    session = runtime.open_session(model, settings.evaluate.device)
-    validation, test = (predictions.predict(session, spec, split) for split in ("validation", "test"))
-    print(f"{name}: {len(test.targets)} test examples on {runtime.provider(session)}", flush=True)
-    metrics = evaluation.measure(session, validation, test, settings.evaluate)
-    metrics["model"] = {"bytes": model.stat().st_size}
+    models = [evidence.model(name, file) for file in evidence.graphs(name)]
+    asked = [_ask(model, spec, settings) for model in models]
+    test = asked[0].test
+    print(f"{name}: {len(test.targets)} test examples on {runtime.provider(asked[0].session)}", flush=True)
+    measured = evaluation.measure(asked, settings.evaluate)
+    for metrics, model in zip(measured, models, strict=True):
+        metrics["model"] = {"bytes": model.stat().st_size}
     _plot(name, test, settings, int(training["best_epoch"]))
+    metrics = _together(*measured)
     _write(name, metrics)
     _log(name, metrics, spec, training, settings.tracking.experiment)
+    _report(name, metrics)
+
+
+def _ask(model: Path, spec: DataSpec, settings: Params) -> Asked:
+    session = runtime.open_session(model, settings.evaluate.device)
+    return Asked(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
+
+
+def _together(metrics: dict[str, Any], int8: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The metrics of a graph, with those of its int8 copy inside."""
+    if int8 is None:
+        return metrics
+    return {**metrics, "int8": {**int8, "faster": evaluation.is_faster(int8, than=metrics)}}
+
+
+def _report(name: str, metrics: Mapping[str, Any]) -> None:
     print(f"{name}: {evaluation.summary(metrics)}", flush=True)
+    if int8 := metrics.get("int8"):
+        print(f"{name}-int8: {evaluation.summary(int8)}", flush=True)
 
 
 def _plot(name: str, test: Predictions, settings: Params, best_epoch: int) -> None:
@@ -69,6 +91,7 @@ def _log(name: str, metrics: Mapping[str, Any], spec: DataSpec, training: Mappin
         run.set_tags({"provider": metrics["provider"]})
         run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
         run.log_artifact(paths.plots(name), "evaluation")
+        run.log_artifact(paths.exports(name) / "graph.svg", "graph")
 
 
 if __name__ == "__main__":

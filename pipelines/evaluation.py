@@ -1,7 +1,7 @@
 """What is known of an exported graph after it was asked about data: numbers, and plots of them."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,45 @@ TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV, as 
 PICTURES = "pictures"
 
 
-def measure(session: Session, validation: Predictions, test: Predictions, settings: Evaluate) -> dict[str, Any]:
-    """All metrics as JSON-ready values, nested by what they are about."""
-    scored = scores if test.spec.labels else regression_scores
-    return {
-        "provider": runtime.provider(session),
-        "validation": scored.selection(validation.outputs, validation.targets),
-        "test": scored.full(test.outputs, test.targets, settings),
-        "latency": latencies(session, test.inputs, settings),
-    }
+@dataclass(frozen=True)
+class Asked:
+    """A graph, and what it says of two splits."""
+
+    session: Session
+    validation: Predictions
+    test: Predictions
 
 
-def latencies(session: Session, inputs: np.ndarray, settings: Evaluate) -> dict[str, Any]:
-    """The latency of each batch size; `inputs` [N, ...] that do not fill a batch are repeated."""
-    name, found = session.get_inputs()[0].name, {}
+def measure(graphs: Sequence[Asked], settings: Evaluate) -> list[dict[str, Any]]:
+    """All metrics of each graph of one candidate as JSON-ready values, nested by what they are about."""
+    times = latencies([graph.session for graph in graphs], graphs[0].test.inputs, settings)
+    scored = scores if graphs[0].test.spec.labels else regression_scores
+    return [
+        {
+            "provider": runtime.provider(graph.session),
+            "validation": scored.selection(graph.validation.outputs, graph.validation.targets),
+            "test": scored.full(graph.test.outputs, graph.test.targets, settings),
+            "latency": taken,
+        }
+        for graph, taken in zip(graphs, times, strict=True)
+    ]
+
+
+def latencies(sessions: Sequence[Session], inputs: np.ndarray, settings: Evaluate) -> list[dict[str, Any]]:
+    """The latency of each batch size for each graph; `inputs` [N, ...] that do not fill a batch are repeated."""
+    found: list[dict[str, Any]] = [{} for _ in sessions]
     for size in settings.latency_batches:
         batch = np.asarray(inputs[np.arange(size) % len(inputs)])
-        call = partial(session.run, None, {name: batch})
-        found[f"batch_{size}"] = asdict(latency.measure(call, size, settings.latency_seconds))
+        calls = [partial(session.run, None, {session.get_inputs()[0].name: batch}) for session in sessions]
+        for times, measured in zip(found, latency.measure(calls, size, settings.latency_seconds), strict=True):
+            times[f"batch_{size}"] = asdict(measured)
     return found
+
+
+def is_faster(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
+    """Whether the median call of a graph is shorter than that of another at every batch size."""
+    pairs = zip(metrics["latency"].values(), than["latency"].values(), strict=True)
+    return all(times["p50_ms"] < others["p50_ms"] for times, others in pairs)
 
 
 def plot(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None:

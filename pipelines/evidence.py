@@ -9,22 +9,38 @@ from typing import Any
 from models.errors import InputError
 from pipelines import paths, proof
 
-MODEL = "model.onnx"
+MODEL, INT8 = "model.onnx", "model.int8.onnx"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The records of training (run.json), export (parity.json) and evaluation (metrics) of one candidate."""
+    """The records of training (run.json), export (parity.json) and evaluation (metrics) of one graph of a candidate.
 
-    name: str
+    `file` is the graph's, MODEL or INT8. `faster` says of the int8 graph that it took less time than the other
+    one at every batch size; the other one has nothing to be faster than.
+    """
+
+    candidate: str
+    file: str
+    faster: bool
     training: Mapping[str, Any]
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
 
     @property
+    def name(self) -> str:
+        """The row in every table: `torch-cnn`, and `torch-cnn-int8` of its int8 graph."""
+        return self.candidate if self.file == MODEL else f"{self.candidate}-int8"
+
+    @property
+    def proved(self) -> bool:
+        """Whether the graph is within its tolerances."""
+        return bool(self.parity["files"][self.file]["passed"])
+
+    @property
     def sha256(self) -> str:
         """The hash of the graph whose parity was proved."""
-        return str(self.parity["files"][MODEL]["sha256"])
+        return str(self.parity["files"][self.file]["sha256"])
 
     @property
     def measure(self) -> str:
@@ -43,15 +59,23 @@ class Evidence:
         return latency[min(latency, key=lambda name: int(name.removeprefix("batch_")))]
 
 
-def read(name: str) -> Evidence:
-    """Everything on record about a candidate. Raises InputError where a record is missing or not JSON."""
-    return Evidence(name, training(name), parity(name), record(paths.metrics(name)))
+def read(name: str) -> list[Evidence]:
+    """Everything on record about each graph of a candidate. Raises InputError where a record is missing or not JSON."""
+    records, metrics = (training(name), parity(name)), dict(record(paths.metrics(name)))
+    int8 = metrics.pop("int8", None)
+    found = [Evidence(name, MODEL, True, *records, metrics)]
+    return [*found, Evidence(name, INT8, int8["faster"], *records, int8)] if int8 else found
 
 
-def model(name: str) -> Path:
-    """The exported graph. Raises InputError where it is not the one whose parity was proved."""
-    path = paths.exports(name) / MODEL
-    proof.require(path, parity(name)["files"][MODEL]["sha256"])
+def graphs(name: str) -> list[str]:
+    """The files that were exported for ONNX Runtime, MODEL first. Raises InputError as `read` does."""
+    return [file for file in (MODEL, INT8) if file in parity(name)["files"]]
+
+
+def model(name: str, file: str = MODEL) -> Path:
+    """An exported graph. Raises InputError where it is not the one that was compared with the trained model."""
+    path = paths.exports(name) / file
+    proof.require(path, parity(name)["files"][file]["sha256"])
     return path
 
 
@@ -87,5 +111,5 @@ def _numbers(metrics: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, flo
     for key, value in metrics.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, (int, float)):
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{key}", value

@@ -1,7 +1,7 @@
 """How long a call takes, and how much it does in a second."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,13 @@ class Latency:
     examples_per_second: int
 
 
-def measure(call: Callable[[], object], batch: int, seconds: float) -> Latency:
-    """Call again and again for `seconds`, warm-up included; `batch` is the number of examples a call processes."""
-    _times(call, seconds * WARM_UP)
-    return summarise(_times(call, seconds * (1 - WARM_UP)), batch)
+def measure(calls: Sequence[Callable[[], object]], batch: int, seconds: float) -> list[Latency]:
+    """Call each in turn, again and again, for `seconds` in all, warm-up included: what disturbs one disturbs all.
+
+    `batch` is the number of examples a call processes.
+    """
+    _times(calls, seconds * WARM_UP)
+    return [summarise(times, batch) for times in _times(calls, seconds * (1 - WARM_UP)).T]
 
 
 def summarise(times: np.ndarray, batch: int) -> Latency:
@@ -32,11 +35,16 @@ def summarise(times: np.ndarray, batch: int) -> Latency:
     return Latency(float(p50), float(p90), float(p99), round(batch * len(times) / times.sum()))
 
 
-def _times(call: Callable[[], object], seconds: float) -> np.ndarray:
-    times: list[float] = []
+def _times(calls: Sequence[Callable[[], object]], seconds: float) -> np.ndarray:
+    """Seconds float64 [rounds, calls]."""
+    rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
-    while len(times) < FEWEST or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return np.array(times)
+    while len(rounds) < FEWEST or time.perf_counter() < end:
+        rounds.append([_time(call) for call in calls])
+    return np.array(rounds)
+
+
+def _time(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -40,12 +40,12 @@ def promote(settings: Params) -> None:
 
     Raises InputError where no candidate passes the gates; the old champion then stays.
     """
-    candidates = [evidence.read(name) for name in settings.candidates]
+    candidates = [found for name in settings.candidates for found in evidence.read(name)]
     standings = [_standing(found) for found in candidates]
     choice = selection.choose(standings, settings.promote)
     print(f"{report.table(candidates, choice.verdicts)}\n\n{choice.reason}", flush=True)
     champion = next(found for found in candidates if found.name == choice.champion)
-    with tracking.resume(settings.tracking.experiment, champion.name, champion.training["run_id"]) as run:
+    with tracking.resume(settings.tracking.experiment, champion.candidate, champion.training["run_id"]) as run:
         record = _hand_over(champion, settings, run, choice.reason)
         _tell(candidates, choice, settings, record)
         run.log_artifact(paths.REPORT, "promotion")
@@ -55,13 +55,14 @@ def promote(settings: Params) -> None:
 
 def _standing(found: Evidence) -> Standing:
     times = found.smallest_batch
-    passed = bool(found.parity["passed"])
-    return Standing(found.name, passed, found.score, times["p50_ms"], times["p99_ms"], found.measure)
+    return Standing(
+        found.name, found.proved, found.score, times["p50_ms"], times["p99_ms"], found.measure, found.faster
+    )
 
 
 def _hand_over(champion: Evidence, settings: Params, run: tracking.Run, why: str) -> dict[str, Any]:
     """Register the model and write the bundle; what champion.json says."""
-    spec, model = DataSpec.read(paths.SPEC), evidence.model(champion.name)
+    spec, model = DataSpec.read(paths.SPEC), evidence.model(champion.candidate, champion.file)
     example = np.load(paths.split("validation") / "inputs.npy", mmap_mode="r")[:EXAMPLES]
     outputs = runtime.run(runtime.open_session(model, settings.evaluate.device), example)
     tags = _tags(champion, run.id)
@@ -110,7 +111,8 @@ def _provenance(champion: Evidence, run_id: str, experiment: str) -> dict[str, A
 
 def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, record: Mapping[str, Any]) -> None:
     """Write the report, and what compares all candidates."""
-    histories = {found.name: history.read(paths.checkpoint(found.name) / "history.csv") for found in candidates}
+    names = dict.fromkeys(found.candidate for found in candidates)
+    histories = {name: history.read(paths.checkpoint(name) / "history.csv") for name in names}
     with staged(paths.PLOTS, ["comparison.png", "learning_curves.csv"]) as beside:
         comparison.draw(beside / "comparison.png", candidates, histories, choice.champion)
         tables.learning_curves(beside / "learning_curves.csv", histories)

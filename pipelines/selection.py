@@ -11,7 +11,10 @@ ROUNDING = 1e-9  # 0.985 - 0.984 is a little more than 0.001
 
 @dataclass(frozen=True)
 class Standing:
-    """What counts about a candidate. The times are of one call at the smallest batch that was measured."""
+    """What counts about a graph. The times are of one call at the smallest batch that was measured.
+
+    `faster` is that of an int8 graph: it took less time than the graph in float32 at every batch size.
+    """
 
     name: str
     parity: bool
@@ -19,6 +22,7 @@ class Standing:
     p50_ms: float
     p99_ms: float
     measure: str = "accuracy"  # or r2
+    faster: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def choose(standings: Sequence[Standing], settings: Promote) -> Choice:
 def failures(standing: Standing, settings: Promote) -> list[str]:
     """The gates that a candidate does not pass, in words."""
     found = [] if standing.parity else ["parity does not hold"]
+    if not standing.faster:
+        found.append("not faster than in float32 at every batch size")
     measure, minimum = standing.measure, minimum_of(standing.measure, settings)
     if standing.score < minimum:
         found.append(f"validation {measure} {standing.score:.4f} < promote.minimum_{measure} = {minimum:g}")

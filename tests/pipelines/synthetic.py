@@ -19,8 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from models.graph import finish
 from models.spec import DataSpec
-from pipelines import params, paths
+from pipelines import graph_picture, params, paths, quantization
 from pipelines.params import Params
 from tests.pipelines.workspace import write_params
 
@@ -117,24 +118,42 @@ def write_data() -> None:
 
 
 def write_candidate(name: str, run_id: str | None = None, passed: bool = True, **shape: Any) -> None:
-    """What `train` and `export` leave of one candidate; `shape` is `strength` and `hidden`."""
+    """What `train` and `export` leave of one candidate, without an int8 graph; `shape` is `strength` and `hidden`."""
     write_training(name, run_id or uuid5(NAMESPACE_OID, name).hex)
     file = paths.exports(name) / "model.onnx"
     file.parent.mkdir(parents=True)
     model = graph(*fitted(shape.get("strength", 1.0)), shape.get("hidden", 0))
     file.write_bytes(model.SerializeToString())
-    proof = {
+    file.with_name("graph.svg").write_text(graph_picture.draw(finish(model, SPEC).graph, name), "utf-8")
+    files = {"model.onnx": proof(file, passed)}
+    write_json(file.with_name("parity.json"), {"candidate": name, "files": files})
+
+
+def write_int8(name: str, passed: bool = True) -> None:
+    """What `export` leaves besides where it makes an int8 graph."""
+    folder = paths.exports(name)
+    model = finish(onnx.load(folder / "model.onnx"), SPEC)
+    quantization.quantize(model, folder / "model.int8.onnx", SPEC, digits()["train"][0][:100])
+    record = json.loads((folder / "parity.json").read_text("utf-8"))
+    record["files"]["model.int8.onnx"] = proof(folder / "model.int8.onnx", passed)
+    write_json(folder / "parity.json", record)
+
+
+def proof(file: Path, passed: bool) -> dict[str, Any]:
+    """The entry of a file in parity.json."""
+    return {
+        "passed": passed,
         "max_absolute_difference": 2.4e-7,
         "max_relative_difference": 1.1e-6,
         "nan_count": 0,
         "top1_agreement": 1.0,
         "accuracy_difference": 0.0,
+        "accuracy_loss": 0.0,
         "opset": 20,
         "node_count": 6,
         "bytes": file.stat().st_size,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    write_json(file.with_name("parity.json"), {"candidate": name, "passed": passed, "files": {"model.onnx": proof}})
 
 
 def write_training(name: str, run_id: str) -> None:
@@ -162,19 +181,27 @@ def write_training(name: str, run_id: str) -> None:
     (paths.checkpoint(name) / "history.csv").write_text(",".join(columns) + "\n" + text + "\n", "utf-8")
 
 
-def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9) -> None:
-    """What `evaluate` writes, with these figures."""
+def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9, **int8: Any) -> None:
+    """What `evaluate` writes, with these figures; `int8` is `int8_accuracy`, `int8_p50_ms` and `faster`."""
+    found = metrics(accuracy, p50_ms, test_accuracy)
+    if int8:
+        copy = metrics(int8["int8_accuracy"], int8["int8_p50_ms"], test_accuracy)
+        found["int8"] = {**copy, "faster": int8["faster"]}
+    write_json(paths.metrics(name), found)
+
+
+def metrics(accuracy: float, p50_ms: float, test_accuracy: float) -> dict[str, Any]:
+    """The metrics of one graph."""
     test = {"accuracy": test_accuracy, "accuracy_low": test_accuracy - 0.02, "accuracy_high": test_accuracy + 0.02}
     times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "examples_per_second": 1000}
     larger = {key: 20 * value for key, value in times.items()}
-    metrics = {
+    return {
         "provider": "CPUExecutionProvider",
         "validation": {"accuracy": accuracy, "log_loss": 0.1},
         "test": {**test, "log_loss": 0.2},
         "latency": {"batch_256": larger, "batch_1": times},
         "model": {"bytes": 3000},
     }
-    write_json(paths.metrics(name), metrics)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -109,6 +109,22 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     assert logged == PICTURES | TABLES
 
 
+def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
+    synthetic.write_int8(NAME)
+    evaluate.evaluate(NAME, fresh)
+    found = read_metrics()
+    int8 = found.pop("int8")
+    assert set(int8) == {*found, "faster"}
+    assert int8["model"]["bytes"] == (paths.exports(NAME) / "model.int8.onnx").stat().st_size
+    assert int8["test"]["accuracy"] == pytest.approx(found["test"]["accuracy"], abs=0.02)
+    assert int8["test"]["log_loss"] != found["test"]["log_loss"]
+    medians = [(int8["latency"][size]["p50_ms"], times["p50_ms"]) for size, times in found["latency"].items()]
+    assert int8["faster"] is all(mine < other for mine, other in medians)
+    assert f"{NAME}-int8: test accuracy" in capsys.readouterr().out
+    (run,) = mlflow.search_runs(experiment_names=["tandem"], output_format="list")
+    assert run.data.metrics["int8/test/accuracy"] == int8["test"]["accuracy"]
+
+
 def test_nothing_is_left_beside(evaluated):
     assert list(paths.ARTIFACTS.rglob(".*")) == []
 

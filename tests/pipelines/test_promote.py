@@ -48,6 +48,36 @@ def test_latency_decides_between_equals_at_the_smallest_batch(settings):
     assert champion()["name"] == "keras-cnn"
 
 
+def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings):
+    synthetic.write_int8("torch-cnn")
+    synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.9695, int8_p50_ms=0.5, faster=True)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    files = json.loads((paths.exports("torch-cnn") / "parity.json").read_text("utf-8"))["files"]
+    assert champion()["name"] == "torch-cnn-int8"
+    assert champion()["model"]["sha256"] == files["model.int8.onnx"]["sha256"] == registered().tags["sha256"]
+    assert champion()["metrics"]["validation/accuracy"] == 0.9695
+    assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
+
+
+@pytest.mark.parametrize(
+    ("faster", "passed", "verdict"),
+    [(False, True, "refused: not faster than in float32"), (True, False, "refused: parity does not hold")],
+)
+def test_an_int8_graph_that_is_slower_or_off_is_told_and_not_served(settings, faster, passed, verdict):
+    synthetic.write_int8("torch-cnn", passed)
+    synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.98, int8_p50_ms=0.5, faster=faster)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    assert champion()["name"] == "torch-cnn"
+    (row,) = [
+        line
+        for line in paths.REPORT.read_text("utf-8").splitlines()
+        if line.startswith("| torch-cnn-int8") and "refused" in line
+    ]
+    assert verdict in row
+
+
 def test_the_bundle_has_all_that_serving_needs(settings):
     with tracking.start("tandem", "torch-cnn", {}) as run:
         pass
@@ -176,7 +206,7 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     found, shown = champion(), capsys.readouterr().out
     report = paths.REPORT.read_text("utf-8")
     links = [part.split(")")[0] for part in report.split("](")[1:]]
-    assert len(links) == 11
+    assert len(links) == 13
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
     assert f"champion: {found['name']}, version 1 of tandem" in shown
     assert "are equal" in shown  # the two have the same weights

@@ -21,7 +21,7 @@ def candidates(tmp_path, monkeypatch):
     for name, accuracy in (("torch-cnn", 0.9712), ("keras-cnn", 0.9534)):
         synthetic.write_candidate(name, passed=name == "torch-cnn")
         synthetic.write_metrics(name, accuracy, p50_ms=0.125)
-    return [evidence.read("torch-cnn"), evidence.read("keras-cnn")], settings.promote
+    return [*evidence.read("torch-cnn"), *evidence.read("keras-cnn")], settings.promote
 
 
 def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates):

@@ -61,6 +61,13 @@ def test_a_gate_keeps_the_best_out(settings):
     assert choice.verdicts["slow"] == "refused: p99 latency 5.100 ms > promote.maximum_latency_ms = 5"
 
 
+def test_an_int8_graph_that_is_not_faster_is_no_candidate(settings):
+    slow = Standing("a-int8", True, 0.99, 1.0, 2.0, faster=False)
+    choice = selection.choose([slow, standing("a", 0.98)], settings)
+    assert choice.champion == "a"
+    assert choice.verdicts["a-int8"] == "refused: not faster than in float32 at every batch size"
+
+
 def test_a_refused_candidate_does_not_set_the_bar_for_a_tie(settings):
     standings = [standing("broken", 0.9905, parity=False), standing("a", 0.99, 2.0), standing("b", 0.9891, 1.0)]
     assert selection.choose(standings, settings).champion == "b"
