@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from models.batches import Split
 from models.encoding import any_missing
 from models.spec import UNKNOWN, DataSpec
-from pipelines import candidate, params, parity, paths, quantization, runtime, stage
+from pipelines import candidate, graph_picture, params, parity, paths, quantization, runtimes, stage
+from pipelines.banners import banners_hidden
+from pipelines.batched import BATCHES, Predict, predict
 from pipelines.params import Export
-from pipelines.parity import Predict
+from pipelines.read_back import READERS
 from pipelines.staging import staged
 
 ONNX, INT8 = "model.onnx", "model.int8.onnx"
@@ -30,48 +32,49 @@ def main() -> None:
     with staged(target.parent, [target.name]) as beside:
         folder = beside / target.name
         folder.mkdir()
-        chosen.room("export").export(model, spec, folder)
-        reason = quantize(folder, spec, settings.export.calibration)
-        predictors = chosen.room("export").predictors(model, spec, folder)
-        for name in (ONNX,) if reason else (ONNX, INT8):
-            predictors[name] = partial(runtime.run, runtime.open_session(folder / name, "cpu"))
-        proof = {"candidate": chosen.name, **prove(predictors, folder, spec, settings.export)}
+        with banners_hidden():
+            chosen.room("export").export(model, spec, folder)
+        graph = onnx.load(folder / ONNX)
+        reason = quantize(graph, folder / INT8, spec, settings.export.calibration)
+        trained = chosen.room("export").predictor(model, spec)
+        proof = {"candidate": chosen.name, **prove(trained, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
+        (folder / "graph.svg").write_text(graph_picture.draw(graph.graph, chosen.name), "utf-8")
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
     report(proof)
 
 
-def quantize(folder: Path, spec: DataSpec, calibration: int) -> str:
-    """Write the int8 copy of the ONNX graph, with so many training examples; why there is none, or nothing."""
-    graph = quantization.read(folder / ONNX)
+def quantize(graph: onnx.ModelProto, target: Path, spec: DataSpec, calibration: int) -> str:
+    """Write the int8 copy of a graph, made with so many training examples; why there is none, or nothing."""
     if reason := quantization.reason_against(graph, spec):
         return reason
     train = Split.open(paths.split("train"))
     # Evenly spread: the first ones may all be of one class.
     chosen = np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(int)
-    quantization.quantize(graph, folder / INT8, spec, np.array(train.inputs[chosen]))
+    quantization.quantize(graph, target, spec, np.array(train.inputs[chosen]))
     return ""
 
 
-def prove(predictors: dict[str, Predict], folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
-    """Compare every predictor with that called `trained`; the content of parity.json.
+def prove(trained: Predict, folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
+    """Compare every file of a folder, asked in a process of its own, with the trained model; what parity.json says.
 
-    Raises InputError for the first file that is beyond the tolerances; the int8 graph, which has its
-    own, is then recorded as not passed.
+    Raises InputError for the first file that cannot be used or is beyond the tolerances; the int8 graph,
+    which has its own, is then recorded as not passed.
     """
-    trained = predictors.pop("trained")
     validation = Split.open(paths.split("validation"))
     count = min(config.examples, len(validation))
     inputs = with_gaps(validation.inputs[:count], spec)
     targets = np.array(validation.targets[np.arange(len(inputs)) % count])
+    expected = predict(trained, inputs, max(BATCHES))
     files = {}
-    for name, predict in predictors.items():
-        found = parity.compare(trained, predict, inputs, targets, config.absolute_tolerance, unit(spec))
-        failures = parity.int8_failures(found, config.int8) if name == INT8 else []
-        if name != INT8:
-            parity.require(found, name, config)
-        files[name] = {"passed": not failures, "failures": failures, **parity.describe(folder / name, found)}
-    return {"passed": True, "examples": count, "batches": parity.BATCHES, "files": files}
+    there = [folder / name for name in READERS if (folder / name).exists()]
+    for file, outputs in runtimes.ask(there, spec, inputs):
+        found = parity.compare(expected, outputs, targets, config.absolute_tolerance, unit(spec))
+        failures = parity.int8_failures(found, config.int8) if file.name == INT8 else []
+        if file.name != INT8:
+            parity.require(found, file.name, config)
+        files[file.name] = {"passed": not failures, "failures": failures, **parity.describe(file, found)}
+    return {"examples": count, "batches": BATCHES, "files": files}
 
 
 def with_gaps(inputs: np.ndarray, spec: DataSpec) -> np.ndarray:

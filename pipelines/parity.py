@@ -1,7 +1,7 @@
 """The proof that an exported file computes what the trained model computes."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,10 +9,8 @@ import numpy as np
 import onnx
 
 from models.errors import InputError
+from pipelines.batched import BATCHES
 from pipelines.params import Export, Int8
-
-Predict = Callable[[np.ndarray], np.ndarray]
-BATCHES = (1, 2, 7, 32)
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,11 @@ class Parity:
     where: str
 
 
-def compare(
-    trained: Predict, exported: Predict, inputs: np.ndarray, targets: np.ndarray, ties: float, unit: float = 1.0
-) -> Parity:
-    """Compare over raw inputs [N, *shape] in batches of 1, 2, 7 and 32; classes closer than `ties` are tied.
+def compare(expected: np.ndarray, found: np.ndarray, targets: np.ndarray, ties: float, unit: float = 1.0) -> Parity:
+    """Compare a file's outputs [batches, N, K] with the trained model's [N, K]; classes closer than `ties` are tied.
 
     Differences of a regression are counted in `unit`s of its target.
     """
-    expected = predict(trained, inputs, max(BATCHES))
-    found = np.stack([predict(exported, inputs, batch) for batch in BATCHES])  # [batches, N, K]
     loss = accuracy(expected, targets) - accuracy(found, targets)  # [batches]
     difference, size = np.abs(found - expected) / unit, np.abs(expected) / unit
     relative = np.where(size > 1e-3, difference / np.maximum(size, 1e-3), 0.0)
@@ -56,12 +50,6 @@ def compare(
         accuracy_loss=float(np.max(loss)),
         where=place(expected, found, difference),
     )
-
-
-def predict(function: Predict, inputs: np.ndarray, batch: int) -> np.ndarray:
-    """Outputs [N, K] of a function that is called batch by batch, each copied from a memory map only then."""
-    starts = range(0, len(inputs), batch)
-    return np.concatenate([function(np.array(inputs[start : start + batch])) for start in starts])
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, ties: float) -> float:

@@ -27,7 +27,7 @@ def checkpoint(candidate: str) -> Path:
 
 
 def exports(candidate: str) -> Path:
-    """What `export` leaves: model.onnx, the framework's own formats and parity.json."""
+    """What `export` leaves: the ONNX graphs and a picture, the framework's own formats and parity.json."""
     return ARTIFACTS / "exports" / candidate
 
 

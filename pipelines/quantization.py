@@ -21,29 +21,25 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from models.graph import finish
 from models.spec import DataSpec
+from pipelines import runtime
 
 FEWEST_INPUTS = 16  # of a layer; for fewer the float kernels are faster: 0.13 in place of 0.72 ms for one channel
 LAYERS = ("Conv", "Gemm", "MatMul")
 # They stay in int8 where their input is, so that no value is converted back and forth in between.
 BETWEEN = ("Relu", "MaxPool", "Reshape", "Flatten", "Transpose")
-BATCH = 50  # calibration examples in one call
 
 
 class Examples(CalibrationDataReader):  # type: ignore[misc]
     """Raw examples [N, *shape] as batches for the graph's one input."""
 
     def __init__(self, name: str, inputs: np.ndarray) -> None:
-        starts = range(0, len(inputs), BATCH)
-        self._batches: Iterator[dict[str, np.ndarray]] = ({name: inputs[start : start + BATCH]} for start in starts)
+        size = runtime.batch_size(inputs)
+        starts = range(0, len(inputs), size)
+        self._batches: Iterator[dict[str, np.ndarray]] = ({name: inputs[start : start + size]} for start in starts)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch, or None after the last."""
         return next(self._batches, None)
-
-
-def read(path: Path) -> onnx.ModelProto:
-    """An exported graph."""
-    return onnx.load(path)
 
 
 def reason_against(model: onnx.ModelProto, spec: DataSpec) -> str:

@@ -36,14 +36,24 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 
 
 def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
-    """Write `model.onnx`, `saved_model/` and `model.keras` (logits) into an existing folder."""
+    """Write `model.onnx`, `saved_model/`, `model.tflite` and `model.keras` (logits) into an existing folder."""
     model.save(folder / "model.keras")
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", served(model, spec))
     with contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(str(folder / "saved_model"), verbose=False)
+    (folder / "model.tflite").write_bytes(to_litert(folder / "saved_model"))
     onnx.save(to_onnx(model, spec), folder / "model.onnx")
+
+
+def to_litert(saved_model: Path) -> bytes:
+    """A SavedModel for LiteRT, in float32, with its signature `serve`.
+
+    From a Keras model or a function, the converter would leave the weights out without a word.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serve"], tags={"serve"})
+    return bytes(converter.convert())
 
 
 def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
@@ -54,21 +64,12 @@ def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
     return finish(proto, spec)
 
 
-def predictors(model: keras.Model, spec: DataSpec, folder: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """The trained model as `trained`, and Keras' exported files by their names, as functions of a raw batch."""
-    saved = tf.saved_model.load(str(folder / "saved_model"))
-    loaded = keras.models.load_model(folder / "model.keras")
-    return {
-        "trained": _function(model, served(model, spec), spec),
-        "saved_model": _function(saved, saved.serve, spec),
-        "model.keras": _function(loaded, served(loaded, spec), spec),
-    }
+def predictor(model: keras.Model, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:
+    """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
+    serve = served(model, spec)
 
-
-def _function(owner: Any, serve: Any, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:
-    """`serve` on NumPy arrays. TensorFlow's functions do not keep the `owner` of their variables alive."""
-
-    def predict(raw: np.ndarray, _owner: Any = owner) -> np.ndarray:
+    # TensorFlow's functions do not keep the owner of their variables alive.
+    def predict(raw: np.ndarray, _owner: keras.Model = model) -> np.ndarray:
         outputs: np.ndarray = serve(tf.constant(raw))[spec.output_name].numpy()
         return outputs
 

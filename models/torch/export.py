@@ -64,16 +64,13 @@ def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:
     return finish(program.model_proto, spec)
 
 
-def predictors(model: nn.Module, spec: DataSpec, folder: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """The trained model as `trained`, and torch's exported files by their names, as functions of a raw batch."""
+def predictor(model: nn.Module, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:
+    """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
     served = Served(model, spec).eval()
-    return {"trained": _function(served), "model.pt2": _function(torch.export.load(folder / "model.pt2").module())}
 
-
-def _function(module: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     @torch.no_grad()
     def predict(raw: np.ndarray) -> np.ndarray:
-        outputs: np.ndarray = module(torch.from_numpy(raw)).numpy()
+        outputs: np.ndarray = served(torch.from_numpy(raw)).numpy()
         return outputs
 
     return predict

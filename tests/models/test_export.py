@@ -9,6 +9,9 @@ import pytest
 
 from models.batches import Split
 from models.spec import DataSpec
+from pipelines import runtimes
+from pipelines.batched import BATCHES
+from pipelines.read_back import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
 
 
@@ -75,18 +78,21 @@ def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec
 
 @pytest.mark.parametrize(
     ("framework", "files"),
-    [("torch", {"model.onnx", "model.pt2"}), ("keras", {"model.onnx", "model.keras", "saved_model"})],
+    [("torch", {"model.onnx", "model.pt2"}), ("keras", {"model.onnx", "model.keras", "model.tflite", "saved_model"})],
 )
 def test_all_formats_are_written_and_read_back(
     framework: str, files: set[str], spec: DataSpec, digits: Split, tmp_path: Path
 ) -> None:
     model = exported(framework, "cnn", spec, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == files
-    predictors = room(framework, "export").predictors(model, spec, tmp_path)
-    assert set(predictors) == {"trained"} | files - {"model.onnx"}
     expected = softmax(logits(framework, model, digits.inputs[:7]))
-    for predict in predictors.values():
-        np.testing.assert_allclose(predict(digits.inputs[:7]), expected, atol=1e-5)
+    found = room(framework, "export").predictor(model, spec)(digits.inputs[:7])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    read = dict(runtimes.ask([tmp_path / name for name in READERS if name in files], spec, digits.inputs[:7]))
+    assert {path.name for path in read} == files
+    for outputs in read.values():
+        assert outputs.shape == (len(BATCHES), 7, 10)
+        np.testing.assert_allclose(outputs, np.broadcast_to(expected, outputs.shape), atol=1e-5)
 
 
 def test_twins_have_the_same_latency_graph(spec: DataSpec, tmp_path: Path) -> None:

@@ -16,6 +16,16 @@ from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
 TRAIN, VALIDATION = (synthetic.digits()[name][0] for name in ("train", "validation"))
+# In a process of its own.
+QUANTIZE = """
+import numpy, onnx, sys
+from pathlib import Path
+from pipelines import quantization
+from tests.pipelines import synthetic
+folder = Path(sys.argv[1])
+model, inputs = onnx.load(folder / 'model.onnx'), numpy.load(folder / 'inputs.npy')
+quantization.quantize(model, folder / 'model.int8.onnx', synthetic.SPEC, inputs)
+"""
 
 
 def convolutional(channels: int) -> onnx.ModelProto:
@@ -115,14 +125,9 @@ def test_a_layer_with_few_inputs_stays_in_float(tmp_path, channels):
 def test_other_processes_write_the_same_bytes(tmp_path):
     onnx.save(convolutional(channels=16), tmp_path / "model.onnx")
     np.save(tmp_path / "inputs.npy", TRAIN[:200])
-    program = (
-        "import numpy, sys; from pathlib import Path; from pipelines import quantization; from tests.pipelines import "
-        "synthetic; folder = Path(sys.argv[1]); quantization.quantize(quantization.read(folder / 'model.onnx'), "
-        "folder / 'model.int8.onnx', synthetic.SPEC, numpy.load(folder / 'inputs.npy'))"
-    )
     hashes = set()
     for seed in ("1", "2"):
-        command = [sys.executable, "-c", program, str(tmp_path)]
+        command = [sys.executable, "-c", QUANTIZE, str(tmp_path)]
         subprocess.run(command, cwd=REPOSITORY, env={"PYTHONHASHSEED": seed}, check=True)
         hashes.add(hashlib.sha256((tmp_path / "model.int8.onnx").read_bytes()).hexdigest())
     assert len(hashes) == 1

@@ -1,0 +1,45 @@
+"""Exported files, each in a process of its own."""
+
+import numpy as np
+import onnx
+import pytest
+
+from models.errors import InputError
+from pipelines import runtimes
+from pipelines.batched import BATCHES
+from tests.pipelines import synthetic
+
+INPUTS = synthetic.digits()["validation"][0][:10]
+
+
+@pytest.fixture
+def graph(tmp_path):
+    file = tmp_path / "model.onnx"
+    onnx.save(synthetic.graph(*synthetic.fitted()), file)
+    return file
+
+
+def test_a_graph_gives_in_its_own_process_what_its_weights_say(graph):
+    ((file, found),) = runtimes.ask([graph], synthetic.SPEC, INPUTS)
+    assert file == graph
+    assert found.shape == (len(BATCHES), 10, 10)
+    weights, bias = synthetic.fitted()
+    expected = (INPUTS.reshape(10, -1) / synthetic.SCALE @ weights + bias).argmax(-1)
+    np.testing.assert_array_equal(found.argmax(-1), np.broadcast_to(expected, found.shape[:2]))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
+def test_a_file_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(InputError) as caught:
+        list(runtimes.ask([tmp_path / name], synthetic.SPEC, INPUTS))
+    assert str(caught.value).startswith(f"{name}: cannot be used in a process of its own: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_brings_another_framework_along_is_refused(graph, tmp_path, monkeypatch):
+    program = "import sys, types; sys.modules['torch'] = types.ModuleType('torch')"
+    (tmp_path / "sitecustomize.py").write_text(program, "utf-8")  # Python runs it when it starts
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"model\.onnx: .* it needed torch"):
+        list(runtimes.ask([graph], synthetic.SPEC, INPUTS))
