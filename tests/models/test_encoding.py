@@ -12,6 +12,8 @@ import pytest
 from models.config import Augment
 from models.errors import InputError
 from models.spec import DataSpec
+from pipelines import runtimes
+from pipelines.read_back import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, room
 
 NAN = np.nan
@@ -64,8 +66,8 @@ def first_layer(framework: str, spec: DataSpec) -> np.ndarray:
     return np.asarray(layer(rows(spec)))
 
 
-def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """A session on the ONNX file, and the other predictors, of a model with the twin's weights."""
+def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    """A session on the ONNX file, and what the model and all of its files say, of a model with the twin's weights."""
     torch_model = room("torch", "mlp").build(spec, CONFIGS["mlp"])
     model = room(framework, "mlp").build(spec, CONFIGS["mlp"])
     weights = room("torch", "store").get_weights(torch_model)
@@ -77,7 +79,9 @@ def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[st
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    return session, room(framework, "export").predictors(model, spec, folder)
+    files = [folder / name for name in READERS if (folder / name).exists()]
+    said = {file.name: outputs for file, outputs in runtimes.ask(files, spec, rows(spec))}
+    return session, {"trained": room(framework, "export").predictor(model, spec)(rows(spec)), **said}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -94,10 +98,11 @@ def test_both_twins_export_the_same_graph(spec: DataSpec, tmp_path: Path) -> Non
     for framework in FRAMEWORKS:
         folder = tmp_path / framework
         folder.mkdir()
-        session, predictors = exported(framework, spec, folder)
+        session, said = exported(framework, spec, folder)
         outputs[framework] = session.run(None, {"features": rows(spec)})[0]
-        for name, predict in predictors.items():
-            np.testing.assert_allclose(predict(rows(spec)), outputs[framework], rtol=1e-5, err_msg=name)
+        for name, found in said.items():
+            expected = np.broadcast_to(outputs[framework], found.shape)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
         operators[framework] = Counter(node.op_type for node in optimised(folder).graph.node)
     np.testing.assert_allclose(outputs["torch"], outputs["keras"], rtol=1e-5)
     assert np.isfinite(outputs["torch"]).all()

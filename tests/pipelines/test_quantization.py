@@ -116,10 +116,21 @@ def test_onnx_runtime_computes_the_rest_in_integers_and_quantises_after_the_firs
     assert found.index("MaxPool") < found.index("QuantizeLinear")
 
 
-@pytest.mark.parametrize("channels", [8, 16])
+@pytest.mark.parametrize("channels", [4, 8])
 def test_a_layer_with_few_inputs_stays_in_float(tmp_path, channels):
     found = operators(quantized(convolutional(channels), tmp_path), tmp_path)
     assert found.count("QLinearConv") == (2 if channels >= quantization.FEWEST_INPUTS else 1)
+
+
+def test_where_the_dense_layer_alone_is_quantised_the_maximum_stays_in_float(tmp_path):
+    model = convolutional(channels=4)
+    del model.graph.node[8:10]  # the third convolution and the sum
+    (unused,) = (tensor for tensor in model.graph.initializer if tensor.name == "Conv_3.W")
+    model.graph.initializer.remove(unused)
+    model.graph.node[8].input[0] = model.graph.node[7].output[0]
+    found = operators(quantized(finish(model, synthetic.SPEC), tmp_path), tmp_path)
+    assert found.count("QLinearConv") == 0
+    assert found.index("QuantizeLinear") > max(place for place, name in enumerate(found) if name == "MaxPool")
 
 
 def test_other_processes_write_the_same_bytes(tmp_path):
@@ -140,4 +151,4 @@ def test_what_cannot_gain_or_be_judged_has_no_int8_copy():
     assert "no classes to agree on" in quantization.reason_against(model, regression)
     weights, bias = synthetic.fitted()
     small = synthetic.graph(weights[:4], bias)
-    assert "no layer reads 16" in quantization.reason_against(small, synthetic.SPEC)
+    assert "no layer reads 8" in quantization.reason_against(small, synthetic.SPEC)
