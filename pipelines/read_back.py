@@ -57,12 +57,15 @@ def in_tensorflow(file: Path, spec: DataSpec) -> Predict:
 
 
 def in_keras(file: Path, spec: DataSpec) -> Predict:
-    """A .keras file in Keras. It gives logits."""
+    """A .keras file in Keras. It gives what the model learned: logits, or a target with mean 0 and deviation 1."""
     import keras
 
     model = keras.saving.load_model(file)
-    activation = keras.ops.softmax if spec.task == "classification" else keras.ops.identity
-    return lambda raw: np.asarray(activation(model(raw, training=False)))
+    if spec.task == "classification":
+        return lambda raw: np.asarray(keras.ops.softmax(model(raw, training=False)))
+    return lambda raw: (
+        np.asarray(model(raw, training=False)) * np.float32(spec.target_std) + np.float32(spec.target_mean)
+    )
 
 
 def in_torch(file: Path, _spec: DataSpec) -> Predict:

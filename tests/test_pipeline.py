@@ -48,7 +48,7 @@ PER_EPOCH = {
 WATCH = """
 import atexit, json, os, sys
 def write():
-    names = sorted({name.split('.')[0] for name in sys.modules})
+    names = sorted({name.split('.')[0] for name, module in sys.modules.items() if module})
     with open(os.environ['IMPORTS'], 'a') as file:
         file.write(json.dumps([sys.argv, names]) + os.linesep)
 atexit.register(write)
@@ -308,17 +308,27 @@ def test_the_registered_model_is_the_champion(pipeline):
 
 def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
     lines = (pipeline.root / ".dvc" / "tmp" / "imports").read_text("utf-8").splitlines()
-    seen = {}
+    seen, read = {}, {}
     for argv, names in map(json.loads, lines):
-        stage = Path(argv[0]).stem
-        if "pipelines" in argv[0]:
-            seen[stage, *argv[2:3]] = set(names) & {"torch", "tensorflow", "keras"}
+        stage, frameworks = Path(argv[0]).stem, set(names) & {"torch", "tensorflow", "keras"}
+        if stage == "read_back":
+            read.setdefault(Path(argv[1]).name, []).append(frameworks)
+        elif "pipelines" in argv[0]:
+            seen[stage, *argv[2:3]] = frameworks
     neither = {("check",), ("load",), ("prepare",), ("promote",)} | {("evaluate", name) for name in ("torch", "keras")}
     assert {key: found for key, found in seen.items() if key in neither and found} == {}
     for stage in ("train", "export"):
         assert seen[stage, "torch"] == {"torch"}
         assert seen[stage, "keras"] == {"tensorflow", "keras"}
     assert len(seen) == len(neither) + 4
+    assert read == {
+        "model.onnx": [set(), set()],
+        "model.int8.onnx": [set(), set()],
+        "model.tflite": [set()],
+        "saved_model": [{"tensorflow"}],
+        "model.keras": [{"tensorflow", "keras"}],
+        "model.pt2": [{"torch"}],
+    }
 
 
 @pytest.mark.parametrize(
