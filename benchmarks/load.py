@@ -7,6 +7,7 @@ import gc
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ CHECK_EVERY = 50  # answers, of which one is compared number by number
 TOLERANCE = 1e-4
 PATIENCE_SECONDS = 10.0
 HOST = "127.0.0.1"
+REFUSED = (b"HTTP/1.1 429", b"HTTP/1.1 503")
+RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Measured:
-    """`per_second`, `p50_ms` and `p99_ms` without the warm-up; `answered` and `client_seconds` (of CPU) with it."""
+    """`per_second`, `p50_ms` and `p99_ms` without the warm-up; `answered` and `client_seconds` (of CPU) with it.
+
+    Those refused for want of room (429, 503) are no errors here, and have a time of their own.
+    """
 
     per_second: float
     p50_ms: float
@@ -50,6 +56,8 @@ class Measured:
     errors: int
     client_seconds: float
     first_error: str = ""
+    refused: int = 0
+    refused_p99_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class Tally:
 
     since: float
     latencies: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
     answered: int = 0
     checked: int = 0
     errors: int = 0
@@ -100,8 +109,18 @@ def _sum_up(tally: Tally, seconds: float, client_seconds: float) -> Measured:
     latencies = np.array(tally.latencies or [np.nan])
     p50, p99 = (np.percentile(latencies, (50, 99)) * 1e3).tolist()
     per_second = len(tally.latencies) / seconds if seconds > 0 else 0.0
+    refused_p99 = float(np.percentile(tally.refusals or [0.0], 99) * 1e3)
     return Measured(
-        per_second, p50, p99, tally.answered, tally.checked, tally.errors, client_seconds, tally.first_error
+        per_second,
+        p50,
+        p99,
+        tally.answered,
+        tally.checked,
+        tally.errors,
+        client_seconds,
+        tally.first_error,
+        len(tally.refusals),
+        refused_p99,
     )
 
 
@@ -126,14 +145,26 @@ def _send(connection: Connection, job: Job) -> None:
 
 
 def _turn(selector: selectors.BaseSelector, job: Job, tally: Tally, until: float) -> None:
-    """Answer by answer, send the next request, until the time or the number of requests is up."""
+    """Answer by answer, send the next request, until the time or the number of requests is up.
+
+    Whoever is refused comes back after RETRY_SECONDS, as it is told.
+    """
+    resting: deque[Connection] = deque()
     while time.perf_counter() < until and tally.answered + tally.errors < job.most:
-        ready = selector.select(0.1)
-        for key, _ in ready:
+        for key, _ in selector.select(0.01 if resting else 0.1):
             connection: Connection = key.data
             if _receive(selector, connection, job, tally):
                 connection.request = (connection.request + 1) % len(job.requests)
-                _send(connection, job)
+                if connection.answer.startswith(REFUSED):
+                    connection.sent = time.perf_counter()
+                    resting.append(connection)
+                else:
+                    _send(connection, job)
+        while resting and time.perf_counter() - resting[0].sent > RETRY_SECONDS:
+            _send(resting.popleft(), job)
+    for connection in resting:
+        selector.unregister(connection.socket)
+        connection.socket.close()
 
 
 def _finish(selector: selectors.BaseSelector, job: Job, tally: Tally) -> None:
@@ -164,9 +195,13 @@ def _receive(selector: selectors.BaseSelector, connection: Connection, job: Job,
     head = connection.answer.find(b"\r\n\r\n")
     if head < 0 or not _whole(connection.answer, head):
         return False
-    now = time.perf_counter()
+    seconds = time.perf_counter() - connection.sent
+    if connection.answer.startswith(REFUSED):
+        if connection.sent >= tally.since:
+            tally.refusals.append(seconds)
+        return True
     if connection.sent >= tally.since:
-        tally.latencies.append(now - connection.sent)
+        tally.latencies.append(seconds)
     _check(connection.answer, head, connection.request, job, tally)
     return True
 

@@ -49,7 +49,7 @@ def record(cell: Cell, number: int, measured: Measured, server_seconds: float) -
         measured.client_seconds * each,
         measured.answered,
         measured.checked,
-        measured.errors,
+        measured.errors + measured.refused,
         measured.first_error,
     )
 

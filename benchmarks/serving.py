@@ -169,14 +169,14 @@ class Bench:
         done = 0
         for payload in _shown((None, BINARY, JSON, PNG, BINARY), "memory"):
             if payload:
-                job = replace(_job(running, served, payload, 1, 32, 60.0), most=most)
+                job = replace(make_job(running, served, payload, 1, 32, 60.0), most=most)
                 done += self.client.submit(load.measure, job).result().answered
             self.results.memory.append({"requests": done, "worker_megabytes": running.worker_megabytes()})
 
     def _check(self, running: Running, served: Served) -> None:
         """Ask once with each payload. Raises NotStartedError where an answer is wrong: its speed would mean nothing."""
         for payload in running.server.calls:
-            job = replace(_job(running, served, payload, 1, 1, 10.0), most=load.CHECK_EVERY + 1)
+            job = replace(make_job(running, served, payload, 1, 1, 10.0), most=load.CHECK_EVERY + 1)
             found = self.client.submit(load.measure, job).result()
             if found.errors or not found.checked:
                 raise NotStartedError(f"{running.server.name}, {payload}: {found.errors} errors: {found.first_error}")
@@ -185,7 +185,7 @@ class Bench:
         self, running: Running, served: Served, payload: str, images: int, connections: int, number: int
     ) -> None:
         """Measure one server once."""
-        job = _job(running, served, payload, images, connections, self.results.plan.seconds)
+        job = make_job(running, served, payload, images, connections, self.results.plan.seconds)
         before = running.cpu_seconds()
         measured = self.client.submit(load.measure, job).result()
         used = running.cpu_seconds() - before
@@ -215,7 +215,8 @@ def _expected(served: Served, images: int) -> np.ndarray:
     return np.stack([served.expected(batch) for batch in _batches(served, images)])
 
 
-def _job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
+def make_job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
+    """Requests of so many pictures with one payload, for so many seconds."""
     call = running.server.calls[payload]
     batches, expected = _batches(served, images), _expected(served, images)
     requests = tuple(call.request(batch) for batch in batches)

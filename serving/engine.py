@@ -10,6 +10,7 @@ from serving.champion import Champion
 from serving.deadlines import Deadlines
 from serving.metrics import Metrics
 from serving.observation import Observation, Onlooker
+from serving.pace import Pace
 from serving.prediction_log import PredictionLog
 from serving.reload import Reloader
 from serving.settings import Settings
@@ -27,6 +28,7 @@ class Engine:
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)
         self.decoder = background.thread("decoder")  # one, for a decoded photograph is 64 MB
         self.deadlines = Deadlines(settings.timeout_seconds)
+        self.pace = Pace()
         self.activations = Activations(settings)
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:

@@ -18,10 +18,12 @@ from serving.engine import Engine
 from serving.errors import RequestError, overloaded
 from serving.exchange import REQUEST_ID, Application, Headers, Receive, Request, Response, Scope, Send
 from serving.log import Log
+from serving.pace import Pace
 from serving.routes import BENTOML, Route, find
 from serving.settings import Settings
 
 log = logging.getLogger("bentoml.tandem")
+FEW = 8  # requests in hand that a worker takes however long they last, so that a slow model is used at all
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -72,15 +74,23 @@ class Front:
     async def _within_limits(self, engine: Engine, route: Route, request: Request) -> Response:
         """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
         deadlines = engine.deadlines
-        if len(deadlines) >= self._settings.max_waiting and not route.open:
-            raise overloaded(f"{len(deadlines)} requests are in hand already; try again in a second")
+        if not route.open:
+            self._refuse_more(len(deadlines), engine.pace)
         try:
-            return await deadlines.within(route.handler(engine, request))
+            response = await deadlines.within(route.handler(engine, request))
+            engine.pace.answered(len(deadlines))
+            return response
         except TimeoutError:
             seconds = self._settings.timeout_seconds
             if request.unread and request.method == "POST":
                 raise RequestError(408, "slow_body", f"the body did not arrive within {seconds} s") from None
             raise overloaded(f"no answer within {seconds} s; try again in a second") from None
+
+    def _refuse_more(self, held: int, pace: Pace) -> None:
+        """Raise RequestError where a worker that holds so many requests should take no other."""
+        too_long = held >= FEW and pace.wait(held) > self._settings.max_wait_seconds
+        if held >= self._settings.max_waiting or too_long:
+            raise overloaded(f"{held} requests are in hand already; try again in a second")
 
     def _admit(self, route: Route, request: Request) -> None:
         """Raise RequestError (401) where a key is needed and not given."""

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     max_pixels: int = Field(16_000_000, ge=1, description="largest picture that is decoded, width x height")
     max_files: int = Field(64, ge=1, description="most pictures in one upload")
     max_waiting: int = Field(512, ge=1, description="requests a worker holds; more get 503 with Retry-After")
+    max_wait_seconds: float = Field(0.1, gt=0, description="longest wait that a worker expects of those it takes")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="longest time for receiving and for answering a request")
     api_key: str = Field("", description="where set, requests need it as `x-api-key` or `Authorization: Bearer`")

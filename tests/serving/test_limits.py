@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from serving.cors import allow
+from serving.pace import Pace
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import Local, Served, serve
 
@@ -163,6 +164,29 @@ def test_more_than_can_be_held_is_refused_and_the_rest_is_answered(digits: Path,
     assert set(statuses) == {200, 503}
     assert statuses.count(200) >= 10
     assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 503)
+
+
+def test_more_than_can_be_answered_soon_is_refused(digits: Path, local: Make) -> None:
+    service = local(digits, max_wait_seconds=1e-9)
+    statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
+    assert statuses.count(503) == 0  # nothing is known of its pace yet
+    statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
+    assert statuses.count(200) >= 8
+    assert statuses.count(503) >= 1
+
+
+def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr("serving.pace.time.perf_counter", lambda: next(clock) * 0.1)
+    pace = Pace()
+    for _ in range(1000):
+        pace.answered(left=3)
+    assert pace.wait(10) == pytest.approx(1.0, rel=0.01)
+    pace.answered(left=0)
+    for _ in range(100):
+        next(clock)  # nothing to do for ten seconds
+    pace.answered(left=1)
+    assert pace.wait(10) == pytest.approx(1.0, rel=0.01)
 
 
 def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,281 @@
+"""What users notice of faults under load: `uv run --group benchmarks python -m benchmarks.faults`.
+
+Swaps of the champion, garbage in its place, a killed worker, a stop, more connections than are held, and
+bodies that nobody wants, each while 10,000 requests and more are answered. Everything stays on 127.0.0.1.
+"""
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import socket
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from statistics import median
+
+import psutil
+from tabulate import tabulate
+
+from benchmarks import champions, load, machine, servers
+from benchmarks.champions import Served
+from benchmarks.load import HOST, Measured
+from benchmarks.payloads import BINARY
+from benchmarks.servers import Running
+from benchmarks.serving import make_job
+from serving import bundle
+
+REQUESTS = 10_000
+WORKERS = 2
+IMAGES = 32
+CONNECTIONS = 32
+LARGE = 100 << 20  # bytes of a body that is refused
+ROUNDS = 5
+PAUSE_SECONDS = 0.05
+RESULTS = Path(__file__).parent / "results" / "faults.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to the service, what was found, and the aim that this is held against."""
+
+    fault: str
+    found: str
+    aim: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A served model, a process that asks, and a folder for what the services write."""
+
+    served: Served
+    client: Executor
+    home: Path
+
+    @contextmanager
+    def service(self) -> Iterator[Running]:
+        """A service of its own for one fault."""
+        folder = Path(tempfile.mkdtemp(dir=self.home))
+        with servers.run(servers.tandem(self.served, WORKERS, folder), folder / "log.txt") as running:
+            yield running
+
+    def ask(self, running: Running, fault: Callable[[], object], seconds: float) -> Measured:
+        """Ask for so long, as fast as there are answers; the fault happens soon after the beginning."""
+        asked = make_job(running, self.served, BINARY, 1, CONNECTIONS, seconds)
+        answers = self.client.submit(load.measure, asked)
+        time.sleep(0.3)
+        fault()
+        return answers.result()
+
+
+def main() -> None:
+    """Do all of it, and write and show what was found."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    machine.pin(2)
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        client = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+        bench = Bench(champions.make_fashion(home / "champion"), client, home)
+        outcomes = [fault(bench) for fault in (swaps, kill, stop, overload)]
+        outcomes += [beside(bench, name) for name in UNWANTED]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n", "utf-8")
+    rows = [(each.fault, each.found, each.aim, "yes" if each.met else "**no**") for each in outcomes]
+    sys.stdout.write(tabulate(rows, ("fault", "found", "aim", "met"), "github") + "\n")
+
+
+def swaps(bench: Bench) -> Outcome:
+    """Two new champions, and garbage in place of one."""
+    manifest = bench.served.folder / bundle.MANIFEST
+    good = json.loads(manifest.read_text("utf-8"))
+
+    def change() -> None:
+        for content in (good | {"version": "2"}, None, good | {"version": "3"}):
+            _replace(manifest, json.dumps(content).encode() if content else os.urandom(1000))
+            time.sleep(1.2)
+
+    with bench.service() as running:
+        found = bench.ask(running, change, 5.0)
+    _replace(manifest, json.dumps(good).encode())
+    said = f"{found.answered:,} answers, {found.errors} errors {found.first_error[:60]}".strip()
+    return Outcome("two swaps and a corrupt bundle", said, "no failed request", _enough(found) and not found.errors)
+
+
+def kill(bench: Bench) -> Outcome:
+    """`kill -9` of one of the workers; how long until there are as many again."""
+    seconds = 0.0
+
+    def murder() -> None:
+        nonlocal seconds
+        workers = _workers(running)
+        busiest = max(workers, key=lambda each: len(each.net_connections()))
+        busiest.kill()
+        started = time.monotonic()
+        while len(_workers(running)) < len(workers) or busiest in _workers(running):
+            time.sleep(0.05)
+        seconds = time.monotonic() - started
+
+    with bench.service() as running:
+        found = bench.ask(running, murder, 8.0)
+    said = f"{found.answered:,} answers, {found.errors} connections lost, a new worker after {seconds:.1f} s"
+    return Outcome(
+        "kill -9 of a worker",
+        said,
+        f"at most {CONNECTIONS} lost, back in 10 s",
+        found.errors <= CONNECTIONS and seconds < 10,
+    )
+
+
+def stop(bench: Bench) -> Outcome:
+    """SIGTERM while 32 slow requests are in hand: each has sent half of its body."""
+    with bench.service() as running:
+        request = make_job(running, bench.served, BINARY, 1, 1, 1.0).requests[0]
+        wires = [socket.create_connection((HOST, running.server.port), 20) for _ in range(CONNECTIONS)]
+        for wire in wires:
+            wire.sendall(request[:-100])
+        time.sleep(0.5)
+        running.process.terminate()
+        time.sleep(0.5)
+        for wire in wires:
+            wire.sendall(request[-100:])
+        answered = sum(wire.recv(65536).startswith(b"HTTP/1.1 200") for wire in wires)
+        status = running.process.wait(20)
+    said = f"{answered} of {len(wires)} answered, exit status {status}"
+    return Outcome("SIGTERM with requests in hand", said, "all answered", answered == len(wires) and status == 0)
+
+
+def overload(bench: Bench) -> Outcome:
+    """Four times as many requests of 32 pictures as can be answered; who is refused comes back in a second."""
+    with bench.service() as running:
+
+        def ask(connections: int, seconds: float) -> Measured:
+            asked = make_job(running, bench.served, BINARY, IMAGES, connections, seconds)
+            asked = replace(asked, warm_seconds=2.0)  # until all have connected
+            return bench.client.submit(load.measure, asked).result()
+
+        capacity = ask(CONNECTIONS, 3.0).per_second
+        before = running.worker_megabytes()
+        found = ask(4 * round(capacity * load.RETRY_SECONDS), 10.0)
+        grown = running.worker_megabytes() - before
+    asked_for = found.per_second + found.refused / 10.0
+    said = (
+        f"{asked_for:,.0f} requests/s, capacity {capacity:,.0f}: {found.per_second:,.0f} answered, "
+        f"p99 {found.p99_ms:.0f} ms; "
+        f"the rest refused, p99 {found.refused_p99_ms:.0f} ms; {found.errors} errors; worker {grown:+.0f} MB"
+    )
+    return Outcome("overload", said, "p99 under 250 ms, the rest refused", found.p99_ms < 250 and not found.errors)
+
+
+def beside(bench: Bench, name: str) -> Outcome:
+    """Good requests alone and beside bad ones, in turn; the medians of their p99."""
+    context = multiprocessing.get_context("spawn")
+    alone, disturbed = [], []
+    with bench.service() as running:
+        good = make_job(running, bench.served, BINARY, 1, 8, 2.0)
+        for _ in range(ROUNDS):
+            alone.append(bench.client.submit(load.measure, good).result())
+            end = context.Event()
+            process = context.Process(target=pester, args=(name, running.server.port, end))
+            process.start()
+            time.sleep(2.0)  # it has begun
+            disturbed.append(bench.client.submit(load.measure, good).result())
+            end.set()
+            process.join()
+    before, after = (median(each.p99_ms for each in found) for found in (alone, disturbed))
+    errors = sum(each.errors for each in alone + disturbed)
+    said = f"good p99 {before:.1f} -> {after:.1f} ms, {errors} errors"
+    return Outcome(f"beside {name}", said, "p99 at most doubles", after <= 2 * before and not errors)
+
+
+def pester(name: str, port: int, end: Event) -> None:
+    """Send the same bad request again and again, with short pauses."""
+    make = UNWANTED[name]
+    pieces = [*make()]
+    while not end.is_set():
+        try:
+            with socket.create_connection((HOST, port), 10) as wire:
+                for piece in pieces:
+                    wire.sendall(piece)
+                wire.recv(1000)
+        except OSError:
+            pass  # refused while it was still sending
+        time.sleep(PAUSE_SECONDS)
+
+
+def long_body() -> Iterator[bytes]:
+    """100 MB that are announced."""
+    yield _head("/predict", "application/json", f"Content-Length: {LARGE}")
+    yield from [bytes(1 << 20)] * (LARGE >> 20)
+
+
+def chunked_body() -> Iterator[bytes]:
+    """100 MB that are not announced."""
+    yield _head("/predict", "application/json", "Transfer-Encoding: chunked")
+    yield from [b"100000\r\n" + bytes(1 << 20) + b"\r\n"] * (LARGE >> 20)
+    yield b"0\r\n\r\n"
+
+
+def bomb() -> Iterator[bytes]:
+    """A PNG of 400 megapixels in 400 kB."""
+    side = 20_000
+    rows = zlib.compress(bytes(side * (side + 1)), 9)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    picture = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    yield _head("/predict/image", "image/png", f"Content-Length: {len(picture)}") + picture
+
+
+def photograph() -> Iterator[bytes]:
+    """A JPEG of 12 megapixels, which is decoded."""
+    import numpy as np
+    from PIL import Image
+
+    side = np.linspace(0, 255, 4000, dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(np.broadcast_to(side, (3000, 4000)).copy()).convert("RGB").save(stream, "JPEG")
+    picture = stream.getvalue()
+    yield _head("/predict/image", "image/jpeg", f"Content-Length: {len(picture)}") + picture
+
+
+UNWANTED: dict[str, Callable[[], Iterator[bytes]]] = {
+    "100 MB bodies with a length": long_body,
+    "100 MB bodies in chunks": chunked_body,
+    "pictures of 400 megapixels": bomb,
+    "photographs of 12 megapixels": photograph,
+}
+
+
+def _head(path: str, content_type: str, length: str) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", f"Host: {HOST}", f"Content-Type: {content_type}", "Connection: close", length)
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _enough(found: Measured) -> bool:
+    """Whether there were so many answers that a rare error would have been seen."""
+    return found.answered >= REQUESTS and not found.refused
+
+
+def _workers(running: Running) -> list[psutil.Process]:
+    return [each for each in psutil.Process(running.process.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside, then rename."""
+    beside = path.with_suffix(".partial")
+    beside.write_bytes(content)
+    beside.rename(path)
+
+
+if __name__ == "__main__":
+    main()
