@@ -7,6 +7,7 @@ QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer opera
 
 import os
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
@@ -76,19 +77,21 @@ def quantize(model: onnx.ModelProto, target: Path, spec: DataSpec, inputs: np.nd
 
 def quantized_nodes(graph: onnx.GraphProto) -> list[str]:
     """The names of the nodes to quantise; none where no layer has enough inputs to gain by it."""
-    widths = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    layers = [node.name for node in graph.node if _inputs(node, widths) >= FEWEST_INPUTS]
-    others = [node.name for node in graph.node if node.op_type in BETWEEN or _adds_branches(node, widths)]
-    return layers + others if layers else []
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    # What stands before the first of them scales the raw values, or tells the categories of a table apart.
+    nodes = [*dropwhile(lambda node: not _gains(node, shapes), graph.node)]
+    return [
+        node.name for node in nodes if _gains(node, shapes) or node.op_type in BETWEEN or _adds_branches(node, shapes)
+    ]
 
 
-def _inputs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    """How many channels or features a layer reads; 0 of what is no layer with constant weights."""
+def _gains(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a node is a layer with constant weights that reads enough channels or features."""
     if node.op_type not in LAYERS or node.input[1] not in shapes:
-        return 0
+        return False
     shape = shapes[node.input[1]]
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-    return shape[1] if node.op_type == "Conv" or transposed else shape[-2]
+    return (shape[1] if node.op_type == "Conv" or transposed else shape[-2]) >= FEWEST_INPUTS
 
 
 def _adds_branches(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> bool:
