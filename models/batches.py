@@ -86,6 +86,12 @@ def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
         yield Batch(np.array(split.inputs[part]), np.array(split.targets[part]))
 
 
+def spread(split: Split, count: int) -> Batch:
+    """At most `count` examples, the same each time, from all over the split."""
+    chosen = np.unique(np.linspace(0, len(split) - 1, count).astype(int))
+    return Batch(np.asarray(split.inputs[chosen]), np.asarray(split.targets[chosen]))
+
+
 def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches, the next one made in a thread while the last is in use."""
     with ThreadPoolExecutor(1) as pool:

@@ -12,6 +12,7 @@ from models.batches import Batch, Data, Measure, in_order, prefetched, shuffled,
 from models.config import Train
 from models.errors import InputError
 from models.schedule import learning_rate
+from models.snapshot import Snapshot
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 
@@ -26,7 +27,7 @@ class Totals(NamedTuple):
 
 
 class Learner(Protocol):
-    """One framework's model, optimizer and device behind five verbs."""
+    """One framework's model, optimizer and device behind a few verbs."""
 
     def train_batch(self, batch: Batch, rate: float) -> None:
         """One optimizer step at this learning rate; adds to the totals, without waiting for the device."""
@@ -45,6 +46,12 @@ class Learner(Protocol):
 
     def set_weights(self, weights: Any) -> None:
         """Put a copy back."""
+
+    def look(self, batch: Batch) -> Snapshot:
+        """What is inside the model, seen with a batch, in float32 and in inference mode; this changes nothing."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits float32 [N,K] of raw inputs [N, *shape] in inference mode."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def run(
     learner: Learner,
     data: Data,
     config: Train,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[Epoch, Learner], None],
     on_step: Callable[[Progress], None],
 ) -> list[Epoch]:
     """Train for `config.epochs`, or until `config.patience` epochs brought no lower validation loss.
@@ -102,7 +109,7 @@ def run(
     best_weights = None
     for number in range(1, config.epochs + 1):
         history.append(training.epoch(number))
-        on_epoch(history[-1])
+        on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
         if config.patience is None:
             continue

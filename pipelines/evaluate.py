@@ -7,11 +7,13 @@ from typing import Any
 
 from models.spec import DataSpec
 from pipelines import (
+    boundary,
     candidate,
     evaluation,
     evaluation_pictures,
     evidence,
     history,
+    layer_pictures,
     params,
     paths,
     predictions,
@@ -22,6 +24,7 @@ from pipelines import (
 from pipelines.evaluation import Asked
 from pipelines.params import Params
 from pipelines.predictions import Predictions
+from pipelines.runtime import Session
 from pipelines.staging import staged
 
 
@@ -43,7 +46,7 @@ def evaluate(name: str, settings: Params) -> None:
     measured = evaluation.measure(asked, settings.evaluate)
     for metrics, model in zip(measured, models, strict=True):
         metrics["model"] = {"bytes": model.stat().st_size}
-    _plot(name, test, settings, int(training["best_epoch"]))
+    _plot(name, asked[0], settings, int(training["best_epoch"]))
     metrics = _together(*measured)
     _write(name, metrics)
     _log(name, metrics, spec, training, settings.tracking.experiment)
@@ -68,14 +71,24 @@ def _report(name: str, metrics: Mapping[str, Any]) -> None:
         print(f"{name}-int8: {evaluation.summary(int8)}", flush=True)
 
 
-def _plot(name: str, test: Predictions, settings: Params, best_epoch: int) -> None:
+def _plot(name: str, asked: Asked, settings: Params, best_epoch: int) -> None:
     epochs = history.read(paths.checkpoint(name) / "history.csv")
+    layers = layer_pictures.read(paths.checkpoint(name) / "layers.csv")
     with staged(paths.PLOTS, [name]) as beside:
         folder = beside / name
         folder.mkdir()
-        evaluation.plot(folder, name, test, settings.evaluate)
+        evaluation.plot(folder, name, asked.test, settings.evaluate)
         pictures = folder / evaluation.PICTURES
         evaluation_pictures.learning_curves(pictures / "learning_curves.png", name, epochs, best_epoch)
+        layer_pictures.layers(pictures / "layers.png", name, layers)
+        if boundary.fits(asked.test.spec):
+            _plot_boundary(pictures / "decision_boundary.png", name, asked.session, asked.test)
+
+
+def _plot_boundary(path: Path, name: str, session: Session, test: Predictions) -> None:
+    plane = boundary.plane(test.inputs, test.targets)
+    probabilities = runtime.predict(session, plane.places)
+    evaluation_pictures.decision_boundary(path, name, test.spec, plane, probabilities)
 
 
 def _write(name: str, metrics: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
+from models.spec import DataSpec
 from pipelines import curves, history
+from pipelines.boundary import Plane, colour
 from pipelines.calibration import Bins, expected_calibration_error
 from pipelines.drawing import FAINT, INK, PALETTE, TEST, TRAIN, VALIDATION, bare, picture
 from pipelines.predictions import Predictions
@@ -73,6 +75,20 @@ def learning_curves(path: Path, name: str, epochs: np.ndarray, best_epoch: int) 
             axes.set(xlabel="epoch", ylabel=quantity)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
+
+
+def decision_boundary(path: Path, name: str, spec: DataSpec, plane: Plane, probabilities: np.ndarray) -> None:
+    """What the model says of every place of the plane, and the test examples in it."""
+    corners = (plane.low[0], plane.high[0], plane.low[1], plane.high[1])
+    with picture(path, 7.0, 6.0, f"{name}: decision boundary and test examples") as figure:
+        axes = figure.subplots()
+        axes.imshow(colour(probabilities, PALETTE), extent=corners, aspect="auto")
+        for index, label in enumerate(spec.labels):
+            x, y = plane.points[plane.classes == index].T
+            axes.scatter(x, y, 16, PALETTE[index % len(PALETTE)], edgecolor="white", linewidth=0.5, label=label)
+        axes.set(xlabel=spec.features[0], ylabel=spec.features[1])
+        axes.grid(False)
+        figure.legend(loc="outside right center", title=spec.target)
 
 
 def most_wrong(path: Path, name: str, found: Predictions) -> None:

@@ -164,9 +164,10 @@ class Drift(Config):
 
 
 class Tracking(Config):
-    """The MLflow experiment that the runs belong to."""
+    """The MLflow experiment that the runs belong to, and whether TensorBoard gets histograms of each layer."""
 
     experiment: Text
+    histograms: bool
 
 
 class Params(Config):

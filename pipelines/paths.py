@@ -13,6 +13,7 @@ SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
 PLOTS = ARTIFACTS / "plots"
+TENSORBOARD = ARTIFACTS / "tensorboard"
 DRIFT_REPORT = ARTIFACTS / "drift" / "report.html"
 
 
@@ -22,7 +23,7 @@ def split(name: str) -> Path:
 
 
 def checkpoint(candidate: str) -> Path:
-    """What `train` leaves: weights.npz, history.csv and run.json."""
+    """What `train` leaves: weights.npz, history.csv, layers.csv and run.json."""
     return ARTIFACTS / "checkpoints" / candidate
 
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from tabulate import tabulate
 
+from models.spec import DataSpec
+from pipelines import boundary
 from pipelines.evidence import MODEL, Evidence
 from pipelines.params import Promote
 from pipelines.selection import Choice, minimum_of
 
 PLOTS = {
-    "accuracy": ("confusion", "roc", "reliability", "learning_curves", "most_wrong"),
-    "r2": ("predictions", "residuals", "learning_curves"),
+    "accuracy": ("confusion", "roc", "reliability", "learning_curves", "layers", "most_wrong"),
+    "r2": ("predictions", "residuals", "learning_curves", "layers"),
 }
 
 
@@ -45,7 +47,7 @@ def page(candidates: Sequence[Evidence], choice: Choice, settings: Promote, cham
         _tests(candidates),
         _latencies(candidates),
         _parities(trained),
-        _plots(trained),
+        _plots(trained, DataSpec.from_dict(champion["spec"])),
         _provenance(champion),
     ]
     return "\n\n".join(parts) + "\n"
@@ -125,14 +127,14 @@ def _decisions(found: Evidence, proof: Mapping[str, Any]) -> list[str]:
     return [f"{proof['top1_agreement']:.2%}", f"{proof['accuracy_loss']:.4f}"]
 
 
-def _plots(candidates: Sequence[Evidence]) -> str:
-    blocks = [f"### {found.name}\n\n{_pictures(found)}" for found in candidates]
+def _plots(candidates: Sequence[Evidence], spec: DataSpec) -> str:
+    blocks = [f"### {found.name}\n\n{_pictures(found, spec)}" for found in candidates]
     return "\n\n".join(["## Plots", *blocks])
 
 
-def _pictures(found: Evidence) -> str:
-    name = found.name
-    links = ((plot.replace("_", " "), f"plots/{name}/pictures/{plot}.png") for plot in PLOTS[found.measure])
+def _pictures(found: Evidence, spec: DataSpec) -> str:
+    name, plots = found.name, [*PLOTS[found.measure], *(["decision_boundary"] if boundary.fits(spec) else [])]
+    links = ((plot.replace("_", " "), f"plots/{name}/pictures/{plot}.png") for plot in plots)
     pictures = [f"![{name}: {title}]({link})" for title, link in links]
     return "\n".join([*pictures, f"![{name}: the exported graph](exports/{name}/graph.svg)"])
 

@@ -72,8 +72,12 @@ class Run:
         mlflow.log_metrics(dict(values))
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Log numbers of one epoch; as `epoch/...`, because MLflow draws groups in the order of their names."""
-        mlflow.log_metrics({f"epoch/{name}": value for name, value in values.items()}, step=epoch)
+        """Log numbers of one epoch, all in one call. MLflow draws groups, as `epoch/`, in the order of their names."""
+        mlflow.log_metrics(dict(values), step=epoch)
+
+    def log_image(self, name: str, image_HWC: np.ndarray, epoch: int) -> None:
+        """Log a picture, uint8, of one epoch: MLflow shows those of one name with a slider."""
+        mlflow.log_image(image_HWC, key=name, step=epoch, synchronous=True)
 
     def describe(self, text: str) -> None:
         """Set the description that MLflow shows above everything else."""

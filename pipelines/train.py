@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,26 @@ from typing import Any
 from models.batches import Data, Split
 from models.config import Train
 from models.device import Device
-from models.loop import Epoch, best_epoch
+from models.loop import Epoch, Learner, best_epoch
 from models.spec import DataSpec
-from pipelines import candidate, params, paths, stage, tracking
+from pipelines import candidate, params, paths, stage, tracking, watch
 from pipelines.candidate import Candidate
 from pipelines.params import Params
 from pipelines.progress import Display
 from pipelines.staging import staged
 from pipelines.tracking import Run
+from pipelines.watch import Watch
 
-RUN, WEIGHTS, HISTORY = "run.json", "weights.npz", "history.csv"
+RUN, WEIGHTS, HISTORY, LAYERS = "run.json", "weights.npz", "history.csv", "layers.csv"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, its history and what it cost in seconds."""
+    """A trained model, its history, that of its layers and what it cost in seconds."""
 
     model: Any
     history: list[Epoch]
+    layers: list[watch.Row]
     device: Device
     seconds: float
 
@@ -45,10 +48,11 @@ def main() -> None:
     tracking.require_store()
     device = chosen.room("device").choose(settings.train)
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
-    with tracking.start(settings.tracking.experiment, chosen.name, tags) as run:
+    begun = tracking.start(settings.tracking.experiment, chosen.name, tags)
+    with begun as run, staged(paths.TENSORBOARD, [chosen.name]) as beside:
         describe(run, settings, chosen, device, spec, data_sha256)
         model = chosen.room(chosen.architecture).build(spec, config)
-        trained = train(model, spec, settings.train, chosen, device, run)
+        trained = train(model, spec, settings, chosen, device, run, beside / chosen.name)
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         store(trained, chosen, record)
@@ -67,24 +71,33 @@ def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec
         run.log_dataset(spec, split, paths.split(split), data_sha256)
 
 
-def train(model: Any, spec: DataSpec, config: Train, chosen: Candidate, device: Device, run: Run) -> Trained:
-    """Fit the model, showing and logging each epoch as it ends."""
+def train(
+    model: Any, spec: DataSpec, settings: Params, chosen: Candidate, device: Device, run: Run, events: Path
+) -> Trained:
+    """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `events`."""
     learned, watched = (Split.open(paths.split(name)).standardised(spec) for name in ("train", "validation"))
     data = Data(learned, watched, spec.outputs, spec.target_std)
+    with closing(chosen.room("board").Board(events)) as board:
+        watch.introduce(board, model, spec, data)
+        watching = Watch(run, board, spec, data, settings.train.epochs, settings.tracking.histograms)
+        start = time.perf_counter()
+        history = fit(model, data, settings.train, chosen, device, watching)
+        return Trained(model, history, watching.layers, device, time.perf_counter() - start)
+
+
+def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch) -> list[Epoch]:
+    """The epochs of a training, each shown as it ends."""
     display = Display(chosen.name, config.epochs)
 
-    def on_epoch(epoch: Epoch) -> None:
-        values = epoch.values()
-        del values["epoch"]
-        run.log_epoch(epoch.epoch, values)
+    def on_epoch(epoch: Epoch, learner: Learner) -> None:
+        watching.epoch(epoch, learner)
         display.epoch(epoch)
 
-    start = time.perf_counter()
     try:
-        history = chosen.room("fit").fit(model, data, config, device, on_epoch, display.step)
+        history: list[Epoch] = chosen.room("fit").fit(model, data, config, device, on_epoch, display.step)
+        return history
     finally:
         display.close()
-    return Trained(model, history, device, time.perf_counter() - start)
 
 
 def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
@@ -99,12 +112,13 @@ def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
 
 
 def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
-    """Write weights, history and record, all or nothing."""
+    """Write weights, histories and record, all or nothing."""
     target = paths.checkpoint(chosen.name)
     with staged(target.parent, [target.name]) as folder:
         (folder / target.name).mkdir()
         chosen.room("store").save(trained.model, folder / target.name / WEIGHTS)
         write_history(trained.history, folder / target.name / HISTORY)
+        watch.write_layers(trained.layers, folder / target.name / LAYERS)
         (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 

@@ -20,6 +20,7 @@ import pytest
 from dvc.repo import Repo
 from mlflow.entities import Run
 from ruamel.yaml import YAML
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.spec import DataSpec
 from pipelines.proof import hash_file
@@ -68,7 +69,7 @@ def main(framework, architecture, folder):
     device = chosen.room('device').choose(settings.train)
     model = chosen.room(architecture).build(spec, getattr(settings.models, architecture))
     data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')), spec.outputs)
-    chosen.room('fit').fit(model, data, settings.train, device, lambda epoch: None, lambda step: None)
+    chosen.room('fit').fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     chosen.room('export').export(model, spec, Path(folder))
     print(hash_file(Path(folder) / 'model.onnx'))
 
@@ -256,6 +257,30 @@ def test_the_run_has_metrics_of_each_epoch_and_of_the_graph(pipeline, candidate)
     assert any(name.startswith("system/") for name in run.data.metrics)
 
 
+def test_tensorboard_shows_the_same_of_both_twins(pipeline):
+    tags = []
+    for candidate in CANDIDATES:
+        found = EventAccumulator(str(pipeline.root / "artifacts" / "tensorboard" / candidate))
+        found.Reload()
+        kinds = found.Tags()
+        tags.append({*kinds["scalars"], *kinds["histograms"], *kinds["images"], *kinds["tensors"]})
+        assert kinds["graph"]
+    assert tags[0] == tags[1]
+    assert {f"epoch/{name}" for name in PER_EPOCH} <= tags[0]
+    assert {"weights/conv_1/kernel", "gradients/conv_1/kernel", "training images"} <= tags[0]
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_a_few_numbers_of_each_layer_are_in_the_run_and_in_a_table(pipeline, candidate):
+    rows = (pipeline.root / "artifacts" / "checkpoints" / candidate / "layers.csv").read_text("utf-8").splitlines()
+    run = pipeline.run_of(candidate)
+    for name in ("gradient_norm/conv_1", "std/activation_1", "dead/activation", "mean/logits"):
+        points = pipeline.client.get_metric_history(run.info.run_id, f"layers/{name}")
+        assert [point.step for point in points] == [1, 2, 3]
+        assert f"1,{name.replace('/', ',')},{points[0].value}" in rows
+    assert len([name for name in run.data.metrics if name.startswith("layers/")]) < 30
+
+
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_the_run_has_parameters_data_and_tags(pipeline, candidate):
     run = pipeline.run_of(candidate)
@@ -383,7 +408,8 @@ def test_ctrl_c_marks_the_run_killed_and_leaves_no_half_written_checkpoint(copy,
     run = copy.runs()[0]
     assert (run.info.run_name, run.info.status) == (candidate, "KILLED")
     assert run.data.metrics["epoch/train_loss"] > 0
-    assert not list((copy.root / "artifacts" / "checkpoints").glob(f"*{candidate}*"))
+    for folder in ("checkpoints", "tensorboard"):
+        assert not list((copy.root / "artifacts" / folder).glob(f"*{candidate}*"))
     assert f"train@{candidate}" in copy.changed()  # DVC has let go of its lock
 
 

@@ -11,10 +11,11 @@ from models.batches import Batch, Data
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.keras import optimizers
+from models.keras import optimizers, snapshot
 from models.keras.losses import loss
 from models.keras.store import get_weights, set_weights
-from models.loop import Epoch, Progress, Totals
+from models.loop import Epoch, Learner, Progress, Totals
+from models.snapshot import Snapshot
 
 
 def fit(
@@ -22,7 +23,7 @@ def fit(
     data: Data,
     config: Train,
     device: Device,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[Epoch, Learner], None],
     on_step: Callable[[Progress], None],
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch.
@@ -77,6 +78,15 @@ class KerasLearner:
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Put a copy back."""
         set_weights(self.trained, weights)
+
+    def look(self, batch: Batch) -> Snapshot:
+        """What is inside the model, seen with a batch."""
+        inputs, targets = tf.constant(batch.inputs), tf.constant(batch.targets)
+        return snapshot.take(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits in inference mode."""
+        return np.asarray(self.model(tf.constant(inputs), training=False))
 
     def finish(self) -> None:
         """Give the float32 model what the clone has learned."""

@@ -5,6 +5,7 @@ outputs], which is how Keras keeps them. So a checkpoint of one framework is one
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,14 +15,14 @@ from models.checkpoint import read, require_match, write
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """All weights and moving statistics, float32, copied."""
-    return {name: np.array(variable.numpy()).reshape(_shape(variable)) for name, variable in _variables(model).items()}
+    return {name: to_shared(variable, variable) for name, variable in variables(model).items()}
 
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     """Copy weights in. Raises InputError where names or shapes differ from the model's."""
-    variables = _variables(model)
-    require_match({name: _shape(variable) for name, variable in variables.items()}, weights)
-    for name, variable in variables.items():
+    found = variables(model)
+    require_match({name: _shape(variable) for name, variable in found.items()}, weights)
+    for name, variable in found.items():
         variable.assign(weights[name].reshape(variable.shape))
 
 
@@ -40,8 +41,13 @@ def parameters(model: keras.Model) -> int:
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
-def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """By layer and what the layer is part of; Keras' own paths may begin with the model."""
+def to_shared(variable: keras.Variable, values: Any) -> np.ndarray:
+    """A copy of `values`, which are those of the variable or their gradient, in the shared layout."""
+    return np.array(values.numpy()).reshape(_shape(variable))
+
+
+def variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Each weight and moving statistic by its shared name; Keras' own paths may begin with the model."""
     found = {}
     for layer in model.layers:
         for variable in layer.weights:

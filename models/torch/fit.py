@@ -11,8 +11,9 @@ from models.batches import Batch, Data
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.loop import Epoch, Progress, Totals
-from models.torch import optimizers
+from models.loop import Epoch, Learner, Progress, Totals
+from models.snapshot import Snapshot
+from models.torch import optimizers, snapshot
 from models.torch.losses import loss
 from models.torch.store import get_weights, set_weights
 
@@ -22,7 +23,7 @@ def fit(
     data: Data,
     config: Train,
     device: Device,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[Epoch, Learner], None],
     on_step: Callable[[Progress], None],
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch. The model is on the CPU afterwards.
@@ -97,6 +98,17 @@ class TorchLearner:
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Put a copy back."""
         set_weights(self.model, weights)
+
+    def look(self, batch: Batch) -> Snapshot:
+        """What is inside the model, seen with a batch."""
+        inputs, targets = self._on_device(batch)
+        return snapshot.take(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
+
+    @torch.no_grad()
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits in inference mode."""
+        logits: torch.Tensor = self.model.eval()(torch.from_numpy(inputs).to(self.device.kind))
+        return logits.cpu().numpy()
 
     def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """To the GPU through pinned memory, so that the copy runs beside the computation."""

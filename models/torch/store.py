@@ -26,17 +26,14 @@ NAMES: dict[type[nn.Module], dict[str, str]] = {
 
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     """All weights and moving statistics, float32, copied."""
-    return {
-        name: np.ascontiguousarray(_transposed(tensor, CONV_TO_SHARED).detach().cpu().numpy().copy())
-        for name, tensor in _tensors(model)
-    }
+    return {name: to_shared(tensor) for name, tensor in tensors(model)}
 
 
 def set_weights(model: nn.Module, weights: dict[str, np.ndarray]) -> None:
     """Copy weights in. Raises InputError where names or shapes differ from the model's."""
     require_match({name: array.shape for name, array in get_weights(model).items()}, weights)
     with torch.no_grad():
-        for name, tensor in _tensors(model):
+        for name, tensor in tensors(model):
             tensor.copy_(_transposed(torch.from_numpy(weights[name]), CONV_TO_TORCH))
 
 
@@ -55,17 +52,23 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def to_shared(tensor: torch.Tensor) -> np.ndarray:
+    """A copy of a weight, or of its gradient, in the shared layout."""
+    return np.ascontiguousarray(_transposed(tensor, CONV_TO_SHARED).detach().cpu().numpy().copy())
+
+
+def tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each weight and moving statistic by its shared name, in torch's own layout."""
     for path, module in model.named_modules():
         for kind, names in NAMES.items():
             if isinstance(module, kind):
                 own = {shared: getattr(module, name) for shared, name in names.items()}
                 yield from (
-                    (f"{_layer(model, path)}/{shared}", own[shared]) for shared in own if own[shared] is not None
+                    (f"{layer_name(model, path)}/{shared}", own[shared]) for shared in own if own[shared] is not None
                 )
 
 
-def _layer(model: nn.Module, path: str) -> str:
+def layer_name(model: nn.Module, path: str) -> str:
     """The layer and what it is part of; a sequence is no part, as Keras' twin may have none there."""
     parts = path.split(".")
     parents = [model.get_submodule(".".join(parts[: end + 1])) for end in range(len(parts))]

@@ -37,7 +37,7 @@ settings.train.require_fit(spec)
 model = chosen.room(chosen.architecture).build(spec, settings.models.bottleneck)
 device = chosen.room("device").choose(settings.train)
 data = Data(split, split, spec.outputs)
-history = chosen.room("fit").fit(model, data, settings.train, device, lambda epoch: None, lambda step: None)
+history = chosen.room("fit").fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
 weights = chosen.room("store").get_weights(model)
 print(history[-1].validation_loss, history[-1].validation_accuracy, *sorted(weights))
 """

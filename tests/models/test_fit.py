@@ -18,7 +18,7 @@ def fit(
 ) -> tuple[Any, list[Epoch]]:
     device = room(framework, "device").choose(config)
     model = room(framework, architecture).build(spec, CONFIGS[architecture])
-    on_epoch = (lambda epoch: None) if seen is None else seen.append
+    on_epoch = (lambda epoch, _: None) if seen is None else (lambda epoch, _: seen.append(epoch))
     return model, room(framework, "fit").fit(model, data, config, device, on_epoch, lambda progress: None)
 
 

@@ -94,7 +94,9 @@ def test_every_optimizer_learns(
     config = train_config.model_copy(update=changes)
     model = room(framework, "linear").build(spec, CONFIGS["linear"])
     device = room(framework, "device").choose(config)
-    history = room(framework, "fit").fit(model, data, config, device, lambda epoch: None, lambda progress: None)
+    history = room(framework, "fit").fit(
+        model, data, config, device, lambda epoch, learner: None, lambda progress: None
+    )
     assert history[-1].validation_accuracy > 0.85
 
 
@@ -105,7 +107,7 @@ def test_an_l1_penalty_makes_kernels_smaller(framework: str, spec: DataSpec, dat
         config = train_config.model_copy(update={"optimizer": "sgd", "learning_rate": 0.05, "l1": l1, "epochs": 12})
         model = room(framework, "linear").build(spec, CONFIGS["linear"])
         device = room(framework, "device").choose(config)
-        room(framework, "fit").fit(model, data, config, device, lambda epoch: None, lambda progress: None)
+        room(framework, "fit").fit(model, data, config, device, lambda epoch, learner: None, lambda progress: None)
         sizes.append(np.abs(room(framework, "store").get_weights(model)["logits/kernel"]).mean())
     assert sizes[1] < sizes[0] / 1.5
 

@@ -157,7 +157,7 @@ def proof(file: Path, passed: bool) -> dict[str, Any]:
 
 
 def write_training(name: str, run_id: str) -> None:
-    """run.json and history.csv."""
+    """run.json, history.csv and layers.csv."""
     framework, architecture = name.split("-")
     record = {"run_id": run_id, "candidate": name, "framework": framework, "architecture": architecture}
     record |= {"device": "cpu", "precision": "float32", "seconds": 1.5, "parameters": 650, "best_epoch": 9}
@@ -179,6 +179,10 @@ def write_training(name: str, run_id: str) -> None:
     }
     text = "\n".join(",".join(str(value) for value in row) for row in zip(*columns.values(), strict=True))
     (paths.checkpoint(name) / "history.csv").write_text(",".join(columns) + "\n" + text + "\n", "utf-8")
+    kinds = {"gradient_norm": ("dense_1", "logits"), "std": ("activation_1", "logits"), "dead": ("activation_1",)}
+    rows = (f"{epoch},{kind},{layer},{1 / epoch}" for epoch in epochs for kind in kinds for layer in kinds[kind])
+    text = "\n".join(("epoch,statistic,layer,value", *rows))
+    (paths.checkpoint(name) / "layers.csv").write_text(text + "\n", "utf-8")
 
 
 def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9, **int8: Any) -> None:

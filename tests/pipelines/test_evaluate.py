@@ -17,7 +17,7 @@ from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
 NAME = "torch-cnn"
-PICTURES = {"confusion.png", "roc.png", "reliability.png", "learning_curves.png", "most_wrong.png"}
+PICTURES = {"confusion.png", "roc.png", "reliability.png", "learning_curves.png", "layers.png", "most_wrong.png"}
 TABLES = {"confusion.csv", "roc.csv", "reliability.csv", "per_class.csv"}
 
 
@@ -27,7 +27,7 @@ def evaluated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         settings = synthetic.enter(tmp_path_factory.mktemp("workspace"), patch)
         with tracking.start("tandem", NAME, {}) as run:
-            run.log_epoch(1, {"validation_accuracy": 0.5})
+            run.log_epoch(1, {"epoch/validation_accuracy": 0.5})
         synthetic.write_candidate(NAME, run.id)
         evaluate.evaluate(NAME, settings)
         yield mlflow.get_run(run.id)

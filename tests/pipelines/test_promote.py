@@ -206,7 +206,7 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     found, shown = champion(), capsys.readouterr().out
     report = paths.REPORT.read_text("utf-8")
     links = [part.split(")")[0] for part in report.split("](")[1:]]
-    assert len(links) == 13
+    assert len(links) == 15
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
     assert f"champion: {found['name']}, version 1 of tandem" in shown
     assert "are equal" in shown  # the two have the same weights

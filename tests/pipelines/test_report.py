@@ -8,6 +8,7 @@ RECORD = {
     "name": "torch-cnn",
     "version": "7",
     "model": {"sha256": "a" * 64},
+    "spec": synthetic.SPEC.to_dict(),
     "provenance": {"run_id": "r1", "git_commit": "c1", "git_dirty": True},
 }
 CHOICE = Choice(

@@ -1,5 +1,6 @@
 import http.server
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,8 +33,8 @@ def status_of(run_id):
 def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(workspace):
     with tracking.start("tandem", "torch-cnn", {"framework": "torch"}) as run:
         run.log_params({"train": {"schedule": {"name": "cosine"}}, "seed": 0})
-        run.log_epoch(1, {"loss": 0.5})
-        run.log_epoch(2, {"loss": 0.25})
+        run.log_epoch(1, {"epoch/loss": 0.5})
+        run.log_epoch(2, {"epoch/loss": 0.25})
         assert status_of(run.id) == "RUNNING"
     found = mlflow.get_run(run.id)
     assert found.info.status == "FINISHED"
@@ -51,7 +52,7 @@ def test_a_run_that_breaks_off_says_so_and_keeps_what_was_logged(workspace, erro
     def break_off():
         with tracking.start("tandem", "torch-cnn", {}) as run:
             ids.append(run.id)
-            run.log_epoch(1, {"loss": 0.5})
+            run.log_epoch(1, {"epoch/loss": 0.5})
             raise error
 
     with pytest.raises(error):
@@ -98,6 +99,14 @@ def test_artifacts_lie_beside_the_store(workspace):
     with tracking.start("tandem", "torch-cnn", {}) as run:
         run.log_artifact(workspace / "table.csv", "evaluation")
     assert (workspace / "mlartifacts" / run.id / "artifacts" / "evaluation" / "table.csv").is_file()
+
+
+def test_pictures_of_one_name_are_kept_for_each_epoch(workspace):
+    with tracking.start("tandem", "torch-mlp", {}) as run:
+        for epoch in (1, 2):
+            run.log_image("decision boundary", np.full((4, 4, 3), epoch, np.uint8), epoch)
+    names = [path.name for path in (workspace / "mlartifacts" / run.id / "artifacts" / "images").glob("*.png")]
+    assert sorted(re.match(r"decision boundary\Wstep\W(\d)\W", name)[1] for name in names) == ["1", "2"]
 
 
 def test_a_split_is_an_input_of_the_run(workspace):
