@@ -20,6 +20,7 @@ from pipelines import npy, paths
 from pipelines.staging import naming
 
 MAX_BYTES = 1 << 28  # of one file, compressed: more than the decoder's largest picture takes uncompressed
+MOST_WORKERS = 16  # each may hold a picture of the decoder's largest size, some 100 MB
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def decode(files: Sequence[Path], shape: tuple[int, int, int]) -> Decoded:
 
 def _results(files: Sequence[Path], shape: tuple[int, int, int]) -> Iterator[NDArray[np.uint8] | str]:
     """Pixels, or why there are none; at most about `npy.CHUNK` bytes wait to be written."""
-    workers = joblib.cpu_count()
+    workers = min(joblib.cpu_count(), MOST_WORKERS)
     group = max(workers, npy.CHUNK // (shape[0] * shape[1] * shape[2]))
     bar = tqdm(total=len(files), unit=" pictures", desc="decoding", disable=not sys.stderr.isatty())
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool, bar:
