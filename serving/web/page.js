@@ -351,7 +351,7 @@ function openTable() {
     label.append(name, model.categories[index].length ? choice(name, index) : number(name, index));
     return label;
   }));
-  find("row").addEventListener("input", askRow);
+  for (const kind of ["input", "change"]) find("row").addEventListener(kind, askRow); // a choice may tell only of the second
   find("row").addEventListener("submit", (event) => event.preventDefault());
   askRow();
 }

@@ -15,7 +15,7 @@ from pipelines import drift, evaluate, export, load, params, paths, prepare, pro
 from pipelines.bundle import RECORD
 from serving import champion, rows
 from tests.pipelines import synthetic
-from tests.pipelines.workspace import write_params
+from tests.pipelines.workspace import REPOSITORY, write_params
 
 COLOURS = ("red", "green", "blue")
 QUICK = {
@@ -49,6 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, framework: str, architect
     """Every stage, in this process."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # of the processes that read exported files back
     shutil.copy(synthetic.store(), "mlflow.db")
     write_houses(folder / "houses.csv", gaps=(0, 1, 2) if changes["data__target"] == "price" else (0, 1))
     only = {"frameworks": [framework], "architectures": [architecture]}
