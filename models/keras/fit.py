@@ -128,8 +128,16 @@ def _mixed(model: keras.Model) -> keras.Model:
     """The same model with matrix products in bfloat16; weights and the scaling of raw values stay float32."""
     clone = model.__class__.from_config(model.get_config())
     clone.build_from_config(model.get_build_config())
-    for layer in clone.layers:
-        for part in layer._flatten_layers() if layer.name != "scale" else ():
-            part.dtype_policy = "mixed_bfloat16"
+    _set_policy(clone, "mixed_bfloat16")
     set_weights(clone, get_weights(model))
     return clone
+
+
+def _set_policy(model: keras.Model, policy: str) -> None:
+    for layer in model.layers:
+        if layer.name == "scale":
+            continue
+        if isinstance(layer, keras.Model):
+            _set_policy(layer, policy)
+        else:
+            layer.dtype_policy = policy

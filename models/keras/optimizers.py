@@ -24,6 +24,19 @@ class SGD(keras.optimizers.SGD):
         self.assign_sub(variable, learning_rate * step)
 
 
+class Adam(keras.optimizers.Adam):
+    """Epsilon is added after the bias correction, as in Kingma & Ba 2015 and in torch."""
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Move one variable."""
+        index, step = self._get_variable_index(variable), keras.ops.cast(self.iterations + 1, variable.dtype)
+        first, second = self._momentums[index], self._velocities[index]
+        self.assign_add(first, (gradient - first) * (1 - self.beta_1))
+        self.assign_add(second, (keras.ops.square(gradient) - second) * (1 - self.beta_2))
+        root = keras.ops.sqrt(second / (1 - self.beta_2**step)) + self.epsilon
+        self.assign_sub(variable, learning_rate * first / (1 - self.beta_1**step) / root)
+
+
 class RMSprop(keras.optimizers.RMSprop):
     """Momentum as torch has it, for the same reason; epsilon is added behind the root."""
 
@@ -41,15 +54,11 @@ class RMSprop(keras.optimizers.RMSprop):
 
 OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
     "sgd": lambda config: SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov),
-    "adam": lambda config: keras.optimizers.Adam(config.learning_rate, epsilon=1e-8),
-    "adamw": lambda config: keras.optimizers.AdamW(
-        config.learning_rate, weight_decay=config.weight_decay, epsilon=1e-8
-    ),
+    "adam": lambda config: Adam(config.learning_rate, epsilon=1e-8),
+    "adamw": lambda config: Adam(config.learning_rate, epsilon=1e-8, weight_decay=config.weight_decay),
     "rmsprop": lambda config: RMSprop(config.learning_rate, rho=0.9, epsilon=1e-7, momentum=config.momentum),
-    # Keras adds epsilon under the root, torch behind it: the square has the same effect where nothing was added up.
-    "adagrad": lambda config: keras.optimizers.Adagrad(
-        config.learning_rate, initial_accumulator_value=0.0, epsilon=1e-20
-    ),
+    # The sum starts so large that epsilon, which torch adds behind the root, is nothing beside it.
+    "adagrad": lambda config: keras.optimizers.Adagrad(config.learning_rate, initial_accumulator_value=0.1, epsilon=0),
     "adadelta": lambda config: keras.optimizers.Adadelta(config.learning_rate, rho=0.9, epsilon=1e-6),
     "lion": lambda config: keras.optimizers.Lion(
         config.learning_rate, beta_1=0.9, beta_2=0.99, weight_decay=config.weight_decay

@@ -1,6 +1,6 @@
-"""A residual network in Keras, as `keras.Model` and `keras.Layer` subclasses: a block branches by its configuration.
+"""A residual network in Keras, as a `keras.Model` subclass: how it runs depends on its configuration.
 
-The `.keras` file names these classes by module, so loading it wants this package to be importable.
+Its blocks are functional models, so that `export` can save the whole as Keras' own layers, without our class.
 """
 
 from typing import Any
@@ -12,45 +12,6 @@ from models.keras.layers import activation, conv, head, norm, pad, scale
 from models.spec import DataSpec
 
 
-@keras.saving.register_keras_serializable("tandem")
-class Block(keras.layers.Layer):
-    """Two 3x3 convolutions and a shortcut; the shortcut has a 1x1 convolution where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, config: ResNet, name: str) -> None:
-        super().__init__(name=name)
-        self.pre_activation = config.pre_activation
-        self.pad_1 = pad(3, stride, "pad_1")
-        self.conv_1 = conv(outputs, "conv_1", config, stride=stride)
-        self.norm_1 = norm(config, "norm_1")
-        self.activation_1 = activation(config, "activation_1", spatial=True)
-        self.conv_2 = conv(outputs, "conv_2", config)
-        self.norm_2 = norm(config, "norm_2")
-        self.activation_2 = activation(config, "activation_2", spatial=True)
-        self.projects = inputs != outputs or stride > 1
-        if self.projects:
-            self.conv_3 = conv(outputs, "conv_3", config, size=1, stride=stride)
-        if self.projects and not config.pre_activation:
-            self.norm_3 = norm(config, "norm_3")
-
-    def call(self, x_NHWC: Any) -> Any:
-        """[N,H,W,C] to [N, H/stride, W/stride, outputs]."""
-        run = self._pre_activated if self.pre_activation else self._standard
-        return run(x_NHWC)
-
-    def _standard(self, x_NHWC: Any) -> Any:
-        shortcut = self.norm_3(self.conv_3(x_NHWC)) if self.projects else x_NHWC
-        x_NHWC = self.activation_1(self.norm_1(self.conv_1(self.pad_1(x_NHWC))))
-        x_NHWC = self.norm_2(self.conv_2(x_NHWC))
-        return self.activation_2(x_NHWC + shortcut)
-
-    def _pre_activated(self, x_NHWC: Any) -> Any:
-        active_NHWC = self.activation_1(self.norm_1(x_NHWC))
-        shortcut = self.conv_3(active_NHWC) if self.projects else x_NHWC
-        x_NHWC = self.activation_2(self.norm_2(self.conv_1(self.pad_1(active_NHWC))))
-        return self.conv_2(x_NHWC) + shortcut
-
-
-@keras.saving.register_keras_serializable("tandem")
 class ResidualNetwork(keras.Model):
     """A convolution, blocks, and the mean over height and width."""
 
@@ -95,9 +56,36 @@ def build(spec: DataSpec, config: ResNet) -> keras.Model:
     return model
 
 
-def _blocks(inputs: int, config: ResNet) -> list[Block]:
+def _blocks(inputs: int, config: ResNet) -> list[keras.Model]:
     blocks = []
     for name, outputs, stride in config.strides():
-        blocks.append(Block(inputs, outputs, stride, config, name))
+        x_NHWC = keras.Input((None, None, inputs))
+        run = _pre_activated if config.pre_activation else _standard
+        blocks.append(keras.Model(x_NHWC, run(x_NHWC, outputs, stride, config), name=name))
         inputs = outputs
     return blocks
+
+
+def _standard(x_NHWC: keras.KerasTensor, outputs: int, stride: int, config: ResNet) -> keras.KerasTensor:
+    """Two 3x3 convolutions and a shortcut; the shortcut has a 1x1 convolution where the shape changes."""
+    shortcut = x_NHWC
+    x_NHWC = conv(outputs, "conv_1", config, stride=stride)(pad(3, stride, "pad_1")(x_NHWC))
+    x_NHWC = activation(config, "activation_1", spatial=True)(norm(config, "norm_1")(x_NHWC))
+    x_NHWC = norm(config, "norm_2")(conv(outputs, "conv_2", config)(x_NHWC))
+    if stride > 1 or shortcut.shape[-1] != outputs:
+        shortcut = conv(outputs, "conv_3", config, size=1, stride=stride)(shortcut)
+        shortcut = norm(config, "norm_3")(shortcut)
+    x_NHWC = keras.layers.Add(name="add")([x_NHWC, shortcut])
+    return activation(config, "activation_2", spatial=True)(x_NHWC)
+
+
+def _pre_activated(x_NHWC: keras.KerasTensor, outputs: int, stride: int, config: ResNet) -> keras.KerasTensor:
+    """The same with normalisation and activation before each convolution."""
+    active_NHWC = activation(config, "activation_1", spatial=True)(norm(config, "norm_1")(x_NHWC))
+    shortcut = x_NHWC
+    x_NHWC = conv(outputs, "conv_1", config, stride=stride)(pad(3, stride, "pad_1")(active_NHWC))
+    x_NHWC = activation(config, "activation_2", spatial=True)(norm(config, "norm_2")(x_NHWC))
+    x_NHWC = conv(outputs, "conv_2", config)(x_NHWC)
+    if stride > 1 or shortcut.shape[-1] != outputs:
+        shortcut = conv(outputs, "conv_3", config, size=1, stride=stride)(active_NHWC)
+    return keras.layers.Add(name="add")([x_NHWC, shortcut])

@@ -47,12 +47,11 @@ def to_shared(variable: keras.Variable, values: Any) -> np.ndarray:
 
 
 def variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Each weight and moving statistic by its shared name; Keras' own paths may begin with the model."""
-    found = {}
+    """Each weight and moving statistic by its shared name: layer, and models below this one that it is part of."""
+    found: dict[str, keras.Variable] = {}
     for layer in model.layers:
-        for variable in layer.weights:
-            parts = variable.path.split("/")
-            found["/".join(parts[parts.index(layer.name) :])] = variable
+        inner = variables(layer) if isinstance(layer, keras.Model) else {own.name: own for own in layer.weights}
+        found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
     return found
 
 

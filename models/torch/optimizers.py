@@ -44,7 +44,10 @@ OPTIMIZERS: dict[str, Callable[[Any, Train], torch.optim.Optimizer]] = {
     "rmsprop": lambda groups, config: torch.optim.RMSprop(
         groups, config.learning_rate, alpha=0.9, eps=1e-7, momentum=config.momentum
     ),
-    "adagrad": lambda groups, config: torch.optim.Adagrad(groups, config.learning_rate, eps=1e-10),
+    # The sum starts so large that epsilon, which Keras adds under the root, is nothing beside it.
+    "adagrad": lambda groups, config: torch.optim.Adagrad(
+        groups, config.learning_rate, initial_accumulator_value=0.1, eps=0
+    ),
     "adadelta": lambda groups, config: torch.optim.Adadelta(groups, config.learning_rate, rho=0.9, eps=1e-6),
     "lion": lambda groups, config: Lion(groups, config.learning_rate),
     # It knows no groups. At most 20 evaluations of a batch; the steps are those of the learning rate, without a search.

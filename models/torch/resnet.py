@@ -15,31 +15,43 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, config: ResNet) -> None:
         super().__init__()
-        before, between = (inputs, outputs) if config.pre_activation else (outputs, outputs)
-        self.pre_activation = config.pre_activation
-        self.conv_1 = conv(inputs, outputs, config, stride=stride)
-        self.norm_1 = norm(config, before)
-        self.activation_1 = activation(config, before)
-        self.conv_2 = conv(outputs, outputs, config)
-        self.norm_2 = norm(config, between)
-        self.activation_2 = activation(config, between)
         self.projects = inputs != outputs or stride > 1
+        self.conv_1 = conv(inputs, outputs, config, stride=stride)
+        self.norm_1 = norm(config, outputs)
+        self.activation_1 = activation(config, outputs)
+        self.conv_2 = conv(outputs, outputs, config)
         if self.projects:
             self.conv_3 = conv(inputs, outputs, config, size=1, stride=stride)
-        if self.projects and not config.pre_activation:
+        self.norm_2 = norm(config, outputs)
+        if self.projects:
             self.norm_3 = norm(config, outputs)
+        self.activation_2 = activation(config, outputs)
 
     def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         """[N,C,H,W] to [N, outputs, H/stride, W/stride]."""
-        return self._pre_activated(x_NCHW) if self.pre_activation else self._standard(x_NCHW)
-
-    def _standard(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         shortcut = self.norm_3(self.conv_3(x_NCHW)) if self.projects else x_NCHW
         x_NCHW = self.activation_1(self.norm_1(self.conv_1(x_NCHW)))
         x_NCHW = self.norm_2(self.conv_2(x_NCHW))
         return self.activation_2(x_NCHW + shortcut)  # type: ignore[no-any-return]
 
-    def _pre_activated(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+
+class PreActivatedBlock(nn.Module):
+    """The same with normalisation and activation before each convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, config: ResNet) -> None:
+        super().__init__()
+        self.projects = inputs != outputs or stride > 1
+        self.norm_1 = norm(config, inputs)
+        self.activation_1 = activation(config, inputs)
+        self.conv_1 = conv(inputs, outputs, config, stride=stride)
+        self.norm_2 = norm(config, outputs)
+        self.activation_2 = activation(config, outputs)
+        self.conv_2 = conv(outputs, outputs, config)
+        if self.projects:
+            self.conv_3 = conv(inputs, outputs, config, size=1, stride=stride)
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """[N,C,H,W] to [N, outputs, H/stride, W/stride]."""
         active_NCHW = self.activation_1(self.norm_1(x_NCHW))
         shortcut = self.conv_3(active_NCHW) if self.projects else x_NCHW
         x_NCHW = self.activation_2(self.norm_2(self.conv_1(active_NCHW)))
@@ -80,8 +92,9 @@ def build(spec: DataSpec, config: ResNet) -> nn.Module:
 
 
 def _blocks(inputs: int, config: ResNet) -> OrderedDict[str, nn.Module]:
+    kind = PreActivatedBlock if config.pre_activation else Block
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for name, outputs, stride in config.strides():
-        blocks[name] = Block(inputs, outputs, stride, config)
+        blocks[name] = kind(inputs, outputs, stride, config)
         inputs = outputs
     return blocks

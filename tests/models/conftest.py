@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from models.batches import Data, Split
 from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
+from tests.models.equality import SEEN
 
 FRAMEWORKS = ("torch", "keras")
 HIDDEN = {"activation": "relu", "dropout": 0.2, "initializer": "he_uniform"}
@@ -25,6 +26,12 @@ CONFIGS: dict[str, Any] = {
 def room(framework: str, file: str) -> ModuleType:
     """A file of one framework's room."""
     return importlib.import_module(f"models.{framework}.{file}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the README's table of equality says, as seen in this run."""
+    for row, difference in SEEN.items():
+        terminalreporter.write_line(f"equal: {row}: {difference:.1e}")
 
 
 @pytest.fixture(scope="session")

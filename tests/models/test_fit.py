@@ -64,10 +64,13 @@ def test_the_same_seed_gives_the_same_bits(
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
+@pytest.mark.parametrize("architecture", ["cnn", "resnet"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_bfloat16_trains_a_float32_model(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_bfloat16_trains_a_float32_model(
+    framework: str, architecture: str, spec: DataSpec, data: Data, train_config: Train
+) -> None:
     config = longer(train_config, precision="bfloat16")
-    model, history = fit(framework, "cnn", spec, data, config)
+    model, history = fit(framework, architecture, spec, data, config)
     assert history[-1].validation_accuracy > 0.85
     weights = room(framework, "store").get_weights(model)
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}

@@ -14,6 +14,7 @@ from models.config import LOSSES, Train
 from models.errors import InputError
 from models.spec import DataSpec
 from tests.models.conftest import FRAMEWORKS, room
+from tests.models.equality import require_equal
 
 GAMMA, DELTA = 1.5, 0.7
 
@@ -85,9 +86,10 @@ def test_each_loss_is_its_closed_form_in_both_frameworks(name: str, train_config
     config, ones = options(train_config, loss=name), np.ones(classes, np.float32)
     found = [values_and_gradient(framework, outputs, targets, config, ones) for framework in FRAMEWORKS]
     for value, _ in found:
-        assert value == pytest.approx(expected, rel=1e-6)
-    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-8, rtol=1e-4)
-    assert np.abs(found[0][1]).max() > 0
+        require_equal("losses", value, expected, expected)
+    largest = np.abs(found[0][1]).max()
+    assert largest > 0
+    require_equal("gradients of losses", found[1][1], found[0][1], largest)
 
 
 @pytest.mark.parametrize("name", [name for name, task in LOSSES.items() if task == "classification"])
@@ -102,8 +104,8 @@ def test_soft_targets_smoothing_and_weights_are_the_same_in_both_frameworks(name
     config = options(train_config, loss=name, label_smoothing=0.1)
     found = [values_and_gradient(framework, logits, targets, config, weights) for framework in FRAMEWORKS]
     for value, _ in found:
-        assert value == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-7, rtol=1e-4)
+        require_equal("losses", value, expected, expected)
+    require_equal("gradients of losses", found[1][1], found[0][1], np.abs(found[0][1]).max())
 
 
 def test_without_gamma_the_focal_loss_is_cross_entropy(train_config: Train) -> None:
