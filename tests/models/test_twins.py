@@ -83,9 +83,10 @@ VARIANTS = {
 @pytest.mark.parametrize("source", FRAMEWORKS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_ported_weights_give_the_same_logits(
-    variant: str, source: str, spec: DataSpec, digits: Split, tmp_path: Path
+    variant: str, source: str, spec: DataSpec, digits: Split, train_config: Train, tmp_path: Path
 ) -> None:
     architecture, config = variant.split(maxsplit=1)[0], VARIANTS[variant]
+    room(source, "device").choose(train_config)  # with a seed: the same weights in each run of the tests
     original = room(source, architecture).build(spec, config)
     store = room(source, "store")
     random = np.random.default_rng(0)
@@ -116,6 +117,7 @@ def test_one_training_step_changes_both_twins_alike(
     """Same weights, same batch: the same loss, gradients and moving statistics."""
     architecture, config = variant.split(maxsplit=1)[0], VARIANTS[variant].model_copy(update={"dropout": 0.0})
     settings = train_config.model_copy(update={"optimizer": "sgd", "weight_decay": 0.0, "gradient_clip": 1.0})
+    room("torch", "device").choose(settings)
     start = room("torch", "store").get_weights(room("torch", architecture).build(spec, config))
     batch = Batch(digits.inputs[:64], digits.targets[:64])
     totals, steps = {}, {}
