@@ -89,7 +89,7 @@ def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch
     assert found["mae"] < found["rmse"] < 15
     report = paths.REPORT.read_text("utf-8")
     links = [part.split(")")[0] for part in report.split("](")[1:]]
-    assert len(links) == 4
+    assert len(links) >= 4
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
     strict_json(paths.CHAMPION / RECORD)
     served = champion.load(paths.CHAMPION, "cpu")
@@ -117,10 +117,10 @@ def log_and_compare(served: champion.Champion) -> Any:
 
 def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):
     columns = {"data__target": "sold", "data__features": ["price", "size", "colour"]}
-    run(monkeypatch, tmp_path, "keras", "mlp", **columns, train__epochs=30, train__batch_size=16)
+    run(monkeypatch, tmp_path, "torch", "mlp", **columns, train__epochs=30, train__batch_size=16)
     spec = DataSpec.read(paths.SPEC)
     assert (spec.labels, spec.features) == (("false", "true"), ("price", "size", "colour"))
-    assert strict_json(paths.metrics("keras-mlp"))["test"]["accuracy"] >= 0.9
+    assert strict_json(paths.metrics("torch-mlp"))["test"]["accuracy"] >= 0.9
     served = champion.load(paths.CHAMPION, "cpu")
     row = {"price": 1500, "size": 100, "colour": "red"}
     outputs = served.predictor.predict(rows.parse([row, row | {"colour": None}], served.spec))
