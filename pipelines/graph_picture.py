@@ -43,7 +43,7 @@ def draw(graph: onnx.GraphProto, name: str) -> str:
     """The picture of a graph whose values have known shapes; `name` is its title."""
     boxes = [*_boxes(graph)]
     rows = _rows(boxes)
-    places = _places(rows)
+    places = _places(rows, _reach(boxes, rows))
     widest = max(rows.count(row) for row in rows)
     width = 2 * MARGIN + widest * (WIDTH + GAP) - GAP + 2 * SIDE
     picture = _picture(width, 2 * MARGIN + (max(rows) + 1) * (HEIGHT + GAP) - GAP, name)
@@ -88,10 +88,21 @@ def _rows(boxes: Sequence[Box]) -> list[int]:
     return found
 
 
-def _places(rows: Sequence[int]) -> list[tuple[float, float]]:
-    """The middle of each box, from the middle of the picture, and its upper edge."""
+def _reach(boxes: Sequence[Box], rows: Sequence[int]) -> list[int]:
+    """The lowest row that reads what a box writes."""
+    lowest: dict[str, int] = {}
+    for box, row in zip(boxes, rows, strict=True):
+        lowest |= {name: max(row, lowest.get(name, 0)) for name in box.reads}
+    return [max((lowest.get(name, 0) for name in box.writes), default=0) for box in boxes]
+
+
+def _places(rows: Sequence[int], reach: Sequence[int]) -> list[tuple[float, float]]:
+    """The middle of each box, from the middle of the picture, and its upper edge.
+
+    In a row the box with the longest connection is the rightmost: that runs down on the right of the others.
+    """
     placed: dict[int, tuple[float, float]] = {}
-    ordered = sorted(range(len(rows)), key=lambda index: rows[index])
+    ordered = sorted(range(len(rows)), key=lambda index: (rows[index], reach[index]))
     for row, members in groupby(ordered, key=lambda index: rows[index]):
         indices = [*members]
         for place, index in enumerate(indices):

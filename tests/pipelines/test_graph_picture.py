@@ -73,6 +73,17 @@ def test_no_box_covers_another(picture):
     assert all(lower - upper > graph_picture.HEIGHT for upper, lower in itertools.pairwise(heights))
 
 
+def test_of_nodes_beside_each_other_that_with_the_longer_connection_is_on_the_right():
+    model = residual()
+    flatten, _, _, total = model.graph.node[1:5]
+    model.graph.node.insert(2, helper.make_node("Abs", [flatten.output[0]], ["shortcut"], name="Abs_1"))
+    total.input[1] = "shortcut"  # a row further than Relu is read
+    found = ElementTree.fromstring(graph_picture.draw(model.graph, "torch-cnn"))
+    places = dict(zip(texts(found)[::3], boxes(found), strict=True))
+    assert places["Abs"][1] == places["Relu"][1]
+    assert places["Abs"][0] > places["Relu"][0]
+
+
 def test_nodes_that_read_the_same_stand_beside_each_other():
     model = residual()
     _, _, relu, neg, total = model.graph.node[:5]
