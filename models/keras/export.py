@@ -68,8 +68,22 @@ def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
     """The ONNX graph with the names of the spec, a dynamic batch `N` and weights inline."""
     function = served(model, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    handlers = {"Erfc": (_erfc, [])}
+    proto, _ = tf2onnx.convert.from_function(
+        function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
+    )
     return finish(proto, spec)
+
+
+def _erfc(context: Any, node: Any, name: str, _: list[str]) -> None:
+    """TensorFlow's erfc(x), which is in `gelu` and unknown to ONNX, as 1 - erf(x). A handler of tf2onnx."""
+    one = context.make_const(f"{name}_one", np.ones([1] * len(context.get_shape(node.output[0])), np.float32))
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    context.remove_node(name)
+    erf = context.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, shapes=shapes, dtypes=dtypes
+    )
 
 
 def predictor(model: keras.Model, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,6 +1,7 @@
 """The exported graph: one contract for both frameworks, equal to the model, the same bytes twice."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -8,6 +9,7 @@ import onnxruntime
 import pytest
 
 from models.batches import Split
+from models.config import Activation
 from models.spec import DataSpec
 from pipelines import runtimes
 from pipelines.batched import BATCHES
@@ -39,6 +41,18 @@ def test_onnx_takes_raw_pixels_in_any_batch(
     images = digits.inputs[:batch]
     (found,) = session.run(["probabilities"], {"image": images})
     assert found.dtype == np.float32
+    require_equal("exported probabilities", found, softmax(logits(framework, model, images)))
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_activation_is_exported(framework: str, activation: str, spec: DataSpec, digits: Split) -> None:
+    config = CONFIGS["mlp"].model_copy(update={"activation": activation})
+    model = room(framework, "mlp").build(spec, config)
+    export, images = room(framework, "export"), digits.inputs[:7]
+    graph = export.to_onnx(export.Served(model, spec).eval() if framework == "torch" else model, spec)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["probabilities"], {"image": images})
     require_equal("exported probabilities", found, softmax(logits(framework, model, images)))
 
 
