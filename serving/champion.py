@@ -12,7 +12,7 @@ from models.spec import DataSpec
 from serving import bundle
 from serving.bundle import Bundle
 from serving.predictor import CPU, Predictor
-from serving.settings import Device
+from serving.settings import ENGINES, Device
 
 TOLERANCE = 1e-3  # largest difference from the stored outputs: another machine's rounding, not another model
 WARM_BATCHES = (1, 2, 8, 32)
@@ -58,10 +58,10 @@ class Champion:
         }
 
 
-def load(folder: Path, device: Device) -> Champion:
-    """The champion in `folder` on `device`. Raises InputError where any check fails."""
+def load(folder: Path, device: Device, engines: Path = ENGINES) -> Champion:
+    """The champion in `folder` on `device`; TensorRT keeps what it compiles in `engines`. Raises InputError."""
     found = bundle.read(folder)
-    predictor = Predictor(found.model, found.spec, device)
+    predictor = Predictor(found.model, found.spec, device, engines)
     example = _probe(predictor, found)
     manifest = found.manifest
     return Champion(

@@ -1,21 +1,27 @@
 """An ONNX Runtime session behind one method; no HTTP."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from models.errors import InputError
 from models.spec import DataSpec
-from serving.settings import Device
+from serving.settings import ENGINES, Device
 
 # ONNX Runtime reports its use to its makers from the moment it is imported, unless this is set before.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
+from serving.device_batches import SIZES, DeviceBatches
+
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+WANTED = {"cuda": CUDA, "tensorrt": TENSORRT}
 # TF32 would move the numbers away from what the export proved; the search for algorithms would
 # repeat for every new batch size.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
@@ -25,13 +31,15 @@ class Predictor:
     """One exported graph, ready to run.
 
     `model` is the verified content of the ONNX file, `spec` says what the graph's input and output
-    must be. Raises InputError where the graph is another one or the device asked for is not used.
+    must be. TensorRT keeps its engines in the folder `engines`. Raises InputError where the graph is another
+    one or the device asked for is not used.
     """
 
-    def __init__(self, model: bytes, spec: DataSpec, device: Device = "auto") -> None:
+    def __init__(self, model: bytes, spec: DataSpec, device: Device = "auto", engines: Path = ENGINES) -> None:
         self.spec = spec
-        self._session = open_session(model, device)
+        self._session = open_session(model, device, _engine_options(spec, engines) if device == "tensorrt" else {})
         _check_signature(self._session, spec)
+        self._batches = None if self.provider == CPU else DeviceBatches(self._session, spec, "cuda")
 
     @property
     def provider(self) -> str:
@@ -40,21 +48,25 @@ class Predictor:
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Raw examples [N, *spec.shape] of spec.dtype -> float32 [N, K] probabilities, or [N, 1] predictions."""
+        if self._batches:
+            return self._batches.predict(inputs)
         outputs: np.ndarray = self._session.run([self.spec.output_name], {self.spec.input_name: inputs})[0]
         return outputs
 
 
-def open_session(model: bytes, device: Device) -> onnxruntime.InferenceSession:
+def open_session(
+    model: bytes, device: Device, engine_options: Mapping[str, str] = MappingProxyType({})
+) -> onnxruntime.InferenceSession:
     """A session on `device`. Raises InputError where the device or the model cannot be used."""
     try:
-        session = onnxruntime.InferenceSession(model, _options(), providers=_providers(device))
+        session = onnxruntime.InferenceSession(model, _options(), providers=_providers(device, engine_options))
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         raise InputError(f"ONNX Runtime cannot open the model on device {device!r}: {error}") from error
     used = session.get_providers()[0]
     # ONNX Runtime falls back to the CPU without raising.
-    if device == "cuda" and used != CUDA:
-        advice = "with an NVIDIA GPU, `uv sync --extra gpu` brings its libraries; otherwise ask for auto or cpu"
-        raise InputError(f"device 'cuda' was asked for but ONNX Runtime uses {used}; {advice}")
+    if used != WANTED.get(device, used):
+        advice = "with an NVIDIA GPU, `uv sync --extra gpu` brings CUDA's libraries, `tensorrt` has its own"
+        raise InputError(f"device {device!r} was asked for but ONNX Runtime uses {used}; {advice}; allowed: auto, cpu")
     return session
 
 
@@ -68,13 +80,31 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
+def _providers(device: Device, engine_options: Mapping[str, str]) -> list[str | tuple[str, dict[str, str]]]:
     """The providers to ask for; `auto` asks for CUDA only where the machine has such a device."""
-    wanted = device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
+    wanted = device in WANTED or (device == "auto" and Path("/dev/nvidiactl").exists())
     if not wanted or CUDA not in onnxruntime.get_available_providers():
         return [CPU]
     onnxruntime.preload_dlls()
-    return [(CUDA, CUDA_OPTIONS), CPU]
+    on_gpu: list[str | tuple[str, dict[str, str]]] = [(CUDA, CUDA_OPTIONS), CPU]
+    return [(TENSORRT, dict(engine_options)), *on_gpu] if device == "tensorrt" else on_gpu
+
+
+def _engine_options(spec: DataSpec, engines: Path) -> dict[str, str]:
+    """One engine for all batch sizes, kept for the next start; float32, as the export proved.
+
+    https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
+    """
+    engines.mkdir(parents=True, exist_ok=True)
+    shape = "x".join(map(str, spec.shape))
+    profile = {"min": SIZES[0], "opt": SIZES[-2], "max": SIZES[-1]}
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(engines),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(engines),
+        **{f"trt_profile_{name}_shapes": f"{spec.input_name}:{size}x{shape}" for name, size in profile.items()},
+    }
 
 
 def _check_signature(session: onnxruntime.InferenceSession, spec: DataSpec) -> None:

@@ -25,4 +25,4 @@ def check(settings: Settings) -> None:
 
 
 def _load(settings: Settings) -> None:
-    champion.load(settings.champion, settings.device)
+    champion.load(settings.champion, settings.device, settings.engines)

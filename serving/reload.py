@@ -27,7 +27,7 @@ class Reloader:
         self._told = told
         self._role = role
         self._seen = bundle.fingerprint(settings.champion)
-        self.champion: Champion = champion.load(settings.champion, settings.device)
+        self.champion: Champion = champion.load(settings.champion, settings.device, settings.engines)
         self._told("loaded", self.champion, self.champion)
 
     async def watch(self) -> None:
@@ -43,7 +43,8 @@ class Reloader:
             return
         self._seen = found
         try:
-            newer = await asyncio.to_thread(champion.load, self._settings.champion, self._settings.device)
+            settings = self._settings
+            newer = await asyncio.to_thread(champion.load, settings.champion, settings.device, settings.engines)
         except Exception as error:  # whatever is wrong with the new one, the old one goes on
             self._refuse(error)
         else:

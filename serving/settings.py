@@ -14,7 +14,8 @@ PREFIX = "TANDEM_"
 CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # beside the code, in a Bento too
 REGISTRY = Path("artifacts", "registry")  # champions that come from a registry, a folder for each NAME@ALIAS
 ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
-Device = Literal["auto", "cpu", "cuda"]
+ENGINES = Path.home() / ".cache" / "tandem" / "engines"
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 
 
 def _split(value: object) -> object:
@@ -47,7 +48,10 @@ class Settings(BaseModel):
     champion: Annotated[Path, BeforeValidator(_folder)] = Field(
         CHAMPION, description="the champion's folder, or models:/NAME@ALIAS in the registry at MLFLOW_TRACKING_URI"
     )
-    device: Device = Field("auto", description="auto | cpu | cuda; cuda is an error where it cannot be used")
+    device: Device = Field(
+        "auto", description="auto | cpu | cuda | tensorrt; a GPU asked for is an error where it cannot be used"
+    )
+    engines: Path = Field(ENGINES, description="folder in which TensorRT keeps what it has compiled")
     model_name: str = Field("tandem", pattern=r"^[\w.-]+$", description="the model's name in the inference protocol")
     workers: int = Field(0, ge=0, le=256, description="processes; 0 means one for each core available")
     poll_seconds: float = Field(1.0, gt=0, le=60, description="how often a new champion is looked for")

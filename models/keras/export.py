@@ -68,7 +68,7 @@ def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
     """The ONNX graph with the names of the spec, a dynamic batch `N` and weights inline."""
     function = served(model, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
-    handlers = {"Erfc": (_erfc, [])}
+    handlers: dict[str, tuple[Callable[..., None], list[str]]] = {"Erfc": (_erfc, [])}
     proto, _ = tf2onnx.convert.from_function(
         function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
     )

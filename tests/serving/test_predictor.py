@@ -1,6 +1,7 @@
 """The session: the numbers, the provider, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -8,7 +9,9 @@ import pytest
 
 from models.errors import InputError
 from models.spec import DataSpec
-from serving.predictor import CPU, Predictor
+from serving.device_batches import DeviceBatches
+from serving.predictor import CPU, Predictor, open_session
+from serving.settings import Device
 from tests.serving.bundles import DIGITS, IRIS, PRICES, graph, raw, weights
 
 
@@ -34,9 +37,30 @@ def has_cuda() -> bool:
 
 
 @pytest.mark.skipif(has_cuda(), reason="there is a usable GPU")
-def test_cuda_that_cannot_be_used_is_an_error() -> None:
-    with pytest.raises(InputError, match="cuda"):
-        Predictor(graph(weights(DIGITS)), DIGITS, "cuda")
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_cannot_be_used_is_an_error(device: Device, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=device):
+        Predictor(graph(weights(DIGITS)), DIGITS, device, tmp_path)
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+def test_filled_batches_in_bound_memory_give_the_same(spec: DataSpec) -> None:
+    of = weights(spec)
+    batches = DeviceBatches(open_session(graph(of), "cpu"), spec, "cpu")
+    for count in (3, 64, 1, 7, 130, 3):
+        inputs = raw(spec, count)
+        found = batches.predict(inputs)
+        assert found.shape == (count, spec.outputs)
+        np.testing.assert_allclose(found, of.expected(inputs), rtol=1e-4, atol=1e-6)
+
+
+def test_an_answer_is_not_written_over_by_the_next() -> None:
+    of = weights(DIGITS)
+    batches = DeviceBatches(open_session(graph(of), "cpu"), DIGITS, "cpu")
+    first, second = raw(DIGITS, 4)[:2], raw(DIGITS, 4)[2:]
+    found = batches.predict(first)
+    batches.predict(second)
+    np.testing.assert_allclose(found, of.expected(first), atol=1e-6)
 
 
 @pytest.mark.gpu

@@ -21,7 +21,7 @@ def test_defaults_and_changes() -> None:
     [
         ("TANDEM_WORKERS", "many", "TANDEM_WORKERS: 'many': Input should be a valid integer"),
         ("TANDEM_WORKERS", "-1", "greater than or equal to 0"),
-        ("TANDEM_DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("TANDEM_DEVICE", "gpu", "'auto', 'cpu', 'cuda' or 'tensorrt'"),
         ("TANDEM_POLL_SECONDS", "0", "greater than 0"),
         ("TANDEM_POLL_SECONDS", "nan", "finite"),
         ("TANDEM_MAX_BODY_BYTES", "1", "1024"),
