@@ -7,6 +7,7 @@ from pipelines import params
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
 
 TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
+TRACKING = TEXT[TEXT.index("tracking:\n") :]
 
 REFUSED = {
     # change in the text of params.yaml: (before, after), then what the message must say
@@ -43,8 +44,8 @@ REFUSED = {
     "two channels": (("channels: null", "channels: 2"), ["data.channels = 2; allowed: 1 or 3"]),
     "all unreadable": (("unreadable: null", "unreadable: 1"), ["data.unreadable = 1; allowed: less than 1"]),
     "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
-    "missing section": (("tracking:\n  experiment: tandem\n", ""), ["tracking: missing"]),
-    "empty section": (("  experiment: tandem\n", ""), ["tracking = null; allowed: a section with keys"]),
+    "missing section": ((TRACKING, ""), ["tracking: missing"]),
+    "empty section": ((TRACKING, "tracking:\n"), ["tracking = null; allowed: a section with keys"]),
     "unknown section": (("tracking:", "trackin:"), ["trackin: unknown key; did you mean 'tracking'?"]),
     "key that is no text": (("dropout: 0.2", "dropout: 0.2\n    1: 2"), ["models.mlp.1: unknown key"]),
     "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
