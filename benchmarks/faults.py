@@ -160,7 +160,9 @@ def overload(bench: Bench) -> Outcome:
 
         def ask(connections: int, seconds: float) -> Measured:
             asked = make_job(running, bench.served, BINARY, IMAGES, connections, seconds)
-            asked = replace(asked, warm_seconds=2.0)  # until all have connected
+            asked = replace(
+                asked, warm_seconds=8.0
+            )  # until all have connected, and what was lost with that was sent again
             return bench.client.submit(load.measure, asked).result()
 
         capacity = ask(CONNECTIONS, 3.0).per_second

@@ -1,7 +1,6 @@
 """Data larger than memory: more pictures must not mean more memory, in no stage that reads them."""
 
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def test_many_pictures_take_no_more_memory_than_few(tmp_path: Path) -> None:
     assert max(growth.values()) < 90, growth
 
 
-@pytest.mark.skipif("TANDEM_TEST_LARGE" not in os.environ, reason="2 GiB of pictures take minutes: TANDEM_TEST_LARGE=1")
+@pytest.mark.large
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("candidate", ["torch-mlp", "keras-mlp"])
 def test_two_gibibytes_of_pictures_in_one_of_memory(tmp_path: Path, candidate: str) -> None:
