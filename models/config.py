@@ -4,12 +4,12 @@ Every number lives in `params.yaml`; `pipelines.params` reads it into these. The
 models, so that a wrong key, type or value is refused with its place, before any work starts.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Protocol, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import InputError
-from models.spec import DataSpec, Task
+from models.spec import DataSpec, Kind, Task
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,16 +52,43 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Linear(Config):
+class Examples(Protocol):
+    """What a model's parameters are compared with: a `DataSpec`, or what is known before there is one."""
+
+    @property
+    def name(self) -> str:
+        """The source of the examples."""
+
+    @property
+    def kind(self) -> Kind:
+        """Images or tables."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example; () where it is not known yet."""
+
+
+class Model(Config):
+    """The parameters of one architecture; `kinds` are the kinds of examples that it can learn from."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = get_args(Kind)
+
+    def require_fit(self, examples: Examples) -> None:
+        """Raise InputError where the architecture cannot learn from such examples."""
+        if examples.kind not in self.kinds:
+            raise InputError(
+                f"architecture '{type(self).__name__.lower()}' does not fit '{examples.name}': "
+                f"its examples are {examples.kind}, not {' or '.join(self.kinds)}"
+            )
+
+
+class Linear(Model):
     """One dense layer on the flattened, scaled input: softmax or linear regression, the baseline of every other."""
 
     initializer: Initializer
 
-    def require_fit(self, spec: DataSpec) -> None:
-        """Any data fits."""
 
-
-class Hidden(Config):
+class Hidden(Model):
     """What the hidden layers of one architecture have in common; `initializer` is that of their kernels.
 
     A layer with normalisation has no bias of its own, as the normalisation adds one.
@@ -78,23 +105,37 @@ class MLP(Hidden):
 
     hidden: Counts
 
-    def require_fit(self, spec: DataSpec) -> None:
-        """Any data fits."""
+
+class Convolutional(Hidden):
+    """An architecture that halves images again and again."""
+
+    kinds = ("image",)
+    channels: Annotated[Counts, Field(min_length=1)]
+
+    @property
+    def halvings(self) -> int:
+        """How often."""
+        return len(self.channels)
+
+    def require_fit(self, examples: Examples) -> None:
+        """Raise InputError where the examples are no images, or too small to be halved so often."""
+        super().require_fit(examples)
+        smallest = 2**self.halvings
+        if min(examples.shape[:2], default=smallest) < smallest:
+            raise InputError(
+                f"models.{type(self).__name__.lower()} halves images {self.halvings} times, which needs "
+                f"{smallest}x{smallest}; '{examples.name}' has {examples.shape[0]}x{examples.shape[1]}"
+            )
 
 
-class CNN(Hidden):
+class CNN(Convolutional):
     """A convolutional network: for each of `channels` a 3x3 convolution with normalisation, activation
     and a 2x2 maximum, then a dense layer of width `dense` with dropout."""
 
-    channels: Annotated[Counts, Field(min_length=1)]
     dense: Count
 
-    def require_fit(self, spec: DataSpec) -> None:
-        """Raise InputError where the data is no image, or too small to be halved once for each stage."""
-        _require_image("cnn", spec, len(self.channels))
 
-
-class ResNet(Hidden):
+class ResNet(Convolutional):
     """A residual network: a 3x3 convolution, then for each of `channels` so many `blocks` of two 3x3
     convolutions with a shortcut around them, then the mean over height and width with dropout.
 
@@ -102,14 +143,14 @@ class ResNet(Hidden):
     and activation before the convolutions (He et al. 2016, "Identity mappings"), else they follow (He et al. 2016).
     """
 
-    channels: Annotated[Counts, Field(min_length=1)]
     blocks: Count
     pre_activation: bool
     stem_stride: Literal[1, 2]
 
-    def require_fit(self, spec: DataSpec) -> None:
-        """Raise InputError where the data is no image, or too small to be halved so often."""
-        _require_image("resnet", spec, len(self.channels) + self.stem_stride - 2)
+    @property
+    def halvings(self) -> int:
+        """Once by the stem, if it has a stride, and once by each stage but the first."""
+        return len(self.channels) + self.stem_stride - 2
 
     def strides(self) -> list[tuple[str, int, int]]:
         """Name, width and stride of each block, in order."""
@@ -118,19 +159,6 @@ class ResNet(Hidden):
             for stage, width in enumerate(self.channels, start=1)
             for block in range(1, self.blocks + 1)
         ]
-
-
-def _require_image(architecture: str, spec: DataSpec, halvings: int) -> None:
-    if spec.kind != "image":
-        raise InputError(
-            f"architecture '{architecture}' does not fit '{spec.name}': its examples are {spec.kind}, not image"
-        )
-    smallest = 2**halvings
-    if min(spec.shape[:2]) < smallest:
-        raise InputError(
-            f"models.{architecture} halves images {halvings} times, which needs {smallest}x{smallest}; "
-            f"'{spec.name}' has {spec.shape[0]}x{spec.shape[1]}"
-        )
 
 
 class Models(Config):
@@ -169,10 +197,14 @@ class Augment(Config):
     flip: bool
     mixup: NotNegative
 
+    def require_kind(self, name: str, kind: Kind) -> None:
+        """Raise InputError where the examples of the source `name` cannot be changed in this way."""
+        if kind == "tabular" and (self.shift or self.flip):
+            raise InputError(f"train.augment: '{name}' is a table; allowed: shift = 0 and flip = false")
+
     def require_fit(self, spec: DataSpec) -> None:
         """Raise InputError where the data cannot be changed in this way."""
-        if spec.kind == "tabular" and (self.shift or self.flip):
-            raise InputError(f"train.augment: '{spec.name}' is a table; allowed: shift = 0 and flip = false")
+        self.require_kind(spec.name, spec.kind)
         if self.mixup and any(value is not None for value in spec.fill):
             raise InputError(
                 f"train.augment.mixup = {self.mixup:g}: '{spec.name}' has categories or missing values, "
@@ -184,6 +216,7 @@ class Train(Config):
     """How a model is fitted. `patience` is in epochs; null trains all epochs and keeps the last weights."""
 
     epochs: Count
+    minimum_steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     optimizer: Optimizer
     learning_rate: Positive
@@ -211,29 +244,32 @@ class Train(Config):
             raise ValueError("nesterov = true with momentum = 0; allowed: momentum above 0")
         return self
 
+    def epochs_for(self, examples: int) -> int:
+        """`epochs`, or more where so many examples are too few for `minimum_steps` in them."""
+        steps = -(-examples // self.batch_size)
+        return max(self.epochs, -(-self.minimum_steps // steps))
+
     def loss_for(self, outputs: int) -> str:
         """The loss by name for a model with so many outputs: one for regression, else one for each class."""
         automatic = "mse" if outputs == 1 else "cross_entropy"
         return automatic if self.loss == "auto" else self.loss
 
+    def require_task(self, name: str, task: Task) -> None:
+        """Raise InputError where the loss or its class weights do not fit the task of the source `name`."""
+        if self.loss != "auto" and LOSSES[self.loss] != task:
+            allowed = ", ".join(loss for loss in LOSSES if LOSSES[loss] == task)
+            raise InputError(f"train.loss = '{self.loss}' does not fit '{name}', a {task}; allowed: auto, {allowed}")
+        if self.class_weights is not None and task != "classification":
+            raise InputError(f"train.class_weights does not fit '{name}', a {task}; allowed: null")
+
     def require_fit(self, spec: DataSpec) -> None:
         """Raise InputError where the changes, the loss or its class weights do not fit the data."""
         self.augment.require_fit(spec)
-        name = self.loss_for(spec.outputs)
-        if LOSSES[name] != spec.task:
-            allowed = ", ".join(loss for loss, task in LOSSES.items() if task == spec.task)
-            raise InputError(
-                f"train.loss = '{name}' does not fit '{spec.name}', a {spec.task}; allowed: auto, {allowed}"
-            )
-        if name == "binary_cross_entropy" and spec.outputs != 2:
-            raise InputError(f"train.loss = '{name}' needs 2 classes; '{spec.name}' has {spec.outputs}")
-        if self.class_weights is not None:
-            self._require_classes(self.class_weights, spec)
-
-    def _require_classes(self, weights: Literal["balanced"] | tuple[float, ...], spec: DataSpec) -> None:
-        if spec.task != "classification":
-            raise InputError(f"train.class_weights does not fit '{spec.name}', a {spec.task}; allowed: null")
-        if weights != "balanced" and len(weights) != spec.outputs:
+        self.require_task(spec.name, spec.task)
+        if self.loss == "binary_cross_entropy" and spec.outputs != 2:
+            raise InputError(f"train.loss = '{self.loss}' needs 2 classes; '{spec.name}' has {spec.outputs}")
+        weights = self.class_weights
+        if weights not in (None, "balanced") and len(weights) != spec.outputs:
             raise InputError(
                 f"train.class_weights has {len(weights)} numbers; allowed: {spec.outputs}, one for each class of "
                 f"'{spec.name}'"

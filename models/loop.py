@@ -100,14 +100,15 @@ def run(
     on_epoch: Callable[[Epoch, Learner], None],
     on_step: Callable[[Progress], None],
 ) -> list[Epoch]:
-    """Train for `config.epochs`, or until `config.patience` epochs brought no lower validation loss.
+    """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
     With patience the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
     """
-    training = _Training(learner, data, config, np.random.default_rng(config.seed), on_step)
+    epochs = config.epochs_for(len(data.train))
+    training = _Training(learner, data, config, epochs, np.random.default_rng(config.seed), on_step)
     history: list[Epoch] = []
     best_weights = None
-    for number in range(1, config.epochs + 1):
+    for number in range(1, epochs + 1):
         history.append(training.epoch(number))
         on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
@@ -133,6 +134,7 @@ class _Training:
     learner: Learner
     data: Data
     config: Train
+    epochs: int
     random: np.random.Generator
     on_step: Callable[[Progress], None]
 
@@ -164,7 +166,7 @@ class _Training:
         batches = shuffled(train, config.batch_size, config.augment, self.data.outputs, self.random)
         for step, batch in enumerate(prefetched(batches)):
             done = (number - 1) * count + step
-            rate = learning_rate(done, config.epochs * count, config.learning_rate, config.schedule)
+            rate = learning_rate(done, self.epochs * count, config.learning_rate, config.schedule)
             self.learner.train_batch(batch, rate)
             if time.perf_counter() - shown > SHOW_EVERY:
                 self._show(number)

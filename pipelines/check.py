@@ -15,6 +15,7 @@ def main() -> None:
     settings = params.read()
     require_devices(settings)
     require_optimizer(settings)
+    require_fit(settings)
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
 
@@ -37,6 +38,16 @@ def require_optimizer(settings: Params) -> None:
                 f"params.yaml: train.optimizer = '{name}': {framework} has none; "
                 f"allowed without it in frameworks, or: {allowed}"
             )
+
+
+def require_fit(settings: Params) -> None:
+    """Raise InputError where models or training do not fit the source, as far as that is known without its data."""
+    outline = settings.data.outline
+    settings.train.augment.require_kind(outline.name, outline.kind)
+    if outline.task:
+        settings.train.require_task(outline.name, outline.task)
+    for architecture in settings.architectures:
+        getattr(settings.models, architecture).require_fit(outline)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pipelines.banners import banners_hidden
 from pipelines.batched import BATCHES, Predict, predict
 from pipelines.params import Export
 from pipelines.read_back import READERS
+from pipelines.runtimes import Runtimes
 from pipelines.staging import staged
 
 ONNX, INT8 = "model.onnx", "model.int8.onnx"
@@ -26,10 +27,11 @@ def main() -> None:
     chosen = candidate.from_command_line("export")
     settings = params.read()
     spec = DataSpec.read(paths.SPEC)
-    model = chosen.room(chosen.architecture).build(spec, getattr(settings.models, chosen.architecture))
-    chosen.room("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
+    names = [name for name, reader in READERS.items() if chosen.framework in reader.of]
     target = paths.exports(chosen.name)
-    with staged(target.parent, [target.name]) as beside:
+    with runtimes.started(names) as readers, staged(target.parent, [target.name]) as beside:
+        model = chosen.room(chosen.architecture).build(spec, getattr(settings.models, chosen.architecture))
+        chosen.room("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
         folder = beside / target.name
         folder.mkdir()
         with banners_hidden():
@@ -37,7 +39,7 @@ def main() -> None:
         graph = onnx.load(folder / ONNX)
         reason = quantize(graph, folder / INT8, spec, settings.export.calibration)
         trained = chosen.room("export").predictor(model, spec)
-        proof = {"candidate": chosen.name, **prove(trained, folder, spec, settings.export)}
+        proof = {"candidate": chosen.name, **prove(trained, readers, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
         (folder / "graph.svg").write_text(graph_picture.draw(graph.graph, chosen.name), "utf-8")
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
@@ -55,7 +57,7 @@ def quantize(graph: onnx.ModelProto, target: Path, spec: DataSpec, calibration: 
     return ""
 
 
-def prove(trained: Predict, folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
+def prove(trained: Predict, readers: Runtimes, folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
     """Compare every file of a folder, asked in a process of its own, with the trained model; what parity.json says.
 
     Raises InputError for the first file that cannot be used or is beyond the tolerances; the int8 graph,
@@ -68,7 +70,7 @@ def prove(trained: Predict, folder: Path, spec: DataSpec, config: Export) -> dic
     expected = predict(trained, inputs, max(BATCHES))
     files = {}
     there = [folder / name for name in READERS if (folder / name).exists()]
-    for file, outputs in runtimes.ask(there, spec, inputs):
+    for file, outputs in readers.ask(there, spec, inputs):
         found = parity.compare(expected, outputs, targets, config.absolute_tolerance, unit(spec))
         failures = parity.int8_failures(found, config.int8) if file.name == INT8 else []
         if file.name != INT8:

@@ -3,7 +3,7 @@
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -25,29 +25,50 @@ from models.config import (
     Train,
 )
 from models.errors import InputError
+from models.spec import Kind, Task
 
 FILE = Path("params.yaml")
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Name = TypeVar("Name", bound=str)
-Source = Literal[
-    "digits",
-    "fashion_mnist",
-    "mnist",
-    "cifar10",
-    "image_folder",
-    "iris",
-    "wine",
-    "breast_cancer",
-    "diabetes",
-    "line",
-    "spirals",
-    "circles",
-    "moons",
-    "xor",
-    "csv",
-]
 Correction = Literal["bonferroni", "benjamini_hochberg", "none"]
+
+
+class Outline(NamedTuple):
+    """What is known of a source before it is loaded: `task` is None and `shape` is () where its data decides."""
+
+    name: str
+    kind: Kind
+    task: Task | None
+    shape: tuple[int, ...]
+
+
+# One file in pipelines/sources for each.
+SOURCES: dict[str, tuple[Kind, Task | None, tuple[int, ...]]] = {
+    "digits": ("image", "classification", (8, 8, 1)),
+    "fashion_mnist": ("image", "classification", (28, 28, 1)),
+    "mnist": ("image", "classification", (28, 28, 1)),
+    "cifar10": ("image", "classification", (32, 32, 3)),
+    "image_folder": ("image", "classification", ()),
+    "iris": ("tabular", "classification", ()),
+    "wine": ("tabular", "classification", ()),
+    "breast_cancer": ("tabular", "classification", ()),
+    "diabetes": ("tabular", "regression", ()),
+    "line": ("tabular", "regression", ()),
+    "spirals": ("tabular", "classification", ()),
+    "circles": ("tabular", "classification", ()),
+    "moons": ("tabular", "classification", ()),
+    "xor": ("tabular", "classification", ()),
+    "csv": ("tabular", None, ()),
+}
+
+
+def known_source(name: str) -> str:
+    """Raise ValueError, which says what is allowed, where there is no such source."""
+    if name not in SOURCES:
+        raise ValueError(", ".join(SOURCES))
+    return name
+
 
 # pydantic's words are Python's; these are a reader's of YAML
 ALLOWED = {
@@ -75,7 +96,7 @@ class Data(Config):
     does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out.
     Of a table: the columns `target` and `features`, null for all others, and its `task`."""
 
-    source: Source
+    source: Annotated[str, AfterValidator(known_source)]
     path: Text | None
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None
@@ -84,6 +105,14 @@ class Data(Config):
     target: Text | None
     features: Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(each_once)] | None
     task: Literal["auto", "classification", "regression"]
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the examples before they are loaded."""
+        kind, task, shape = SOURCES[self.source]
+        if self.task != "auto":
+            task = self.task
+        return Outline(self.source, kind, task, shape or self.size or ())
 
 
 class Prepare(Config):

@@ -79,7 +79,7 @@ def train(
     data = Data(learned, watched, spec.outputs, spec.target_std)
     with closing(chosen.room("board").Board(events)) as board:
         watch.introduce(board, model, spec, data)
-        watching = Watch(run, board, spec, data, settings.train.epochs, settings.tracking.histograms)
+        watching = Watch(run, board, spec, data, settings.train.epochs_for(len(learned)), settings.tracking.histograms)
         start = time.perf_counter()
         history = fit(model, data, settings.train, chosen, device, watching)
         return Trained(model, history, watching.layers, device, time.perf_counter() - start)
@@ -87,7 +87,10 @@ def train(
 
 def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch) -> list[Epoch]:
     """The epochs of a training, each shown as it ends."""
-    display = Display(chosen.name, config.epochs)
+    epochs = config.epochs_for(len(data.train))
+    if epochs > config.epochs:
+        print(f"{chosen.name}: {epochs} epochs for train.minimum_steps = {config.minimum_steps}", flush=True)
+    display = Display(chosen.name, epochs)
 
     def on_epoch(epoch: Epoch, learner: Learner) -> None:
         watching.epoch(epoch, learner)

@@ -32,6 +32,7 @@ PARAMS = {
     "models.cnn.channels": [4, 8],
     "models.cnn.dense": 16,
     "train.epochs": 3,
+    "train.minimum_steps": 0,
     "evaluate.latency_seconds": 0.02,
     "evaluate.bootstrap": 100,
     "promote.minimum_accuracy": 0.1,

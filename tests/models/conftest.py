@@ -62,6 +62,7 @@ def spec(digits: Split) -> DataSpec:
 def train_config() -> Train:
     return Train(
         epochs=3,
+        minimum_steps=0,
         batch_size=64,
         optimizer="adamw",
         learning_rate=0.003,

@@ -80,7 +80,8 @@ def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[st
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     files = [folder / name for name in READERS if (folder / name).exists()]
-    said = {file.name: outputs for file, outputs in runtimes.ask(files, spec, rows(spec))}
+    with runtimes.started([file.name for file in files]) as readers:
+        said = {file.name: outputs for file, outputs in readers.ask(files, spec, rows(spec))}
     return session, {"trained": room(framework, "export").predictor(model, spec)(rows(spec)), **said}
 
 

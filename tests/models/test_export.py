@@ -13,7 +13,6 @@ from models.config import Activation
 from models.spec import DataSpec
 from pipelines import runtimes
 from pipelines.batched import BATCHES
-from pipelines.read_back import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
 from tests.models.equality import require_equal
 
@@ -99,12 +98,13 @@ def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec
 def test_all_formats_are_written_and_read_back(
     framework: str, files: set[str], architecture: str, spec: DataSpec, digits: Split, tmp_path: Path
 ) -> None:
-    model = exported(framework, architecture, spec, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == files
-    expected = softmax(logits(framework, model, digits.inputs[:7]))
-    found = room(framework, "export").predictor(model, spec)(digits.inputs[:7])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    read = dict(runtimes.ask([tmp_path / name for name in READERS if name in files], spec, digits.inputs[:7]))
+    with runtimes.started(files) as readers:
+        model = exported(framework, architecture, spec, tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == files
+        expected = softmax(logits(framework, model, digits.inputs[:7]))
+        found = room(framework, "export").predictor(model, spec)(digits.inputs[:7])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        read = dict(readers.ask([tmp_path / name for name in sorted(files)], spec, digits.inputs[:7]))
     assert {path.name for path in read} == files
     for outputs in read.values():
         assert outputs.shape == (len(BATCHES), 7, 10)

@@ -18,15 +18,15 @@ REFUSED = {
     "null for a number": (("epochs: 20", "epochs: null"), ["train.epochs = null; allowed: a whole number"]),
     "fraction for a count": (("epochs: 20", "epochs: 30.5"), ["train.epochs = 30.5; allowed: a whole number"]),
     "number for a truth": (("flip: false", "flip: 0"), ["train.augment.flip = 0; allowed: true or false"]),
-    "learning rate 0": (("rate: 0.003", "rate: 0"), ["train.learning_rate = 0; allowed: greater than 0"]),
-    "negative learning rate": (("rate: 0.003", "rate: -1e-3"), ["train.learning_rate = -0.001; allowed: greater than"]),
-    "learning rate not a number": (("rate: 0.003", "rate: .nan"), ["train.learning_rate = .nan; allowed: a finite"]),
-    "infinite learning rate": (("rate: 0.003", "rate: .inf"), ["train.learning_rate = .inf; allowed: a finite"]),
+    "learning rate 0": (("rate: 0.01", "rate: 0"), ["train.learning_rate = 0; allowed: greater than 0"]),
+    "negative learning rate": (("rate: 0.01", "rate: -1e-3"), ["train.learning_rate = -0.001; allowed: greater than"]),
+    "learning rate not a number": (("rate: 0.01", "rate: .nan"), ["train.learning_rate = .nan; allowed: a finite"]),
+    "infinite learning rate": (("rate: 0.01", "rate: .inf"), ["train.learning_rate = .inf; allowed: a finite"]),
     "dropout over 1": (("dropout: 0.2", "dropout: 1.5"), ["models.mlp.dropout = 1.5; allowed: less than 1"]),
     "dropout not a number": (("dropout: 0.2", "dropout: .nan"), ["models.mlp.dropout = .nan; allowed: less than 1"]),
     "splits over 1": (("validation: 0.15", "validation: 0.9"), ["prepare: validation + test = 1.05; allowed: less"]),
     "empty split": (("validation: 0.15", "validation: 0"), ["prepare.validation = 0; allowed: greater than 0"]),
-    "unknown source": (("source: digits", "source: digit"), ["data.source = \"digit\"; allowed: 'digits', 'fashion"]),
+    "unknown source": (("source: digits", "source: digit"), ['data.source = "digit"; allowed: digits, fashion_mnist']),
     "unknown framework": (("[torch, keras]", "[torch, jax]"), ["frameworks.1 = \"jax\"; allowed: 'torch' or 'keras'"]),
     "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
     "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
@@ -103,7 +103,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 
 def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace("learning_rate: 0.003", "learning_rate: 1e-3"), "utf-8")
+    path.write_text(TEXT.replace("learning_rate: 0.01", "learning_rate: 1e-3"), "utf-8")
     assert params.read(path).train.learning_rate == 0.001
 
 

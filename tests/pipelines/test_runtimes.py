@@ -1,5 +1,7 @@
 """Exported files, each in a process of its own."""
 
+import signal
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,11 @@ from tests.pipelines import synthetic
 INPUTS = synthetic.digits()["validation"][0][:10]
 
 
+def ask(file):
+    with runtimes.started([file.name]) as readers:
+        return list(readers.ask([file], synthetic.SPEC, INPUTS))
+
+
 @pytest.fixture
 def graph(tmp_path):
     file = tmp_path / "model.onnx"
@@ -20,7 +27,7 @@ def graph(tmp_path):
 
 
 def test_a_graph_gives_in_its_own_process_what_its_weights_say(graph):
-    ((file, found),) = runtimes.ask([graph], synthetic.SPEC, INPUTS)
+    ((file, found),) = ask(graph)
     assert file == graph
     assert found.shape == (len(BATCHES), 10, 10)
     weights, bias = synthetic.fitted()
@@ -32,7 +39,7 @@ def test_a_graph_gives_in_its_own_process_what_its_weights_say(graph):
 def test_a_file_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, name):
     (tmp_path / name).write_bytes(b"no model")
     with pytest.raises(InputError) as caught:
-        list(runtimes.ask([tmp_path / name], synthetic.SPEC, INPUTS))
+        ask(tmp_path / name)
     assert str(caught.value).startswith(f"{name}: cannot be used in a process of its own: ")
     assert "\n" not in str(caught.value)
 
@@ -42,4 +49,12 @@ def test_a_file_that_brings_another_framework_along_is_refused(graph, tmp_path, 
     (tmp_path / "sitecustomize.py").write_text(program, "utf-8")  # Python runs it when it starts
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(InputError, match=r"model\.onnx: .* it needed torch"):
-        list(runtimes.ask([graph], synthetic.SPEC, INPUTS))
+        ask(graph)
+
+
+def test_a_runtime_that_is_not_needed_after_all_is_gone_at_once(graph):
+    with runtimes.started(["model.onnx", "model.int8.onnx"]) as readers:
+        ((file, _),) = readers.ask([graph], synthetic.SPEC, INPUTS)
+        assert readers.processes["model.int8.onnx"].poll() is None
+    assert file == graph
+    assert readers.processes["model.int8.onnx"].returncode == -signal.SIGKILL

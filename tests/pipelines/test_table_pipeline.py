@@ -76,7 +76,7 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch, capsys):
-    run(monkeypatch, tmp_path, "torch", "linear", data__target="price", train__epochs=60, train__learning_rate=0.05)
+    run(monkeypatch, tmp_path, "torch", "linear", data__target="price")
     said = capsys.readouterr().out
     for words in ("target 'price': regression", "colour    categories  4", "mae", "highest validation r2"):
         assert words in said
@@ -117,7 +117,7 @@ def log_and_compare(served: champion.Champion) -> Any:
 
 def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):
     columns = {"data__target": "sold", "data__features": ["price", "size", "colour"]}
-    run(monkeypatch, tmp_path, "torch", "mlp", **columns, train__epochs=30, train__batch_size=16)
+    run(monkeypatch, tmp_path, "torch", "mlp", **columns)
     spec = DataSpec.read(paths.SPEC)
     assert (spec.labels, spec.features) == (("false", "true"), ("price", "size", "colour"))
     assert strict_json(paths.metrics("torch-mlp"))["test"]["accuracy"] >= 0.9
