@@ -7,7 +7,7 @@ It ends with status 0 where there is no drift, 2 where there is, and 1 where tha
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,8 +102,9 @@ def _outputs(champion: Mapping[str, Any], settings: Params) -> np.ndarray:
 def _columns(spec: DataSpec, inputs: np.ndarray, logged: Logged, outputs: np.ndarray) -> list[Column]:
     """What is compared: the predictions first, then every input."""
     numbers = [
-        _column(spec, index, name, inputs[:, index], logged.inputs[:, index])
+        column
         for index, name in enumerate(summary.names(spec))
+        for column in _input(spec, index, name, inputs[:, index], logged.inputs[:, index])
     ]
     if not spec.labels:
         return [Column(f"predicted {spec.target}", outputs[:, 0], logged.outputs[:, 0]), *numbers]
@@ -111,13 +112,20 @@ def _columns(spec: DataSpec, inputs: np.ndarray, logged: Logged, outputs: np.nda
     return [labels, Column("confidence", outputs.max(axis=1), logged.outputs.max(axis=1)), *numbers]
 
 
-def _column(spec: DataSpec, index: int, name: str, reference: np.ndarray, current: np.ndarray) -> Column:
-    """Categories with two more labels, `(unknown)` and `(missing)`; of numbers only those that are there."""
+def _input(spec: DataSpec, index: int, name: str, reference: np.ndarray, current: np.ndarray) -> Iterator[Column]:
+    """Categories with two more labels, `(unknown)` and `(missing)`.
+
+    Of numbers those that are there and, where some are missing, how many are.
+    """
     categories = spec.categories[index] if spec.kind == "tabular" else ()
-    if not categories:
-        return Column(name, reference[~np.isnan(reference)], current[~np.isnan(current)])
-    labels = (*categories, "(unknown)", "(missing)")
-    return Column(name, _places(reference, len(categories)), _places(current, len(categories)), labels)
+    if categories:
+        labels = (*categories, "(unknown)", "(missing)")
+        yield Column(name, _places(reference, len(categories)), _places(current, len(categories)), labels)
+        return
+    gaps = np.isnan(reference), np.isnan(current)
+    yield Column(name, reference[~gaps[0]], current[~gaps[1]])
+    if gaps[0].any() or gaps[1].any():
+        yield Column(f"{name} missing", gaps[0].astype(np.int64), gaps[1].astype(np.int64), ("there", "(missing)"))
 
 
 def _places(values: np.ndarray, categories: int) -> np.ndarray:

@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from models.loop import Epoch, Progress
 
-LINE_EVERY = 2.0  # seconds between plain lines
+LINE_EVERY = 2.0  # seconds between lines, at least
+ON_TERMINAL = 0.1  # the same, where a person looks on: few examples have hundreds of epochs
 
 
 class Display:
@@ -17,6 +18,7 @@ class Display:
         self.candidate = candidate
         self.epochs = epochs
         self.bar = tqdm(unit=" examples", disable=not sys.stdout.isatty(), leave=False, file=sys.stdout)
+        self.pause = LINE_EVERY if self.bar.disable else ON_TERMINAL
         self.last_line = 0.0
 
     def step(self, progress: Progress) -> None:
@@ -28,9 +30,9 @@ class Display:
         self.bar.update(progress.examples - self.bar.n)
 
     def epoch(self, epoch: Epoch) -> None:
-        """A line for an epoch: each on a terminal, elsewhere the first, the last and one in a while."""
+        """A line for an epoch: the first, the last and one in a while."""
         now = time.monotonic()
-        if self.bar.disable and epoch.epoch not in (1, self.epochs) and now - self.last_line < LINE_EVERY:
+        if epoch.epoch not in (1, self.epochs) and now - self.last_line < self.pause:
             return
         self.last_line = now
         self.bar.clear()

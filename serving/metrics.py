@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
+from models.spec import UNKNOWN, DataSpec
 from serving.champion import Champion
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -49,6 +50,7 @@ class Metrics:
         self._rejections = self._count("rejections", "Requests not answered, by reason", "reason")
         self._predictions = self._count("predictions", "Examples by predicted label", "label")
         self._logged = self._count("prediction_log", "Examples to be logged, by what became of them", "result")
+        self._unfamiliar = self._count("unfamiliar_values", "Values of a table, by column and why", "feature", "reason")
         self._champions = self._count("champions", "New champions found, by what became of them", "result")
         self._confidence = Spread("confidence", "Largest probability of each example", CONFIDENCE, self.registry)
         self._rows = Spread("run_rows", "Examples in one run of the model", ROWS, self.registry)
@@ -80,6 +82,15 @@ class Metrics:
     def logged(self, result: Literal["written", "dropped", "failed"], examples: int) -> None:
         """Count what became of some examples' lines."""
         self._logged.labels(result).inc(examples)
+
+    def saw(self, inputs: np.ndarray, spec: DataSpec) -> None:
+        """Count what of rows [N, F] is missing, or is a category that the training split has not."""
+        found = {"missing": np.isnan(inputs)}
+        if any(spec.categories):
+            found["unknown"] = (inputs == UNKNOWN) & [bool(names) for names in spec.categories]
+        for reason, where in found.items():
+            for place in np.flatnonzero(where.any(axis=0)):
+                self._unfamiliar.labels(spec.features[place], reason).inc(int(where[:, place].sum()))
 
     def ran(self, outputs: np.ndarray, champion: Champion, queue: float, run: float) -> None:
         """Note one run of the model: outputs [N, K], the longest wait and the run in seconds."""

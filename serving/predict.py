@@ -49,7 +49,10 @@ async def ask(engine: Engine, champion: Champion, inputs: np.ndarray) -> Result:
     Finite but enormous features overflow inside a model; pixels cannot.
     """
     result = await engine.batcher.predict(champion, inputs)
-    if inputs.dtype == np.float32 and not (finite := np.isfinite(result.outputs).all(axis=1)).all():
+    if inputs.dtype == np.uint8:
+        return result
+    engine.metrics.saw(inputs, champion.spec)
+    if not (finite := np.isfinite(result.outputs).all(axis=1)).all():
         raise RequestError(422, "overflow", f"inputs[{int(finite.argmin())}]: too extreme, the model finds no number")
     return result
 

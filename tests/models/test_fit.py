@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.batches import Data, Split
-from models.config import Augment, Train
-from models.loop import Epoch, NotFiniteError, best_epoch
+from models import loop
+from models.batches import Batch, Data, Split
+from models.config import Augment, Schedule, Train
+from models.loop import Epoch, NotFiniteError, Totals, best_epoch
 from models.spec import DataSpec
 from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
 
@@ -120,3 +121,37 @@ def test_it_learns_on_a_gpu(framework: str, precision: str, spec: DataSpec, data
     _, history = fit(framework, "cnn", spec, data, config)
     assert history[-1].validation_accuracy > 0.85
     assert math.isfinite(history[-1].gradient_norm)
+
+
+@pytest.mark.parametrize(
+    ("examples", "epochs"),
+    [(1, 800), (32, 800), (33, 400), (105, 200), (1257, 20), (1281, 20), (60_000, 20)],
+)
+def test_few_examples_have_more_epochs(train_config: Train, examples: int, epochs: int) -> None:
+    config = train_config.model_copy(update={"epochs": 20, "minimum_steps": 800, "batch_size": 32})
+    assert config.epochs_for(examples) == epochs
+
+
+def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_config: Train, digits: Split) -> None:
+    rates = []
+
+    class Learner:
+        def train_batch(self, batch: Batch, rate: float) -> None:
+            rates.append(rate)
+
+        def validate_batch(self, batch: Batch) -> None: ...
+
+        def read_totals(self) -> Totals:
+            return Totals(1.0, 1.0, 1.0, 1.0)
+
+        def clear_totals(self) -> None: ...
+
+    few = Split(digits.inputs[:40], digits.targets[:40])
+    config = train_config.model_copy(
+        update={"epochs": 1, "minimum_steps": 9, "batch_size": 20, "schedule": Schedule(name="cosine", warmup=0.0)}
+    )
+    history = loop.run(Learner(), Data(few, few, 10), config, lambda epoch, learner: None, lambda step: None)
+    assert len(history) == 5
+    assert len(rates) == 10
+    assert rates[0] == config.learning_rate
+    assert 0 < rates[-1] < 0.03 * config.learning_rate

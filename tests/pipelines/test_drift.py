@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.errors import InputError
-from pipelines import bundle, drift, evidence, paths, runtime
+from pipelines import bundle, drift, evidence, params, paths, runtime, two_samples
 from serving.engine import Engine
 from serving.front import Front
 from serving.metrics import Metrics
@@ -147,3 +148,16 @@ def test_other_data_than_the_champion_learned_from(settings):
     synthetic.write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": "e" * 64})
     with pytest.raises(InputError, match=r"holds data eeeeeeeeeeee, the champion learned from dddddddddddd"):
         drift.compare(Path("log"), settings)
+
+
+def test_numbers_that_are_missing_more_often_are_drift():
+    numbers = {"mean": (0.0,), "std": (1.0,), "categories": ((),), "fill": (0.0,)}
+    spec = replace(synthetic.SPEC, kind="tabular", shape=(1,), dtype="float32", features=("size",), **numbers)
+    reference = np.random.default_rng(0).normal(size=1000)
+    current = np.where(np.arange(1000) % 4, reference, np.nan)
+    columns = list(drift._input(spec, 0, "size", reference, current))
+    assert [column.name for column in columns] == ["size", "size missing"]
+    findings = two_samples.compare(columns, params.read(REPOSITORY / "params.yaml").drift)
+    assert [finding.drifted for finding in findings] == [False, True]
+    assert findings[1].distance == 0.25
+    assert [column.name for column in drift._input(spec, 0, "size", reference, reference)] == ["size"]

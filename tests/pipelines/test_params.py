@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InputError
-from pipelines import params
+from pipelines import check, params
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
 
 TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
@@ -116,3 +116,45 @@ def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_wor
     assert_one_error_line(run_stage("check", tmp_path), "train.optimizer = 'lbfgs': keras has none; ", "sgd, adam, ")
     write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"]})
     assert run_stage("check", tmp_path).returncode == 0
+
+
+TABLE = {"data.source": "iris", "architectures": ["mlp"]}
+MISFITS = {
+    "images only": (TABLE | {"architectures": ["mlp", "cnn"]}, "architecture 'cnn' does not fit 'iris': its examples "),
+    "too small": ({"models.cnn.channels": [8, 8, 8, 8]}, "halves images 4 times, which needs 16x16; 'digits' has 8x8"),
+    "too small a size of one's own": (
+        {"data.source": "image_folder", "data.size": [8, 2]},
+        "models.cnn halves images 2 times, which needs 4x4; 'image_folder' has 8x2",
+    ),
+    "a loss of regressions": (
+        {"train.loss": "huber"},
+        "train.loss = 'huber' does not fit 'digits', a classification; ",
+    ),
+    "a loss of classifications": (
+        TABLE | {"data.source": "csv", "data.task": "regression", "train.loss": "hinge"},
+        "train.loss = 'hinge' does not fit 'csv', a regression; allowed: auto, mse, l1, huber",
+    ),
+    "weights of no classes": (
+        TABLE | {"data.source": "line", "train.class_weights": "balanced"},
+        "train.class_weights does not fit 'line', a regression; allowed: null",
+    ),
+    "shifted columns": (TABLE | {"train.augment.shift": 1}, "train.augment: 'iris' is a table; allowed: shift = 0"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), MISFITS.values(), ids=MISFITS)
+def test_what_cannot_fit_the_source_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
+) -> None:
+    write_params(tmp_path, changes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        check.main()
+    assert words in str(caught.value)
+    assert not Path("artifacts").exists()
+
+
+def test_what_only_the_data_can_tell_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "x.csv", "train.loss": "hinge"})
+    monkeypatch.chdir(tmp_path)
+    check.main()

@@ -46,19 +46,19 @@ def test_elsewhere_than_on_a_terminal_lines_are_plain_and_few(capsys, monkeypatc
     assert shown.err == ""
 
 
-def test_on_a_terminal_there_is_a_bar_and_a_line_for_each_epoch(monkeypatch):
-    terminal = Terminal()
+def test_on_a_terminal_there_is_a_bar_and_a_line_for_each_epoch_that_can_be_read(monkeypatch):
+    terminal, clock = Terminal(), iter([0.0, 0.5, 0.51, 0.52])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr("sys.stdout", terminal)
-    display = Display("torch-cnn", 3)
-    for number in range(1, 4):
+    display = Display("torch-cnn", 4)
+    for number in range(1, 5):
         display.step(Progress(number, 64, 128, 0.5, "accuracy", 0.75))
         display.epoch(epoch(number))
     assert display.bar.total == 128
     display.close()
     shown = terminal.getvalue()
-    for number in range(1, 4):
-        assert f"torch-cnn epoch {number}/3: loss 0.5000" in shown
-    assert "torch-cnn epoch 1/3:" in shown
+    assert [number for number in range(1, 5) if f"torch-cnn epoch {number}/4: loss 0.5000" in shown] == [1, 2, 4]
+    assert "torch-cnn epoch 1/4:" in shown
     assert "/128" in shown
     assert shown.splitlines()[-1].strip() == ""  # the bar is gone
 

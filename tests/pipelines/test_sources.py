@@ -5,19 +5,16 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines.params import Data
+from pipelines.params import SOURCES, Data
 from pipelines.sources import cifar10, digits, fashion_mnist, idx, mnist, pinned
 from pipelines.sources.locate import cache_folder
 from pipelines.sources.pinned import Pinned
 from tests.pipelines import workspace
-
-SOURCES = get_args(Data.model_fields["source"].annotation)
 
 
 def data(source: str, path: Path | None = None, **given: object) -> Data:
@@ -66,7 +63,7 @@ def test_every_source_that_params_allow_has_its_file(name: str) -> None:
 
 def test_digits_use_the_whole_range_of_uint8() -> None:
     raw = digits.load(data("digits"))
-    assert raw.train_inputs.shape == (1797, 8, 8, 1)
+    assert raw.train_inputs.shape == (1797, *SOURCES["digits"][2])
     assert raw.train_inputs.dtype == np.uint8
     assert (raw.train_inputs.min(), raw.train_inputs.max()) == (0, 255)
     assert len(np.unique(raw.train_inputs)) == 17
@@ -91,7 +88,7 @@ def test_a_parameter_that_a_source_does_not_use_is_refused(source: str, given: d
 @pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_as_debian_packs_it() -> None:
     raw = fashion_mnist.load(data("fashion_mnist", fashion_mnist.DEBIAN))
-    assert raw.train_inputs.shape == (60_000, 28, 28, 1)
+    assert raw.train_inputs.shape == (60_000, *SOURCES["fashion_mnist"][2])
     assert raw.train_targets[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
     assert raw.test_inputs is not None
     assert raw.test_inputs.shape == (10_000, 28, 28, 1)
@@ -233,7 +230,7 @@ def test_cifar10_is_read_in_the_order_of_its_batches(
     shuffled = dict(reversed([(name, batch.tobytes()) for name, batch in small_batches.items()]))
     write_archive(tmp_path, {"../../escape.bin": b"x", **shuffled}, monkeypatch)
     raw = cifar10.load(data("cifar10", tmp_path))
-    assert raw.train_inputs.shape == (15, 32, 32, 3)
+    assert raw.train_inputs.shape == (15, *SOURCES["cifar10"][2])
     assert raw.test_inputs is not None
     assert raw.test_inputs.shape == (3, 32, 32, 3)
     second = small_batches[cifar10.TRAIN[1]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines import columns
+from pipelines import columns, params
 from pipelines.sources.raw import RawData, Table
 from tests.pipelines.workspace import data
 
@@ -38,6 +38,7 @@ def test_every_source_gives_what_it_says_and_the_same_twice(source):
     assert np.isfinite(raw.train_inputs).all()
     assert not raw.table.missing
     assert raw.test_inputs is None
+    assert params.SOURCES[source] == ("tabular", "classification" if classes else "regression", ())
     np.testing.assert_array_equal(raw.train_inputs, again.train_inputs)
     np.testing.assert_array_equal(raw.train_targets, again.train_targets)
 

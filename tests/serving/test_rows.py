@@ -53,6 +53,20 @@ def test_a_row_becomes_raw_columns(houses: Path, local: Make, row: dict[str, Any
     assert found == pytest.approx(weights(HOUSES).expected(expected)[0, 0], rel=1e-5)
 
 
+def test_what_is_missing_or_unknown_is_counted_by_column(houses: Path, local: Make) -> None:
+    asked = local(houses)
+    rows_ = [GOOD[name][0] for name in ("all there", "missing", "an unknown category", "an unknown category")]
+    assert asked.post("/predict", json={"inputs": rows_}).status_code == 200
+    found = set(re.findall(r"^tandem_unfamiliar_values_total\{(.*)\} (\S+)$", asked.get("/metrics").text, re.MULTILINE))
+    assert found == {
+        ('feature="size",reason="missing"', "1.0"),
+        ('feature="colour",reason="missing"', "1.0"),
+        ('feature="colour",reason="unknown"', "2.0"),
+        ('feature="sold",reason="missing"', "1.0"),
+        ('feature="sold",reason="unknown"', "2.0"),
+    }
+
+
 @pytest.mark.parametrize(("wrong", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_wrong_is_named_by_row_column_and_value(
     houses: Path, local: Make, wrong: dict[str, Any], message: str
