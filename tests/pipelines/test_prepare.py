@@ -1,10 +1,8 @@
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +10,18 @@ from PIL import Image
 
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines import load, npy, paths, prepare, raw_store, splits, validation
+from pipelines import load, npy, paths, prepare, splits, validation
 from pipelines.sources.raw import RawData
 from pipelines.statistics import channel_statistics
-from tests.pipelines.workspace import assert_one_error_line, mount_small_disk, run_stage, unmount, write_params
+from tests.pipelines.workspace import (
+    assert_one_error_line,
+    mount_small_disk,
+    read_split,
+    run_prepare,
+    run_stage,
+    unmount,
+    write_params,
+)
 
 CLASSES = 3
 
@@ -34,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_params(folder, {"prepare.validation": 0.2, "prepare.test": 0.3})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run(make_raw())
+        run_prepare(make_raw())
     return folder
 
 
@@ -55,20 +61,6 @@ def make_raw(count: int = 60, channels: int = 1, test: int = 0) -> RawData:
     return RawData("random", ("ant", "bee", "cat"), images[:count], targets[:count], *official, "memory")
 
 
-def run(raw: RawData) -> dict[str, Any]:
-    """Prepare `raw`; the content of validation.json."""
-    for path in paths.RAW.glob("*"):
-        path.unlink()
-    paths.RAW.mkdir(parents=True, exist_ok=True)
-    raw_store.write(raw, paths.RAW)
-    prepare.main()
-    return json.loads((paths.DATA_REPORT / "validation.json").read_text())  # type: ignore[no-any-return]
-
-
-def read(split: str) -> tuple[np.ndarray, np.ndarray]:
-    return np.load(paths.split(split) / "inputs.npy"), np.load(paths.split(split) / "targets.npy")
-
-
 def outputs() -> dict[str, str]:
     files = [path for path in paths.DATA.rglob("*") if path.is_file() and paths.RAW not in path.parents]
     return {str(path.relative_to(paths.DATA)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -81,18 +73,18 @@ def rows_in(images: np.ndarray, all_images: np.ndarray) -> list[int]:
 
 def test_every_example_is_in_exactly_one_split_with_its_target(workspace: Path) -> None:
     raw = make_raw()
-    run(raw)
-    rows = {name: rows_in(read(name)[0], raw.train_inputs) for name in splits.NAMES}
+    run_prepare(raw)
+    rows = {name: rows_in(read_split(name)[0], raw.train_inputs) for name in splits.NAMES}
     assert sorted(row for part in rows.values() for row in part) == list(range(60))
     for name in splits.NAMES:
-        np.testing.assert_array_equal(read(name)[1], raw.train_targets[rows[name]])
+        np.testing.assert_array_equal(read_split(name)[1], raw.train_targets[rows[name]])
     assert {name: len(rows[name]) for name in rows} == {"train": 30, "validation": 12, "test": 18}
 
 
 def test_each_split_has_each_class_in_its_proportion(workspace: Path) -> None:
     raw = make_raw(100)
     targets = np.sort(np.random.default_rng(1).choice(CLASSES, 100, p=[0.6, 0.3, 0.1]))
-    report = run(replace(raw, train_targets=targets))
+    report = run_prepare(replace(raw, train_targets=targets))
     for share, split in ((0.5, "train"), (0.2, "validation"), (0.3, "test")):
         for label, count in report["classes"][split].items():
             assert abs(count - share * np.sum(targets == raw.labels.index(label))) <= 1
@@ -100,16 +92,16 @@ def test_each_split_has_each_class_in_its_proportion(workspace: Path) -> None:
 
 def test_an_official_test_split_stays_as_it_is(workspace: Path) -> None:
     raw = make_raw(60, test=21)
-    report = run(raw)
+    report = run_prepare(raw)
     assert raw.test_inputs is not None
-    np.testing.assert_array_equal(read("test")[0], raw.test_inputs)
+    np.testing.assert_array_equal(read_split("test")[0], raw.test_inputs)
     assert report["examples"] == {"train": 48, "validation": 12, "test": 21}
 
 
 def test_the_spec_tells_the_statistics_of_the_training_split_only(workspace: Path) -> None:
-    run(make_raw(channels=3))
+    run_prepare(make_raw(channels=3))
     spec = DataSpec.read(paths.SPEC)
-    images = read("train")[0].astype(np.float64)
+    images = read_split("train")[0].astype(np.float64)
     assert (spec.name, spec.task, spec.kind, spec.shape, spec.dtype) == (
         "random",
         "classification",
@@ -124,28 +116,28 @@ def test_the_spec_tells_the_statistics_of_the_training_split_only(workspace: Pat
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(workspace: Path) -> None:
     raw = make_raw()
-    first = run(raw)
+    first = run_prepare(raw)
     before = outputs()
-    assert run(raw) == first
+    assert run_prepare(raw) == first
     assert outputs() == before
     write_params(workspace, {"prepare.validation": 0.2, "prepare.test": 0.3, "prepare.seed": 1})
-    assert run(raw)["data_sha256"] != first["data_sha256"]
+    assert run_prepare(raw)["data_sha256"] != first["data_sha256"]
 
 
 def test_chunks_change_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = make_raw(channels=3)
-    run(raw)
+    run_prepare(raw)
     whole = outputs()
     monkeypatch.setattr(npy, "CHUNK", 200)
-    run(raw)
+    run_prepare(raw)
     assert outputs() == whole
 
 
 def test_one_changed_pixel_changes_the_hash_of_the_data(workspace: Path) -> None:
     raw = make_raw()
-    first = run(raw)["data_sha256"]
+    first = run_prepare(raw)["data_sha256"]
     raw.train_inputs[7, 0, 0, 0] ^= 1
-    assert run(raw)["data_sha256"] != first
+    assert run_prepare(raw)["data_sha256"] != first
 
 
 def test_empty_and_repeated_images_are_counted_and_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +146,7 @@ def test_empty_and_repeated_images_are_counted_and_told(workspace: Path, capsys:
     raw.test_inputs[4] = 0
     raw.test_inputs[5] = 17
     raw.test_inputs[:3] = raw.train_inputs[0]
-    report = run(raw)
+    report = run_prepare(raw)
     assert report["constant_images"]["test"] == {"count": 2, "rows": [4, 5]}
     assert report["constant_images"]["train"] == {"count": 0, "rows": []}
     assert report["duplicates"]["train/test"] + report["duplicates"]["validation/test"] == 3
@@ -167,7 +159,7 @@ def test_empty_and_repeated_images_are_counted_and_told(workspace: Path, capsys:
 def test_a_channel_that_never_changes_divides_by_one(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = make_raw(channels=3)
     raw.train_inputs[..., 1] = 9
-    assert run(raw)["constant_channels"] == [1]
+    assert run_prepare(raw)["constant_channels"] == [1]
     spec = DataSpec.read(paths.SPEC)
     assert (spec.mean[1], spec.std[1]) == (9.0, 1.0)
     assert "note: the channels [1] of the train images never change" in capsys.readouterr().out
@@ -182,7 +174,7 @@ def test_statistics_are_exact_for_large_values() -> None:
 
 
 def test_the_pictures_can_be_opened(workspace: Path) -> None:
-    run(make_raw(channels=3))
+    run_prepare(make_raw(channels=3))
     for name in ("samples.png", "balance.png"):
         with Image.open(paths.DATA_REPORT / name) as picture:
             assert picture.width >= 1000
@@ -252,7 +244,7 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
 def test_what_cannot_be_learned_from_is_refused(prepared: Path, make: Callable[[], RawData], words: str) -> None:
     before = outputs()
     with pytest.raises(InputError, match=words) as caught:
-        run(make())
+        run_prepare(make())
     assert "\n" not in str(caught.value)
     assert outputs() == before
 

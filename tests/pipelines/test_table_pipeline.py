@@ -15,7 +15,7 @@ from pipelines import drift, evaluate, export, load, params, paths, prepare, pro
 from pipelines.bundle import RECORD
 from serving import champion, rows
 from tests.pipelines import synthetic
-from tests.pipelines.workspace import REPOSITORY, write_params
+from tests.pipelines.workspace import REPOSITORY, read_split, write_params
 
 COLOURS = ("red", "green", "blue")
 QUICK = {
@@ -71,16 +71,12 @@ def strict_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"), parse_constant=refuse)
 
 
-def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-    return np.load(paths.split(name) / "inputs.npy"), np.load(paths.split(name) / "targets.npy")
-
-
 def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch, capsys):
     run(monkeypatch, tmp_path, "torch", "linear", data__target="price")
     said = capsys.readouterr().out
     for words in ("target 'price': regression", "colour    categories  4", "mae", "highest validation r2"):
         assert words in said
-    spec, (inputs, targets) = DataSpec.read(paths.SPEC), read("train")
+    spec, (inputs, targets) = DataSpec.read(paths.SPEC), read_split("train")
     assert spec.task == "regression"
     assert spec.target_mean == pytest.approx(targets.mean(), rel=1e-6)
     assert spec.fill == (pytest.approx(np.nanmedian(inputs[:, 0])), -1.0, -1.0)
@@ -104,7 +100,7 @@ def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch
 
 def log_and_compare(served: champion.Champion) -> Any:
     """Drift between the training rows and a log of the test and validation rows."""
-    logged = np.concatenate([read("test")[0], read("validation")[0]])
+    logged = np.concatenate([read_split("test")[0], read_split("validation")[0]])
     lines = [
         {"time": 1.0, "sha256": served.sha256, "inputs": [None if np.isnan(value) else value for value in row]}
         | {"value": float(value)}

@@ -1,6 +1,5 @@
 """Tables in `prepare`: split, learned from the training split only, described, and refused."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from PIL import Image
 
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines import npy, paths, prepare, raw_store, splits
+from pipelines import npy, paths, splits
 from pipelines.sources.raw import RawData, Table
-from tests.pipelines.workspace import write_params
+from tests.pipelines.workspace import read_split, run_prepare, write_params
 
 NAN = np.nan
 COUNT = 60
@@ -38,20 +37,6 @@ def make_raw(labels: tuple[str, ...] = ()) -> RawData:
     return RawData("houses", labels, inputs, targets, None, None, "memory", "price", table)
 
 
-def run(raw: RawData) -> dict[str, Any]:
-    """Prepare `raw`; the content of validation.json."""
-    for path in paths.RAW.glob("*"):
-        path.unlink()
-    paths.RAW.mkdir(parents=True, exist_ok=True)
-    raw_store.write(raw, paths.RAW)
-    prepare.main()
-    return json.loads((paths.DATA_REPORT / "validation.json").read_text())  # type: ignore[no-any-return]
-
-
-def read(split: str) -> tuple[np.ndarray, np.ndarray]:
-    return np.load(paths.split(split) / "inputs.npy"), np.load(paths.split(split) / "targets.npy")
-
-
 def lines(inputs: np.ndarray, targets: np.ndarray) -> list[str]:
     return [f"{row} {target}" for row, target in zip(inputs.tolist(), targets.tolist(), strict=True)]
 
@@ -59,15 +44,15 @@ def lines(inputs: np.ndarray, targets: np.ndarray) -> list[str]:
 @pytest.mark.parametrize("labels", [(), ("cheap", "dear")])
 def test_every_row_is_in_exactly_one_split_with_its_target(labels: tuple[str, ...]) -> None:
     raw = make_raw(labels)
-    report = run(raw)
+    report = run_prepare(raw)
     assert report["examples"] == {"train": 30, "validation": 12, "test": 18}
-    found = [line for name in splits.NAMES for line in lines(*read(name))]
+    found = [line for name in splits.NAMES for line in lines(*read_split(name))]
     assert sorted(found) == sorted(lines(raw.train_inputs, raw.train_targets))
 
 
 def test_the_spec_is_learned_from_the_training_split_only() -> None:
-    run(make_raw())
-    spec, (inputs, targets) = DataSpec.read(paths.SPEC), read("train")
+    run_prepare(make_raw())
+    spec, (inputs, targets) = DataSpec.read(paths.SPEC), read_split("train")
     assert (spec.task, spec.kind, spec.shape, spec.dtype) == ("regression", "tabular", (2,), "float32")
     assert (spec.labels, spec.target, spec.features) == ((), "price", ("size", "colour"))
     assert spec.categories == ((), ("blue", "green", "red"))
@@ -82,13 +67,13 @@ def test_the_spec_is_learned_from_the_training_split_only() -> None:
 
 def test_a_category_that_training_has_not_is_unknown_and_told(capsys: pytest.CaptureFixture[str]) -> None:
     raw = make_raw()
-    run(raw)
-    rare = read("test")[0][2:4, 0]
+    run_prepare(raw)
+    rare = read_split("test")[0][2:4, 0]
     raw.train_inputs[:, 1] %= 2  # blue, green
     raw.train_inputs[np.isin(raw.train_inputs[:, 0], rare), 1] = 2  # red, in the test split only
-    report = run(raw)
+    report = run_prepare(raw)
     assert DataSpec.read(paths.SPEC).categories[1] == ("blue", "green")
-    assert (read("test")[0][:, 1] == -1).sum() == len(rare) == report["unknown"]["test"]["colour"]
+    assert (read_split("test")[0][:, 1] == -1).sum() == len(rare) == report["unknown"]["test"]["colour"]
     assert report["unknown"]["train"] == {}
     assert "of the test rows have a category of 'colour' that no training row has" in capsys.readouterr().out
 
@@ -96,14 +81,14 @@ def test_a_category_that_training_has_not_is_unknown_and_told(capsys: pytest.Cap
 def test_where_nothing_may_be_missing_nothing_is_filled() -> None:
     raw = make_raw()
     full = replace(raw, train_inputs=np.nan_to_num(raw.train_inputs), table=replace(raw.table, missing=False))
-    run(full)
+    run_prepare(full)
     assert DataSpec.read(paths.SPEC).fill == (None, None)
 
 
 def test_the_report_counts_gaps_and_draws_columns_and_target() -> None:
-    report = run(make_raw())
+    report = run_prepare(make_raw())
     assert sum(report["missing"][name]["size"] for name in splits.NAMES) == len(range(0, COUNT, 7))
-    assert report["target"]["train"]["min"] == read("train")[1].min()
+    assert report["target"]["train"]["min"] == read_split("train")[1].min()
     assert report["constant_columns"] == []
     for name in ("features.png", "target.png"):
         with Image.open(paths.DATA_REPORT / name) as picture:
@@ -111,9 +96,9 @@ def test_the_report_counts_gaps_and_draws_columns_and_target() -> None:
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(make_raw())["data_sha256"]
+    whole = run_prepare(make_raw())["data_sha256"]
     monkeypatch.setattr(npy, "CHUNK", 40)
-    assert run(make_raw())["data_sha256"] == whole
+    assert run_prepare(make_raw())["data_sha256"] == whole
 
 
 def changed(**fields: Any) -> RawData:
@@ -161,5 +146,5 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_learned_from_is_refused(make: Callable[[], RawData], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        run(make())
+        run_prepare(make())
     assert "\n" not in str(caught.value)

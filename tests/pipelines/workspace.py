@@ -1,5 +1,6 @@
 """A workspace of its own for a stage under test: the repository's `params.yaml` with some values changed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines import paths, prepare, raw_store
 from pipelines.params import Data
+from pipelines.sources.raw import RawData
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,6 +37,21 @@ def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:
         place[name] = value
     yaml.dump(values, folder / "params.yaml")
     return folder / "params.yaml"
+
+
+def run_prepare(raw: RawData) -> dict[str, Any]:
+    """Prepare `raw` in the working directory; the content of validation.json."""
+    for path in paths.RAW.glob("*"):
+        path.unlink()
+    paths.RAW.mkdir(parents=True, exist_ok=True)
+    raw_store.write(raw, paths.RAW)
+    prepare.main()
+    return json.loads((paths.DATA_REPORT / "validation.json").read_text())  # type: ignore[no-any-return]
+
+
+def read_split(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a split in the working directory."""
+    return np.load(paths.split(name) / "inputs.npy"), np.load(paths.split(name) / "targets.npy")
 
 
 def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
