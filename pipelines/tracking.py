@@ -7,7 +7,6 @@ workspace, which is what `mlflow ui` opens by default.
 import io
 import logging
 import os
-import socket
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,22 +21,17 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 import numpy as np
-import requests
 from filelock import FileLock
 from mlflow.entities import RunStatus
 from mlflow.environment_variables import MLFLOW_TRACKING_INSECURE_TLS, MLFLOW_TRACKING_SERVER_CERT_PATH
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import InputError
 from models.spec import DataSpec
+from pipelines import reachable
 
-CONNECT_TIMEOUT = 5.0  # seconds
-SERVER_ERROR = 500  # HTTP statuses from here on: the server, or a proxy before it, cannot work
-DATABASE_PORTS = {"sqlite": 0, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
 REPLACES = "tandem.replaces_run"
 # mlflow.keras cannot store an input example (mlflow/mlflow#16183); mlflow.tensorflow writes the same `.keras`.
@@ -182,7 +176,7 @@ def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
 
 def registered(name: str, alias: str) -> Registered:
     """The version that the alias names. Raises InputError where there is none, or the store does not answer."""
-    _check_reachable(uri())
+    require_store()
     mlflow.set_tracking_uri(uri())
     try:
         with _quiet():
@@ -252,12 +246,13 @@ def public_uri() -> str:
 
 def require_store() -> None:
     """Raise InputError where the store does not answer: to be told of it before any work, not after."""
-    _check_reachable(uri())
+    verify = MLFLOW_TRACKING_SERVER_CERT_PATH.get() or not MLFLOW_TRACKING_INSECURE_TLS.get()
+    reachable.require(uri(), public_uri(), verify)
 
 
 def _experiment(name: str) -> str:
     """Connect, find or create the experiment; its id. Raises InputError where that cannot be done."""
-    _check_reachable(uri())
+    require_store()
     mlflow.set_tracking_uri(uri())
     try:
         # Two processes that create the database at once collide.
@@ -272,45 +267,6 @@ def _experiment(name: str) -> str:
             f"tracking.experiment = '{name}' was deleted in {public_uri()}; restore it or choose another name"
         )
     return str(found.experiment_id)
-
-
-def _check_reachable(address: str) -> None:
-    """Ask the server or database before MLflow does, which would retry for minutes. Others are MLflow's to judge."""
-    scheme = urlsplit(address).scheme.partition("+")[0]
-    try:
-        if scheme in ("http", "https"):
-            _ask(address)
-        elif scheme in DATABASE_PORTS:
-            _connect(address, DATABASE_PORTS[scheme])
-    except requests.RequestException as error:
-        raise _unreachable(type(error).__name__) from error
-    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
-        raise _unreachable(" ".join(str(error.__cause__ or error).split())[:200]) from error
-
-
-def _unreachable(reason: str) -> InputError:
-    return InputError(
-        f"MLFLOW_TRACKING_URI = {public_uri()}: not reachable ({reason}); start it, or unset it for a local store"
-    )
-
-
-def _ask(address: str) -> None:
-    """Raise where no server answers, or only a proxy that stands before it. A refusal is MLflow's to explain."""
-    verify = MLFLOW_TRACKING_SERVER_CERT_PATH.get() or not MLFLOW_TRACKING_INSECURE_TLS.get()
-    answer = requests.get(address, timeout=CONNECT_TIMEOUT, stream=True, verify=verify)
-    answer.close()
-    if answer.status_code >= SERVER_ERROR:
-        raise ConnectionError(f"it answers HTTP {answer.status_code}")
-
-
-def _connect(address: str, port: int) -> None:
-    """Raise where a database cannot be opened; the socket first, for drivers wait without end for a silent host."""
-    parts = urlsplit(address)
-    if parts.hostname:
-        socket.create_connection((parts.hostname, parts.port or port), CONNECT_TIMEOUT).close()
-    engine = create_engine(address)
-    engine.connect().close()
-    engine.dispose()
 
 
 def _own_uri() -> str:
