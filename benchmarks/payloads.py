@@ -51,7 +51,7 @@ class Call:
 
 def lists(images: np.ndarray) -> Body:
     """`{"inputs": [N][H][W]}`."""
-    return _json({"inputs": images[..., 0].tolist()})
+    return _json({"inputs": (images if images.shape[-1] == 3 else images[..., 0]).tolist()})
 
 
 def raw(images: np.ndarray) -> Body:
@@ -107,10 +107,13 @@ def read_tensor(body: bytes) -> np.ndarray:
 
 
 def read_raw(body: bytes) -> np.ndarray:
-    """Ten float32 for each example, behind a header or not: they are the end of the body."""
-    header, brace, behind = body.rpartition(b"]}") if body.startswith(b"{") else (b"", b"", body)
-    del header, brace
-    return np.frombuffer(behind, np.float32).reshape(-1, 10)
+    """float32 and nothing else."""
+    return np.frombuffer(body, np.float32)
+
+
+def read_behind_header(body: bytes) -> np.ndarray:
+    """float32 behind the JSON of the Open Inference Protocol, which ends with the list of its outputs."""
+    return np.frombuffer(body.partition(b"}]}")[2], np.float32)
 
 
 def _described(images: np.ndarray) -> dict[str, Any]:
@@ -123,5 +126,6 @@ def _json(document: dict[str, Any]) -> Body:
 
 def _png(images: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(images[0, ..., 0]).save(stream, "PNG")
+    picture = images[0] if images.shape[-1] == 3 else images[0, ..., 0]
+    Image.fromarray(picture).save(stream, "PNG")
     return stream.getvalue()

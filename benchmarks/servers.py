@@ -90,7 +90,7 @@ def tandem(served: Served, workers: int, home: Path) -> Server:
         "/readyz",
         {
             JSON: Call("/predict", payloads.lists, payloads.read_tandem),
-            BINARY: Call(infer, payloads.binary_tensor, payloads.read_raw),
+            BINARY: Call(infer, payloads.binary_tensor, payloads.read_behind_header),
             PNG: Call("/predict/image", payloads.png, payloads.read_tandem),
             FORM: Call("/predict/image", payloads.form, payloads.read_tandem),
         },

@@ -200,7 +200,7 @@ def _shown(things: Iterable[Thing], what: str) -> Iterator[Thing]:
 
 def _turned(running: list[Running], number: int) -> list[Running]:
     """The servers in another order each round: none is always the one that follows the slowest."""
-    start = number % len(running)
+    start = number % max(1, len(running))
     return running[start:] + running[:start]
 
 

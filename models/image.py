@@ -12,7 +12,7 @@ import io
 import re
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -22,6 +22,8 @@ from models.errors import InputError
 
 FORMATS = tuple(str(plugin.format) for plugin in (PngImageFile, JpegImageFile, WebPImageFile, BmpImageFile))
 MAX_PIXELS = 16_000_000  # 16 megapixels: a phone's photograph; decoded, about 64 MB
+MAX_TEXT = 1 << 18  # bytes of all texts in a PNG: a few compressed bytes can hold many
+MAX_PROFILES = 8  # colour profiles in a PNG, which may have one; they are compressed too
 WHITE = (255, 255, 255, 255)
 
 # What people send in place of a picture, by its first bytes.
@@ -56,6 +58,9 @@ def decode(data: bytes, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) ->
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The first half of `decode`: format and size are known and allowed, no pixel is decoded. Raises InputError."""
+    if data.count(b"iCCP") > MAX_PROFILES:
+        raise InputError(f"not a picture: found {data.count(b'iCCP')} colour profiles; allowed: one")
+    PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

@@ -8,6 +8,7 @@ from serving.activations import Activations
 from serving.batcher import Batcher
 from serving.champion import Champion
 from serving.deadlines import Deadlines
+from serving.exchange import Room
 from serving.metrics import Metrics
 from serving.observation import Observation, Onlooker
 from serving.pace import Pace
@@ -29,6 +30,7 @@ class Engine:
         self.decoder = background.thread("decoder")  # one, for a decoded photograph is 64 MB
         self.deadlines = Deadlines(settings.timeout_seconds)
         self.pace = Pace()
+        self.room = Room(settings.max_held_bytes)
         self.activations = Activations(settings)
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:

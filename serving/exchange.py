@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from serving.errors import RequestError, invalid, too_large
+from serving.errors import RequestError, invalid, overloaded, too_large
 from serving.observation import Observation
+from serving.pace import Pace
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,8 +24,24 @@ LINGER_SECONDS = 5.0
 LINGER_PAUSE = 0.001  # seconds between two pieces: 100 MB that nobody wants are read slowly, as others are waiting
 
 
+class Room:
+    """How much memory is left for bodies that come in pieces: `left` bytes, in one worker."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, size: int) -> None:
+        """Raises RequestError (503) where there is no room for so many bytes."""
+        if size > self.left:
+            raise overloaded("too many large requests are under way; try again in a second")
+        self.left -= size
+
+
 class Request:
-    """One request. `limit` is the largest body in bytes; `observed` is what a model answered, where one did."""
+    """One request. `limit` is the largest body in bytes; `observed` is what a model answered, where one did.
+
+    `pace` is told when the request has arrived whole, and when it is done; a body in pieces lies in `room`.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
         self.method: str = scope["method"]
@@ -33,6 +50,10 @@ class Request:
         self.receive = receive
         self.unread = True
         self.observed: Observation | None = None
+        self.pace: Pace | None = None
+        self.room: Room | None = None
+        self._whole = False
+        self._taken = 0
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._limit = limit
 
@@ -70,8 +91,17 @@ class Request:
         collected = bytearray(first)
         while more:
             chunk, more = await self._chunk()
+            self._take(len(chunk))
             collected += self._within(chunk, len(collected))
         return bytes(collected)
+
+    def done(self) -> None:
+        """It is answered, or refused; what comes now is not counted."""
+        if self.pace and self._whole:
+            self.pace.answered()
+        if self.room:
+            self.room.left += self._taken
+        self.pace = self.room = None
 
     async def linger(self) -> None:
         """Read on and forget, for a moment: a client that is still sending would never see its refusal."""
@@ -90,7 +120,16 @@ class Request:
             self.unread = False
             raise RequestError(400, "disconnected", "the client went away")
         self.unread = bool(message.get("more_body", False))
+        if self.pace and not self.unread:
+            self._whole = True
+            self.pace.arrived()
         return message.get("body", b""), self.unread
+
+    def _take(self, size: int) -> None:
+        """Note so many bytes more of the body."""
+        if self.room:
+            self.room.take(size)
+            self._taken += size
 
     def _within(self, chunk: bytes, before: int = 0) -> bytes:
         """The chunk, unless it passes the limit: a chunked body does not say its length."""

@@ -9,6 +9,7 @@ import hmac
 import itertools
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -18,12 +19,12 @@ from serving.engine import Engine
 from serving.errors import RequestError, overloaded
 from serving.exchange import REQUEST_ID, Application, Headers, Receive, Request, Response, Scope, Send
 from serving.log import Log
-from serving.pace import Pace
 from serving.routes import BENTOML, Route, find
 from serving.settings import Settings
 
 log = logging.getLogger("bentoml.tandem")
-FEW = 8  # requests in hand that a worker takes however long they last, so that a slow model is used at all
+FEW = 8  # whole requests that a worker takes however long they last, so that a slow model is used at all
+BEARER = re.compile(rb"^bearer ", re.IGNORECASE)
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -73,36 +74,37 @@ class Front:
 
     async def _within_limits(self, engine: Engine, route: Route, request: Request) -> Response:
         """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
-        deadlines = engine.deadlines
         if not route.open:
-            self._refuse_more(len(deadlines), engine.pace)
+            self._refuse_more(engine)
+        request.pace, request.room = engine.pace, engine.room
         try:
-            response = await deadlines.within(route.handler(engine, request))
-            engine.pace.answered(len(deadlines))
-            return response
+            return await engine.deadlines.within(route.handler(engine, request))
         except TimeoutError:
             seconds = self._settings.timeout_seconds
             if request.unread and request.method == "POST":
                 raise RequestError(408, "slow_body", f"the body did not arrive within {seconds} s") from None
             raise overloaded(f"no answer within {seconds} s; try again in a second") from None
+        finally:
+            request.done()
 
-    def _refuse_more(self, held: int, pace: Pace) -> None:
+    def _refuse_more(self, engine: Engine) -> None:
         """Raise RequestError where a worker that holds so many requests should take no other."""
-        too_long = held >= FEW and pace.wait(held) > self._settings.max_wait_seconds
-        if held >= self._settings.max_waiting or too_long:
-            raise overloaded(f"{held} requests are in hand already; try again in a second")
+        too_long = engine.pace.held >= FEW and engine.pace.wait() > self._settings.max_wait_seconds
+        if len(engine.deadlines) >= self._settings.max_waiting or too_long:
+            raise overloaded(f"{len(engine.deadlines)} requests are in hand already; try again in a second")
 
     def _admit(self, route: Route, request: Request) -> None:
         """Raise RequestError (401) where a key is needed and not given."""
         key = self._settings.api_key
         if not key or route.open:
             return
-        given = request.header(b"x-api-key") or request.header(b"authorization").removeprefix(b"Bearer ")
+        given = request.header(b"x-api-key") or BEARER.sub(b"", request.header(b"authorization"))
         if not hmac.compare_digest(given, key.encode()):
             headers = ((b"www-authenticate", b"Bearer"),)
             raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
 
 
 def _refuse(message: str, status: int, headers: Headers = ()) -> Response:
-    """A refusal as JSON."""
-    return Response(orjson.dumps({"error": message}), status, headers=headers)
+    """A refusal as JSON. What a client sent may hold half a character, which UTF-8 has not."""
+    readable = message.encode("utf-8", "backslashreplace").decode()
+    return Response(orjson.dumps({"error": readable}), status, headers=headers)

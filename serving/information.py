@@ -9,8 +9,9 @@ from serving.metrics import CONTENT_TYPE
 
 async def model(engine: Engine, _: Request) -> Response:
     """The champion's pedigree: version, run, commit, data hash, metrics, the provider really used, where to ask it."""
-    infer = f"v2/models/{engine.settings.model_name}/infer"
-    return Response(orjson.dumps(engine.champion.describe() | {"infer": infer}))
+    settings = engine.settings
+    asked = {"infer": f"v2/models/{settings.model_name}/infer", "max_batch": settings.max_batch}
+    return Response(orjson.dumps(engine.champion.describe() | asked))
 
 
 async def metrics(engine: Engine, _: Request) -> Response:

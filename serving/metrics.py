@@ -4,12 +4,15 @@ A request only notes what happened; the notes are added to Prometheus' counters 
 and before they are read. Counting one by one would cost as much as a small model.
 """
 
+import os
 from collections import Counter as Tally
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
 from models.spec import UNKNOWN, DataSpec
@@ -19,6 +22,16 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Without the gauges of workers that were killed: they could not say that another champion answers now."""
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(pid, 0)  # no signal: it only asks
+        except ProcessLookupError:
+            with suppress(FileNotFoundError):  # another worker was asked at the same time
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 class Spread:
@@ -126,6 +139,7 @@ class Metrics:
         self.flush()
         if ValueClass.__name__ != "MmapedValue":
             return generate_latest(self.registry)
+        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
         return generate_latest(every)

@@ -1,6 +1,7 @@
 """A request's body as a JSON object in which no key comes twice: of two, a reader cannot know which one counts."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -16,8 +17,11 @@ def parse(body: bytes, advice: str = "") -> dict[str, Any]:
         raise invalid(f"the body is not JSON: {error}{advice}" if body else "the body is empty") from None
     if not isinstance(document, dict):
         raise invalid('the body is no JSON object; allowed: {"inputs": [...]}')
-    if body.count(b'"') != _quotes(document):
-        _refuse_duplicates(body)
+    try:
+        if body.count(b'"') != _quotes(document):
+            _refuse_duplicates(body)
+    except RecursionError:
+        raise invalid("the body is nested too deeply") from None
     return document
 
 
@@ -36,12 +40,10 @@ def _refuse_duplicates(body: bytes) -> None:
     """The slow and exact look, only where there are more quotation marks than keys and texts need."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise invalid(f"the key {twice[0][:100]!r} comes twice")
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+            raise invalid(f"the key {twice[:100]!r} comes twice")
+        return found
 
-    try:
-        json.loads(body, object_pairs_hook=unique)
-    except RecursionError:
-        raise invalid("the body is nested too deeply") from None
+    json.loads(body, object_pairs_hook=unique)

@@ -1,6 +1,5 @@
 """`POST /predict` and `POST /predict/image`: examples in, labels and probabilities out."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from serving.engine import Engine
 from serving.errors import RequestError, invalid
 from serving.exchange import Headers, Request, Response
 from serving.observation import Observation
+from serving.values import describe
 
 
 async def predict(engine: Engine, request: Request) -> Response:
@@ -69,5 +69,5 @@ def top_k(value: Any, champion: Champion) -> int | None:
         return None
     most = len(champion.spec.labels)
     if type(value) is not int or not 1 <= value <= most:
-        raise invalid(f"top_k: found {json.dumps(value)[:50]}; allowed: a whole number from 1 to {most}")
+        raise invalid(f"top_k: found {describe(value)}; allowed: a whole number from 1 to {most}")
     return value

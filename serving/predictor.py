@@ -1,5 +1,6 @@
 """An ONNX Runtime session behind one method; no HTTP."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,9 @@ class Predictor:
 
     def __init__(self, model: bytes, spec: DataSpec, device: Device = "auto", engines: Path = ENGINES) -> None:
         self.spec = spec
-        self._session = open_session(model, device, _engine_options(spec, engines) if device == "tensorrt" else {})
+        self._session = open_session(
+            model, device, _engine_options(model, spec, engines) if device == "tensorrt" else {}
+        )
         _check_signature(self._session, spec)
         self._batches = None if self.provider == CPU else DeviceBatches(self._session, spec, "cuda")
 
@@ -90,17 +93,22 @@ def _providers(device: Device, engine_options: Mapping[str, str]) -> list[str | 
     return [(TENSORRT, dict(engine_options)), *on_gpu] if device == "tensorrt" else on_gpu
 
 
-def _engine_options(spec: DataSpec, engines: Path) -> dict[str, str]:
+def _engine_options(model: bytes, spec: DataSpec, engines: Path) -> dict[str, str]:
     """One engine for all batch sizes, kept for the next start; float32, as the export proved.
 
-    https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
+    ONNX Runtime finds an engine by the names in the graph, not by its weights (microsoft/onnxruntime#6455): so each
+    model has a folder of its own. https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
     """
-    engines.mkdir(parents=True, exist_ok=True)
+    folder = engines / hashlib.sha256(model).hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"TANDEM_ENGINES: {folder}: {error.strerror}; name a folder that can be written") from error
     shape = "x".join(map(str, spec.shape))
     profile = {"min": SIZES[0], "opt": SIZES[-2], "max": SIZES[-1]}
     return {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(engines),
+        "trt_engine_cache_path": str(folder),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(engines),
         **{f"trt_profile_{name}_shapes": f"{spec.input_name}:{size}x{shape}" for name, size in profile.items()},

@@ -105,10 +105,11 @@ class Shadow:
 
 def _comparable(challenger: Champion, champion: Champion) -> bool:
     """Whether both read the same inputs and give outputs of the same meaning."""
-    ours, theirs = challenger.spec, champion.spec
-    return (ours.kind, ours.shape, ours.dtype, ours.features, ours.labels, ours.task, ours.target) == (
-        (theirs.kind, theirs.shape, theirs.dtype, theirs.features, theirs.labels, theirs.task, theirs.target)
+    ours, theirs = (
+        (spec.kind, spec.shape, spec.dtype, spec.features, spec.categories, spec.labels, spec.task, spec.target)
+        for spec in (challenger.spec, champion.spec)
     )
+    return ours == theirs
 
 
 def _compare(challenger: Champion, seen: Observation, most: int) -> Comparison:

@@ -49,7 +49,13 @@ class ShadowMetrics:
         self._requests.labels(result).inc()
 
     def compared(self, ours: np.ndarray, theirs: np.ndarray, seconds: float) -> None:
-        """Count one comparison: the challenger's outputs [n, K], the champion's, and the challenger's seconds."""
+        """Count one comparison: the challenger's outputs [n, K], the champion's, and the challenger's seconds.
+
+        It failed where the challenger finds no number: one NaN would spoil the sum for good.
+        """
+        if not np.isfinite(ours).all():
+            self.passed("failed")
+            return
         self._requests.labels("compared").inc()
         self._seconds.observe(seconds)
         for difference in np.abs(ours - theirs).max(axis=1).tolist():

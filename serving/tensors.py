@@ -15,6 +15,7 @@ from models.spec import DataSpec
 from serving import examples, objects
 from serving.errors import invalid
 from serving.exchange import Response
+from serving.values import show
 
 DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 HEADER_LENGTH = b"inference-header-content-length"
@@ -86,7 +87,7 @@ def _split(body: bytes, header_length: bytes) -> tuple[bytes, memoryview]:
     """The JSON and the raw bytes behind it."""
     if not header_length:
         return body, memoryview(b"")
-    if not header_length.isdigit() or not 0 < int(header_length[:20]) <= len(body):
+    if not header_length.isdigit() or len(header_length) > 20 or not 0 < int(header_length) <= len(body):
         found = header_length[:40].decode("latin-1")
         raise invalid(f"inference-header-content-length: found {found!r}; allowed: 1 to the body's {len(body)}")
     end = int(header_length)
@@ -102,7 +103,7 @@ def _only_input(document: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
     wanted = {"name": spec.input_name, "datatype": DATATYPES[spec.dtype]}
     for key, value in wanted.items():
         if tensor.get(key) != value:
-            raise invalid(f"inputs[0].{key}: found {str(tensor.get(key))[:50]!r}; allowed: {value!r}")
+            raise invalid(f"inputs[0].{key}: found {show(tensor.get(key))}; allowed: {value!r}")
     return tensor
 
 
@@ -111,7 +112,7 @@ def _shape(tensor: dict[str, Any], spec: DataSpec, most: int) -> tuple[int, ...]
     shape = tensor.get("shape")
     right = isinstance(shape, list) and set(map(type, shape)) == {int} and tuple(shape[1:]) == spec.shape
     if not isinstance(shape, list) or not right or not 1 <= shape[0] <= most:
-        raise invalid(f"inputs[0].shape: found {str(shape)[:100]}; allowed: {[f'1..{most}', *spec.shape]}")
+        raise invalid(f"inputs[0].shape: found {show(shape)}; allowed: {[f'1..{most}', *spec.shape]}")
     return tuple(shape)
 
 
@@ -128,7 +129,7 @@ def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSp
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     wanted = math.prod(shape) * dtype.itemsize
     if type(size) is not int or size != wanted or len(raw) != wanted:
-        found = f"binary_data_size {str(size)[:30]} and {len(raw)} bytes behind the header"
+        found = f"binary_data_size {show(size)} and {len(raw)} bytes behind the header"
         raise invalid(f"inputs[0]: found {found}; allowed for shape {list(shape)}: {wanted}")
     inputs = np.frombuffer(raw, dtype).reshape(shape)
     examples.check_finite(inputs, spec)
@@ -162,7 +163,7 @@ def _wants_binary(document: dict[str, Any], spec: DataSpec) -> bool:
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
         raise invalid(f"outputs: allowed: a list of one, {spec.output_name!r}, or none at all")
     if outputs[0].get("name") != spec.output_name:
-        raise invalid(f"outputs[0].name: found {str(outputs[0].get('name'))[:50]!r}; allowed: {spec.output_name!r}")
+        raise invalid(f"outputs[0].name: found {show(outputs[0].get('name'))}; allowed: {spec.output_name!r}")
     parameters = _parameters(outputs[0])
     if "classification" in parameters:
         raise invalid("outputs[0].parameters: classification is not offered; /predict answers with labels")

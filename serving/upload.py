@@ -2,8 +2,8 @@
 
 import asyncio
 from base64 import b64encode
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from serving.engine import Engine
 from serving.errors import RequestError, invalid
 from serving.exchange import Request, Response
 
-INLINE_PIXELS = 32_768  # fewer are decoded in less time than others would notice
+INLINE_BYTES, INLINE_PIXELS = 16_384, 32_768  # fewer are decoded in less time than others would notice
 Made = TypeVar("Made")
 
 
@@ -87,21 +87,35 @@ async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
 async def decode(engine: Engine, files: list[bytes], champion: Champion) -> np.ndarray:
     """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
 
-    Raises RequestError, saying which file is wrong. It is the header that tells how large a picture is:
-    a few bytes can hold many pixels.
+    Raises RequestError, saying which file is wrong. It is the headers that tell how large the pictures are:
+    a few bytes can hold many pixels. Even headers may be long to read, as they hold compressed texts.
     """
-    limit = engine.settings.max_pixels
-    pictures = [_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1)]
-    render = partial(_render, pictures, champion.spec.shape)
-    if sum(picture.width * picture.height for picture in pictures) <= INLINE_PIXELS:
-        return render()
-    return await asyncio.get_running_loop().run_in_executor(engine.decoder, render)
+    thread = asyncio.get_running_loop().run_in_executor
+    limit, shape = engine.settings.max_pixels, champion.spec.shape
+    if sum(map(len, files)) > INLINE_BYTES:
+        pictures, pixels = await thread(engine.decoder, _read_headers, files, limit)
+    else:
+        pictures, pixels = _read_headers(files, limit)
+    if pixels > INLINE_PIXELS:
+        return await thread(engine.decoder, _render, pictures, shape)
+    return _render(pictures, shape)
 
 
-def _render(pictures: list[Image], shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of all pictures [N, H, W, C]."""
-    rendered = [_checked(index, image.render, picture, shape) for index, picture in enumerate(pictures, 1)]
-    return np.stack(rendered) if len(rendered) > 1 else rendered[0][np.newaxis]
+def _read_headers(files: list[bytes], limit: int) -> tuple[deque[Image], int]:
+    """The pictures, not yet decoded, and how many pixels they have together."""
+    pictures = deque(_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1))
+    pixels = sum(picture.width * picture.height for picture in pictures)
+    if pixels > limit:
+        raise RequestError(400, "image", f"the {len(files)} pictures have {pixels} pixels; at most {limit} are allowed")
+    return pictures, pixels
+
+
+def _render(pictures: deque[Image], shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of all pictures [N, H, W, C]; each is let go of as soon as it is rendered."""
+    rendered = np.empty((len(pictures), *shape), np.uint8)
+    for index in range(len(rendered)):
+        rendered[index] = _checked(index + 1, image.render, pictures.popleft(), shape)
+    return rendered
 
 
 def _checked(index: int, step: Callable[..., Made], *arguments: object) -> Made:

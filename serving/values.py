@@ -10,6 +10,15 @@ def is_float32(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max)
 
 
+def show(value: Any) -> str:
+    """A JSON value itself where that is short, else in few words."""
+    if type(value) is str:
+        return repr(value[:50])
+    if type(value) is list and len(value) < 9 and not any(isinstance(each, list | dict) for each in value):
+        return str(value)[:100]
+    return describe(value)
+
+
 def describe(value: Any) -> str:
     """A JSON value in few words."""
     match value:

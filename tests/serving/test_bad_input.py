@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from PIL import Image
 
@@ -40,6 +41,15 @@ def deep(levels: int) -> bytes:
     return b'{"inputs": ' + b"[" * levels + b"]" * levels + b"}"
 
 
+def png(chunk: tuple[bytes, bytes], times: int = 1) -> bytes:
+    """8x8 pixels with a chunk of one's own before them, so many times."""
+    first = (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    chunks = (first, *[chunk] * times, (b"IDAT", zlib.compress(b"\0" * 72)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
 PICTURES: dict[str, tuple[bytes, int, str]] = {
     "truncated PNG": (encode(Image.new("L", (64, 64), 9))[:60], 400, "damaged"),
     "truncated JPEG": (encode(Image.new("L", (64, 64), 9), "JPEG")[:200], 400, "damaged|not a picture"),
@@ -66,20 +76,13 @@ PICTURES: dict[str, tuple[bytes, int, str]] = {
         400,
         "",
     ),
-    "text chunk bomb": (
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-            for kind, data in (
-                (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)),
-                (b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 100_000_000)),
-                (b"IDAT", zlib.compress(b"\0" * 72)),
-                (b"IEND", b""),
-            )
-        ),
+    "text chunk bomb": (png((b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 100_000_000))), 400, ""),
+    "many compressed texts": (
+        png((b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 1_000_000)), times=60),
         400,
-        "",
+        "not a picture",
     ),
+    "many colour profiles": (png((b"iCCP", b"k\0\0" + zlib.compress(b"\0" * 1_000_000)), times=60), 400, "60 colour"),
 }
 GOOD_PICTURES: dict[str, bytes] = {
     "16 bits": encode(Image.fromarray(np.full((8, 8), 40_000, np.uint16))),
@@ -144,8 +147,15 @@ DOCUMENTS: dict[str, tuple[bytes, int, str]] = {
     "nested deeply": (deep(900), 400, "allowed: a list of 8"),
     "nested too deeply": (deep(100_000), 400, "not JSON"),
     "deep and duplicate": (b'{"a": "x", "inputs": ' + b"[" * 1000 + b"]" * 1000 + b"}", 400, ""),
+    "deep objects": (b'{"a": ' * 900 + b"1" + b"}" * 900, 400, "nested too deeply|unknown keys"),
+    "very many keys": (orjson.dumps({"inputs": '"'} | dict.fromkeys(map(str, range(60_000)))), 400, "unknown keys"),
+    "top_k deep": (
+        body([GOOD])[:-1] + b', "top_k": ' + b"[" * 900 + b"]" * 900 + b"}",
+        400,
+        "top_k: found a list of 1",
+    ),
     "pickle for a document": (pickle.dumps({"inputs": []}), 400, "not JSON"),
-    "top_k zero": (body([GOOD], top_k=0), 400, "top_k: found 0"),
+    "top_k zero": (body([GOOD], top_k=0), 400, "top_k: found the number 0"),
     "top_k too many": (body([GOOD], top_k=11), 400, "from 1 to 10"),
     "top_k half": (body([GOOD], top_k=1.5), 400, "top_k"),
     "top_k true": (body([GOOD], top_k=True), 400, "top_k: found true"),
@@ -205,6 +215,16 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
         "POST",
         "/predict/image?top_k=1&top_k=2",
         EMPTY,
+        400,
+    ),
+    "half a character in a form": (
+        "POST",
+        "/predict/image",
+        {
+            "content": b'--x\r\nContent-Disposition: form-data; name="n+2AA-"\r\n\r\n1\r\n--x\r\nContent-Disposition: '
+            b'form-data; name="files"; filename="a"\r\n\r\nx\r\n--x--\r\n',
+            "headers": {"content-type": "multipart/form-data; boundary=x; charset=utf-7"},
+        },
         400,
     ),
     "unknown path": ("GET", "/nothing", {}, 404),
@@ -288,3 +308,39 @@ def test_what_overflows_in_the_model_is_refused_and_its_neighbours_are_not(iris:
     assert [answer.status_code for answer in answers] == [200, 422, 200]
     assert "inputs[1]" in answers[1].json()["error"]
     assert "nan" not in service.get("/metrics").text.lower()
+
+
+def test_pictures_that_are_too_large_together_are_refused(folder: Path, local: Make) -> None:
+    large = encode(Image.new("L", (2000, 2000)))
+    files = [("files", ("a.png", large, "image/png"))]
+    service = local(folder, max_pixels=10_000_000)
+    assert service.post("/predict/image", files=files * 2).status_code == 200
+    answer = service.post("/predict/image", files=files * 3)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "the 3 pictures have 12000000 pixels; at most 10000000 are allowed"
+
+
+INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 1], "data": [0] * 64}
+DEEP = b"[" * 900 + b"]" * 900
+
+
+@pytest.mark.parametrize("field", ["name", "datatype", "shape"])
+def test_deep_values_in_a_tensor(folder: Path, local: Make, field: str) -> None:
+    content = orjson.dumps({"inputs": [INPUT | {field: "DEEP"}]}).replace(b'"DEEP"', DEEP)
+    answer = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
+    assert answer.status_code == 400
+    assert f"inputs[0].{field}: found a list of 1; " in answer.json()["error"]
+
+
+def test_a_deep_name_of_the_output(folder: Path, local: Make) -> None:
+    content = orjson.dumps({"inputs": [INPUT], "outputs": [{"name": "DEEP"}]}).replace(b'"DEEP"', DEEP)
+    answer = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
+    assert answer.status_code == 400
+    assert "outputs[0].name: found a list of 1; " in answer.json()["error"]
+
+
+def test_a_header_length_of_thousands_of_digits(folder: Path, local: Make) -> None:
+    headers = {"inference-header-content-length": "0" * 19 + "1" + "0" * 4400}
+    answer = local(folder).post("/v2/models/tandem/infer", content=b"{}", headers=headers)
+    assert answer.status_code == 400
+    assert "inference-header-content-length: found '0000" in answer.json()["error"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,14 +179,67 @@ def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> N
     clock = iter(range(10_000))
     monkeypatch.setattr("serving.pace.time.perf_counter", lambda: next(clock) * 0.1)
     pace = Pace()
+    for _ in range(10):
+        pace.arrived()
     for _ in range(1000):
-        pace.answered(left=3)
-    assert pace.wait(10) == pytest.approx(1.0, rel=0.01)
-    pace.answered(left=0)
+        pace.answered()
+        pace.arrived()
+    assert pace.wait() == pytest.approx(1.0, rel=0.01)
+    for _ in range(10):
+        pace.answered()
     for _ in range(100):
         next(clock)  # nothing to do for ten seconds
-    pace.answered(left=1)
-    assert pace.wait(10) == pytest.approx(1.0, rel=0.01)
+    for _ in range(11):
+        pace.arrived()
+    pace.answered()
+    assert pace.wait() == pytest.approx(1.0, rel=0.01)
+
+
+def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local: Make) -> None:
+    """Eight slow clients and one that asks now and then: the worker has nothing to do and says so."""
+    service = local(digits)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async def go() -> set[int]:
+        transport = httpx.ASGITransport(service.front)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            headers = {"content-type": "application/json"}
+            slow = [asyncio.create_task(client.post("/predict", content=never(), headers=headers)) for _ in range(20)]
+            found = set()
+            for _ in range(12):
+                await asyncio.sleep(0.15)
+                found.add((await client.post("/predict", **BODY)).status_code)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
+            return found
+
+    assert asyncio.run(go()) == {200}
+    assert service.engine.pace.held == 0
+
+
+def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
+    service = local(digits, max_held_bytes=10_000)
+
+    async def pieces(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b" " * 1000
+            await asyncio.sleep(0)
+
+    async def go() -> list[int]:
+        transport = httpx.ASGITransport(service.front)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            headers = {"content-type": "application/json"}
+            asked = (client.post("/predict", content=pieces(count), headers=headers) for count in (4, 4, 4, 30))
+            return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    statuses = asyncio.run(go())
+    assert set(statuses) == {400, 503}
+    assert statuses[3] == 503
+    assert service.engine.room.left == 10_000
 
 
 def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:

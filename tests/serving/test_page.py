@@ -1,6 +1,7 @@
 """The page in a real browser: drawing, choosing a file, filling in a row, dark and light, narrow and by keyboard."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,33 @@ def test_a_row_with_categories_and_missing_values(browser: Chrome, tmp_path: Pat
         options[3].click()
         size.clear()
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") not in (first, red))
+        no_complaints(browser)
+
+
+def test_a_category_is_asked_for_as_it_is_written(browser: Chrome, tmp_path: Path) -> None:
+    """A page shows two spaces as one; the model knows the difference."""
+    spec = replace(HOUSES, categories=((), ("dark red", "dark  red", "red"), HOUSES.categories[2]))
+    with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
+        browser.get(served.url)
+        first = wait_for_answer(browser, "price:")
+        _, colour, _ = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
+        colour.find_elements(By.TAG_NAME, "option")[1].click()
+        WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
+        expected = weights(spec).expected(np.array([[100, 1, 0]], np.float32))[0, 0]
+        assert float(text(browser, "answer").split(":")[1]) == pytest.approx(expected, rel=1e-5)
+        no_complaints(browser)
+
+
+def test_large_pictures_are_explained_in_several_requests(browser: Chrome, tmp_path: Path) -> None:
+    spec = replace(DIGITS, shape=(128, 128, 3), mean=(9.0,) * 3, std=(1.0,) * 3)
+    with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
+        browser.get(served.url)
+        WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
+        browser.find_element(By.ID, "canvas").send_keys(" ", Keys.ARROW_DOWN, " ")
+        wait_for_answer(browser)
+        WebDriverWait(browser, 20).until(
+            lambda driver: driver.execute_script("return document.getElementById('mattered').width") == 128
+        )
         no_complaints(browser)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import InputError
 from models.spec import DataSpec
+from serving import predictor
 from serving.device_batches import DeviceBatches
 from serving.predictor import CPU, Predictor, open_session
 from serving.settings import Device
@@ -87,3 +88,16 @@ def test_a_graph_for_another_spec_is_refused() -> None:
 def test_what_is_no_model_is_refused(model: bytes) -> None:
     with pytest.raises(InputError, match="cannot open the model"):
         Predictor(model, DIGITS, "cpu")
+
+
+def test_each_model_has_engines_of_its_own_for_their_names_do_not_tell_the_weights(tmp_path: Path) -> None:
+    first, second = (predictor._engine_options(model, DIGITS, tmp_path / "engines") for model in (b"one", b"other"))
+    assert first["trt_engine_cache_path"] != second["trt_engine_cache_path"]
+    assert first["trt_timing_cache_path"] == second["trt_timing_cache_path"]
+    assert all(Path(options["trt_engine_cache_path"]).is_dir() for options in (first, second))
+
+
+def test_a_folder_for_engines_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^TANDEM_ENGINES: .*file/engines/\w+: Not a directory; name a folder"):
+        predictor._engine_options(b"one", DIGITS, tmp_path / "file" / "engines")

@@ -3,15 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from serving import shadow
-from tests.serving.bundles import DIGITS, IRIS, raw, weights, write
+from serving.shadow_metrics import ShadowMetrics
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, raw, weights, write
 from tests.serving.conftest import Local, serve
 
 Make = Callable[..., Local]
@@ -135,3 +138,25 @@ def test_served_with_both_the_answers_are_the_champion_s(digits: Path, challenge
         text = httpx.get(f"{served.url}/metrics").text
     assert 'tandem_shadow_requests_total{result="compared"}' in text
     assert "tandem_challenger_info{" in text
+
+
+def test_other_categories_are_not_compared(local: Make, tmp_path: Path) -> None:
+    """The same number is another category there."""
+    other = replace(HOUSES, categories=((), ("amber", "blue", "red"), HOUSES.categories[2]))
+    assert other.categories != HOUSES.categories
+    champion, challenger = write(tmp_path / "champion", weights(HOUSES)), write(tmp_path / "other", weights(other))
+    found = local(champion, challenger=challenger)
+    compare(found, np.array([[1, 0, 1]], np.float32))
+    assert value(found, "shadow_requests_total", result="incompatible") == 1
+
+
+def test_a_challenger_that_finds_no_number_does_not_spoil_the_sums() -> None:
+    metrics = ShadowMetrics(registry := CollectorRegistry())
+    metrics.compared(np.array([[0.5, np.nan]]), np.array([[0.5, 0.5]]), 0.1)
+    metrics.compared(np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]]), 0.1)
+    assert registry.get_sample_value("tandem_shadow_difference_sum") == 0.25
+    results = {
+        result: registry.get_sample_value("tandem_shadow_requests_total", {"result": result})
+        for result in ("failed", "compared")
+    }
+    assert results == {"failed": 1, "compared": 1}
