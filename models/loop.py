@@ -18,9 +18,11 @@ SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 
 
 class Totals(NamedTuple):
-    """Sums over the examples seen: loss, right classes or absolute errors, gradient norm, and their number."""
+    """Sums over the examples seen: loss and what each counts in it, right classes or absolute errors, gradient norm,
+    and their number."""
 
     loss: float
+    weight: float
     measure: float
     gradient_norm: float
     examples: float
@@ -56,7 +58,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the training history. Losses are means over examples.
+    """One line of the training history. Losses are means over examples, weighted as in training.
 
     A classification has accuracies; a regression has mean absolute errors, in the target's unit.
     """
@@ -147,8 +149,8 @@ class _Training:
         validation, measure = self._validate(), self.data.measure
         return Epoch(
             epoch=number,
-            train_loss=train.loss / train.examples,
-            validation_loss=validation.loss / validation.examples,
+            train_loss=train.loss / train.weight,
+            validation_loss=validation.loss / validation.weight,
             learning_rate=rate,
             examples_per_second=train.examples / seconds,
             gradient_norm=train.gradient_norm / train.examples,
@@ -175,7 +177,7 @@ class _Training:
 
     def _show(self, number: int) -> None:
         totals = self.learner.read_totals()
-        told = totals.loss / totals.examples, self.data.measure, self._measured(totals)
+        told = totals.loss / totals.weight, self.data.measure, self._measured(totals)
         self.on_step(Progress(number, int(totals.examples), len(self.data.train), *told))
 
     def _validate(self) -> Totals:

@@ -8,6 +8,7 @@ from models.spec import DataSpec
 STATISTICS = ("mean", "std", "dark", "bright", "edges", "row", "column")
 DARK, BRIGHT = 25, 230  # of 255: a tenth from either end
 DECIMALS = 3
+PROBABILITY_DECIMALS = 4  # of an answer, in the prediction log and in what it is compared with
 
 
 def names(spec: DataSpec) -> tuple[str, ...]:

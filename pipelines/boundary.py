@@ -35,12 +35,16 @@ def fits(spec: DataSpec) -> bool:
 
 
 def plane(inputs: np.ndarray, targets: np.ndarray) -> Plane:
-    """The plane around examples [N, 2], a tenth wider on each side; those with a missing number do not lie in it."""
+    """The plane around examples [N, 2], a tenth wider on each side; those with a missing number do not lie in it.
+
+    Along a column that is constant it is as wide as along one whose numbers are 1 apart.
+    """
     chosen = np.unique(np.linspace(0, len(inputs) - 1, POINTS).astype(int))
     points, classes = np.asarray(inputs[chosen]), np.asarray(targets[chosen])
     known = ~np.isnan(points).any(axis=1)
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-    low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
+    low, high = (extreme(points, axis=0).astype(np.float64) for extreme in (np.nanmin, np.nanmax))
+    size, centre = np.where(high > low, high - low, 1.0), (low + high) / 2
+    low, high = centre - 0.6 * size, centre + 0.6 * size
     across, down = np.linspace(low[0], high[0], SIDE), np.linspace(high[1], low[1], SIDE)
     places = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
     return Plane(places.astype(np.float32), points[known], classes[known], low, high)

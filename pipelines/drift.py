@@ -109,7 +109,9 @@ def _columns(spec: DataSpec, inputs: np.ndarray, logged: Logged, outputs: np.nda
     if not spec.labels:
         return [Column(f"predicted {spec.target}", outputs[:, 0], logged.outputs[:, 0]), *numbers]
     labels = Column("predicted label", outputs.argmax(axis=1), logged.predicted, spec.labels)
-    return [labels, Column("confidence", outputs.max(axis=1), logged.outputs.max(axis=1)), *numbers]
+    # Rounded as in the log: unequal numbers of digits would be told apart where nearly all are close to 1.
+    confidence = outputs.max(axis=1).astype(np.float64).round(summary.PROBABILITY_DECIMALS)
+    return [labels, Column("confidence", confidence, logged.outputs.max(axis=1)), *numbers]
 
 
 def _input(spec: DataSpec, index: int, name: str, reference: np.ndarray, current: np.ndarray) -> Iterator[Column]:

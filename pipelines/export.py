@@ -65,8 +65,7 @@ def prove(trained: Predict, readers: Runtimes, folder: Path, spec: DataSpec, con
     """
     validation = Split.open(paths.split("validation"))
     count = min(config.examples, len(validation))
-    inputs = with_gaps(validation.inputs[:count], spec)
-    targets = np.array(validation.targets[np.arange(len(inputs)) % count])
+    inputs, targets = with_gaps(validation.inputs[:count], validation.targets[:count], spec)
     expected = predict(trained, inputs, max(BATCHES))
     files = {}
     there = [folder / name for name in READERS if (folder / name).exists()]
@@ -79,14 +78,14 @@ def prove(trained: Predict, readers: Runtimes, folder: Path, spec: DataSpec, con
     return {"examples": count, "batches": BATCHES, "files": files}
 
 
-def with_gaps(inputs: np.ndarray, spec: DataSpec) -> np.ndarray:
+def with_gaps(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
     """The examples, and of a table the first again: with all missing that may be, and with unknown categories."""
     if spec.kind == "image" or not any_missing(spec):
-        return inputs
+        return inputs, targets
     missing, unknown = inputs[:1].copy(), inputs[:1].copy()
     missing[0, [value is not None for value in spec.fill]] = np.nan
     unknown[0, [bool(names) for names in spec.categories]] = UNKNOWN
-    return np.concatenate([inputs, missing, unknown])
+    return np.concatenate([inputs, missing, unknown]), np.concatenate([targets, targets[:1], targets[:1]])
 
 
 def unit(spec: DataSpec) -> float:

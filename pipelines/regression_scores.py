@@ -18,7 +18,8 @@ def full(predictions: np.ndarray, targets: np.ndarray, settings: Evaluate) -> di
     """
     found, actual = _exact(predictions, targets)
     random = np.random.default_rng(settings.seed)
-    drawn = [random.integers(0, len(actual), len(actual)) for _ in range(settings.bootstrap)]
+    # One resample after the other: all at once they are as many times the split as there are resamples.
+    drawn = (random.integers(0, len(actual), len(actual)) for _ in range(settings.bootstrap))
     resampled = [_measures(found[rows], actual[rows]) for rows in drawn]
     tail = (1 - settings.confidence) / 2
     scores: dict[str, float] = {}

@@ -30,7 +30,6 @@ from serving.settings import Settings
 SECONDS = 0.25  # between two writes: notes gather meanwhile, so that no request wakes a thread
 MOST_NOTES, MOST_BYTES = 8192, 16 << 20  # that wait; more are dropped
 GROUP = 64  # lines written together
-DECIMALS = 4  # of a probability
 
 Told = Callable[[Literal["written", "dropped", "failed"], int], None]
 log = logging.getLogger("bentoml.tandem")
@@ -139,4 +138,5 @@ def _answer(output: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
     values = output.tolist()
     if not labels:
         return {"value": values[0]}
-    return {"label": labels[int(output.argmax())], "probabilities": [round(value, DECIMALS) for value in values]}
+    rounded = [round(value, summary.PROBABILITY_DECIMALS) for value in values]
+    return {"label": labels[int(output.argmax())], "probabilities": rounded}

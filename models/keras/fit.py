@@ -12,7 +12,7 @@ from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
 from models.keras import optimizers, snapshot
-from models.keras.losses import loss
+from models.keras.losses import loss, total_weight
 from models.keras.store import get_weights, set_weights
 from models.loop import Epoch, Learner, Progress, Totals
 from models.snapshot import Snapshot
@@ -48,7 +48,7 @@ class KerasLearner:
         self.config = config
         self.optimizer = optimizers.build(self.trained, config)
         self.weights = tf.constant(weights)
-        self.totals = tf.Variable(tf.zeros(4, tf.float64))
+        self.totals = tf.Variable(tf.zeros(len(Totals._fields), tf.float64))
         compiled = {"jit_compile": device.kind == "cuda", "reduce_retracing": True}
         self._train_step = tf.function(self._train, **compiled)
         self._validation_step = tf.function(self._validate, **compiled)
@@ -110,8 +110,8 @@ class KerasLearner:
         self._add(loss(logits, targets, self.config, self.weights), logits, targets, 0.0)
 
     def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
-        count = tf.cast(tf.shape(targets)[0], tf.float32)
-        sums = tf.stack([value * count, _measure(logits, targets), norm * count, count])
+        count, weight = tf.cast(tf.shape(targets)[0], tf.float32), total_weight(targets, self.weights)
+        sums = tf.stack([value * weight, weight, _measure(logits, targets), norm * count, count])
         self.totals.assign_add(tf.cast(sums, self.totals.dtype))
 
 

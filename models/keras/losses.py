@@ -84,3 +84,12 @@ def loss(outputs: tf.Tensor, targets: tf.Tensor, config: Train, weights: tf.Tens
     weights_N = tf.linalg.matvec(targets_NK, weights)
     smoothed_NK = targets_NK * (1 - config.label_smoothing) + config.label_smoothing / count
     return tf.reduce_sum(function(outputs, smoothed_NK, config) * weights_N) / tf.reduce_sum(weights_N)
+
+
+def total_weight(targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """What `loss` divides by, float32: the sum of the examples' weights, their number of regression."""
+    if targets.shape.rank == 2:
+        return tf.reduce_sum(tf.linalg.matvec(targets, weights))
+    if targets.dtype.is_floating:
+        return tf.reduce_sum(tf.ones_like(targets))
+    return tf.reduce_sum(tf.gather(weights, targets))

@@ -14,7 +14,7 @@ from models.device import Device
 from models.loop import Epoch, Learner, Progress, Totals
 from models.snapshot import Snapshot
 from models.torch import optimizers, snapshot
-from models.torch.losses import loss
+from models.torch.losses import loss, total_weight
 from models.torch.store import get_weights, set_weights
 
 
@@ -46,7 +46,7 @@ class TorchLearner:
         self.device = device
         self.optimizer = optimizers.build(model, config)
         self.weights = torch.from_numpy(weights).to(device.kind)
-        self.totals = torch.zeros(4, dtype=torch.float64, device=device.kind)
+        self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
 
     def train_batch(self, batch: Batch, rate: float) -> None:
         """One step of the optimizer."""
@@ -121,9 +121,9 @@ class TorchLearner:
         )
 
     def _add(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, norm: torch.Tensor) -> None:
-        count = len(targets)
+        count, weight = len(targets), total_weight(targets, self.weights)
         self.totals += torch.stack(
-            [value * count, _measure(logits, targets), norm * count, torch.full_like(value, count)]
+            [value * weight, weight, _measure(logits, targets), norm * count, torch.full_like(value, count)]
         )
 
 

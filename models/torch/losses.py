@@ -83,3 +83,12 @@ def loss(outputs: torch.Tensor, targets: torch.Tensor, config: Train, weights: t
     weights_N = targets_NK @ weights
     smoothed_NK = targets_NK * (1 - config.label_smoothing) + config.label_smoothing / count
     return (function(outputs, smoothed_NK, config) * weights_N).sum() / weights_N.sum()
+
+
+def total_weight(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """What `loss` divides by, float32: the sum of the examples' weights, their number of regression."""
+    if targets.ndim == 2:
+        return (targets @ weights).sum()
+    if targets.is_floating_point():
+        return torch.ones_like(targets).sum()
+    return weights[targets].sum()

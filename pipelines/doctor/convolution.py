@@ -32,7 +32,8 @@ def _try(compute: Callable[[str], tuple[str, str, np.ndarray]]) -> tuple[str, st
         return _check(*compute("auto"))
     except Exception as error:  # each framework has its own
         device, found = _check(*compute("cpu"))
-        return device, f"{found}; on the GPU it failed: {str(error).strip().splitlines()[0][:200]}"
+        reason = str(error).strip() or type(error).__name__  # an exception may say nothing
+        return device, f"{found}; on the GPU it failed: {reason.splitlines()[0][:200]}"
 
 
 def _check(device: str, found: str, result: np.ndarray) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from models.config import Augment
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines import runtimes
+from pipelines import export, runtimes
 from pipelines.read_back import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, room
 
@@ -111,6 +111,12 @@ def test_both_twins_export_the_same_graph(spec: DataSpec, tmp_path: Path) -> Non
     assert operators["torch"] == operators["keras"]
     assert ("IsNaN" in operators["torch"]) == (spec is not FULL)
     assert ("Equal" in operators["torch"]) == (spec is MESSY)
+
+
+def test_rows_that_a_proof_adds_have_the_target_of_the_row_they_are_made_of() -> None:
+    inputs, targets = export.with_gaps(ROWS[[0, 4]], np.array([7.0, 8.0]), MESSY)
+    np.testing.assert_array_equal(inputs[2:], [[NAN] * 4, [12, -1, 2004, -1]])
+    assert targets.tolist() == [7, 8, 7, 7]
 
 
 def optimised(folder: Path) -> Any:

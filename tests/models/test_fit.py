@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from models import loop
 from models.batches import Batch, Data, Split
+from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
 from models.loop import Epoch, NotFiniteError, Totals, best_epoch
 from models.spec import DataSpec
@@ -50,6 +52,24 @@ def test_reported_validation_is_that_of_the_returned_model(
     model, history = fit(framework, "cnn", spec, data, train_config)
     right = logits(framework, model, data.validation.inputs).argmax(1) == data.validation.targets
     assert right.mean() == pytest.approx(history[-1].validation_accuracy, abs=0.004)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_class_weights_count_in_the_losses_whatever_the_batches_are(
+    framework: str, spec: DataSpec, data: Data, train_config: Train
+) -> None:
+    """Class by class, and few of the first: small batches hold one class, where a mean has no weights left."""
+    order = np.argsort(data.validation.targets, kind="stable")[20:]
+    split = Split(data.validation.inputs[order], data.validation.targets[order])
+    still = {"epochs": 1, "optimizer": "sgd", "learning_rate": 1e-30, "label_smoothing": 0.0}
+    for batch_size in (1, 32, len(split)):
+        config = longer(train_config, **still, batch_size=batch_size, class_weights="balanced")
+        model, (epoch,) = fit(framework, "linear", spec, Data(split, split, 10), config)
+        each = -log_softmax(logits(framework, model, split.inputs), axis=1)[np.arange(len(split)), split.targets]
+        expected = np.average(each, weights=class_weights(config, split, 10)[split.targets])
+        assert expected != pytest.approx(each.mean(), rel=1e-3)
+        assert epoch.validation_loss == pytest.approx(expected, rel=1e-5)
+        assert epoch.train_loss == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -142,7 +162,7 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_conf
         def validate_batch(self, batch: Batch) -> None: ...
 
         def read_totals(self) -> Totals:
-            return Totals(1.0, 1.0, 1.0, 1.0)
+            return Totals(1.0, 1.0, 1.0, 1.0, 1.0)
 
         def clear_totals(self) -> None: ...
 

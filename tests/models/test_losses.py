@@ -108,6 +108,28 @@ def test_soft_targets_smoothing_and_weights_are_the_same_in_both_frameworks(name
     require_equal("gradients of losses", found[1][1], found[0][1], np.abs(found[0][1]).max())
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_mean_of_a_batch_times_its_weight_is_a_sum(framework: str, train_config: Train) -> None:
+    """So that the sums of batches add up: of classes, of blends and of numbers."""
+    random = np.random.default_rng(1)
+    weights = np.float32(random.uniform(0.5, 2, 5))
+    targets, blends = random.integers(0, 5, 50), np.float32(random.dirichlet(np.ones(5), 50))
+    assert total_weight(framework, targets, weights) == pytest.approx(weights[targets].sum(), rel=1e-6)
+    assert total_weight(framework, blends, weights) == pytest.approx((blends @ weights).sum(), rel=1e-6)
+    assert total_weight(framework, np.float32(random.normal(size=50)), np.ones(1, np.float32)) == 50
+
+
+def total_weight(framework: str, targets: np.ndarray, weights: np.ndarray) -> float:
+    function = room(framework, "losses").total_weight
+    if framework == "torch":
+        import torch
+
+        return float(function(torch.from_numpy(targets), torch.from_numpy(weights)))
+    import tensorflow as tf
+
+    return float(function(tf.constant(targets), tf.constant(weights)))
+
+
 def test_without_gamma_the_focal_loss_is_cross_entropy(train_config: Train) -> None:
     logits, targets = batch("focal")
     for framework in FRAMEWORKS:

@@ -44,6 +44,16 @@ def test_up_is_up_and_right_is_right():
     assert inside[1].mean() < image.shape[1] / 2  # ... and left
 
 
+@pytest.mark.parametrize("constant", [1.0, 1e9])
+def test_points_on_a_line_are_drawn_too(constant):
+    points = np.stack([np.linspace(-1, 1, 30), np.full(30, constant)], axis=1).astype(np.float32)
+    plane = boundary.plane(points, np.zeros(30, np.int64))
+    image = boundary.draw(plane, np.full((len(plane.places), 2), 0.5), PALETTE)
+    rows, columns = (image == (255, 0, 0)).all(axis=2).nonzero()
+    assert rows.mean() == pytest.approx(image.shape[0] / 2, abs=2)
+    assert columns.min() < 0.1 * image.shape[1] < 0.9 * image.shape[1] < columns.max()
+
+
 @pytest.mark.parametrize("epochs", [1, 20, 50, 51, 99, 100, 1000])
 def test_there_are_not_many_pictures_and_they_begin_and_end_with_the_training(epochs):
     due = [epoch for epoch in range(1, epochs + 1) if boundary.is_due(epoch, epochs)]

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dvc.repo import Repo
 
 from pipelines import params
 from pipelines.doctor import __main__ as doctor
-from pipelines.doctor import apart, computing, data, dvc_remotes, libraries, processor, stores, versions
+from pipelines.doctor import apart, computing, convolution, data, dvc_remotes, libraries, processor, stores, versions
 from pipelines.driver import has_nvidia_driver
 from tests.pipelines.workspace import run_stage, write_params
 
@@ -126,6 +127,16 @@ def test_missing_libraries_matter_beside_a_driver_only(
 )
 def test_where_a_framework_computes_against_what_was_asked(device, wanted, driver, status) -> None:
     assert computing.judge("torch computes", device, "", wanted, driver=driver).status == status
+
+
+@pytest.mark.parametrize(("error", "words"), [(RuntimeError(), "RuntimeError"), (OSError("one\ntwo"), "one")])
+def test_a_gpu_that_fails_is_told_in_one_line_though_its_error_says_nothing(error: Exception, words: str) -> None:
+    def compute(wanted: str) -> tuple[str, str, np.ndarray]:
+        if wanted == "auto":
+            raise error
+        return "cpu", "on the CPU", np.full((6, 6), convolution.ANSWER)
+
+    assert convolution._try(compute) == ("cpu", f"on the CPU; on the GPU it failed: {words}")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -105,6 +106,17 @@ def test_predictions_drift_where_the_inputs_are_of_few_kinds(settings):
     findings = {each.name: each for each in drift.compare(Path("log"), settings)}
     assert findings["predicted label"].drifted
     assert findings["predicted label"].distance > 0.6
+
+
+def test_answers_that_are_nearly_certain_are_no_drift_though_the_log_rounds_them(settings):
+    shutil.rmtree(paths.exports("torch-cnn"))
+    synthetic.write_candidate("torch-cnn", strength=1000.0)
+    write_champion()
+    serve(synthetic.digits()["validation"][0])
+    findings = {each.name: each for each in drift.compare(Path("log"), settings)}
+    assert '"probabilities":[1.0,0.0,' in next(Path("log").iterdir()).read_text("utf-8")
+    assert findings["confidence"].distance == 0
+    assert not findings["confidence"].drifted
 
 
 def test_only_the_newest_rows_are_compared(settings):

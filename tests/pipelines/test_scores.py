@@ -1,8 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score, top_k_accuracy_score
 
-from pipelines import calibration, curves, params, scores
+from pipelines import calibration, curves, params, regression_scores, scores
 from tests.pipelines.workspace import REPOSITORY
 
 SURE = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
@@ -100,3 +102,13 @@ def test_curves_run_from_corner_to_corner_and_leave_out_absent_classes(drawn):
         assert (roc.false_positive_rate[-1], roc.true_positive_rate[-1]) == (1, 1)
         assert (np.diff(roc.false_positive_rate) >= 0).all()
         assert 0.5 < roc.area < 1
+
+
+def test_intervals_of_a_regression_take_the_memory_of_a_few_splits_not_of_one_for_each_resample(settings):
+    targets = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    tracemalloc.start()
+    found = regression_scores.full(targets[:, None] + 0.5, targets, settings.model_copy(update={"bootstrap": 100}))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert peak < 30 * 8 * len(targets)
