@@ -61,7 +61,13 @@ def _column(cells: list[Any], spec: DataSpec, place: int) -> list[float]:
             raise invalid(f"inputs[{row}][{spec.features[place]!r}]: found {_shown(cell)}; allowed: {allowed}")
     if not codes:
         return [np.nan if cell is None else cell for cell in cells]
-    return [np.nan if cell is None else codes.get(WORDS.get(cell, cell), UNKNOWN) for cell in cells]
+    return [np.nan if cell is None else _code(cell, codes) for cell in cells]
+
+
+def _code(cell: str | bool, codes: dict[str, float]) -> float:
+    """The number of a category, read as in a CSV file: without the space around it, and TRUE is true."""
+    text = WORDS[cell] if isinstance(cell, bool) else cell.strip()
+    return codes.get(text.lower() if codes.keys() <= set(WORDS.values()) else text, UNKNOWN)
 
 
 def _is_text(cell: Any) -> bool:

@@ -19,6 +19,8 @@ GOOD = {
     "all there": ({"size": 120, "colour": "red", "sold": "true"}, [120, 2, 1]),
     "in another order": ({"sold": "false", "colour": "blue", "size": 0.5}, [0.5, 0, 0]),
     "truth values": ({"size": 1, "colour": "blue", "sold": True}, [1, 0, 1]),
+    "as a CSV file has them": ({"size": 1, "colour": " blue ", "sold": "TRUE"}, [1, 0, 1]),
+    "another category in capitals": ({"size": 1, "colour": "BLUE", "sold": "False"}, [1, -1, 0]),
     "missing": ({"size": None, "colour": None, "sold": None}, [NAN, NAN, NAN]),
     "an unknown category": ({"size": 1, "colour": "mauve", "sold": ""}, [1, -1, -1]),
 }
