@@ -1,5 +1,7 @@
 """The columns of a table as a person looks at them: what each holds, and what is odd about it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
@@ -10,12 +12,13 @@ SHOWN = 4  # categories
 FEWEST = 20  # rows from which on it is odd that no two are alike
 
 
-def describe(rows: NDArray[np.float32], table: Table) -> str:
-    """A line for each column of `rows` [N, F], and a note on each that is worth a look."""
+def describe(rows: NDArray[np.float32], table: Table, noted: Sequence[str] = ()) -> str:
+    """A line for each column of `rows` [N, F], what the source `noted`, and a note on each that is worth a look."""
     columns = [(name, rows[:, place], table.categories[place]) for place, name in enumerate(table.features)]
     lines = [(name, "categories" if names else "numbers", *_found(values, names)) for name, values, names in columns]
-    notes = [f"note: column '{name}' {odd}" for name, values, names in columns if (odd := _odd(values, names))]
-    return "\n".join([tabulate(lines, ("column", "kind", "missing", "values"), disable_numparse=True), *notes])
+    notes = [f"column '{name}' {odd}" for name, values, names in columns if (odd := _odd(values, names))]
+    shown = tabulate(lines, ("column", "kind", "missing", "values"), disable_numparse=True)
+    return "\n".join([shown, *(f"note: {note}" for note in (*noted, *notes))])
 
 
 def _found(values: NDArray[np.float32], names: tuple[str, ...]) -> tuple[int, str]:

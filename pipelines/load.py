@@ -17,7 +17,7 @@ def main() -> None:
         raw_store.write(raw, folder / paths.RAW.name)
     print(describe(raw))
     if raw.table:
-        print(columns.describe(raw.train_inputs, raw.table))
+        print(columns.describe(raw.train_inputs, raw.table, raw.notes))
 
 
 def source(config: Data) -> ModuleType:

@@ -10,6 +10,7 @@ from pipelines.sources.options import refuse_others
 from pipelines.sources.raw import RawData, Table
 
 ENDINGS = (".csv", ".tsv", ".parquet")
+CHOOSE_ANOTHER = "choose another data.target"
 
 
 def find(config: Data) -> str:
@@ -35,8 +36,11 @@ def load(config: Data) -> RawData:
     path = Path(find(config))
     frame = table_file.read(path)
     chosen = table_file.choose(path, frame.column_names, config)
-    labels, targets = table_target.parse(path, table_column.parse(path, chosen.target, frame[chosen.target]), config)
+    target = table_column.parse(path, chosen.target, frame[chosen.target], CHOOSE_ANOTHER)
+    labels, targets = table_target.parse(path, target, config)
     columns = [table_column.parse(path, name, frame[name]) for name in chosen.features]
     table = Table(chosen.features, tuple(column.categories for column in columns), missing=True)
-    inputs = np.stack([column.values for column in columns], axis=1)
-    return RawData(path.stem, labels, inputs, targets, None, None, str(path), chosen.target, table)
+    inputs = np.stack([column.values.astype(np.float32) for column in columns], axis=1)
+    rounded = [*columns, target] if target.categories or not labels else columns  # numbers of classes are exact
+    notes = tuple(f"column '{column.name}' {odd}" for column in rounded if (odd := table_column.odd(column)))
+    return RawData(path.stem, labels, inputs, targets, None, None, str(path), chosen.target, table, notes=notes)

@@ -27,7 +27,8 @@ class RawData:
     Targets are class numbers int64, counted from 0 in the order of `labels`; without labels it is a
     regression and they are float32. The arrays may be memory maps. `test_inputs` and `test_targets`
     are the source's official test split, None where it has none. `origin` says where the examples
-    were found, for a person to read, `unreadable` which files were left out and why.
+    were found, for a person to read, `unreadable` which files were left out and why, `notes` what is odd
+    about columns that the arrays do not show.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RawData:
     target: str = "label"
     table: Table | None = None
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays that are there, by the name of their field."""

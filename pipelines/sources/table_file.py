@@ -1,5 +1,6 @@
 """A table in a file as Arrow columns, and which of them are learned from."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from pyarrow import csv, parquet
 from models.errors import InputError
 from pipelines.params import Data
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
+INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls the numbers of its rows
 
 
 class Chosen(NamedTuple):
@@ -20,20 +21,21 @@ class Chosen(NamedTuple):
 
 
 def read(path: Path) -> Any:
-    """The `pyarrow.Table` in a file; every column of a CSV file is text, MISSING a missing value.
+    """The `pyarrow.Table` in a file, its names without the space around them; every column of a CSV file is text.
 
     Raises InputError where the file is no table, or has no row, or names a column twice or not at all.
     """
     is_text = path.suffix.lower() != ".parquet"
     try:
-        table = _read_text(path) if is_text else parquet.read_table(path)
-    except (ValueError, pa.ArrowException) as error:
+        table = _read_text(path) if is_text else _read_parquet(path)
+    except InputError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a broken page
         allowed = "one header and rows of equal length, in UTF-8" if is_text else "a whole Parquet file"
         raise InputError(f"{path}: {' '.join(str(error).split())}; allowed: {allowed}") from error
-    _check_names(path, table.column_names)
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
-    return table
+    return table.rename_columns(_names(path, table.column_names))
 
 
 def choose(path: Path, names: list[str], config: Data) -> Chosen:
@@ -45,6 +47,9 @@ def choose(path: Path, names: list[str], config: Data) -> Chosen:
     if wrong := [name for name in features if name not in names or name == config.target]:
         allowed = ", ".join(name for name in names if name != config.target)
         raise InputError(f"data.features: {', '.join(wrong)}; allowed: columns of {path} but the target: {allowed}")
+    if index := [name for name in features if INDEX.fullmatch(name)]:
+        found = f"column '{index[0]}' is the index that pandas wrote, which numbers the rows"
+        raise InputError(f"{path}: {found}; write the file with index=False, or leave it out by data.features")
     if not features:
         raise InputError(f"{path}: no column but the target '{config.target}'; allowed: one or more to learn from")
     return Chosen(features, config.target)
@@ -58,15 +63,24 @@ def _read_text(path: Path) -> Any:
         "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     }
     names = csv.open_csv(path, **options).schema.names
-    types = dict.fromkeys(names, pa.string())
-    text = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=MISSING)
+    _names(path, names)
+    text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
     return csv.read_csv(path, convert_options=text, **options)
 
 
-def _check_names(path: Path, names: list[str]) -> None:
+def _read_parquet(path: Path) -> Any:
+    """The names first, as Arrow refuses a file with one twice in words of its own; folders add no columns."""
+    _names(path, parquet.read_schema(path).names)
+    return parquet.read_table(path, partitioning=None)
+
+
+def _names(path: Path, found: list[str]) -> list[str]:
+    """The names without the space around them. Raises InputError where one is missing or comes twice."""
+    names = [name.strip() for name in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: column '{twice[0]}' comes {names.count(twice[0])} times; allowed: each name once")
     if "" in names:
         raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
     if len(names) == 1 and ";" in names[0]:
         raise InputError(f"{path}: one column, '{names[0]}'; allowed: columns separated by commas, or tabs in .tsv")
+    return names
