@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
+
+from pipelines.drawing import INK, TEST, TRAIN, VALIDATION, bare, picture
 
 COLUMNS = 14  # examples of each class
 ROWS = 100  # classes that are drawn: a picture has at most 65,536 pixels a side
 LARGEST = 128  # pixels a side of one example, which has about 80 on the page
-COLOURS = {"train": "#2f6fb0", "validation": "#e08e2b", "test": "#4b9a6a"}
-INK = "#24303c"
+COLOURS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 def draw_samples(
@@ -25,27 +23,21 @@ def draw_samples(
     images, labels = images[:, ::step, ::step], labels[:ROWS]  # a view; no pixel is read
     height = images.shape[1]
     montage = _montage(images, targets, len(labels))
-    figure = _figure(9.2, 0.7 + 0.55 * len(labels))
-    axes = figure.subplots()
-    axes.imshow(montage, interpolation="nearest")
-    axes.set_yticks([row * (height + _gap(height)) + (height - 1) / 2 for row in range(len(labels))], labels)
-    axes.set_title(title, loc="left", color=INK, fontweight="bold")
-    axes.set_xticks([])
-    _bare(axes)
-    _save(figure, path)
+    with picture(path, 9.2, 0.7 + 0.55 * len(labels), title) as figure:
+        axes = figure.subplots()
+        axes.imshow(montage)
+        _name_rows(axes, [row * (height + _gap(height)) + (height - 1) / 2 for row in range(len(labels))], labels)
 
 
 def draw_balance(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> None:
     """For each split a bar for each class, at most ROWS: `counts[split][label]` examples, against an even balance."""
     labels = list(next(iter(counts.values())))[:ROWS]
-    figure = _figure(9.2, 1.3 + 0.3 * len(labels))
-    figure.suptitle(title, x=0.01, ha="left", color=INK, fontweight="bold")
-    panels = figure.subplots(1, len(counts), sharey=True)
-    for axes, (split, values) in zip(panels, counts.items(), strict=True):
-        _draw_bars(axes, split, list(values.values()))
-        axes.set_yticks(range(len(labels)), labels)
-    panels[0].invert_yaxis()
-    _save(figure, path)
+    with picture(path, 9.2, 1.3 + 0.3 * len(labels), title) as figure:
+        panels = figure.subplots(1, len(counts), sharey=True)
+        for axes, (split, values) in zip(panels, counts.items(), strict=True):
+            _draw_bars(axes, split, list(values.values()))
+            _name_rows(axes, range(len(labels)), labels)
+        panels[0].invert_yaxis()
 
 
 def _draw_bars(axes: Axes, split: str, values: list[int]) -> None:
@@ -56,9 +48,7 @@ def _draw_bars(axes: Axes, split: str, values: list[int]) -> None:
     for row, value in enumerate(shown):
         axes.text(right, row, f"{value:,}", ha="right", va="center", fontsize=9, color=INK)
     axes.set_xlim(0, right)
-    axes.set_title(f"{split}: {sum(values):,}", loc="left", fontsize=10, color=INK)
-    axes.set_xticks([])
-    _bare(axes)
+    axes.set_title(f"{split}: {sum(values):,}", fontsize=10, fontweight="normal")
 
 
 def _montage(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) -> NDArray[np.uint8]:
@@ -78,20 +68,8 @@ def _gap(size: int) -> int:
     return max(1, size // 10)
 
 
-def _figure(width: float, height: float) -> Figure:
-    """In inches. Without pyplot, which keeps figures for a window and takes longer to import."""
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _bare(axes: Axes) -> None:
-    axes.tick_params(length=0, labelcolor=INK)
-    axes.spines[:].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Without the version of Matplotlib, which would make equal pictures different files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+def _name_rows(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> None:
+    """Nothing around the picture but the names on its left."""
+    bare(axes)
+    axes.set_yticks(places, labels)
+    axes.tick_params(length=0)

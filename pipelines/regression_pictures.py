@@ -29,5 +29,5 @@ def residuals(path: Path, name: str, found: Predictions) -> None:
         against.scatter(found.values, errors, 14, color=TEST, alpha=0.6)
         against.axhline(0, color=INK, linestyle="--", linewidth=1.2)
         against.set(xlabel=f"predicted {found.spec.target}", ylabel="predicted minus actual")
-        often.hist(errors, min(BINS, max(5, len(errors) // 5)), orientation="horizontal", color=TEST)
+        often.hist(errors.astype(np.float64), min(BINS, max(5, len(errors) // 5)), orientation="horizontal", color=TEST)
         often.set(xlabel="examples", title=f"mean {np.mean(errors):.3g}")

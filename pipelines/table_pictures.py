@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
-from pipelines.drawing import TRAIN, picture
+from pipelines.drawing import TRAIN, histogram, picture
 
 ACROSS, MOST = 4, 40  # panels
 BINS = 30
@@ -30,7 +30,7 @@ def draw_target(path: Path, spec: DataSpec, targets: NDArray[np.float32]) -> Non
     """The distribution of what is to be predicted, `targets` [N]."""
     with picture(path, 7, 3.6, f"{spec.name}: {spec.target} in the training split") as figure:
         axes = figure.subplots()
-        axes.hist(targets, BINS, color=TRAIN)
+        histogram(axes, targets, BINS, TRAIN)
         axes.set(xlabel=spec.target, ylabel="rows")
 
 
@@ -39,7 +39,7 @@ def _draw_column(axes: Axes, name: str, categories: tuple[str, ...], values: NDA
     missing = len(values) - len(known)
     axes.set_title(f"{name} ({missing} missing)" if missing else name, fontsize=9)
     if not categories:
-        axes.hist(known, BINS, color=TRAIN)
+        histogram(axes, known, BINS, TRAIN)
         return
     axes.bar(range(len(categories)), np.bincount(known.astype(np.int64), minlength=len(categories)), color=TRAIN)
     if len(categories) <= NAMED:

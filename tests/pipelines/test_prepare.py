@@ -181,6 +181,11 @@ def test_the_pictures_can_be_opened(workspace: Path) -> None:
             assert len(picture.convert("L").getcolors() or []) > 10
 
 
+def test_a_dollar_in_a_label_is_a_dollar(workspace: Path) -> None:
+    run_prepare(replace(make_raw(), name="$a^$", labels=("US$_min to US$_max", "bee", "$c^$")))
+    assert {path.name for path in paths.DATA_REPORT.glob("*.png")} == {"samples.png", "balance.png"}
+
+
 def with_targets(**changes: int) -> RawData:
     raw = make_raw()
     for row, value in changes.items():

@@ -95,6 +95,28 @@ def test_the_report_counts_gaps_and_draws_columns_and_target() -> None:
             assert len(picture.convert("L").getcolors() or []) > 10
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[1e6], 2e7 + np.arange(20), 1.7e9 + 60 * np.arange(COUNT), [-3e38, 3e38], [3e38]],
+    ids=["constant", "numbers of things", "seconds", "all of float32", "constant and huge"],
+)
+def test_numbers_of_every_size_are_drawn(values: list[float] | np.ndarray) -> None:
+    raw = make_raw()
+    raw.train_inputs[:, 0] = np.resize(np.asarray(values, np.float32), COUNT)
+    targets = raw.train_inputs[:, 0] if len(values) > 2 else raw.train_targets
+    run_prepare(replace(raw, train_targets=targets))
+    assert (paths.DATA_REPORT / "features.png").stat().st_size > 1000
+
+
+def test_a_dollar_in_a_name_is_a_dollar() -> None:
+    name = "a $b^$ c"
+    raw = make_raw((name, "dear"))
+    table = Table((name, "colour"), ((), (name, "green", "red")), missing=True)
+    report = run_prepare(replace(raw, name=name, table=table))
+    assert name in report["classes"]["train"]
+    run_prepare(replace(make_raw(), target=name))
+
+
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_prepare(make_raw())["data_sha256"]
     monkeypatch.setattr(npy, "CHUNK", 40)
