@@ -37,7 +37,8 @@ class Front:
         self._find_engine = engine
         self._engine: Engine | None = None
         self._log = Log(settings.log_share)
-        self._ids = (f"{os.urandom(6).hex()}-{number:x}".encode() for number in itertools.count(1))
+        prefix = os.urandom(6).hex()
+        self._ids = (f"{prefix}-{number:x}".encode() for number in itertools.count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
