@@ -81,6 +81,9 @@ class Model(Config):
                 f"its examples are {examples.kind}, not {' or '.join(self.kinds)}"
             )
 
+    def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
+        """Raise InputError where it cannot learn from batches of such examples, `count` in all where that is known."""
+
 
 class Linear(Model):
     """One dense layer on the flattened, scaled input: softmax or linear regression, the baseline of every other."""
@@ -98,6 +101,30 @@ class Hidden(Model):
     normalization: Normalization
     dropout: Fraction
     initializer: Initializer
+
+    def normalises_one_place(self, examples: Examples) -> bool:
+        """Whether a channel has one number for each example where it is normalised; False where that is not known."""
+        return examples.kind in self.kinds
+
+    def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
+        """Raise InputError where batch normalisation would be of one number, which has no variance.
+
+        Batches differ by one example: of 3 each they have 2 or more, of 2 each one may have 1.
+        """
+        if self.normalization != "batch" or not self.normalises_one_place(examples):
+            return
+        section = f"models.{type(self).__name__.lower()}"
+        allowed = f"or {section}.normalization layer or none"
+        if batch_size < 3:
+            raise InputError(
+                f"train.batch_size = {batch_size}: {section}.normalization = 'batch' needs two examples in every "
+                f"batch, which may differ by one; allowed: at least 3, {allowed}"
+            )
+        if count == 1:
+            raise InputError(
+                f"'{examples.name}' has 1 example to train on: {section}.normalization = 'batch' needs two in every "
+                f"batch; allowed: at least 2, {allowed}"
+            )
 
 
 class MLP(Hidden):
@@ -127,12 +154,21 @@ class Convolutional(Hidden):
                 f"{smallest}x{smallest}; '{examples.name}' has {examples.shape[0]}x{examples.shape[1]}"
             )
 
+    def normalises_one_place(self, examples: Examples) -> bool:
+        """Where the images end as one place each."""
+        sides: tuple[int, ...] = examples.shape[:2]
+        return bool(sides) and max(sides) <= 2**self.halvings
+
 
 class CNN(Convolutional):
     """A convolutional network: for each of `channels` a 3x3 convolution with normalisation, activation
     and a 2x2 maximum, then a dense layer of width `dense` with dropout."""
 
     dense: Count
+
+    def normalises_one_place(self, _: Examples) -> bool:
+        """Never: it normalises before it halves, so at least 2x2 places."""
+        return False
 
 
 class ResNet(Convolutional):
@@ -191,6 +227,7 @@ class Augment(Config):
     """Changes to training images: `shift` by up to so many pixels each way, `flip` left to right.
 
     `mixup` blends pairs of examples of any kind and their targets; it is the alpha of Zhang et al. 2018, 0 is off.
+    A number that is missing in one of the two is missing in the blend.
     """
 
     shift: Annotated[int, Field(ge=0)]
@@ -205,9 +242,9 @@ class Augment(Config):
     def require_fit(self, spec: DataSpec) -> None:
         """Raise InputError where the data cannot be changed in this way."""
         self.require_kind(spec.name, spec.kind)
-        if self.mixup and any(value is not None for value in spec.fill):
+        if self.mixup and any(spec.categories):
             raise InputError(
-                f"train.augment.mixup = {self.mixup:g}: '{spec.name}' has categories or missing values, "
+                f"train.augment.mixup = {self.mixup:g}: '{spec.name}' has categories, "
                 "which cannot be blended; allowed: 0"
             )
 
@@ -253,6 +290,15 @@ class Train(Config):
         """The loss by name for a model with so many outputs: one for regression, else one for each class."""
         automatic = "mse" if outputs == 1 else "cross_entropy"
         return automatic if self.loss == "auto" else self.loss
+
+    def require_framework(self, framework: Framework) -> None:
+        """Raise InputError where a framework does not have the optimizer."""
+        if self.optimizer in MISSING[framework]:
+            allowed = ", ".join(name for name in get_args(Optimizer) if name not in MISSING[framework])
+            raise InputError(
+                f"train.optimizer = '{self.optimizer}': {framework} has none; "
+                f"allowed without it in frameworks, or: {allowed}"
+            )
 
     def require_task(self, name: str, task: Task) -> None:
         """Raise InputError where the loss or its class weights do not fit the task of the source `name`."""

@@ -1,8 +1,5 @@
 """Stage `check`: refuse a bad `params.yaml` before any other stage starts: `python -m pipelines.check`."""
 
-from typing import get_args
-
-from models.config import MISSING, Optimizer
 from models.errors import InputError
 from pipelines import params, stage
 from pipelines.driver import has_nvidia_driver
@@ -14,7 +11,6 @@ def main() -> None:
     """Read all parameters. The output never changes, so it makes no later stage run again."""
     settings = params.read()
     require_devices(settings)
-    require_optimizer(settings)
     require_fit(settings)
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
@@ -28,26 +24,21 @@ def require_devices(settings: Params) -> None:
             raise InputError(f"params.yaml: {key} = 'cuda': there is no NVIDIA driver here; allowed here: auto, cpu")
 
 
-def require_optimizer(settings: Params) -> None:
-    """Raise InputError where one of the frameworks does not have the optimizer."""
-    name = settings.train.optimizer
-    for framework in settings.frameworks:
-        if name in MISSING[framework]:
-            allowed = ", ".join(other for other in get_args(Optimizer) if other not in MISSING[framework])
-            raise InputError(
-                f"params.yaml: train.optimizer = '{name}': {framework} has none; "
-                f"allowed without it in frameworks, or: {allowed}"
-            )
-
-
 def require_fit(settings: Params) -> None:
-    """Raise InputError where models or training do not fit the source, as far as that is known without its data."""
+    """Raise InputError where models or training do not fit the frameworks or the source.
+
+    As far as that is known without the data of the source.
+    """
+    for framework in settings.frameworks:
+        settings.train.require_framework(framework)
     outline = settings.data.outline
     settings.train.augment.require_kind(outline.name, outline.kind)
     if outline.task:
         settings.train.require_task(outline.name, outline.task)
     for architecture in settings.architectures:
-        getattr(settings.models, architecture).require_fit(outline)
+        config = getattr(settings.models, architecture)
+        config.require_fit(outline)
+        config.require_batches(outline, settings.train.batch_size)
 
 
 if __name__ == "__main__":

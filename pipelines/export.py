@@ -30,6 +30,7 @@ def main() -> None:
     names = [name for name, reader in READERS.items() if chosen.framework in reader.of]
     target = paths.exports(chosen.name)
     with runtimes.started(names) as readers, staged(target.parent, [target.name]) as beside:
+        chosen.room("device").on_cpu()
         model = chosen.room(chosen.architecture).build(spec, getattr(settings.models, chosen.architecture))
         chosen.room("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
         folder = beside / target.name

@@ -59,6 +59,8 @@ def tensorflow() -> Open:
     sys.modules["keras"] = None  # type: ignore[assignment]  # this makes an import of it fail
     import tensorflow as tf
 
+    tf.config.set_visible_devices([], "GPU")  # like the model that the file is compared with
+
     def open_file(file: Path, spec: DataSpec) -> Predict:
         model = tf.saved_model.load(str(file))
 
@@ -74,6 +76,8 @@ def keras() -> Open:
     """Keras, for a .keras file. It gives what the model learned: logits, or a target with mean 0 and deviation 1."""
     import keras
     import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # like the model that the file is compared with
 
     def open_file(file: Path, spec: DataSpec) -> Predict:
         model = keras.saving.load_model(file)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.batches import Data, Split
-from models.config import Train
+from models.config import Model, Train
 from models.device import Device
 from models.loop import Epoch, Learner, best_epoch
 from models.spec import DataSpec
@@ -41,8 +41,7 @@ def main() -> None:
     settings = params.read()
     spec = DataSpec.read(paths.SPEC)
     config = getattr(settings.models, chosen.architecture)
-    config.require_fit(spec)
-    settings.train.require_fit(spec)
+    require_fit(config, settings.train, chosen, spec)
     data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
     tags = {**chosen.tags, **tracking.provenance(), "data_sha256": data_sha256}
     tracking.require_store()
@@ -59,6 +58,14 @@ def main() -> None:
         run.log_artifact(paths.checkpoint(chosen.name) / HISTORY)
         run.log_native(chosen.framework, trained.model, spec, spec.example(2))
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def require_fit(config: Model, settings: Train, chosen: Candidate, spec: DataSpec) -> None:
+    """Raise InputError where architecture, training, framework and data do not fit each other."""
+    settings.require_framework(chosen.framework)
+    config.require_fit(spec)
+    settings.require_fit(spec)
+    config.require_batches(spec, settings.batch_size, len(Split.open(paths.split("train"))))
 
 
 def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec: DataSpec, data_sha256: str) -> None:

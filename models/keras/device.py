@@ -23,9 +23,14 @@ def choose(config: Train) -> Device:
     # float32 means float32: no TensorFloat-32 behind the user's back.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if config.device == "cpu" or not gpus:
-        tf.config.set_visible_devices([], "GPU")
+        on_cpu()
         return Device("cpu", "CPU", _precision(config, faster=False))
     return _on_gpu(gpus[0], config)
+
+
+def on_cpu() -> None:
+    """Hide every GPU: its sums are rounded in other ways. Call it before anything else uses TensorFlow."""
+    tf.config.set_visible_devices([], "GPU")
 
 
 def _on_gpu(gpu: tf.config.PhysicalDevice, config: Train) -> Device:

@@ -28,6 +28,10 @@ def choose(config: Train) -> Device:
     return Device("cuda", torch.cuda.get_device_name(), _precision(config, has_bfloat16))
 
 
+def on_cpu() -> None:
+    """Nothing is to be done: torch computes where its tensors are, and they begin on the CPU."""
+
+
 def _cpu_is_faster() -> bool:
     """Only tile units (AMX) make it so; with AVX512-BF16 alone it was measured to gain nothing."""
     return bool(torch.cpu._is_amx_tile_supported())

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from models.errors import InputError
-from pipelines import params, stage
+from pipelines import check, params, stage
 from pipelines.doctor import computing, data, libraries, processor, stores, versions
 from pipelines.doctor.finding import Finding
 from pipelines.params import Params
@@ -28,6 +28,7 @@ def examine() -> list[Finding]:
     """The findings of all checks, which run side by side: most of them wait for processes of their own."""
     try:
         settings = params.read()
+        check.require_fit(settings)
     except InputError as error:
         return [Finding("problem", "params.yaml", str(error), "nothing else can be judged before that is mended")]
     read = Finding("ok", "params.yaml", f"valid; {', '.join(settings.candidates)} on {settings.data.source}")

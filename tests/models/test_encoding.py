@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from models.config import Augment
+from models.batches import Data, Split, shuffled
+from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
 from pipelines import export, runtimes
@@ -138,6 +139,28 @@ def test_what_would_spoil_a_table_is_refused(changes: dict[str, Any], words: str
     config = Augment(**{"shift": 0, "flip": False, "mixup": 0.0} | changes)
     with pytest.raises(InputError, match=words):
         config.require_fit(MESSY)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_blends_of_a_number_and_a_missing_one_are_missing_and_are_learned_from(
+    framework: str, train_config: Train
+) -> None:
+    random = np.random.default_rng(0)
+    inputs = np.float32(random.normal(NUMBERS.mean, NUMBERS.std, (300, 4)))
+    targets = np.float32(((inputs - NUMBERS.mean) / NUMBERS.std)[:, [0, 2]].sum(axis=1))
+    inputs[:200][random.random(200) < 0.1, 0] = NAN
+    data = Data(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), 1)
+    augment = Augment(shift=0, flip=False, mixup=0.3)
+    augment.require_fit(NUMBERS)
+    (batch,) = shuffled(data.train, 200, augment, 1, random)
+    gaps = [np.isnan(each[:, 0]).sum() for each in (data.train.inputs, batch.inputs)]
+    assert gaps[0] < gaps[1] <= 2 * gaps[0]
+    assert np.isfinite(batch.inputs[:, 1:]).all()
+    config = train_config.model_copy(update={"augment": augment, "epochs": 20, "learning_rate": 0.03})
+    device = room(framework, "device").choose(config)
+    model = room(framework, "linear").build(NUMBERS, CONFIGS["linear"])
+    history = room(framework, "fit").fit(model, data, config, device, lambda *_: None, lambda *_: None)
+    assert history[-1].validation_loss < 0.2 < history[0].validation_loss
 
 
 def test_a_spec_is_read_as_it_was_written() -> None:

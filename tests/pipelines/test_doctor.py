@@ -56,6 +56,21 @@ def test_a_bad_params_file_is_a_problem_and_ends_it(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train.optimizer": "lbfgs"}, "keras has none"),
+        ({"data.source": "iris"}, "architecture 'cnn' does not fit 'iris'"),
+        ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
+    ],
+)
+def test_what_the_first_stage_refuses_is_a_problem(workspace: Path, changes: dict[str, str], words: str) -> None:
+    write_params(workspace, changes)
+    (found,) = doctor.examine()
+    assert found.status == "problem"
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
     ("changes", "status", "words"),
     [
         ({"data.source": "digits"}, "ok", "scikit-learn"),

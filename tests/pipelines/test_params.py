@@ -1,9 +1,12 @@
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines import check, params
+from pipelines import check, params, paths, train
+from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
 
 TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
@@ -118,6 +121,39 @@ def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_wor
     assert run_stage("check", tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "framework", "architecture", "examples", "words"),
+    [
+        ({"train.optimizer": "asgd"}, "keras", "mlp", 99, "train.optimizer = 'asgd': keras has none; "),
+        (
+            {"train.batch_size": 2},
+            "keras",
+            "resnet",
+            99,
+            "train.batch_size = 2: models.resnet.normalization = 'batch' ",
+        ),
+        ({}, "torch", "mlp", 1, "'digits' has 1 example to train on: models.mlp.normalization = 'batch' needs two "),
+    ],
+)
+def test_a_training_that_is_started_by_itself_refuses_it_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    framework: str,
+    architecture: str,
+    examples: int,
+    words: str,
+) -> None:
+    ends_as_one_place = {"models.resnet.channels": [4, 4, 4, 4], "models.mlp.normalization": "batch"}
+    synthetic.enter(tmp_path, monkeypatch, ends_as_one_place | changes)
+    for name, array in zip(("inputs", "targets"), synthetic.digits()["train"], strict=True):
+        np.save(paths.split("train") / f"{name}.npy", array[:examples])
+    monkeypatch.setattr(sys, "argv", ["train", "--framework", framework, "--architecture", architecture])
+    with pytest.raises(InputError) as caught:
+        train.main()
+    assert str(caught.value).startswith(words)
+
+
 TABLE = {"data.source": "iris", "architectures": ["mlp"]}
 MISFITS = {
     "images only": (TABLE | {"architectures": ["mlp", "cnn"]}, "architecture 'cnn' does not fit 'iris': its examples "),
@@ -137,6 +173,15 @@ MISFITS = {
     "weights of no classes": (
         TABLE | {"data.source": "line", "train.class_weights": "balanced"},
         "train.class_weights does not fit 'line', a regression; allowed: null",
+    ),
+    "batches of one": (
+        {"models.mlp.normalization": "batch", "train.batch_size": 1},
+        "train.batch_size = 1: models.mlp.normalization = 'batch' needs two examples in every batch, which may differ "
+        "by one; allowed: at least 3, or models.mlp.normalization layer or none",
+    ),
+    "images that end as one place": (
+        {"architectures": ["resnet"], "models.resnet.channels": [4, 4, 4, 4], "train.batch_size": 2},
+        "train.batch_size = 2: models.resnet.normalization = 'batch' needs two examples in every batch",
     ),
     "shifted columns": (TABLE | {"train.augment.shift": 1}, "train.augment: 'iris' is a table; allowed: shift = 0"),
 }
@@ -158,3 +203,20 @@ def test_what_only_the_data_can_tell_is_not_refused(tmp_path: Path, monkeypatch:
     write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "x.csv", "train.loss": "hinge"})
     monkeypatch.chdir(tmp_path)
     check.main()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architectures": ["cnn"], "train.batch_size": 1},
+        {"architectures": ["resnet"], "train.batch_size": 1},
+        {"architectures": ["resnet"], "models.resnet.channels": [4] * 4, "train.batch_size": 3},
+        {"architectures": ["linear", "mlp"], "train.batch_size": 1},
+        {"architectures": ["mlp"], "models.mlp.normalization": "layer", "train.batch_size": 1},
+        {"data.source": "image_folder", "architectures": ["resnet"], "train.batch_size": 1},
+    ],
+)
+def test_small_batches_are_refused_only_where_they_are_normalised_to_nothing(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    check.require_fit(params.read(write_params(tmp_path, changes)))

@@ -1,13 +1,14 @@
 """Exported files, each in a process of its own."""
 
 import signal
+import sys
 
 import numpy as np
 import onnx
 import pytest
 
 from models.errors import InputError
-from pipelines import runtimes
+from pipelines import export, read_back, runtimes
 from pipelines.batched import BATCHES
 from tests.pipelines import synthetic
 
@@ -58,3 +59,29 @@ def test_a_runtime_that_is_not_needed_after_all_is_gone_at_once(graph):
         assert readers.processes["model.int8.onnx"].poll() is None
     assert file == graph
     assert readers.processes["model.int8.onnx"].returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """What TensorFlow is told to see from now on: on a machine without a GPU nothing else tells."""
+    import keras
+    import tensorflow as tf
+
+    seen = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *given: seen.append(given))
+    monkeypatch.setitem(sys.modules, "keras", keras)  # the reader of a SavedModel takes it away
+    return seen
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model"])
+def test_tensorflow_reads_files_back_on_the_cpu(name, hidden):
+    read_back.READERS[name].prepare()
+    assert hidden == [([], "GPU")]
+
+
+def test_tensorflow_exports_on_the_cpu(tmp_path, monkeypatch, hidden):
+    synthetic.enter(tmp_path, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["export", "--framework", "keras", "--architecture", "linear"])
+    with pytest.raises(FileNotFoundError, match=r"keras-linear/weights\.npz"):  # of no training
+        export.main()
+    assert hidden == [([], "GPU")]
