@@ -65,6 +65,8 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"the picture is too large: at most {max_pixels} pixels are allowed ({error})") from error
+    except MemoryError:
+        raise  # is no fault of the picture
     except Exception as error:  # Pillow's readers raise many types for damaged files
         raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(FORMATS)}") from error
     if image.width * image.height > max_pixels:
@@ -81,6 +83,8 @@ def render(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
         ImageOps.exif_transpose(image, in_place=True)
         flat = _flatten(image, "L" if channels == 1 else "RGB")
         return _fit(flat, width, height).reshape(shape)
+    except MemoryError:
+        raise
     except Exception as error:  # and so do its decoders
         raise InputError(f"the {image.format} picture is damaged and cannot be decoded ({error})") from error
 

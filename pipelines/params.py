@@ -93,7 +93,8 @@ def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
 
 class Data(Config):
     """Where the examples come from; one file in `pipelines/sources` for each source, which refuses what it
-    does not use. Of pictures: `size` is [height, width], `unreadable` the share of files that may be left out.
+    does not use. Of pictures: `size` is [height, width], `max_pixels` the largest that is decoded, `unreadable`
+    the share of files that may be left out.
     Of a table: the columns `target` and `features`, null for all others, and its `task`."""
 
     source: Annotated[str, AfterValidator(known_source)]
@@ -101,6 +102,7 @@ class Data(Config):
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None
     channels: Literal[1, 3] | None
+    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] | None  # Pillow refuses larger ones itself
     unreadable: Fraction | None
     target: Text | None
     features: Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(each_once)] | None

@@ -1,7 +1,7 @@
 """A folder for each class with its pictures in it: which picture belongs to which class. Nothing is decoded here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,10 +18,14 @@ LAYOUT = "allowed: a folder for each class with its pictures, or train/ and test
 
 @dataclass(frozen=True)
 class Part:
-    """The pictures of one split by class, in the order of their names' characters; `others` are no pictures by name."""
+    """The pictures of one split by class, in the order of their names' characters.
+
+    What is not read: `others` in the classes, which are no pictures by name, and pictures `loose` beside the classes.
+    """
 
     classes: Mapping[str, Sequence[Path]]
     others: Sequence[Path]
+    loose: Sequence[Path]
 
     @property
     def files(self) -> list[Path]:
@@ -48,7 +52,7 @@ def read(root: Path) -> tuple[Part, Part | None]:
     train, test = (_part(root / name) for name in ("train", "test"))
     if different := sorted(train.classes.keys() ^ test.classes.keys()):
         raise InputError(f"{root}: class '{different[0]}' is in one of train/ and test/ only; allowed: in both")
-    return train, test
+    return replace(train, loose=[*_loose(root), *train.loose]), test
 
 
 def twins(labels: Sequence[str]) -> list[tuple[str, ...]]:
@@ -78,13 +82,18 @@ def _part(root: Path) -> Part:
         raise InputError(f"{root}: {found}; {LAYOUT}, two classes or more")
     classes = {label: _class(root / label) for label in labels}
     others = [root / label / name for label in labels for name in _names(root / label) if not _is_picture(name)]
-    return Part(classes, others)
+    return Part(classes, others, _loose(root))
+
+
+def _loose(root: Path) -> list[Path]:
+    """What has a picture's name and is no folder, where there should be folders only."""
+    return [root / name for name in _pictures(root) if not (root / name).is_dir()]
 
 
 def _class(folder: Path) -> list[Path]:
     if not folder.name.isprintable():
         raise InputError(f"{str(folder)!r}: no name for a class; allowed: characters that can be shown")
-    if nested := _folders(folder):
+    if nested := _nested(folder):
         raise InputError(f"{folder / nested[0]}: a folder inside a class; {LAYOUT}")
     pictures = [folder / name for name in _pictures(folder)]
     if not pictures:
@@ -93,7 +102,12 @@ def _class(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[str]:
-    """Names only, sorted; what is named as a picture is never asked whether it is a folder."""
+    """Names only, sorted."""
+    return [name for name in _names(folder) if (folder / name).is_dir()]
+
+
+def _nested(folder: Path) -> list[str]:
+    """The folders in a class; what is named as a picture is not asked, as there may be millions."""
     return [name for name in _names(folder) if not _is_picture(name) and (folder / name).is_dir()]
 
 

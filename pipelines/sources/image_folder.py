@@ -1,11 +1,13 @@
 """Pictures of your own: a folder for each class, decoded and fitted as the service does it with what it is sent."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models import image
 from models.errors import InputError
 from pipelines.params import Data
 from pipelines.sources import class_folders, decoding
@@ -13,7 +15,7 @@ from pipelines.sources.class_folders import Part
 from pipelines.sources.options import refuse_others
 from pipelines.sources.raw import RawData
 
-USED = ("path", "size", "channels", "unreadable")
+USED = ("path", "size", "channels", "max_pixels", "unreadable")
 COLOUR = 3
 SHOWN = 10  # unreadable files that are printed
 
@@ -36,8 +38,9 @@ def load(config: Data) -> RawData:
     train, test = class_folders.read(root)
     _print_classes(root, train, test)
     unreadable: list[str] = []
-    train_inputs, train_targets = _decode(train, shape, root, unreadable)
-    test_inputs, test_targets = _decode(test, shape, root, unreadable) if test else (None, None)
+    decode = partial(_decode, root, shape, config.max_pixels or image.MAX_PIXELS, unreadable)
+    train_inputs, train_targets = decode(train)
+    test_inputs, test_targets = decode(test) if test else (None, None)
     _judge(unreadable, len(train.targets) + (len(test.targets) if test else 0), config.unreadable or 0.0)
     labels = tuple(train.classes)
     arrays = train_inputs, train_targets, test_inputs, test_targets
@@ -60,19 +63,23 @@ def _print_classes(root: Path, train: Part, test: Part | None) -> None:
     for part in (train, test) if test else (train,):
         counts = ", ".join(f"{label} {len(files)}" for label, files in part.classes.items())
         print(f"{root}{'' if part is train else ' (test)'}: {counts}", flush=True)
-        if part.others:
-            first = ascii(str(part.others[0].relative_to(root)))
-            print(f"note: {len(part.others)} files have no picture's name, the first is {first}", flush=True)
+        _print_passed_over(root, part.others, "files have no picture's name")
+        _print_passed_over(root, part.loose, "pictures lie in no class and are not read")
     for names in class_folders.twins(list(train.classes)):
         print(f"warning: the classes {', '.join(names)} differ by capital letters only", flush=True)
 
 
+def _print_passed_over(root: Path, files: Sequence[Path], why: str) -> None:
+    if files:
+        print(f"note: {len(files)} {why}, the first is {str(files[0].relative_to(root))!a}", flush=True)
+
+
 def _decode(
-    part: Part, shape: tuple[int, int, int], root: Path, unreadable: list[str]
+    root: Path, shape: tuple[int, int, int], max_pixels: int, unreadable: list[str], part: Part
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pictures and targets of the files that can be read; a line for each other goes to `unreadable`."""
     files = part.files
-    decoded = decoding.decode(files, shape)
+    decoded = decoding.decode(files, shape, max_pixels)
     unreadable += [f"{str(files[row].relative_to(root))!a}: {why}" for row, why in decoded.reasons.items()]
     return decoded.images, np.delete(part.targets, list(decoded.reasons))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from models.errors import InputError
 from models.image import decode, describe
@@ -168,6 +169,16 @@ def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int]) -> Non
 def test_the_limit_is_an_argument() -> None:
     with pytest.raises(InputError, match="9 x 9 pixels, at most 80"):
         decode(encode(Image.new("L", (9, 9))), GREY, max_pixels=80)
+
+
+def test_too_little_memory_is_no_fault_of_the_picture(ramp: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    data = encode(Image.fromarray(ramp))
+    monkeypatch.setattr(PngImageFile, "load", refuse)
+    with pytest.raises(MemoryError):
+        decode(data, GREY)
 
 
 def test_damaged_bytes_never_raise_anything_else(ramp: np.ndarray) -> None:

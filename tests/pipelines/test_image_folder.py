@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import image
 from models.errors import InputError
@@ -112,6 +113,39 @@ def test_a_file_larger_than_any_picture_is_not_read(root: Path) -> None:
     with (root / "red" / "huge.bmp").open("wb") as file:
         file.truncate(decoding.MAX_BYTES + 1)  # takes no room on the disk
     assert "268435457 bytes; allowed" in read(root, unreadable=0.1).unreadable[0]
+
+
+def test_the_largest_picture_is_decided_by_a_parameter(root: Path) -> None:
+    for label, size in (("blue", (6000, 4000)), ("red", (700, 600))):
+        Image.new("RGB", size, own.COLOURS[label]).save(root / label / "large.jpg")
+    words = "blue/large.jpg': .* 6000 x 4000 pixels; allowed: at most 16000000, set by data.max_pixels"
+    with pytest.raises(InputError, match=words):
+        read(root)
+    assert len(read(root, max_pixels=24_000_000).train_inputs) == len(files(root))
+    assert len(read(root, max_pixels=700 * 600 - 1, unreadable=0.1).unreadable) == 2
+
+
+def test_pictures_outside_of_a_class_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("new2.jpg", "new1.png"):
+        (root / name).write_bytes((root / "red" / "plain-0.png").read_bytes())
+    read(root)
+    assert "note: 2 pictures lie in no class and are not read, the first is 'new1.png'" in capsys.readouterr().out
+
+
+def test_pictures_beside_train_and_test_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(root, root.parent / "split" / "test")
+    root.rename(root.parent / "split" / "train")
+    for folder in ("", "train", "test"):
+        (root.parent / "split" / folder / "new.png").touch()
+    read(root.parent / "split")
+    said = capsys.readouterr().out
+    assert "note: 2 pictures lie in no class and are not read, the first is 'new.png'" in said
+    assert "note: 1 pictures lie in no class and are not read, the first is 'test/new.png'" in said
+
+
+def test_a_class_may_be_called_as_a_picture(root: Path) -> None:
+    (root / "red").rename(root / "a.png")
+    assert read(root).labels == ("a.png", "blue", "green")
 
 
 def only_one_class(root: Path) -> None:

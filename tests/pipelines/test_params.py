@@ -45,6 +45,10 @@ REFUSED = {
     "size of one side": (("size: null", "size: [8]"), ["data.size.1: missing"]),
     "no pixels": (("size: null", "size: [8, 0]"), ["data.size.1 = 0; allowed: greater than or equal to 1"]),
     "two channels": (("channels: null", "channels: 2"), ["data.channels = 2; allowed: 1 or 3"]),
+    "more pixels than Pillow reads": (
+        ("max_pixels: null", "max_pixels: 200000000"),
+        ["data.max_pixels = 200000000; allowed: less than or equal to 178956970"],
+    ),
     "all unreadable": (("unreadable: null", "unreadable: 1"), ["data.unreadable = 1; allowed: less than 1"]),
     "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
     "missing section": ((TRACKING, ""), ["tracking: missing"]),
@@ -54,7 +58,7 @@ REFUSED = {
     "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
     "no distance counts": (("distance: 0.1", "distance: 1"), ["drift.distance = 1; allowed: less than 1"]),
     "more rows wanted than read": (("rows: 10000", "rows: 100"), ["drift: minimum_rows = 200; allowed: at most rows"]),
-    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 19", 'duplicate key "seed"']),
+    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 20", 'duplicate key "seed"']),
     "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
     "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),
 }

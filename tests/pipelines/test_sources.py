@@ -78,7 +78,7 @@ def test_digits_have_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["digits", "mnist", "fashion_mnist", "cifar10"])
-@pytest.mark.parametrize("given", [{"size": (8, 8)}, {"channels": 3}, {"unreadable": 0.1}])
+@pytest.mark.parametrize("given", [{"size": (8, 8)}, {"channels": 3}, {"max_pixels": 9}, {"unreadable": 0.1}])
 def test_a_parameter_that_a_source_does_not_use_is_refused(source: str, given: dict[str, object]) -> None:
     (name,) = given
     with pytest.raises(InputError, match=rf"data\.{name} = .*: {source} does not use it; allowed: null"):
