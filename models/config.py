@@ -102,9 +102,9 @@ class Hidden(Model):
     dropout: Fraction
     initializer: Initializer
 
-    def normalises_one_place(self, examples: Examples) -> bool:
+    def normalises_one_place(self, _: Examples) -> bool:
         """Whether a channel has one number for each example where it is normalised; False where that is not known."""
-        return examples.kind in self.kinds
+        return True
 
     def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
         """Raise InputError where batch normalisation would be of one number, which has no variance.
@@ -131,6 +131,10 @@ class MLP(Hidden):
     """A multilayer perceptron: `hidden` widths, each followed by normalisation, activation and dropout."""
 
     hidden: Counts
+
+    def normalises_one_place(self, _: Examples) -> bool:
+        """Wherever there is a hidden layer."""
+        return bool(self.hidden)
 
 
 class Convolutional(Hidden):

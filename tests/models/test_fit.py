@@ -8,7 +8,7 @@ import pytest
 from scipy.special import log_softmax
 
 from models import loop
-from models.batches import Batch, Data, Split
+from models.batches import Batch, Data, Split, shuffled
 from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
 from models.loop import Epoch, NotFiniteError, Totals, best_epoch
@@ -150,6 +150,18 @@ def test_it_learns_on_a_gpu(framework: str, precision: str, spec: DataSpec, data
 def test_few_examples_have_more_epochs(train_config: Train, examples: int, epochs: int) -> None:
     config = train_config.model_copy(update={"epochs": 20, "minimum_steps": 800, "batch_size": 32})
     assert config.epochs_for(examples) == epochs
+
+
+def test_batches_of_three_or_more_leave_no_example_alone(digits: Split, train_config: Train) -> None:
+    """What batch normalisation is allowed by; of two each, an odd number of examples leaves one alone."""
+
+    def smallest(examples: int, batch_size: int) -> int:
+        split = Split(digits.inputs[:examples], digits.targets[:examples])
+        batches = shuffled(split, batch_size, train_config.augment, 10, np.random.default_rng(0))
+        return min(len(batch.targets) for batch in batches)
+
+    assert all(smallest(examples, batch_size) >= 2 for examples in range(2, 30) for batch_size in range(3, 12))
+    assert smallest(5, 2) == 1
 
 
 def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_config: Train, digits: Split) -> None:

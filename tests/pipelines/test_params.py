@@ -217,6 +217,7 @@ def test_what_only_the_data_can_tell_is_not_refused(tmp_path: Path, monkeypatch:
         {"architectures": ["resnet"], "models.resnet.channels": [4] * 4, "train.batch_size": 3},
         {"architectures": ["linear", "mlp"], "train.batch_size": 1},
         {"architectures": ["mlp"], "models.mlp.normalization": "layer", "train.batch_size": 1},
+        {"architectures": ["mlp"], "models.mlp.normalization": "batch", "models.mlp.hidden": [], "train.batch_size": 1},
         {"data.source": "image_folder", "architectures": ["resnet"], "train.batch_size": 1},
     ],
 )
