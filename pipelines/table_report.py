@@ -56,7 +56,8 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def _range(targets: NDArray[np.float32]) -> dict[str, float]:
-    return {name: float(getattr(np, name)(targets)) for name in ("min", "max", "mean", "std")}
+    numbers = targets.astype(np.float64)  # squares of large ones are beyond float32
+    return {name: float(getattr(np, name)(numbers)) for name in ("min", "max", "mean", "std")}
 
 
 def _missing(rows: NDArray[np.float32], spec: DataSpec) -> dict[str, int]:

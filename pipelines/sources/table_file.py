@@ -75,7 +75,7 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _names(path: Path, found: list[str]) -> list[str]:
-    """The names without the space around them. Raises InputError where one is missing or comes twice."""
+    """The names without the space around them. Raises InputError where one is missing or twice, or all are in one."""
     names = [name.strip() for name in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: column '{twice[0]}' comes {names.count(twice[0])} times; allowed: each name once")
