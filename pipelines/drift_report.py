@@ -113,7 +113,11 @@ def _panel(axes: Axes, column: Column, drifted: bool) -> None:
 
 
 def _edges(column: Column) -> np.ndarray:
-    """Edges of the bins: one bin for each label, or even ones."""
+    """Edges of the bins: one bin for each label, or even ones; in double precision, where close edges differ."""
     if column.labels:
         return np.arange(len(column.labels) + 1) - 0.5
-    return np.histogram_bin_edges(np.concatenate([column.reference, column.current]), BINS)
+    every = np.concatenate([column.reference, column.current]).astype(np.float64)
+    if every.size and every.min() == every.max():
+        half = max(1.0, abs(every[0])) / 2
+        return np.array([every[0] - half, every[0] + half])
+    return np.histogram_bin_edges(every, BINS)

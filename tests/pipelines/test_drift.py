@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.errors import InputError
-from pipelines import bundle, drift, evidence, params, paths, runtime, two_samples
+from pipelines import bundle, drift, drift_report, evidence, params, paths, runtime, two_samples
 from serving.engine import Engine
 from serving.front import Front
 from serving.metrics import Metrics
@@ -173,3 +173,11 @@ def test_numbers_that_are_missing_more_often_are_drift():
     assert [finding.drifted for finding in findings] == [False, True]
     assert findings[1].distance == 0.25
     assert [column.name for column in drift._input(spec, 0, "size", reference, reference)] == ["size"]
+
+
+@pytest.mark.parametrize("values", [[1e6], [2e7, 2e7 + 39], [-3e38, 3e38], [3e38], []], ids=str)
+def test_numbers_of_every_size_have_bins(values):
+    sample = np.array(values, np.float32)
+    edges = drift_report._edges(two_samples.Column("x", sample, sample))
+    assert (np.diff(edges) > 0).all()
+    assert np.histogram(sample, edges)[0].sum() == len(values)
