@@ -41,10 +41,12 @@ class Spread:
         self._histogram = Histogram(f"tandem_{name}", about, buckets=buckets, registry=registry)
         self._bounds = np.array(buckets)
         self.noted: list[float] = []
+        self.arrays: list[np.ndarray] = []
 
     def flush(self) -> None:
         """Add what was noted. The library only observes single values, so its own counters are used."""
-        values, self.noted = np.array(self.noted), []
+        values = np.concatenate([self.noted, *self.arrays])
+        self.noted, self.arrays = [], []
         if not values.size:
             return
         self._histogram._sum.inc(float(values.sum()))
@@ -71,7 +73,7 @@ class Metrics:
         self._run = Spread("run_seconds", "One run of the model", SECONDS, self.registry)
         self._total = Spread("request_seconds", "From a request's headers to its answer", SECONDS, self.registry)
         self._answers: Tally[tuple[str, int]] = Tally()
-        self._labels: Tally[str] = Tally()
+        self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
             "tandem_champion_info",
             "1 for the champion that answers",
@@ -111,11 +113,13 @@ class Metrics:
         self._queue.noted.append(queue)
         self._run.noted.append(run)
         if champion.spec.task == "classification":
+            confidence, predicted = outputs.max(axis=1), outputs.argmax(axis=1)
+            if not (finite := np.isfinite(confidence)).all():  # one NaN would spoil the sum for good
+                confidence, predicted = confidence[finite], predicted[finite]
             labels = champion.spec.labels
-            confidence = outputs.max(axis=1)
-            finite = np.isfinite(confidence)  # one NaN would spoil the sum for good
-            self._labels.update([labels[index] for index in outputs.argmax(axis=1)[finite].tolist()])
-            self._confidence.noted += confidence[finite].tolist()
+            counted = np.bincount(predicted, minlength=len(labels))
+            self._labels[labels] = self._labels.get(labels, 0) + counted
+            self._confidence.arrays.append(confidence)
 
     def crowned(self, result: Literal["loaded", "swapped", "refused"], now: Champion, before: Champion) -> None:
         """Count a new champion, and say which one answers: `now`, in place of `before`."""
@@ -129,8 +133,10 @@ class Metrics:
             spread.flush()
         for (endpoint, status), count in self._answers.items():
             self._requests.labels(endpoint, status).inc(count)
-        for label, count in self._labels.items():
-            self._predictions.labels(label).inc(count)
+        for labels, counts in self._labels.items():
+            for label, count in zip(labels, counts.tolist(), strict=True):
+                if count:
+                    self._predictions.labels(label).inc(count)
         self._answers.clear()
         self._labels.clear()
 
