@@ -1,6 +1,7 @@
-"""The epochs of a training, as `train` wrote them to history.csv."""
+"""The epochs of a training, as `train` wrote them to history.csv, and those of all candidates in one file."""
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,17 @@ def read(path: Path) -> np.ndarray:
     if missing := missing_columns(rows.dtype.names or ()):
         raise InputError(f"{path}: no column {', '.join(missing)}; run `dvc repro` to train again")
     return rows
+
+
+def write_together(path: Path, histories: Mapping[str, np.ndarray]) -> None:
+    """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
+    kind = measure(next(iter(histories.values())))
+    columns = ["epoch", *LOSSES, f"train_{kind}", f"validation_{kind}"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("candidate", *columns))
+        for name, epochs in histories.items():
+            writer.writerows((name, *(f"{value:.6g}" for value in epoch)) for epoch in epochs[columns].tolist())
 
 
 def missing_columns(found: Iterable[str]) -> list[str]:

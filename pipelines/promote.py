@@ -19,7 +19,6 @@ from pipelines import (
     runtime,
     selection,
     stage,
-    tables,
     tracking,
 )
 from pipelines.evidence import Evidence
@@ -115,7 +114,7 @@ def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, reco
     histories = {name: history.read(paths.checkpoint(name) / "history.csv") for name in names}
     with staged(paths.PLOTS, ["comparison.png", "learning_curves.csv"]) as beside:
         comparison.draw(beside / "comparison.png", candidates, histories, choice.champion)
-        tables.learning_curves(beside / "learning_curves.csv", histories)
+        history.write_together(beside / "learning_curves.csv", histories)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
         summary = report.summary(candidates, choice.champion)
         (beside / paths.SUMMARY.name).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")

@@ -94,7 +94,7 @@ def keras() -> Open:
 def torch() -> Open:
     """torch, for an exported program."""
     import torch
-    import torch.export
+    import torch.export.pt2_archive  # else `load` imports it, which takes seconds
 
     def open_file(file: Path, _spec: DataSpec) -> Predict:
         program = torch.export.load(file).module()

@@ -1,12 +1,10 @@
-"""The data behind the plots, as CSV files with a header: what `dvc plots` draws."""
+"""The data behind the plots of one candidate, as CSV files with a header: what `dvc plots` draws."""
 
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from pipelines import curves, history, scores
+from pipelines import curves, scores
 from pipelines.calibration import Bins
 from pipelines.predictions import Predictions
 
@@ -38,24 +36,10 @@ def per_class(path: Path, found: Predictions) -> None:
     _write(path, ("label", "precision", "recall", "f1", "examples"), zip(found.spec.labels, *columns, strict=True))
 
 
-def learning_curves(path: Path, histories: Mapping[str, np.ndarray]) -> None:
-    """One line for each candidate and epoch; `histories` maps a candidate to its epochs."""
-    measure = history.measure(next(iter(histories.values())))
-    columns = ("epoch", *history.LOSSES, f"train_{measure}", f"validation_{measure}")
-    rows = ((name, *(epoch[column] for column in columns)) for name, epoch in _epochs(histories))
-    _write(path, ("candidate", *columns), rows)
-
-
 def _points(named: Mapping[str, curves.Roc]) -> Iterable[Row]:
     for label, curve in named.items():
         for false, true in zip(curve.false_positive_rate, curve.true_positive_rate, strict=True):
             yield label, false, true
-
-
-def _epochs(histories: Mapping[str, np.ndarray]) -> Iterable[tuple[str, np.void]]:
-    for name, epochs in histories.items():
-        for epoch in epochs:
-            yield name, epoch
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[Row]) -> None:
