@@ -9,12 +9,15 @@ from matplotlib.ticker import MaxNLocator
 
 from pipelines import history
 from pipelines.drawing import INK, PALETTE, picture
-from pipelines.evidence import Evidence
+from pipelines.evidence import INT8, Evidence
 
 
 def draw(path: Path, candidates: Sequence[Evidence], histories: Mapping[str, np.ndarray], champion: str) -> None:
-    """Validation loss and accuracy over the epochs; test accuracy against latency, the champion with a star."""
-    colours = {found.name: PALETTE[index % len(PALETTE)] for index, found in enumerate(candidates)}
+    """Validation loss and accuracy over the epochs; test accuracy against latency, the champion with a star.
+
+    The int8 graph of a candidate has its colour, and is hollow.
+    """
+    colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(histories)}
     with picture(path, 14.0, 4.2, "All candidates") as figure:
         loss, measured, cost = figure.subplots(1, 3)
         _draw_curves(loss, histories, "validation_loss", colours)
@@ -36,12 +39,14 @@ def _draw_cost(axes: Axes, candidates: Sequence[Evidence], champion: str, colour
         test, time, measure = found.metrics["test"], found.smallest_batch["p50_ms"], found.measure
         score = test[measure]
         reach = [[score - test[f"{measure}_low"]], [test[f"{measure}_high"] - score]]
-        axes.errorbar(time, score, reach, color=colours[found.name], alpha=0.5, capsize=3, zorder=1)
+        colour, hollow = colours[found.candidate], found.file == INT8
+        axes.errorbar(time, score, reach, color=colour, alpha=0.5, capsize=3, zorder=1)
         marker, size = ("*", 260) if found.name == champion else ("o", 70)
-        axes.scatter(time, score, size, color=colours[found.name], marker=marker, edgecolor=INK, zorder=2)
-        axes.annotate(found.name, (time, score), xytext=(9, 5), textcoords="offset points")
-    axes.set(xlabel="median latency of the smallest batch (ms)", title=f"test {candidates[0].measure} (star: champion)")
-    slowest = max(found.smallest_batch["p50_ms"] for found in candidates)
-    # Room for the name of the one furthest to the right.
-    axes.set_xlim(0, 1.35 * slowest)
+        inside, edge = ("white", colour) if hollow else (colour, INK)
+        axes.scatter(
+            time, score, size, color=inside, marker=marker, edgecolor=edge, linewidth=2 if hollow else 1, zorder=2
+        )
+    hint = "star: champion; hollow: int8" if any(found.file == INT8 for found in candidates) else "star: champion"
+    axes.set(xlabel="median latency of the smallest batch (ms)", title=f"test {candidates[0].measure} ({hint})")
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))
