@@ -362,7 +362,7 @@ def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
     [
         ("models.cnn.dense", 24, {f"{stage}@{name}" for stage in ("train", "export") for name in CANDIDATES}),
         ("models.mlp.hidden", [8], set()),
-        ("train.learning_rate", 0.01, {f"train@{name}" for name in CANDIDATES}),
+        ("train.learning_rate", 0.02, {f"train@{name}" for name in CANDIDATES}),
         ("export.examples", 32, {f"export@{name}" for name in CANDIDATES}),
         ("evaluate.top_k", 2, {f"evaluate@{name}" for name in CANDIDATES}),
         ("promote.tie", 0.01, {"promote"}),
