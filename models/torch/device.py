@@ -21,7 +21,7 @@ def choose(config: Train) -> Device:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InputError("train.device = 'cuda': torch sees no CUDA device; allowed here: auto, cpu")
     if config.device == "cpu" or not torch.cuda.is_available():
-        return Device("cpu", f"CPU, {torch.get_num_threads()} threads", _precision(config, _cpu_is_faster()))
+        return Device("cpu", f"CPU, up to {torch.get_num_threads()} threads", _precision(config, _cpu_is_faster()))
     has_bfloat16 = torch.cuda.get_device_capability()[0] >= 8
     if config.precision == "bfloat16" and not has_bfloat16:
         raise InputError("train.precision = 'bfloat16': this GPU has none; allowed here: auto, float32")

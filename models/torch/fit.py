@@ -1,6 +1,8 @@
 """Training in torch: the maths of one step; the epochs are `models.loop`."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,6 +19,10 @@ from models.torch import optimizers, snapshot
 from models.torch.losses import loss, total_weight
 from models.torch.store import get_weights, set_weights
 
+# Numbers in a batch. Measured on 2 cores with all architectures: below it one thread is up to 1.6 times as fast as two
+# (8x8 images, batch 32), above it two are with convolutions (1.4 times at 28x28 and batch 128).
+SMALL_BATCH = 1 << 14
+
 
 def fit(
     model: nn.Module,
@@ -30,10 +36,22 @@ def fit(
 
     Raises NotFiniteError where the loss is no longer a number.
     """
-    learner = TorchLearner(model, config, device, class_weights(config, data.train, data.outputs))
-    history = loop.run(learner, data, config, on_epoch, on_step)
+    with _threads_for(config.batch_size * math.prod(data.train.inputs.shape[1:])):
+        learner = TorchLearner(model, config, device, class_weights(config, data.train, data.outputs))
+        history = loop.run(learner, data, config, on_epoch, on_step)
     model.cpu().to(memory_format=torch.contiguous_format).eval()
     return history
+
+
+@contextmanager
+def _threads_for(numbers: int) -> Iterator[None]:
+    """One thread for batches of so few numbers: to share them out takes longer than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if numbers <= SMALL_BATCH else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchLearner:

@@ -187,3 +187,17 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_conf
     assert len(rates) == 10
     assert rates[0] == config.learning_rate
     assert 0 < rates[-1] < 0.03 * config.learning_rate
+
+
+def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: Data, train_config: Train) -> None:
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+    config = train_config.model_copy(update={"epochs": 1})
+    device = room("torch", "device").choose(config)
+    model = room("torch", "mlp").build(spec, CONFIGS["mlp"])
+    room("torch", "fit").fit(
+        model, data, config, device, lambda epoch, learner: seen.append(torch.get_num_threads()), lambda step: None
+    )
+    assert seen == [1]
+    assert torch.get_num_threads() == before
