@@ -68,6 +68,8 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except MemoryError:
         raise  # is no fault of the picture
     except Exception as error:  # Pillow's readers raise many types for damaged files
+        if "MAX_TEXT" in str(error):
+            raise InputError(f"the PNG holds more than {MAX_TEXT} bytes of texts, such as a title or XMP") from error
         raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(FORMATS)}") from error
     if image.width * image.height > max_pixels:
         found = f"{image.width} x {image.height} pixels"

@@ -16,6 +16,8 @@ def choose(config: Train) -> Device:
     """
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory before it is written; to fill it all the same was measured to cost 7 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch adds it late
     # float32 means float32: no TensorFloat-32 behind the user's back.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if config.device == "cuda" and not torch.cuda.is_available():

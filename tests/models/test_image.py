@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from models.errors import InputError
 from models.image import decode, describe
@@ -164,6 +164,13 @@ def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int]) -> Non
         decode(png_header(*size), GREY)
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
+
+
+def test_a_png_with_too_much_text_is_refused_by_the_limit() -> None:
+    text = PngInfo()
+    text.add_text("XML:com.adobe.xmp", "x" * 300_000, zip=True)
+    with pytest.raises(InputError, match="more than 262144 bytes of texts"):
+        decode(encode(Image.new("L", (8, 8)), pnginfo=text), GREY)
 
 
 def test_the_limit_is_an_argument() -> None:

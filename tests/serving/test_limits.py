@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from serving.cors import allow
@@ -147,6 +148,14 @@ def test_the_key(digits: Path, local: Make, headers: dict[str, str], status: int
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/v2/health/ready", "/docs", "/docs.json"])
 def test_health_and_documentation_need_no_key(digits: Path, local: Make, path: str) -> None:
     assert local(digits, api_key=KEY).get(path).status_code == 200
+
+
+@pytest.mark.parametrize(("key", "shown"), [("", True), (KEY, False)])
+def test_a_real_example_is_shown_where_no_key_is_needed(digits: Path, local: Make, key: str, shown: bool) -> None:
+    paths = local(digits, api_key=key).get("/docs.json").json()["paths"]
+    for path in ("/predict", "/v2/models/tandem/infer"):
+        example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]["inputs"]
+        assert np.any(example[0]["data"] if path.startswith("/v2") else example) == shown
 
 
 def test_not_ready_is_said(digits: Path, local: Make) -> None:
