@@ -18,9 +18,10 @@ def run(main: Callable[[], None]) -> None:
     # All are read when the framework is imported, which no stage does before this.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # torch's threads wait for each other by spinning, 300,000 turns by default. Where something else
-    # runs on the cores, that takes the time from it: measured, a few turns train 2 to 5 times as fast there.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # torch's threads wait for each other by spinning, 300,000 turns by default. Where something else runs on the
+    # cores, that takes the time from it: measured, 30,000 turns train half as fast there as 1,000. But on a virtual
+    # machine whose host is busy, who sleeps wakes late: there 1,000 take up to twice the time. This is between them.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()
