@@ -80,7 +80,7 @@ PICTURES: dict[str, tuple[bytes, int, str]] = {
     "many compressed texts": (
         png((b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 1_000_000)), times=60),
         400,
-        "not a picture",
+        "bytes of texts",
     ),
     "many colour profiles": (png((b"iCCP", b"k\0\0" + zlib.compress(b"\0" * 1_000_000)), times=60), 400, "60 colour"),
 }
