@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+# What pandas takes for a missing value (`pandas.read_csv`, keep_default_na), and Arrow too but for the last two.
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan"),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "None", "<NA>"),
+)
 MOST_CATEGORIES = 1000  # each becomes a column of its own in the model
 MIXED, STRAY = 0.5, 0.9  # shares of a column's different texts that are numbers: from which it is told, refused above
 KEPT = 0.9  # share of different numbers that float32 keeps apart; below it is told

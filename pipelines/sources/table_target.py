@@ -64,4 +64,5 @@ def _require_all(where: str, values: NDArray[np.float64]) -> None:
     missing = np.flatnonzero(np.isnan(values)) + 1
     if len(missing):
         rows = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
-        raise InputError(f"{where} is missing in {len(missing)} of {len(values)} rows ({rows}); allowed: in none")
+        found = f"is missing in {len(missing)} of {len(values)} rows ({rows})"
+        raise InputError(f"{where} {found}; allowed: in none, and NA, null, None and the like are no classes")

@@ -59,7 +59,9 @@ def test_commas_and_lines_within_quotes_belong_to_the_value(tmp_path):
     assert raw.table.categories == (("Jones", 'Smith, "Al"\nJr'),)
 
 
-@pytest.mark.parametrize("missing", ["", "NA", "N/A", "NaN", "null", "  ", " NA", "null "])
+@pytest.mark.parametrize(
+    "missing", ["", "NA", "N/A", "NaN", "null", "  ", " NA", "null ", "n/a", "#N/A", "None", "<NA>"]
+)
 def test_missing_values_are_nan_in_numbers_and_categories(tmp_path, missing):
     raw = load(tmp_path, f"a,b,price\n{missing},x,1.5\n2,{missing},2.5\n")
     np.testing.assert_array_equal(raw.train_inputs, [[NAN, 0], [2, NAN]])
