@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peers.model import Session, open_session
 from models.spec import DataSpec
-from serving import bundle
+from serving.inference import bundle
 
 FASHION = DataSpec(
     "fashion_mnist", "classification", "image", (28, 28, 1), "uint8",

@@ -32,7 +32,7 @@ from benchmarks.load import HOST, Measured
 from benchmarks.payloads import BINARY
 from benchmarks.servers import Running
 from benchmarks.serving import make_job
-from serving import bundle
+from serving.inference import bundle
 
 REQUESTS = 10_000
 WORKERS = 2

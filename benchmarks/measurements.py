@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Any
 
 from benchmarks.load import Measured
 
@@ -34,6 +35,32 @@ class Record:
     checked: int
     errors: int
     first_error: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured. `flat_requests` are sent in four parts to see whether memory grows."""
+
+    rounds: int = 5
+    seconds: float = 1.0
+    connections: tuple[int, ...] = (1, 8, 32, 64)
+    champion_connections: tuple[int, ...] = (32,)
+    batch_connections: tuple[int, ...] = (8, 32)
+    alone_seconds: float = 1.0
+    flat_requests: int = 100_000
+
+
+@dataclass
+class Results:
+    """Everything that was measured; `alone` in images a second by data and round."""
+
+    plan: Plan
+    machine: dict[str, Any]
+    records: list[Record] = field(default_factory=list)
+    alone: dict[str, list[float]] = field(default_factory=dict)
+    servers: list[dict[str, Any]] = field(default_factory=list)
+    memory: list[dict[str, float]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def record(cell: Cell, number: int, measured: Measured, server_seconds: float) -> Record:

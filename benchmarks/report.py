@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tabulate import tabulate
 
-from benchmarks.measurements import Cell, Record, best_peer, medians
+from benchmarks.measurements import Cell, Record, Results, best_peer, medians
 from benchmarks.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
-
-if TYPE_CHECKING:
-    from benchmarks.serving import Results
 
 US = "Tandem"
 SPEEDUPS = {BINARY: 1.5, JSON: 1.2, PNG: 1.2, FORM: 1.2}
@@ -30,7 +27,7 @@ class Target(NamedTuple):
     met: bool
 
 
-def write(results: "Results") -> str:
+def write(results: Results) -> str:
     """The whole report."""
     found = medians(results.records)
     parts = [_about(results), _client(found), _targets(results, found)]
@@ -43,7 +40,7 @@ def write(results: "Results") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def targets(results: "Results", found: dict[Cell, Record]) -> Iterator[Target]:
+def targets(results: Results, found: dict[Cell, Record]) -> Iterator[Target]:
     """Each aim beside what was measured; what was not measured is left out."""
     for cell, ours in found.items():
         peer = best_peer(found, cell)
@@ -94,7 +91,7 @@ def _memory(memory: list[dict[str, float]]) -> Iterator[Target]:
     yield Target(what, "flat", f"{grown:+.1f} MB", grown <= FLAT_MEGABYTES)
 
 
-def _about(results: "Results") -> str:
+def _about(results: Results) -> str:
     plan, found = results.plan, results.machine
     versions = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
     return (
@@ -104,7 +101,7 @@ def _about(results: "Results") -> str:
     )
 
 
-def _targets(results: "Results", found: dict[Cell, Record]) -> str:
+def _targets(results: Results, found: dict[Cell, Record]) -> str:
     rows = [(each.what, each.aim, each.measured, "yes" if each.met else "**no**") for each in targets(results, found)]
     return tabulate(rows, ("what", "aim", "measured", "met"), "github")
 
@@ -151,7 +148,7 @@ def _client(found: dict[Cell, Record]) -> str:
     )
 
 
-def _batches(results: "Results", found: dict[Cell, Record]) -> str:
+def _batches(results: Results, found: dict[Cell, Record]) -> str:
     rows = []
     for data, speeds in results.alone.items():
         rows.append([data, "ONNX Runtime alone", "", f"{median(speeds):,.0f}", "", "", ""])
@@ -179,7 +176,7 @@ def _images(found: dict[Cell, Record]) -> int:
     return max(cell.images for cell in found)
 
 
-def _starts(results: "Results") -> str:
+def _starts(results: Results) -> str:
     rows = [
         [
             each["data"],

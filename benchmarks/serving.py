@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from benchmarks import alone, champions, load, machine, report, servers
 from benchmarks.champions import Served
 from benchmarks.load import Job
-from benchmarks.measurements import Cell, Record, record
+from benchmarks.measurements import Cell, Plan, Results, record
 from benchmarks.payloads import BINARY, JSON, PAYLOADS, PNG
 from benchmarks.servers import NotStartedError, Running
 
@@ -37,33 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 CHAMPION = servers.ROOT / "artifacts" / "champion"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured. `flat_requests` are sent in four parts to see whether memory grows."""
-
-    rounds: int = 5
-    seconds: float = 1.0
-    connections: tuple[int, ...] = (1, 8, 32, 64)
-    champion_connections: tuple[int, ...] = (32,)
-    batch_connections: tuple[int, ...] = (8, 32)
-    alone_seconds: float = 1.0
-    flat_requests: int = 100_000
-
-
 QUICK = Plan(1, 0.2, (1, 8), (8,), (8,), 0.2, 2_000)
-
-
-@dataclass
-class Results:
-    """Everything that was measured; `alone` in images a second by data and round."""
-
-    plan: Plan
-    machine: dict[str, Any]
-    records: list[Record] = field(default_factory=list)
-    alone: dict[str, list[float]] = field(default_factory=dict)
-    servers: list[dict[str, Any]] = field(default_factory=list)
-    memory: list[dict[str, float]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What a person may ask of a model and of its training: frozen, typed, checked, without defaults.
 
-Every number lives in `params.yaml`; `pipelines.params` reads it into these. They are pydantic
+Every number lives in `params.yaml`; `pipelines.config.params` reads it into these. They are pydantic
 models, so that a wrong key, type or value is refused with its place, before any work starts.
 """
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import netron
 
 from models.errors import InputError
-from pipelines import paths, stage
-from pipelines.read_back import READERS
+from pipelines.artifacts import paths, records
+from pipelines.cli import stage
 
 LOOPBACK = "127.0.0.1"
 
@@ -35,7 +35,7 @@ def find(candidate: str, name: str) -> Path:
     there = sorted(path.parent.name for path in folder.parent.glob("*/parity.json"))
     if candidate not in there:
         raise InputError(f"candidate '{candidate}' is not in {folder.parent}; allowed: {_listed(there)}")
-    files = sorted(path.name for path in folder.iterdir() if path.name in READERS)
+    files = sorted(records.parity(candidate)["files"])
     if name not in files:
         raise InputError(f"file '{name}' is not in {folder}; allowed: {_listed(files)}")
     return folder / name

@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.errors import InputError
-from pipelines import bundle, evidence, stage, tracking
-from pipelines.tracking import Registered
+from pipelines.artifacts import bundle, records
+from pipelines.cli import stage
+from pipelines.tracking import runs
+from pipelines.tracking.runs import Registered
 
 PREFIX = "models:/"
 
@@ -61,12 +63,12 @@ def fetch(name: str, alias: str, folder: Path, known: Registered | None = None) 
 
     Raises InputError where the store does not answer, or the version is none that `promote` registered.
     """
-    found = tracking.registered(name, alias)
+    found = runs.registered(name, alias)
     if found == known:
         return found
     with TemporaryDirectory() as beside:
-        model, record_file = tracking.download(name, found, Path(beside))
-        record = evidence.record(record_file)
+        model, record_file = runs.download(name, found, Path(beside))
+        record = records.record(record_file)
         bundle.write(folder, model, str(record["model"]["sha256"]), record)
     print(f"{folder}: {name}, version {found.version}", flush=True)
     return found

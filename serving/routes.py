@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from serving import documentation, information, maps, pages, predict, protocol, upload
-from serving.engine import Engine
+from serving.api import activations, inference_protocol, openapi, predict, predict_image, static_files, status
 from serving.errors import RequestError
-from serving.exchange import Request, Response
+from serving.http.messages import Request, Response
+from serving.worker import Engine
 
 Handler = Callable[[Engine, Request], Awaitable[Response]]
 
@@ -25,31 +25,31 @@ class Route:
 
 ROUTES: dict[str, dict[str, Route]] = {
     "/predict": {"POST": Route("predict", predict.predict)},
-    "/predict/image": {"POST": Route("predict_image", upload.upload)},
-    "/predict/activations": {"POST": Route("activations", maps.activations)},
-    "/model": {"GET": Route("model", information.model)},
-    "/metrics": {"GET": Route("metrics", information.metrics)},
-    "/livez": {"GET": Route("livez", information.live, open=True)},
-    "/healthz": {"GET": Route("livez", information.live, open=True)},
-    "/readyz": {"GET": Route("readyz", information.ready, open=True)},
-    "/v2": {"GET": Route("v2_server", protocol.server)},
-    "/v2/health/live": {"GET": Route("livez", information.live, open=True)},
-    "/v2/health/ready": {"GET": Route("readyz", information.ready, open=True)},
-    "/docs.json": {"GET": Route("docs", documentation.openapi, open=True)},
-} | {path: {"GET": Route("page", pages.page, open=True)} for path in pages.FILES}
+    "/predict/image": {"POST": Route("predict_image", predict_image.upload)},
+    "/predict/activations": {"POST": Route("activations", activations.activations)},
+    "/model": {"GET": Route("model", status.model)},
+    "/metrics": {"GET": Route("metrics", status.metrics)},
+    "/livez": {"GET": Route("livez", status.live, open=True)},
+    "/healthz": {"GET": Route("livez", status.live, open=True)},
+    "/readyz": {"GET": Route("readyz", status.ready, open=True)},
+    "/v2": {"GET": Route("v2_server", inference_protocol.server)},
+    "/v2/health/live": {"GET": Route("livez", status.live, open=True)},
+    "/v2/health/ready": {"GET": Route("readyz", status.ready, open=True)},
+    "/docs.json": {"GET": Route("docs", openapi.openapi, open=True)},
+} | {path: {"GET": Route("page", static_files.page, open=True)} for path in static_files.FILES}
 
 # By what follows the model's name and version.
 MODEL_ROUTES: dict[str, dict[str, Route]] = {
-    "": {"GET": Route("v2_model", protocol.metadata)},
-    "/ready": {"GET": Route("v2_model_ready", protocol.ready, open=True)},
-    "/infer": {"POST": Route("v2_infer", protocol.infer)},
+    "": {"GET": Route("v2_model", inference_protocol.metadata)},
+    "/ready": {"GET": Route("v2_model_ready", inference_protocol.ready, open=True)},
+    "/infer": {"POST": Route("v2_infer", inference_protocol.infer)},
 }
 
 
 def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     methods = ROUTES.get(path)
-    if methods is None and (parts := protocol.match(path)):
+    if methods is None and (parts := inference_protocol.match(path)):
         methods = MODEL_ROUTES[parts["what"]]
     if methods is None:
         raise RequestError(404, "unknown_path", f"no such path; see /docs for what there is: {', '.join(ROUTES)}")

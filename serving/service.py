@@ -1,7 +1,7 @@
 """The BentoML service: `bentoml serve serving.service:Tandem`.
 
 BentoML starts and supervises the workers, describes the typed endpoints and serves their schema; the
-requests themselves are answered by `serving.front`, with the same formats.
+requests themselves are answered by `serving.application`, with the same formats.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -15,16 +15,18 @@ from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel
 
 from models.errors import InputError
-from serving import cores, cors, examples, log, predict, preflight, registry, supervision, telemetry, upload
-from serving.engine import Engine
-from serving.exchange import Application
-from serving.front import Front
+from serving.api import json_examples, predict, predict_image
+from serving.application import Front
+from serving.http import access_log, cors
+from serving.http.messages import Application
+from serving.process import cores, preflight, registry_sync, supervision, telemetry
 from serving.settings import Settings, read
+from serving.worker import Engine
 
 telemetry.silence()
 supervision.look_often()
 supervision.keep_own_counters()
-log.instead_of_uvicorn()
+access_log.instead_of_uvicorn()
 
 
 class Model(BaseModel):
@@ -78,8 +80,8 @@ class Tandem:
         """Refuse to start without a champion that can be served."""
         try:
             settings = _settings()
-            if registry.is_source(settings):
-                registry.follow(settings)
+            if registry_sync.is_source(settings):
+                registry_sync.follow(settings)
             preflight.check(settings)
         except InputError as error:
             raise BentoMLException(str(error)) from error
@@ -98,12 +100,12 @@ class Tandem:
     async def predict(self, inputs: list[Any], top_k: int | None = None) -> Answer:
         """Predict a batch of raw examples: pictures as nested lists, table rows as lists or objects by feature."""
         champion = self.engine.champion
-        parsed = examples.parse(inputs, champion.spec, self.engine.settings.max_batch)
+        parsed = json_examples.parse(inputs, champion.spec, self.engine.settings.max_batch)
         return Answer.model_validate(await predict.run(self.engine, champion, parsed, top_k))
 
     @bentoml.api(route="/predict/image")
     async def predict_image(self, files: list[Path], top_k: int | None = None) -> Answer:
         """Predict one or several pictures: PNG, JPEG, WebP or BMP of any size and mode."""
         champion = self.engine.champion
-        decoded = await upload.decode(self.engine, [path.read_bytes() for path in files], champion)
+        decoded = await predict_image.decode(self.engine, [path.read_bytes() for path in files], champion)
         return Answer.model_validate(await predict.run(self.engine, champion, decoded, top_k))

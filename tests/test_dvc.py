@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from models.config import Framework, Models
-from pipelines.params import Params
+from pipelines.config.params import Params
 from tests.pipelines.workspace import REPOSITORY, write_params
 
 FRAMEWORKS, ARCHITECTURES = get_args(Framework), tuple(Models.model_fields)
@@ -66,17 +66,22 @@ def imports() -> grimp.ImportGraph:
 def imported_files(name: str) -> set[str]:
     """The files that a stage reads as code: what it imports, by name or by the choice of its command line."""
     stage, _, candidate = name.partition("@")
-    roots = {f"pipelines.{stage}", *chosen_modules(stage, *candidate.split("-"))}
+    roots = {module_of(stage), *chosen_modules(stage, *candidate.split("-"))}
     found = roots.union(*(imports().find_upstream_modules(root) for root in roots))
     files = [file_of(module) for module in found]
     return {file.relative_to(REPOSITORY).as_posix() for file in files if file.read_text("utf-8") or not is_init(file)}
 
 
+def module_of(stage: str) -> str:
+    """The module that `python -m pipelines.STAGE` runs."""
+    return f"pipelines.{stage}.__main__" if (REPOSITORY / "pipelines" / stage).is_dir() else f"pipelines.{stage}"
+
+
 def chosen_modules(stage: str, framework: str, architecture: str = "") -> set[str]:
     """What is imported by a name that is known at run time only: rooms of frameworks, sources of data."""
     if stage == "load":
-        return set(imports().find_children("pipelines.sources"))
-    tree = ast.parse((REPOSITORY / "pipelines" / f"{stage}.py").read_text("utf-8"))
+        return set(imports().find_descendants("pipelines.sources"))
+    tree = ast.parse(file_of(module_of(stage)).read_text("utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) == "room"]
     names = [architecture if isinstance(call.args[0], ast.Attribute) else call.args[0].value for call in calls]
     return {f"models.{framework}.{name}" for name in names}
@@ -106,7 +111,7 @@ def test_modules_are_found_by_import_statements_but_for_rooms_and_sources():
     """Any other way to import would not be seen above."""
     files = [*(REPOSITORY / "pipelines").rglob("*.py"), *(REPOSITORY / "models").rglob("*.py")]
     users = {file.relative_to(REPOSITORY).as_posix() for file in files if "import_module" in file.read_text("utf-8")}
-    assert users == {"pipelines/candidate.py", "pipelines/load.py"}
+    assert users == {"pipelines/cli/candidate.py", "pipelines/sources/by_name.py"}
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
@@ -124,7 +129,7 @@ def test_params_name_the_sections_that_the_stage_reads_and_no_others(pipeline, n
 
 def sections_read(stage: str) -> set[str]:
     """The attributes of `settings`, or of what `params.read()` gives, that the file of the stage uses."""
-    tree = ast.parse((REPOSITORY / "pipelines" / f"{stage}.py").read_text("utf-8"))
+    tree = ast.parse(file_of(module_of(stage)).read_text("utf-8"))
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     found = {node.attr for node in attributes if ast.unparse(node.value) in ("settings", "params.read()")}
     return found & {*Params.model_fields, "candidates"}
@@ -216,12 +221,12 @@ def loaded_after(program: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", ["check", "load", "prepare"])
 def test_a_stage_that_neither_learns_nor_tracks_imports_what_it_needs_only(stage):
-    assert not loaded_after(f"import pipelines.{stage}") & {*HEAVY, "mlflow", "onnxruntime", "sklearn"}
+    assert not loaded_after(f"import {module_of(stage)}") & {*HEAVY, "mlflow", "onnxruntime", "sklearn"}
 
 
 @pytest.mark.parametrize("stage", ["train", "export", "evaluate", "promote"])
 def test_a_stage_imports_no_framework_before_it_knows_which(stage):
-    loaded = loaded_after(f"import pipelines.{stage}")
+    loaded = loaded_after(f"import {module_of(stage)}")
     assert not loaded & HEAVY
     assert ("mlflow" in loaded) == (stage != "export")
 
@@ -231,7 +236,7 @@ def test_a_room_imports_its_own_framework_only(framework, others):
     files = sorted(file.stem for file in (REPOSITORY / "models" / framework).glob("*.py") if not is_init(file))
     program = (
         "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
-        "from pipelines.candidate import Candidate\n"
+        "from pipelines.cli.candidate import Candidate\n"
         f"for file in {files}: Candidate('{framework}', 'mlp').room(file)"
     )
     loaded = loaded_after(program)

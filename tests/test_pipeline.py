@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.spec import DataSpec
-from pipelines.proof import hash_file
+from pipelines.artifacts.hashing import hash_files
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
 
 CANDIDATES = ("torch-cnn", "keras-cnn")
@@ -61,9 +61,10 @@ import sys
 from pathlib import Path
 from models.batches import Data, Split
 from models.spec import DataSpec
-from pipelines import params, paths
-from pipelines.candidate import Candidate
-from pipelines.proof import hash_file
+from pipelines.artifacts import paths
+from pipelines.cli.candidate import Candidate
+from pipelines.artifacts.hashing import hash_files
+from pipelines.config import params
 
 def main(framework, architecture, folder):
     chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
@@ -72,7 +73,7 @@ def main(framework, architecture, folder):
     data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')), spec.outputs)
     chosen.room('fit').fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     chosen.room('export').export(model, spec, Path(folder))
-    print(hash_file(Path(folder) / 'model.onnx'))
+    print(hash_files([Path(folder]) / 'model.onnx'))
 
 main(*sys.argv[1:])
 """
@@ -206,7 +207,7 @@ def test_the_champion_bundle_is_whole(pipeline):
     graph = "model.int8.onnx" if champion["name"].endswith("-int8") else "model.onnx"
     proved = pipeline.read(f"artifacts/exports/{name}/parity.json")["files"][graph]["sha256"]
     assert file == f"{proved}.onnx"
-    assert hash_file(pipeline.root / "artifacts" / "champion" / file) == champion["model"]["sha256"] == proved
+    assert hash_files([pipeline.root / "artifacts" / "champion" / file]) == champion["model"]["sha256"] == proved
     validation = pipeline.read("artifacts/data/report/validation.json")
     run = pipeline.run_of(name)
     assert champion["provenance"]["run_id"] == run.info.run_id

@@ -7,10 +7,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from models.errors import InputError
-from pipelines import check, params, stage
+from pipelines.cli import stage
+from pipelines.config import compatibility, params
+from pipelines.config.params import Params
 from pipelines.doctor import computing, data, libraries, processor, stores, versions
 from pipelines.doctor.finding import Finding
-from pipelines.params import Params
 
 CHECKS = (versions.look, processor.look, libraries.look, computing.look, stores.look, data.look)
 
@@ -28,7 +29,7 @@ def examine() -> list[Finding]:
     """The findings of all checks, which run side by side: most of them wait for processes of their own."""
     try:
         settings = params.read()
-        check.require_fit(settings)
+        compatibility.require_compatible(settings)
     except InputError as error:
         return [Finding("problem", "params.yaml", str(error), "nothing else can be judged before that is mended")]
     read = Finding("ok", "params.yaml", f"valid; {', '.join(settings.candidates)} on {settings.data.source}")

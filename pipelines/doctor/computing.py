@@ -3,11 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from models.config import Device
-from pipelines.doctor import apart
-from pipelines.doctor.apart import ApartError
+from pipelines.config.params import Params
+from pipelines.doctor import subprocess_check
 from pipelines.doctor.finding import Finding
-from pipelines.driver import has_nvidia_driver
-from pipelines.params import Params
+from pipelines.doctor.subprocess_check import ApartError
+from pipelines.inference.gpu_driver import has_nvidia_driver
 
 MODULE = "pipelines.doctor.convolution"
 
@@ -28,7 +28,7 @@ def _look(framework: str, wanted: Device | None) -> Finding:
     """`wanted` is None where the framework is not asked for."""
     subject = f"{framework} computes"
     try:
-        seen = apart.ask(MODULE, framework)
+        seen = subprocess_check.ask(MODULE, framework)
     except ApartError as error:
         return Finding("problem" if wanted else "warning", subject, f"nowhere: {error}", "reinstall with `uv sync`")
     return judge(subject, seen["device"], seen["found"], wanted, driver=has_nvidia_driver())

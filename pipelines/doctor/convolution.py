@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines import runtime, stage
+from pipelines.cli import stage
+from pipelines.inference import onnx_runtime
 
 IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
 KERNEL = np.ones((1, 1, 3, 3), np.float32)
@@ -75,10 +76,10 @@ def _onnxruntime(wanted: str) -> tuple[str, str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "convolution.onnx"
         _write(graph)
-        session = runtime.open_session(graph, "cpu" if wanted == "cpu" else "auto")
-    result = runtime.run(session, IMAGE)
-    provider = runtime.provider(session)
-    return "cuda" if provider == runtime.CUDA else "cpu", f"with {provider}", result
+        session = onnx_runtime.open_session(graph, "cpu" if wanted == "cpu" else "auto")
+    result = onnx_runtime.run(session, IMAGE)
+    provider = onnx_runtime.provider(session)
+    return "cuda" if provider == onnx_runtime.CUDA else "cpu", f"with {provider}", result
 
 
 def _write(path: Path) -> None:

@@ -1,16 +1,16 @@
 """Whether the data of `data.source` is here, or where it would come from."""
 
 from models.errors import InputError
-from pipelines import load
+from pipelines.config.params import Params
 from pipelines.doctor.finding import Finding
-from pipelines.params import Params
+from pipelines.sources import by_name
 
 
 def look(settings: Params) -> list[Finding]:
     """One line; nothing is downloaded and no file is read."""
     subject = f"data: {settings.data.source}"
     try:
-        found = load.source(settings.data).find(settings.data)
+        found = by_name.source(settings.data).find(settings.data)
     except InputError as error:
         return [Finding("problem", subject, str(error))]
     if found is None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 
-from pipelines import stage
+from pipelines.cli import stage
 from pipelines.doctor.finding import Finding
 
 NONE = Finding("ok", "DVC remotes", "none configured; data and models stay on this machine")

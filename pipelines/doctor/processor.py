@@ -6,8 +6,8 @@ from pathlib import Path
 
 import joblib
 
+from pipelines.config.params import Params
 from pipelines.doctor.finding import Finding
-from pipelines.params import Params
 
 CPUINFO = Path("/proc/cpuinfo")
 # As Linux names them: wide vectors, then 8-bit and 16-bit arithmetic, then matrix tiles.

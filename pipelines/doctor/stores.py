@@ -2,10 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.doctor import apart
-from pipelines.doctor.apart import ApartError
+from pipelines.config.params import Params
+from pipelines.doctor import subprocess_check
 from pipelines.doctor.finding import Finding, Status
-from pipelines.params import Params
+from pipelines.doctor.subprocess_check import ApartError
 
 # Runs cannot be recorded without MLflow's store; no stage needs a remote.
 STORES: dict[str, tuple[str, Status]] = {
@@ -23,6 +23,6 @@ def look(_settings: Params) -> list[Finding]:
 def _look(subject: str) -> list[Finding]:
     module, worst = STORES[subject]
     try:
-        return [Finding(**finding) for finding in apart.ask(module)]
+        return [Finding(**finding) for finding in subprocess_check.ask(module)]
     except ApartError as error:
         return [Finding(worst, subject, str(error), "is it installed, is its server up?")]

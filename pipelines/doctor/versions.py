@@ -4,8 +4,8 @@ import platform
 import sys
 from importlib import metadata
 
+from pipelines.config.params import Params
 from pipelines.doctor.finding import Finding
-from pipelines.params import Params
 
 PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest, as in pyproject.toml
 NEEDED = ("onnx", "mlflow", "dvc", "bentoml")

@@ -1,8 +1,8 @@
 """Breast cancer (Wolberg and others 1995, doi:10.24432/C5DW2B): 569 tumours, malignant or benign."""
 
-from pipelines.params import Data
-from pipelines.sources import embedded
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import embedded
 
 
 def find(config: Data) -> str:

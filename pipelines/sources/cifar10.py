@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from pipelines.params import Data
-from pipelines.sources import locate
-from pipelines.sources.pinned import Pinned, verify
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.published import locate
+from pipelines.sources.published.pinned import Pinned, verify
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ARCHIVE = Pinned(

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import InputError
-from pipelines.params import Data
+from pipelines.artifacts.raw_data import RawData, Table
+from pipelines.config.params import Data
 from pipelines.sources.options import refuse_others
-from pipelines.sources.raw import RawData, Table
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 CHOOSE_ANOTHER = "choose another data.target"
@@ -31,16 +31,18 @@ def load(config: Data) -> RawData:
     Categories are numbers in the order of their names. Raises InputError as `find`, and for a file or a
     column that cannot be learned from, naming it.
     """
-    from pipelines.sources import table_column, table_file, table_target  # Arrow, which other sources need not pay
+    from pipelines.sources.tables import columns, file, targets  # Arrow, which other sources need not pay
 
     path = Path(find(config))
-    frame = table_file.read(path)
-    chosen = table_file.choose(path, frame.column_names, config)
-    target = table_column.parse(path, chosen.target, frame[chosen.target], CHOOSE_ANOTHER)
-    labels, targets = table_target.parse(path, target, config)
-    columns = [table_column.parse(path, name, frame[name]) for name in chosen.features]
-    table = Table(chosen.features, tuple(column.categories for column in columns), missing=True)
-    inputs = np.stack([column.values.astype(np.float32) for column in columns], axis=1)
-    rounded = [*columns, target] if target.categories or not labels else columns  # numbers of classes are exact
-    notes = tuple(f"column '{column.name}' {odd}" for column in rounded if (odd := table_column.odd(column)))
-    return RawData(path.stem, labels, inputs, targets, None, None, str(path), chosen.target, table, notes=notes)
+    frame = file.read(path)
+    chosen = file.choose(path, frame.column_names, config)
+    target = columns.parse(path, chosen.target, frame[chosen.target], CHOOSE_ANOTHER)
+    labels, classes_or_values = targets.parse(path, target, config)
+    parsed = [columns.parse(path, name, frame[name]) for name in chosen.features]
+    table = Table(chosen.features, tuple(column.categories for column in parsed), missing=True)
+    inputs = np.stack([column.values.astype(np.float32) for column in parsed], axis=1)
+    rounded = [*parsed, target] if target.categories or not labels else parsed  # numbers of classes are exact
+    notes = tuple(f"column '{column.name}' {odd}" for column in rounded if (odd := columns.odd(column)))
+    return RawData(
+        path.stem, labels, inputs, classes_or_values, None, None, str(path), chosen.target, table, notes=notes
+    )

@@ -1,8 +1,8 @@
 """Diabetes (Efron and others 2004, doi:10.1214/009053604000000067): how 442 patients fared within a year."""
 
-from pipelines.params import Data
-from pipelines.sources import embedded
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import embedded
 
 
 def find(config: Data) -> str:

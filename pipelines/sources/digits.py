@@ -3,9 +3,9 @@
 import numpy as np
 
 from models.errors import InputError
-from pipelines.params import Data
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
 from pipelines.sources.options import refuse_others
-from pipelines.sources.raw import RawData
 
 BRIGHTEST = 16
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pipelines.params import Data
-from pipelines.sources import idx, locate
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.published import idx, locate
 
 LABELS = (
     "T-shirt/top",

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from models import image
 from models.errors import InputError
-from pipelines.params import Data
-from pipelines.sources import class_folders, decoding
-from pipelines.sources.class_folders import Part
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
 from pipelines.sources.options import refuse_others
-from pipelines.sources.raw import RawData
+from pipelines.sources.pictures import class_folders, decoding
+from pipelines.sources.pictures.class_folders import Part
 
 USED = ("path", "size", "channels", "max_pixels", "unreadable")
 COLOUR = 3

@@ -1,8 +1,8 @@
 """Iris (Fisher 1936, doi:10.1111/j.1469-1809.1936.tb02137.x): 150 flowers of three species."""
 
-from pipelines.params import Data
-from pipelines.sources import embedded
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import embedded
 
 
 def find(config: Data) -> str:

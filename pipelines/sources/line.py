@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipelines.params import Data
-from pipelines.sources import generated
-from pipelines.sources.raw import RawData, Table
+from pipelines.artifacts.raw_data import RawData, Table
+from pipelines.config.params import Data
+from pipelines.sources.built_in import generated
 
 SLOPE, INTERCEPT = 2.0, 1.0
 NOISE = 0.1  # standard deviation

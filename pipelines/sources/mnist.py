@@ -1,8 +1,8 @@
 """MNIST (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/): 70,000 handwritten digits of 28x28."""
 
-from pipelines.params import Data
-from pipelines.sources import idx, locate
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.published import idx, locate
 
 LABELS = tuple(str(digit) for digit in range(10))
 FILES = idx.files(

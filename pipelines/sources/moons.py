@@ -1,8 +1,8 @@
 """Two half moons, one in the other, by scikit-learn."""
 
-from pipelines.params import Data
-from pipelines.sources import generated
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import generated
 
 
 def find(config: Data) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from models.errors import InputError
-from pipelines.params import Data
+from pipelines.config.params import Data
 
 UNSET = (None, (), "auto")
 

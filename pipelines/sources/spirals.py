@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipelines.params import Data
-from pipelines.sources import generated
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import generated
 
 TURNS = 1.25
 NOISE = 0.02  # standard deviation; the radius grows to 1

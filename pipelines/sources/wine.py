@@ -1,8 +1,8 @@
 """Wine (Aeberhard and Forina 1992, doi:10.24432/C5PC7J): 178 Italian wines of three cultivars."""
 
-from pipelines.params import Data
-from pipelines.sources import embedded
-from pipelines.sources.raw import RawData
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.built_in import embedded
 
 
 def find(config: Data) -> str:

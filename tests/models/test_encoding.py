@@ -13,8 +13,9 @@ from models.batches import Data, Split, shuffled
 from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines import export, runtimes
-from pipelines.read_back import READERS
+from pipelines.export import __main__ as export
+from pipelines.export import reader_processes
+from pipelines.export.reader import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, room
 
 NAN = np.nan
@@ -81,7 +82,7 @@ def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[st
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     files = [folder / name for name in READERS if (folder / name).exists()]
-    with runtimes.started([file.name for file in files]) as readers:
+    with reader_processes.started([file.name for file in files]) as readers:
         said = {file.name: outputs for file, outputs in readers.ask(files, spec, rows(spec))}
     return session, {"trained": room(framework, "export").predictor(model, spec)(rows(spec)), **said}
 

@@ -11,8 +11,8 @@ import pytest
 from models.batches import Split
 from models.config import Activation
 from models.spec import DataSpec
-from pipelines import runtimes
-from pipelines.batched import BATCHES
+from pipelines.export import reader_processes
+from pipelines.export.batch_sizes import BATCHES
 from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
 from tests.models.equality import require_equal
 
@@ -98,7 +98,7 @@ def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec
 def test_all_formats_are_written_and_read_back(
     framework: str, files: set[str], architecture: str, spec: DataSpec, digits: Split, tmp_path: Path
 ) -> None:
-    with runtimes.started(files) as readers:
+    with reader_processes.started(files) as readers:
         model = exported(framework, architecture, spec, tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == files
         expected = softmax(logits(framework, model, digits.inputs[:7]))

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from models.errors import InputError
-from pipelines import params
+from pipelines.config import params
 from tests.models.conftest import FRAMEWORKS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,8 +26,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from models.batches import Data, Split
 from models.spec import DataSpec
-from pipelines import params
-from pipelines.candidate import Candidate
+from pipelines.config import params
+from pipelines.cli.candidate import Candidate
 
 settings, chosen, bunch = params.read(), Candidate(sys.argv[1], "bottleneck"), load_digits()
 split = Split(np.uint8(bunch.images * 15)[..., None], bunch.target.astype(np.int64))

@@ -21,8 +21,10 @@ from sklearn.linear_model import LogisticRegression
 
 from models.graph import finish
 from models.spec import DataSpec
-from pipelines import graph_picture, params, paths, quantization
-from pipelines.params import Params
+from pipelines.artifacts import paths
+from pipelines.config import params
+from pipelines.config.params import Params
+from pipelines.export import graph_svg, quantization
 from tests.pipelines.workspace import write_params
 
 DATA = "d" * 64  # stands for the hash of the data
@@ -124,7 +126,7 @@ def write_candidate(name: str, run_id: str | None = None, passed: bool = True, *
     file.parent.mkdir(parents=True)
     model = graph(*fitted(shape.get("strength", 1.0)), shape.get("hidden", 0))
     file.write_bytes(model.SerializeToString())
-    file.with_name("graph.svg").write_text(graph_picture.draw(finish(model, SPEC).graph, name), "utf-8")
+    file.with_name("graph.svg").write_text(graph_svg.draw(finish(model, SPEC).graph, name), "utf-8")
     files = {"model.onnx": proof(file, passed)}
     write_json(file.with_name("parity.json"), {"candidate": name, "files": files})
 

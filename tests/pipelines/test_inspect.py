@@ -15,7 +15,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from pipelines import inspect, quantization
+from pipelines import inspect
+from pipelines.export import quantization
 from tests.browser import NO_BROWSER, chromium
 from tests.models.conftest import CONFIGS, FRAMEWORKS, room
 from tests.pipelines import synthetic

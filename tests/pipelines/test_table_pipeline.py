@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 
 from models.spec import DataSpec
-from pipelines import drift, evaluate, export, load, params, paths, prepare, promote, train
-from pipelines.bundle import RECORD
-from serving import champion, rows
+from pipelines.artifacts import paths
+from pipelines.artifacts.bundle import RECORD
+from pipelines.config import params
+from pipelines.drift import __main__ as drift
+from pipelines.evaluate import __main__ as evaluate
+from pipelines.export import __main__ as export
+from pipelines.load import __main__ as load
+from pipelines.prepare import __main__ as prepare
+from pipelines.promote import __main__ as promote
+from pipelines.train import __main__ as train
+from serving.api import table_rows
+from serving.inference import champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, read_split, write_params
 
@@ -91,7 +100,7 @@ def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch
     served = champion.load(paths.CHAMPION, "cpu")
     row = {"size": 100, "colour": "green", "sold": True}
     asked = [row, row | {"size": None}, row | {"colour": "mauve"}, row | {"colour": None}]
-    answers = served.predictor.predict(rows.parse(asked, served.spec))[:, 0]
+    answers = served.predictor.predict(table_rows.parse(asked, served.spec))[:, 0]
     assert answers[0] == pytest.approx(1400, abs=15)
     assert answers[1] == pytest.approx(answers[0], abs=30)
     assert answers[2] == answers[3] or "mauve" in spec.categories[1]
@@ -119,5 +128,5 @@ def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):
     assert strict_json(paths.metrics("torch-mlp"))["test"]["accuracy"] >= 0.9
     served = champion.load(paths.CHAMPION, "cpu")
     row = {"price": 1500, "size": 100, "colour": "red"}
-    outputs = served.predictor.predict(rows.parse([row, row | {"colour": None}], served.spec))
+    outputs = served.predictor.predict(table_rows.parse([row, row | {"colour": None}], served.spec))
     np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)

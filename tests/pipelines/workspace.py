@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines import paths, prepare, raw_store
-from pipelines.params import Data
-from pipelines.sources.raw import RawData
+from pipelines.artifacts import paths, raw_data
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.prepare import __main__ as prepare
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def run_prepare(raw: RawData) -> dict[str, Any]:
     for path in paths.RAW.glob("*"):
         path.unlink()
     paths.RAW.mkdir(parents=True, exist_ok=True)
-    raw_store.write(raw, paths.RAW)
+    raw_data.write(raw, paths.RAW)
     prepare.main()
     return json.loads((paths.DATA_REPORT / "validation.json").read_text())  # type: ignore[no-any-return]
 

@@ -17,11 +17,11 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.engine import Engine
-from serving.exchange import Receive, Scope, Send
-from serving.front import Front
-from serving.metrics import Metrics
+from serving.application import Front
+from serving.http.messages import Receive, Scope, Send
+from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
+from serving.worker import Engine
 from tests.serving import bundles
 
 ROOT = Path(__file__).parents[2]

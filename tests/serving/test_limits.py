@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.cors import allow
-from serving.pace import Pace
+from serving.http.cors import allow
+from serving.scheduling.load_estimate import Pace
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import Local, Served, serve
 
@@ -186,7 +186,7 @@ def test_more_than_can_be_answered_soon_is_refused(digits: Path, local: Make) ->
 
 def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr("serving.pace.time.perf_counter", lambda: next(clock) * 0.1)
+    monkeypatch.setattr("serving.scheduling.load_estimate.time.perf_counter", lambda: next(clock) * 0.1)
     pace = Pace()
     for _ in range(10):
         pace.arrived()

@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, serve
-from tests.serving.test_predict import png
 
 STRANGERS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.

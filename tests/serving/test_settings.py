@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InputError
-from serving import cores
+from serving.process import cores
 from serving.settings import Settings, read
 
 

@@ -1,0 +1,40 @@
+"""SHA-256 of arrays and files, in hexadecimal: one definition for every hash that is recorded."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.artifacts.npy import spans
+
+
+def hash_arrays(arrays: Mapping[str, NDArray[Any]], text: str = "") -> str:
+    """SHA-256 over `text` and each array's name, dtype, shape and bytes, in the given order."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in arrays.items():
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        for span in spans(array):
+            digest.update(np.ascontiguousarray(array[span]).data)
+    return digest.hexdigest()
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """One SHA-256 over the bytes of `files` in this order."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def require_sha256(path: Path, sha256: str) -> None:
+    """Raise InputError where the file is missing or its hash is not `sha256`, the one recorded with its parity."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found; run `dvc repro`")
+    if (actual := hash_files([path])) != sha256:
+        raise InputError(f"{path}: SHA-256 is {actual}; parity was proved for {sha256}; run `dvc repro`")

@@ -1,0 +1,53 @@
+"""The epochs of a training, as `train` wrote them to history.csv, and those of all candidates in one file."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import InputError
+from models.loop import Epoch
+
+LOSSES = ("train_loss", "validation_loss")
+ACCURACIES = ("train_accuracy", "validation_accuracy")
+ERRORS = ("train_mae", "validation_mae")  # of a regression, in its target's unit
+
+
+def read(path: Path) -> np.ndarray:
+    """A structured array [epochs] with a field for each column. Raises InputError where columns are missing."""
+    rows = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
+    if missing := missing_columns(rows.dtype.names or ()):
+        raise InputError(f"{path}: no column {', '.join(missing)}; run `dvc repro` to train again")
+    return rows
+
+
+def write(epochs: Sequence[Epoch], path: Path) -> None:
+    """CSV with a line for each epoch."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(epochs[0].values()))
+        writer.writeheader()
+        writer.writerows(epoch.values() for epoch in epochs)
+
+
+def write_together(path: Path, histories: Mapping[str, np.ndarray]) -> None:
+    """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
+    kind = measure(next(iter(histories.values())))
+    columns = ["epoch", *LOSSES, f"train_{kind}", f"validation_{kind}"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("candidate", *columns))
+        for name, epochs in histories.items():
+            writer.writerows((name, *(f"{value:.6g}" for value in epoch)) for epoch in epochs[columns].tolist())
+
+
+def missing_columns(found: Iterable[str]) -> list[str]:
+    """Which columns the plots need that are not among those found."""
+    found = set(found)
+    measures = ERRORS if found.issuperset(ERRORS) else ACCURACIES
+    return sorted({"epoch", *LOSSES, *measures} - found)
+
+
+def measure(epochs: np.ndarray) -> str:
+    """What is told beside the loss: `accuracy`, or `mae`."""
+    return "mae" if ERRORS[0] in (epochs.dtype.names or ()) else "accuracy"

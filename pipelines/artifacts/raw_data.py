@@ -1,0 +1,113 @@
+"""Raw examples of a source, images or a table with targets, and their folder `artifacts/data/raw`.
+
+`load` writes the folder, `prepare` reads it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.artifacts import npy
+from pipelines.artifacts.hashing import hash_arrays
+
+META = "meta.json"
+UNREADABLE = "unreadable.txt"
+KEYS = {"name", "labels", "target", "table", "sha256"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the columns of a table are, in their order.
+
+    `categories` are the names behind the numbers 0, 1, ... in a categorical column, empty for a column
+    of numbers. `missing` says whether a value may be missing, which is NaN.
+    """
+
+    features: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    missing: bool
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Images uint8 [N, H, W, C], or with a `table` float32 [N, F]; and their targets [N], called `target`.
+
+    Targets are class numbers int64, counted from 0 in the order of `labels`; without labels it is a
+    regression and they are float32. The arrays may be memory maps. `test_inputs` and `test_targets`
+    are the source's official test split, None where it has none. `origin` says where the examples
+    were found, for a person to read, `unreadable` which files were left out and why, `notes` what is odd
+    about columns that the arrays do not show.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    train_inputs: NDArray[Any]  # [N, H, W, C] or [N, F]
+    train_targets: NDArray[Any]  # [N]
+    test_inputs: NDArray[Any] | None  # [M, H, W, C] or [M, F]
+    test_targets: NDArray[Any] | None  # [M]
+    origin: str
+    target: str = "label"
+    table: Table | None = None
+    unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays that are there, by the name of their field."""
+        names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def write(raw: RawData, folder: Path) -> None:
+    """One `.npy` file for each array, and `meta.json` with what else there is and the SHA-256 of all arrays.
+
+    Where files of the source were left out, `unreadable.txt` has a line for each.
+    """
+    for name, array in raw.arrays().items():
+        npy.write(folder / f"{name}.npy", array.dtype, array.shape, (array[span] for span in npy.spans(array)))
+    table = asdict(raw.table) if raw.table else None
+    meta = {"name": raw.name, "labels": raw.labels, "target": raw.target, "table": table}
+    meta["sha256"] = hash_arrays(raw.arrays(), json.dumps(meta))
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
+    if raw.unreadable:
+        (folder / UNREADABLE).write_text("".join(f"{line}\n" for line in raw.unreadable), "utf-8")
+
+
+def read(folder: Path) -> RawData:
+    """The arrays as memory maps. Raises InputError, naming the file, where one is missing or broken.
+
+    Shapes, dtypes and labels are as they stand in the files; `pipelines.prepare.validation` judges them.
+    """
+    meta = _read_meta(folder / META)
+    official = (folder / "test_inputs.npy").exists() or (folder / "test_targets.npy").exists()
+    return RawData(
+        meta["name"],
+        tuple(meta["labels"]),
+        npy.read(folder / "train_inputs.npy"),
+        npy.read(folder / "train_targets.npy"),
+        npy.read(folder / "test_inputs.npy") if official else None,
+        npy.read(folder / "test_targets.npy") if official else None,
+        origin=str(folder),
+        target=meta["target"],
+        table=_table(meta["table"]) if meta["table"] else None,
+    )
+
+
+def _table(found: dict[str, Any]) -> Table:
+    return Table(tuple(found["features"]), tuple(map(tuple, found["categories"])), found["missing"])
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; run `dvc repro load`") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); run `dvc repro --force load`") from error
+    if not isinstance(meta, dict) or set(meta) != KEYS:
+        raise InputError(f"{path}: allowed keys: {', '.join(sorted(KEYS))}; run `dvc repro --force load`")
+    return meta

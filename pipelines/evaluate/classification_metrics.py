@@ -1,0 +1,86 @@
+"""How good probabilities are, as single numbers. `probabilities` are float32 [N, K], `targets` int64 [N]."""
+
+import numpy as np
+from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+from pipelines.config.params import Evaluate
+from pipelines.evaluate import calibration, roc_curves
+
+
+def selection(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """What the validation split is asked for: the choice of the champion needs no more."""
+    return {
+        "accuracy": accuracy(probabilities, targets),
+        "log_loss": negative_log_likelihood(probabilities, targets),
+    }
+
+
+def full(probabilities: np.ndarray, targets: np.ndarray, settings: Evaluate) -> dict[str, float]:
+    """What the test split is asked for."""
+    low, high = accuracy_interval(probabilities, targets, settings)
+    precision, recall, f1 = macro(probabilities, targets)
+    bins = calibration.group(probabilities, targets, settings.calibration_bins)
+    return {
+        "accuracy": accuracy(probabilities, targets),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        f"top_{settings.top_k}_accuracy": top_k_accuracy(probabilities, targets, settings.top_k),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "roc_auc": roc_curves.macro_roc(probabilities, targets).area,
+        "log_loss": negative_log_likelihood(probabilities, targets),
+        "brier": brier(probabilities, targets),
+        "calibration_error": calibration.expected_calibration_error(bins),
+    }
+
+
+def accuracy(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Share of examples whose most probable class is the true one."""
+    return float(np.mean(probabilities.argmax(axis=1) == targets))
+
+
+def accuracy_interval(probabilities: np.ndarray, targets: np.ndarray, settings: Evaluate) -> tuple[float, float]:
+    """Percentile bootstrap interval of the accuracy (Efron and Tibshirani 1993, chapter 13).
+
+    The number of correct answers in a resample of N examples is binomial, so it is drawn as such.
+    """
+    count, share = len(targets), accuracy(probabilities, targets)
+    drawn = np.random.default_rng(settings.seed).binomial(count, share, settings.bootstrap) / count
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def top_k_accuracy(probabilities: np.ndarray, targets: np.ndarray, k: int) -> float:
+    """Share of examples whose true class is among the `k` most probable; 1 where there are no more than `k`."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float(np.mean((best == targets[:, None]).any(axis=1)))
+
+
+def macro(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
+    """Precision, recall and F1, each the plain mean over all classes."""
+    precision, recall, f1, _ = per_class(probabilities, targets)
+    return float(precision.mean()), float(recall.mean()), float(f1.mean())
+
+
+def per_class(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall, F1 (0 where a class was never predicted) and number of examples, each [K]."""
+    classes = np.arange(probabilities.shape[1])
+    found = precision_recall_fscore_support(targets, probabilities.argmax(axis=1), labels=classes, zero_division=0)
+    precision, recall, f1, support = (np.asarray(part) for part in found)
+    return precision, recall, f1, support
+
+
+def negative_log_likelihood(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Mean negative logarithm of the true class's probability, in nats."""
+    # Rows of float32 miss a sum of 1 by more than scikit-learn allows for float64.
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    return float(log_loss(targets, exact, labels=np.arange(exact.shape[1])))
+
+
+def brier(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Mean squared distance to the true class's one-hot vector, 0 to 2 (Brier 1950, equation 2)."""
+    truth = np.eye(probabilities.shape[1])[targets]
+    return float(np.mean(np.sum((probabilities - truth) ** 2, axis=1)))

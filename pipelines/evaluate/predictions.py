@@ -1,0 +1,48 @@
+"""A split, and what an exported graph says of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from models.spec import DataSpec
+from pipelines.artifacts import paths
+from pipelines.inference import onnx_runtime
+from pipelines.inference.onnx_runtime import Session
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Raw `inputs` [N, ...] (memory-mapped), `targets` [N] and `outputs` float32: probabilities [N, K], or [N, 1]."""
+
+    spec: DataSpec
+    inputs: np.ndarray
+    targets: np.ndarray
+    outputs: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """What a classifier gives, float32 [N, K]."""
+        return self.outputs
+
+    @property
+    def values(self) -> np.ndarray:
+        """What a regression gives, float32 [N]."""
+        return np.asarray(self.outputs[:, 0])
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The most probable class, int64 [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Its probability, float64 [N]."""
+        return np.asarray(self.probabilities.max(axis=1), np.float64)
+
+
+def predict(session: Session, spec: DataSpec, split: str) -> Predictions:
+    """Ask the graph about every example of a split (`validation`, `test`)."""
+    folder = paths.split(split)
+    inputs = np.load(folder / "inputs.npy", mmap_mode="r")
+    return Predictions(spec, inputs, np.load(folder / "targets.npy"), onnx_runtime.predict(session, inputs))

@@ -1,0 +1,87 @@
+"""How every picture looks, and how it is made without a window."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
+
+# The colours that the pictures of the data give to the splits.
+TRAIN, VALIDATION, TEST = "#2f6fb0", "#e08e2b", "#4b9a6a"
+INK, FAINT = "#24303c", "#d0d7de"
+
+STYLE: dict[RcKeyType, Any] = {
+    "figure.dpi": 120,
+    "figure.constrained_layout.w_pad": 0.1,  # inches
+    "figure.constrained_layout.h_pad": 0.08,
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a $ in the name of a column or a class is a $
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.interpolation": "nearest",
+}
+
+
+@contextmanager
+def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
+    """A figure of `width` by `height` inches to draw on; saved as PNG at the end.
+
+    Without pyplot, which keeps figures for a window and takes longer to import.
+    """
+    with rc_context(STYLE):
+        figure = Figure((width, height), layout="constrained")
+        figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        yield figure
+        _write_powers_plainly(figure)
+        # Without the version of Matplotlib, which would make equal pictures different files.
+        figure.savefig(path, metadata={"Software": None})
+
+
+def histogram(axes: Axes, values: NDArray[np.floating], bins: int, colour: str) -> None:
+    """How often numbers occur: in `bins` bars, or in one with its value where all are equal.
+
+    In double precision, where a bar's edges differ however close numbers of single precision are.
+    """
+    if values.min() == values.max():
+        axes.bar(0, len(values), color=colour)
+        axes.set_xticks([0], [f"{values[0]:g}"])
+    else:
+        axes.hist(values.astype(np.float64), bins, color=colour)
+
+
+def _write_powers_plainly(figure: Figure) -> None:
+    """10 or 1e-05 on logarithmic axes, whose powers are otherwise written as mathematics."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+
+
+def bare(axes: Axes) -> None:
+    """No ticks, no grid, no frame: for images."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,70 @@
+"""What `prepare` found in the splits of a table: counted for programs, drawn and summed up for people."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spec import UNKNOWN, DataSpec
+from pipelines.prepare import class_validation, image_plots, table_plots, validation
+
+Arrays = Mapping[str, NDArray[Any]]  # of each split, [n, F] or [n]
+
+
+def inspect(inputs: Arrays, targets: Arrays, spec: DataSpec) -> dict[str, Any]:
+    """The numbers of examples and what is odd about them, as JSON-ready values; columns with none are left out."""
+    found: dict[str, Any] = {"examples": {name: len(rows) for name, rows in inputs.items()}}
+    if spec.labels:
+        counts = class_validation.class_counts
+        found["classes"] = {name: counts(array, spec.labels) for name, array in targets.items()}
+    else:
+        found["target"] = {name: _range(array) for name, array in targets.items()}
+    found["missing"] = {name: _missing(rows, spec) for name, rows in inputs.items()}
+    found["unknown"] = {name: _unknown(rows, spec) for name, rows in inputs.items()}
+    found["duplicates"] = validation.duplicates(inputs)
+    return found
+
+
+def write(
+    report: Mapping[str, Any], spec: DataSpec, rows: NDArray[np.float32], targets: NDArray[Any], folder: Path
+) -> None:
+    """`validation.json` with the `report`; `features.png` with the training `rows`; `balance.png` or `target.png`."""
+    folder.mkdir()
+    (folder / "validation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    table_plots.draw_features(folder / "features.png", spec, rows)
+    if spec.labels:
+        title = f"{spec.name}: examples of each class (dashed: an even balance)"
+        image_plots.draw_balance(folder / "balance.png", title, report["classes"])
+    else:
+        table_plots.draw_target(folder / "target.png", spec, targets)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """A line for the splits, and one for each thing that a person should look at."""
+    counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
+    lines = [f"prepared {report['name']}: {counts}"]
+    for pair, count in report["duplicates"].items():
+        earlier, later = pair.split("/")
+        lines += [f"note: {count} of the {later} rows are in the {earlier} split too"] if count else []
+    for split, unknown in report["unknown"].items():
+        for name, count in unknown.items():
+            lines.append(f"note: {count} of the {split} rows have a category of '{name}' that no training row has")
+    return "\n".join(lines)
+
+
+def _range(targets: NDArray[np.float32]) -> dict[str, float]:
+    numbers = targets.astype(np.float64)  # squares of large ones are beyond float32
+    return {name: float(getattr(np, name)(numbers)) for name in ("min", "max", "mean", "std")}
+
+
+def _missing(rows: NDArray[np.float32], spec: DataSpec) -> dict[str, int]:
+    counts = zip(spec.features, np.isnan(rows).sum(axis=0).tolist(), strict=True)
+    return {name: count for name, count in counts if count}
+
+
+def _unknown(rows: NDArray[np.float32], spec: DataSpec) -> dict[str, int]:
+    counts = zip(spec.features, spec.categories, (rows == UNKNOWN).sum(axis=0).tolist(), strict=True)
+    return {name: count for name, categories, count in counts if categories and count}

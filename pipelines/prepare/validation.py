@@ -1,0 +1,78 @@
+"""Whether the examples can be learned from: what is wrong is refused, what is odd is counted."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.artifacts.npy import spans
+from pipelines.artifacts.raw_data import RawData
+from pipelines.prepare import class_validation, table_validation
+
+CHANNELS = (1, 3)
+
+
+def check(raw: RawData) -> None:
+    """Raise InputError, naming file, value and what is allowed, for anything that no split could mend."""
+    folder = Path(raw.origin)
+    if raw.labels or raw.table is None:
+        class_validation.check_labels(raw.labels, folder / "meta.json")
+    _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw)
+    if raw.test_inputs is not None and raw.test_targets is not None:
+        _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw)
+        if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
+            found, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
+            raise InputError(f"{folder / 'test_inputs.npy'}: images of {found}; allowed: {allowed}, as in training")
+
+
+def constant_images(images: NDArray[np.uint8]) -> list[int]:
+    """The rows of `images` [N, H, W, C] whose values are all the same: empty pictures."""
+    flat = images.reshape(len(images), -1)
+    rows = [np.flatnonzero((flat[span] == flat[span, :1]).all(axis=1)) + span.start for span in spans(images)]
+    return [int(row) for part in rows for row in part]
+
+
+def duplicates(splits: Mapping[str, NDArray[np.uint8]]) -> dict[str, int]:
+    """For each pair `earlier/later`, how many images of the later split stand in the earlier one, byte for byte."""
+    digests = {name: _digests(images) for name, images in splits.items()}
+    names = list(splits)
+    pairs = [(earlier, later) for place, later in enumerate(names) for earlier in names[:place]]
+    return {f"{earlier}/{later}": _common(digests[earlier], digests[later]) for earlier, later in pairs}
+
+
+def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[Any], raw: RawData) -> None:
+    if raw.table:
+        table_validation.check_part(folder, part, images, targets, raw, raw.table)
+        return
+    inputs_path = folder / f"{part}_inputs.npy"
+    _check_images(inputs_path, images)
+    class_validation.check(folder / f"{part}_targets.npy", targets, len(images), raw.labels)
+    if len(constant_images(images)) == len(images):
+        raise InputError(f"{inputs_path}: all {len(images)} images are empty, of one value each; allowed: pictures")
+
+
+def _check_images(path: Path, images: NDArray[Any]) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(f"{path}: {images.dtype} {images.shape}; allowed: uint8 (N, H, W, C)")
+    if 0 in images.shape:
+        raise InputError(f"{path}: no data, its shape is {images.shape}; allowed: 1 or more along each axis")
+    if images.shape[-1] not in CHANNELS:
+        raise InputError(f"{path}: {images.shape[-1]} channels; allowed: {' or '.join(map(str, CHANNELS))}")
+
+
+def _digests(images: NDArray[np.uint8]) -> list[bytes]:
+    """16 bytes for each image: 70,000 of them meet by chance once in 10^29 sets."""
+    return [
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for span in spans(images)
+        for image in images[span]
+    ]
+
+
+def _common(earlier: list[bytes], later: list[bytes]) -> int:
+    known = set(earlier)
+    return sum(digest in known for digest in later)

@@ -1,0 +1,73 @@
+"""The IDX format of MNIST and its successors (http://yann.lecun.com/exdb/mnist/): one file's array, four files' set."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.artifacts.raw_data import RawData
+from pipelines.config.params import Data
+from pipelines.sources.published import pinned
+from pipelines.sources.published.locate import locate
+from pipelines.sources.published.pinned import Pinned
+
+UINT8 = 0x08
+
+
+def files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[Pinned, ...]:
+    """The four files of a set of 60,000 and 10,000 images of 28x28, by the SHA-256 of their content."""
+    return (
+        Pinned("train-images-idx3-ubyte.gz", 16 + 60_000 * 28 * 28, train_images, packed=True),
+        Pinned("train-labels-idx1-ubyte.gz", 8 + 60_000, train_labels, packed=True),
+        Pinned("t10k-images-idx3-ubyte.gz", 16 + 10_000 * 28 * 28, test_images, packed=True),
+        Pinned("t10k-labels-idx1-ubyte.gz", 8 + 10_000, test_labels, packed=True),
+    )
+
+
+def load(
+    config: Data,
+    source: str,
+    labels: tuple[str, ...],
+    parts: Sequence[Pinned],
+    *,
+    mirrors: Sequence[str],
+    installed: Sequence[Path] = (),
+) -> RawData:
+    """Find, check and parse the four files of one set. Raises InputError as `locate` and `pinned.read` do."""
+    paths = [locate(config, source, part, mirrors, installed) for part in parts]
+    train_images, train_labels, test_images, test_labels = (
+        parse(pinned.read(path, part), path) for path, part in zip(paths, parts, strict=True)
+    )
+    return RawData(
+        source,
+        labels,
+        train_images[..., None],  # [N, H, W] -> [N, H, W, 1]
+        train_labels.astype(np.int64),
+        test_images[..., None],
+        test_labels.astype(np.int64),
+        origin=", ".join(sorted({str(path.parent) for path in paths})),
+    )
+
+
+def parse(content: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """The array in an IDX file's unpacked content: uint8 [N, H, W] for `idx3`, [N] for `idx1` in the name of `path`.
+
+    Raises InputError for another magic number, element type or number of axes, and where the
+    content is shorter or longer than its axes say.
+    """
+    axes = 3 if "idx3" in path.name else 1
+    expected = [0, 0, UINT8, axes]
+    if content[:4].tolist() != expected:
+        raise InputError(
+            f"{path}: starts with {content[:4].tolist()}; allowed: {expected}, IDX of {axes} axes in uint8"
+        )
+    head, body = np.split(content, [4 + 4 * axes])
+    sizes = tuple(int.from_bytes(head[start : start + 4].tobytes(), "big") for start in range(4, len(head), 4))
+    if len(head) < 4 + 4 * axes:
+        raise InputError(f"{path}: ends in its head after {len(head)} bytes; allowed: {4 + 4 * axes} or more")
+    if len(body) != math.prod(sizes):
+        raise InputError(f"{path}: {len(body)} values for axes {sizes}; allowed: {math.prod(sizes)}")
+    return body.reshape(sizes)

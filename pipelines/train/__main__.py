@@ -1,0 +1,139 @@
+"""Stage `train`: one framework, one architecture, one process: `python -m pipelines.train`."""
+
+import json
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.batches import Data, Split
+from models.config import Model, Train
+from models.device import Device
+from models.loop import Epoch, Learner, best_epoch
+from models.spec import DataSpec
+from pipelines.artifacts import history, layer_history, paths
+from pipelines.artifacts.atomic import staged
+from pipelines.cli import candidate, stage
+from pipelines.cli.candidate import Candidate
+from pipelines.config import params
+from pipelines.config.params import Params
+from pipelines.tracking import runs
+from pipelines.tracking.runs import Run
+from pipelines.train import monitor
+from pipelines.train.monitor import Watch
+from pipelines.train.progress import Display
+
+RUN, WEIGHTS, HISTORY, LAYERS = "run.json", "weights.npz", "history.csv", "layers.csv"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, its history, that of its layers and what it cost in seconds."""
+
+    model: Any
+    history: list[Epoch]
+    layers: list[layer_history.Row]
+    device: Device
+    seconds: float
+
+
+def main() -> None:
+    """Train, track and store one candidate. Raises InputError, before a run is made where it can be known before."""
+    chosen = candidate.from_command_line("train")
+    settings = params.read()
+    spec = DataSpec.read(paths.SPEC)
+    config = getattr(settings.models, chosen.architecture)
+    require_fit(config, settings.train, chosen, spec)
+    data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
+    tags = {**chosen.tags, **runs.provenance(), "data_sha256": data_sha256}
+    runs.require_store()
+    device = chosen.room("device").choose(settings.train)
+    print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
+    begun = runs.start(settings.tracking.experiment, chosen.name, tags)
+    with begun as run, staged(paths.TENSORBOARD, [chosen.name]) as beside:
+        describe(run, settings, chosen, device, spec, data_sha256)
+        model = chosen.room(chosen.architecture).build(spec, config)
+        trained = train(model, spec, settings, chosen, device, run, beside / chosen.name)
+        record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
+        record["git_dirty"] = tags["git_dirty"] == "true"
+        store(trained, chosen, record)
+        run.log_artifact(paths.checkpoint(chosen.name) / HISTORY)
+        run.log_native(chosen.framework, trained.model, spec, spec.example(2))
+    print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def require_fit(config: Model, settings: Train, chosen: Candidate, spec: DataSpec) -> None:
+    """Raise InputError where architecture, training, framework and data do not fit each other."""
+    settings.require_framework(chosen.framework)
+    config.require_fit(spec)
+    settings.require_fit(spec)
+    config.require_batches(spec, settings.batch_size, len(Split.open(paths.split("train"))))
+
+
+def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec: DataSpec, data_sha256: str) -> None:
+    """Log parameters, the device really used and the data."""
+    sections = settings.model_dump(mode="json", include={"data", "prepare", "train"})
+    sections[chosen.architecture] = settings.models.model_dump(mode="json")[chosen.architecture]
+    run.log_params(sections)
+    run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
+    for split in ("train", "validation"):
+        run.log_dataset(spec, split, paths.split(split), data_sha256)
+
+
+def train(
+    model: Any, spec: DataSpec, settings: Params, chosen: Candidate, device: Device, run: Run, events: Path
+) -> Trained:
+    """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `events`."""
+    learned, watched = (Split.open(paths.split(name)).standardised(spec) for name in ("train", "validation"))
+    data = Data(learned, watched, spec.outputs, spec.target_std)
+    with closing(chosen.room("board").Board(events)) as board:
+        monitor.introduce(board, model, spec, data)
+        watching = Watch(run, board, spec, data, settings.train.epochs_for(len(learned)), settings.tracking.histograms)
+        start = time.perf_counter()
+        epochs = fit(model, data, settings.train, chosen, device, watching)
+        return Trained(model, epochs, watching.layers, device, time.perf_counter() - start)
+
+
+def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch) -> list[Epoch]:
+    """The epochs of a training, each shown as it ends."""
+    epochs = config.epochs_for(len(data.train))
+    if epochs > config.epochs:
+        print(f"{chosen.name}: {epochs} epochs for train.minimum_steps = {config.minimum_steps}", flush=True)
+    display = Display(chosen.name, epochs)
+
+    def on_epoch(epoch: Epoch, learner: Learner) -> None:
+        watching.epoch(epoch, learner)
+        display.epoch(epoch)
+
+    try:
+        trained: list[Epoch] = chosen.room("fit").fit(model, data, config, device, on_epoch, display.step)
+        return trained
+    finally:
+        display.close()
+
+
+def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
+    """What a reader of the checkpoint wants to know, JSON-ready."""
+    return {
+        "device": trained.device.kind,
+        "precision": trained.device.precision,
+        "seconds": round(trained.seconds, 3),
+        "parameters": chosen.room("store").parameters(trained.model),
+        "best_epoch": best_epoch(trained.history).epoch,
+    }
+
+
+def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
+    """Write weights, histories and record, all or nothing."""
+    target = paths.checkpoint(chosen.name)
+    with staged(target.parent, [target.name]) as folder:
+        (folder / target.name).mkdir()
+        chosen.room("store").save(trained.model, folder / target.name / WEIGHTS)
+        history.write(trained.history, folder / target.name / HISTORY)
+        layer_history.write(trained.layers, folder / target.name / LAYERS)
+        (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    stage.run(main)

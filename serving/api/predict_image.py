@@ -1,0 +1,126 @@
+"""`POST /predict/image`: one picture as the body, or one or several as a form; decoded by the one decoder."""
+
+import asyncio
+from base64 import b64encode
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
+
+import numpy as np
+from PIL.Image import Image
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from models import image
+from models.errors import InputError
+from serving.api import predict
+from serving.errors import RequestError, invalid
+from serving.http.messages import Request, Response
+from serving.inference.champion import Champion
+from serving.worker import Engine
+
+INLINE_BYTES, INLINE_PIXELS = 16_384, 32_768  # fewer are decoded in less time than others would notice
+Made = TypeVar("Made")
+
+
+async def upload(engine: Engine, request: Request) -> Response:
+    """Pictures -> labels and probabilities, with `top_k` and `pixels` as in the documentation. Raises RequestError."""
+    champion = engine.champion
+    if champion.spec.kind != "image":
+        raise RequestError(409, "kind", "this model reads tables, not pictures; use /predict")
+    files, fields = await _files(request, engine.settings.max_files)
+    options = _options(request.query | fields)
+    inputs = await decode(engine, files, champion)
+    count = predict.top_k(options.get("top_k"), champion)
+    more = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    return await predict.answer(engine, request, champion, inputs, count, **more)
+
+
+def _options(given: dict[str, str]) -> dict[str, int]:
+    """The whole numbers of the query and the form. Raises RequestError."""
+    if unknown := sorted(given.keys() - {"top_k", "pixels"}):
+        raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: top_k, pixels")
+    for name, value in given.items():
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")
+    return {name: int(value) for name, value in given.items()}
+
+
+async def _files(request: Request, most: int) -> tuple[list[bytes], dict[str, str]]:
+    """The pictures' bytes and the form's other fields. Raises RequestError."""
+    kind = request.media_type
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [await request.body()], {}
+    if kind != "multipart/form-data":
+        allowed = "multipart/form-data, image/* or application/octet-stream"
+        raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
+    files, fields = await _form(request, await request.body(), most)
+    if not files:
+        raise invalid("the form holds no file; send one or several under the name `files`")
+    return files, fields
+
+
+async def _form(request: Request, body: bytes, most: int) -> tuple[list[bytes], dict[str, str]]:
+    """The files and the text fields of a multipart form. Raises RequestError where it is broken."""
+    headers = Headers(raw=request.scope["headers"])
+    try:
+        form = await MultiPartParser(headers, _stream(body), max_files=most, max_fields=8).parse()
+    except (MultiPartException, LookupError, ValueError) as error:
+        raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
+    try:
+        items = form.multi_items()
+        # BentoML's client writes what is left out as null.
+        fields = {name: value for name, value in items if isinstance(value, str) and value != "null"}
+        if "files" in fields:
+            raise invalid("files: found text; allowed: the bytes of pictures, no address is fetched")
+        return [await value.read() for _, value in items if isinstance(value, UploadFile)], fields
+    finally:
+        await form.close()
+
+
+async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
+    """The body as the form's parser wants it."""
+    yield body
+    yield b""
+
+
+async def decode(engine: Engine, files: list[bytes], champion: Champion) -> np.ndarray:
+    """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
+
+    Raises RequestError, saying which file is wrong. It is the headers that tell how large the pictures are:
+    a few bytes can hold many pixels. Even headers may be long to read, as they hold compressed texts.
+    """
+    thread = asyncio.get_running_loop().run_in_executor
+    limit, shape = engine.settings.max_pixels, champion.spec.shape
+    if sum(map(len, files)) > INLINE_BYTES:
+        pictures, pixels = await thread(engine.decoder, _read_headers, files, limit)
+    else:
+        pictures, pixels = _read_headers(files, limit)
+    if pixels > INLINE_PIXELS:
+        return await thread(engine.decoder, _render, pictures, shape)
+    return _render(pictures, shape)
+
+
+def _read_headers(files: list[bytes], limit: int) -> tuple[deque[Image], int]:
+    """The pictures, not yet decoded, and how many pixels they have together."""
+    pictures = deque(_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1))
+    pixels = sum(picture.width * picture.height for picture in pictures)
+    if pixels > limit:
+        raise RequestError(400, "image", f"the {len(files)} pictures have {pixels} pixels; at most {limit} are allowed")
+    return pictures, pixels
+
+
+def _render(pictures: deque[Image], shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of all pictures [N, H, W, C]; each is let go of as soon as it is rendered."""
+    rendered = np.empty((len(pictures), *shape), np.uint8)
+    for index in range(len(rendered)):
+        rendered[index] = _checked(index + 1, image.render, pictures.popleft(), shape)
+    return rendered
+
+
+def _checked(index: int, step: Callable[..., Made], *arguments: object) -> Made:
+    """One step of decoding. Raises RequestError naming the file by its place."""
+    try:
+        return step(*arguments)
+    except InputError as error:
+        raise RequestError(400, "image", f"file {index}: {error}") from None

@@ -1,0 +1,45 @@
+"""The files a browser opens: read once, sent with a policy that allows nothing from elsewhere."""
+
+from functools import cache
+from pathlib import Path
+
+from bentoml._internal import server as bentoml_server
+
+from serving.http.messages import Request, Response
+from serving.worker import Engine
+
+OWN = Path(__file__).parents[1] / "web"
+SWAGGER = Path(bentoml_server.__file__).parent / "static_content"
+POLICY = (
+    b"default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    b"style-src 'self' %b; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+TYPES = {
+    ".html": b"text/html; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+}
+FILES = {
+    "/": OWN / "index.html",
+    "/page.css": OWN / "page.css",
+    "/page.js": OWN / "page.js",
+    "/layers.js": OWN / "layers.js",
+    "/docs": OWN / "docs.html",
+    "/docs/start.js": OWN / "docs.js",
+    "/docs/swagger-ui.css": SWAGGER / "swagger-ui.css",
+    "/docs/swagger-ui-bundle.js": SWAGGER / "swagger-ui-bundle.js",
+}
+
+
+async def page(_: Engine, request: Request) -> Response:
+    """One of FILES."""
+    return _read(request.path)
+
+
+@cache
+def _read(path: str) -> Response:
+    """The file behind a path, with its headers; Swagger UI sets styles from its script."""
+    file = FILES[path]
+    policy = POLICY % (b"'unsafe-inline'" if path == "/docs" else b"")
+    headers = ((b"content-security-policy", policy), (b"referrer-policy", b"no-referrer"))
+    return Response(file.read_bytes(), content_type=TYPES[file.suffix], headers=headers)

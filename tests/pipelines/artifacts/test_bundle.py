@@ -1,0 +1,133 @@
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from models.errors import InputError
+from pipelines.artifacts import bundle
+from tests.pipelines.workspace import mount_small_disk, unmount
+
+RECORD = {"name": "torch-cnn", "version": "3", "spec": {}, "metrics": {"test/accuracy": 0.98}}
+
+
+def make(path, content):
+    path.write_bytes(content)
+    return path, hashlib.sha256(content).hexdigest()
+
+
+def read(folder):
+    """As serving does: champion.json, then the file that it names."""
+    record = json.loads((folder / "champion.json").read_text("utf-8"))
+    content = (folder / record["model"]["file"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == record["model"]["sha256"]
+    return record, content
+
+
+def test_the_bundle_is_the_model_and_its_record(tmp_path):
+    model, sha256 = make(tmp_path / "model.onnx", b"first")
+    written = bundle.write(tmp_path / "champion", model, sha256, RECORD)
+    record, content = read(tmp_path / "champion")
+    assert content == b"first"
+    assert record == written
+    assert record == {
+        "schema": 1,
+        **RECORD,
+        "model": {"file": f"{sha256}.onnx", "sha256": sha256, "bytes": 5},
+    }
+
+
+def test_a_new_champion_leaves_nothing_of_the_old(tmp_path):
+    folder = tmp_path / "champion"
+    for content in (b"first", b"second"):
+        model, sha256 = make(tmp_path / "model.onnx", content)
+        bundle.write(folder, model, sha256, RECORD)
+    assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
+    assert read(folder)[1] == b"second"
+
+
+def test_the_same_champion_can_be_written_again(tmp_path):
+    model, sha256 = make(tmp_path / "model.onnx", b"first")
+    for version in ("1", "2"):
+        bundle.write(tmp_path / "champion", model, sha256, {**RECORD, "version": version})
+    assert read(tmp_path / "champion")[0]["version"] == "2"
+
+
+def test_what_a_killed_promotion_left_is_swept(tmp_path):
+    folder = tmp_path / "champion"
+    folder.mkdir()
+    (folder / ".champion.json.partial").write_text("half", "utf-8")
+    (folder / f".{'a' * 64}.onnx.partial").write_text("half", "utf-8")
+    model, sha256 = make(tmp_path / "model.onnx", b"first")
+    bundle.write(folder, model, sha256, RECORD)
+    assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
+
+
+def test_a_model_that_is_not_the_proved_one_is_refused_and_the_old_champion_stays(tmp_path):
+    folder = tmp_path / "champion"
+    model, sha256 = make(tmp_path / "model.onnx", b"first")
+    bundle.write(folder, model, sha256, RECORD)
+    changed, _ = make(tmp_path / "changed.onnx", b"changed")
+    with pytest.raises(InputError, match="parity was proved for"):
+        bundle.write(folder, changed, "0" * 64, RECORD)
+    assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
+    assert read(folder)[1] == b"first"
+
+
+def test_a_full_disk_leaves_the_old_champion_whole(tmp_path):
+    disk = tmp_path / "disk"
+    mount_small_disk(disk, kilobytes=64)
+    try:
+        model, sha256 = make(tmp_path / "model.onnx", b"first")
+        bundle.write(disk / "champion", model, sha256, RECORD)
+        large, large_sha256 = make(tmp_path / "large.onnx", os.urandom(200_000))
+        with pytest.raises(OSError, match="No space left"):
+            bundle.write(disk / "champion", large, large_sha256, RECORD)
+        assert read(disk / "champion")[1] == b"first"
+        assert len(list((disk / "champion").iterdir())) == 2
+    finally:
+        unmount(disk)
+
+
+def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "champion"
+    model, sha256 = make(tmp_path / "model.onnx", b"first")
+    bundle.write(folder, model, sha256, RECORD)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    second, second_sha256 = make(tmp_path / "second.onnx", b"second")
+    monkeypatch.setattr(Path, "write_text", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bundle.write(folder, second, second_sha256, RECORD)
+    monkeypatch.undo()
+    assert read(folder)[1] == b"first"
+
+
+def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
+    folder = tmp_path / "champion"
+    models = [make(tmp_path / f"{index}.onnx", os.urandom(50_000)) for index in range(2)]
+    bundle.write(folder, *models[0], RECORD)
+    done, seen, broken = threading.Event(), set(), []
+
+    def read_on():
+        while not done.is_set():
+            # A reader tries again where the file was replaced between its two steps.
+            try:
+                seen.add(read(folder)[0]["version"])
+            except FileNotFoundError:
+                continue
+            except (AssertionError, ValueError) as error:
+                broken.append(error)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    for index in range(40):
+        bundle.write(folder, *models[index % 2], {**RECORD, "version": str(index)})
+    done.set()
+    reader.join()
+    assert broken == []
+    assert len(seen) > 1

@@ -1,0 +1,230 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from pipelines import check
+from pipelines.artifacts import paths
+from pipelines.config import compatibility, params
+from pipelines.train import __main__ as train
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
+
+TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
+TRACKING = TEXT[TEXT.index("tracking:\n") :]
+
+REFUSED = {
+    # change in the text of params.yaml: (before, after), then what the message must say
+    "misspelt key": (("epochs: 20", "epochss: 20"), ["train.epochss: unknown key", "did you mean 'epochs'?"]),
+    "missing key": (("  epochs: 20\n", ""), ["train.epochs: missing"]),
+    "text for a number": (("epochs: 20", "epochs: '30'"), ['train.epochs = "30"; allowed: a whole number']),
+    "truth for a number": (("epochs: 20", "epochs: true"), ["train.epochs = true; allowed: a whole number"]),
+    "null for a number": (("epochs: 20", "epochs: null"), ["train.epochs = null; allowed: a whole number"]),
+    "fraction for a count": (("epochs: 20", "epochs: 30.5"), ["train.epochs = 30.5; allowed: a whole number"]),
+    "number for a truth": (("flip: false", "flip: 0"), ["train.augment.flip = 0; allowed: true or false"]),
+    "learning rate 0": (("rate: 0.01", "rate: 0"), ["train.learning_rate = 0; allowed: greater than 0"]),
+    "negative learning rate": (("rate: 0.01", "rate: -1e-3"), ["train.learning_rate = -0.001; allowed: greater than"]),
+    "learning rate not a number": (("rate: 0.01", "rate: .nan"), ["train.learning_rate = .nan; allowed: a finite"]),
+    "infinite learning rate": (("rate: 0.01", "rate: .inf"), ["train.learning_rate = .inf; allowed: a finite"]),
+    "dropout over 1": (("dropout: 0.2", "dropout: 1.5"), ["models.mlp.dropout = 1.5; allowed: less than 1"]),
+    "dropout not a number": (("dropout: 0.2", "dropout: .nan"), ["models.mlp.dropout = .nan; allowed: less than 1"]),
+    "splits over 1": (("validation: 0.15", "validation: 0.9"), ["prepare: validation + test = 1.05; allowed: less"]),
+    "empty split": (("validation: 0.15", "validation: 0"), ["prepare.validation = 0; allowed: greater than 0"]),
+    "unknown source": (("source: digits", "source: digit"), ['data.source = "digit"; allowed: digits, fashion_mnist']),
+    "unknown framework": (("[torch, keras]", "[torch, jax]"), ["frameworks.1 = \"jax\"; allowed: 'torch' or 'keras'"]),
+    "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
+    "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
+    "framework not in a list": (("[torch, keras]", "torch"), ['frameworks = "torch"; allowed: a list']),
+    "unknown architecture": (
+        ("[mlp, cnn]", "[mlp, vgg]"),
+        ['architectures.1 = "vgg"; allowed: linear, mlp, cnn, resnet'],
+    ),
+    "architecture twice": (("[mlp, cnn]", "[cnn, cnn]"), ["architectures: cnn more than once; allowed: each once"]),
+    "unknown optimizer": (("optimizer: adamw", "optimizer: lamb"), ["train.optimizer = \"lamb\"; allowed: 'sgd'"]),
+    "unknown loss": (("loss: auto", "loss: dice"), ['train.loss = "dice"; allowed: auto, cross_entropy, ']),
+    "empty path": (("path: null", "path: ''"), ['data.path = ""; allowed: text of at least one character']),
+    "size of one side": (("size: null", "size: [8]"), ["data.size.1: missing"]),
+    "no pixels": (("size: null", "size: [8, 0]"), ["data.size.1 = 0; allowed: greater than or equal to 1"]),
+    "two channels": (("channels: null", "channels: 2"), ["data.channels = 2; allowed: 1 or 3"]),
+    "more pixels than Pillow reads": (
+        ("max_pixels: null", "max_pixels: 200000000"),
+        ["data.max_pixels = 200000000; allowed: less than or equal to 178956970"],
+    ),
+    "all unreadable": (("unreadable: null", "unreadable: 1"), ["data.unreadable = 1; allowed: less than 1"]),
+    "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
+    "missing section": ((TRACKING, ""), ["tracking: missing"]),
+    "empty section": ((TRACKING, "tracking:\n"), ["tracking = null; allowed: a section with keys"]),
+    "unknown section": (("tracking:", "trackin:"), ["trackin: unknown key; did you mean 'tracking'?"]),
+    "key that is no text": (("dropout: 0.2", "dropout: 0.2\n    1: 2"), ["models.mlp.1: unknown key"]),
+    "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
+    "no distance counts": (("distance: 0.1", "distance: 1"), ["drift.distance = 1; allowed: less than 1"]),
+    "more rows wanted than read": (("rows: 10000", "rows: 100"), ["drift: minimum_rows = 200; allowed: at most rows"]),
+    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 20", 'duplicate key "seed"']),
+    "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
+    "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),
+}
+
+
+def message(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        params.read(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    assert "pydantic" not in text
+    assert "ruamel" not in text
+    return text
+
+
+def test_the_repository_s_own_file_is_accepted() -> None:
+    read = params.read(REPOSITORY / "params.yaml")
+    assert read.candidates == ("torch-mlp", "torch-cnn", "keras-mlp", "keras-cnn")
+
+
+@pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_senseless_value_is_refused_by_name(tmp_path: Path, change: tuple[str, str], words: list[str]) -> None:
+    assert change[0] in TEXT
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(*change, 1), "utf-8")
+    found = message(path)
+    for word in words:
+        assert word in found
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"- 1\n- 2\n", b"\xff\xfe\x00", b"a: \x00"])
+def test_what_is_no_section_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    assert "allowed: a section with keys" in message(path) or "not valid YAML" in message(path)
+
+
+def test_an_item_that_is_wrong_is_named_once(tmp_path: Path) -> None:
+    path = write_params(tmp_path, {"models.cnn.channels": [0]})
+    assert message(path) == f"{path}: models.cnn.channels.0 = 0; allowed: greater than or equal to 1"
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    found = message(write_params(tmp_path, {"train.epochs": 0, "data.source": "imagenet"}))
+    assert "train.epochs = 0" in found
+    assert 'data.source = "imagenet"' in found
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("learning_rate: 0.01", "learning_rate: 1e-3"), "utf-8")
+    assert params.read(path).train.learning_rate == 0.001
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    assert "run from the root of the repository" in message(tmp_path / "params.yaml")
+
+
+def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_work(tmp_path: Path) -> None:
+    write_params(tmp_path, {"train.optimizer": "lbfgs"})
+    assert_one_error_line(run_stage("check", tmp_path), "train.optimizer = 'lbfgs': keras has none; ", "sgd, adam, ")
+    write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"]})
+    assert run_stage("check", tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "framework", "architecture", "examples", "words"),
+    [
+        ({"train.optimizer": "asgd"}, "keras", "mlp", 99, "train.optimizer = 'asgd': keras has none; "),
+        (
+            {"train.batch_size": 2},
+            "keras",
+            "resnet",
+            99,
+            "train.batch_size = 2: models.resnet.normalization = 'batch' ",
+        ),
+        ({}, "torch", "mlp", 1, "'digits' has 1 example to train on: models.mlp.normalization = 'batch' needs two "),
+    ],
+)
+def test_a_training_that_is_started_by_itself_refuses_it_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    framework: str,
+    architecture: str,
+    examples: int,
+    words: str,
+) -> None:
+    ends_as_one_place = {"models.resnet.channels": [4, 4, 4, 4], "models.mlp.normalization": "batch"}
+    synthetic.enter(tmp_path, monkeypatch, ends_as_one_place | changes)
+    for name, array in zip(("inputs", "targets"), synthetic.digits()["train"], strict=True):
+        np.save(paths.split("train") / f"{name}.npy", array[:examples])
+    monkeypatch.setattr(sys, "argv", ["train", "--framework", framework, "--architecture", architecture])
+    with pytest.raises(InputError) as caught:
+        train.main()
+    assert str(caught.value).startswith(words)
+
+
+TABLE = {"data.source": "iris", "architectures": ["mlp"]}
+MISFITS = {
+    "images only": (TABLE | {"architectures": ["mlp", "cnn"]}, "architecture 'cnn' does not fit 'iris': its examples "),
+    "too small": ({"models.cnn.channels": [8, 8, 8, 8]}, "halves images 4 times, which needs 16x16; 'digits' has 8x8"),
+    "too small a size of one's own": (
+        {"data.source": "image_folder", "data.size": [8, 2]},
+        "models.cnn halves images 2 times, which needs 4x4; 'image_folder' has 8x2",
+    ),
+    "a loss of regressions": (
+        {"train.loss": "huber"},
+        "train.loss = 'huber' does not fit 'digits', a classification; ",
+    ),
+    "a loss of classifications": (
+        TABLE | {"data.source": "csv", "data.task": "regression", "train.loss": "hinge"},
+        "train.loss = 'hinge' does not fit 'csv', a regression; allowed: auto, mse, l1, huber",
+    ),
+    "weights of no classes": (
+        TABLE | {"data.source": "line", "train.class_weights": "balanced"},
+        "train.class_weights does not fit 'line', a regression; allowed: null",
+    ),
+    "batches of one": (
+        {"models.mlp.normalization": "batch", "train.batch_size": 1},
+        "train.batch_size = 1: models.mlp.normalization = 'batch' needs two examples in every batch, which may differ "
+        "by one; allowed: at least 3, or models.mlp.normalization layer or none",
+    ),
+    "images that end as one place": (
+        {"architectures": ["resnet"], "models.resnet.channels": [4, 4, 4, 4], "train.batch_size": 2},
+        "train.batch_size = 2: models.resnet.normalization = 'batch' needs two examples in every batch",
+    ),
+    "shifted columns": (TABLE | {"train.augment.shift": 1}, "train.augment: 'iris' is a table; allowed: shift = 0"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), MISFITS.values(), ids=MISFITS)
+def test_what_cannot_fit_the_source_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
+) -> None:
+    write_params(tmp_path, changes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        check.main()
+    assert words in str(caught.value)
+    assert not Path("artifacts").exists()
+
+
+def test_what_only_the_data_can_tell_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "x.csv", "train.loss": "hinge"})
+    monkeypatch.chdir(tmp_path)
+    check.main()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architectures": ["cnn"], "train.batch_size": 1},
+        {"architectures": ["resnet"], "train.batch_size": 1},
+        {"architectures": ["resnet"], "models.resnet.channels": [4] * 4, "train.batch_size": 3},
+        {"architectures": ["linear", "mlp"], "train.batch_size": 1},
+        {"architectures": ["mlp"], "models.mlp.normalization": "layer", "train.batch_size": 1},
+        {"architectures": ["mlp"], "models.mlp.normalization": "batch", "models.mlp.hidden": [], "train.batch_size": 1},
+        {"data.source": "image_folder", "architectures": ["resnet"], "train.batch_size": 1},
+    ],
+)
+def test_small_batches_are_refused_only_where_they_are_normalised_to_nothing(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    compatibility.require_compatible(params.read(write_params(tmp_path, changes)))

@@ -1,0 +1,192 @@
+"""`python -m pipelines.doctor`: what it finds here, and what it makes of what other machines have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dvc.repo import Repo
+
+from pipelines.config import params
+from pipelines.doctor import __main__ as doctor
+from pipelines.doctor import (
+    computing,
+    convolution,
+    data,
+    dvc_remotes,
+    libraries,
+    processor,
+    stores,
+    subprocess_check,
+    versions,
+)
+from pipelines.inference.gpu_driver import has_nvidia_driver
+from tests.pipelines.workspace import run_stage, write_params
+
+SUBJECTS = (
+    *("params.yaml", "python", "torch", "tensorflow", "keras", "onnx", "mlflow", "dvc", "bentoml", "onnxruntime"),
+    *("processor", "cores", "NVIDIA driver", "torch computes", "tensorflow computes", "onnxruntime computes"),
+    *("MLflow store", "DVC remotes", "data: digits"),
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_this_machine_is_told_line_by_line_and_nothing_is_changed(tmp_path: Path) -> None:
+    write_params(tmp_path, {"frameworks": ["torch"]})
+    done = run_stage("doctor", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert all(line.split()[0] in ("ok", "warning") for line in lines)
+    for subject in SUBJECTS:
+        assert sum(line[9:39].strip() == subject for line in lines) == 1, subject
+    assert {path.name for path in tmp_path.iterdir()} <= {"params.yaml", "cache"}  # the tools' own cache
+
+
+@pytest.mark.skipif(has_nvidia_driver(), reason="there may be a GPU here")
+def test_a_gpu_that_is_asked_for_and_not_there_is_a_problem(tmp_path: Path) -> None:
+    write_params(tmp_path, {"train.device": "cuda", "frameworks": ["torch"]})
+    done = run_stage("doctor", tmp_path)
+    assert done.returncode == 1
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+    assert len(problems) == 1
+    assert "torch computes" in problems[0]
+    assert "allowed here: auto, cpu" in problems[0]
+
+
+def test_a_bad_params_file_is_a_problem_and_ends_it(workspace: Path) -> None:
+    write_params(workspace, {"train.epochs": 0})
+    (found,) = doctor.examine()
+    assert found.status == "problem"
+    assert "train.epochs = 0" in found.found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train.optimizer": "lbfgs"}, "keras has none"),
+        ({"data.source": "iris"}, "architecture 'cnn' does not fit 'iris'"),
+        ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
+    ],
+)
+def test_what_the_first_stage_refuses_is_a_problem(workspace: Path, changes: dict[str, str], words: str) -> None:
+    write_params(workspace, changes)
+    (found,) = doctor.examine()
+    assert found.status == "problem"
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"data.source": "digits"}, "ok", "scikit-learn"),
+        ({"data.source": "digits", "data.path": "x"}, "problem", "data.path = 'x'"),
+        ({"data.source": "mnist"}, "warning", "not on this machine"),
+        ({"data.source": "mnist", "data.path": "nowhere"}, "problem", "data.path = 'nowhere': no such folder"),
+        ({"data.source": "cifar10"}, "ok", "cache/tandem/cifar10"),
+    ],
+)
+def test_where_the_data_is(workspace: Path, changes: dict[str, str], status: str, words: str) -> None:
+    archive = workspace / "cache" / "tandem" / "cifar10" / "cifar-10-binary.tar.gz"
+    archive.parent.mkdir(parents=True)
+    archive.touch()
+    (found,) = data.look(params.read(write_params(workspace, changes)))
+    assert found.status == status
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("installed", "status"),
+    [
+        ({"onnxruntime": "1.31.1"}, "ok"),
+        ({"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}, "problem"),
+        ({}, "problem"),
+    ],
+)
+def test_two_onnx_runtimes_in_one_environment_are_a_problem(installed: dict[str, str], status: str) -> None:
+    assert versions.onnxruntime(installed).status == status
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        ("flags : fpu avx2 avx512f avx_vnni", "ok", "AVX2 yes, AVX512 yes, VNNI yes, BF16 no, AMX no"),
+        ("flags : fpu avx", "warning", "AVX2 no"),
+        ("Features : fp asimd", "ok", "which are x86-64's"),
+    ],
+)
+def test_what_the_processor_can_do(tmp_path: Path, flags: str, status: str, words: str) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n\n")
+    found = processor.features(tmp_path / "cpuinfo")
+    assert found.status == status
+    assert words in found.found
+
+
+@pytest.mark.parametrize(("needed", "status"), [(True, "warning"), (False, "ok")])
+def test_missing_libraries_matter_beside_a_driver_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: bool, status: str
+) -> None:
+    (tmp_path / "libtandem_one.so.1").touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    found = libraries.libraries("made up", ("libtandem_one.so.1", "libtandem_two.so.1"), needed=needed)
+    assert found.status == status
+    assert "missing libtandem_two.so.1" in found.found
+    assert "one" not in found.found
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "driver", "status"),
+    [
+        ("cuda", "auto", True, "ok"),
+        ("cpu", "auto", False, "ok"),
+        ("cpu", "auto", True, "warning"),
+        ("cpu", "cpu", True, "ok"),
+        ("cpu", "cuda", True, "problem"),
+        ("cpu", "cuda", False, "problem"),
+        ("cpu", None, False, "ok"),
+    ],
+)
+def test_where_a_framework_computes_against_what_was_asked(device, wanted, driver, status) -> None:
+    assert computing.judge("torch computes", device, "", wanted, driver=driver).status == status
+
+
+@pytest.mark.parametrize(("error", "words"), [(RuntimeError(), "RuntimeError"), (OSError("one\ntwo"), "one")])
+def test_a_gpu_that_fails_is_told_in_one_line_though_its_error_says_nothing(error: Exception, words: str) -> None:
+    def compute(wanted: str) -> tuple[str, str, np.ndarray]:
+        if wanted == "auto":
+            raise error
+        return "cpu", "on the CPU", np.full((6, 6), convolution.ANSWER)
+
+    assert convolution._try(compute) == ("cpu", f"on the CPU; on the GPU it failed: {words}")
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("pipelines.nothing", "No module named"), ("pipelines.inference.gpu_driver", "ended with status 0")],
+)
+def test_a_process_that_says_nothing_is_told(module: str, words: str) -> None:
+    with pytest.raises(subprocess_check.ApartError, match=words):
+        subprocess_check.ask(module)
+
+
+def test_a_store_that_does_not_answer_is_a_problem_and_a_remote_a_warning(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(doctor.__file__).parents[2]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
+    with Repo.init(workspace, no_scm=True) as repo, repo.config.edit("repo") as config:
+        config["remote"] = {"there": {"url": str(workspace)}, "gone": {"url": str(workspace / "gone")}}
+    mlflow, there, gone = stores.look(params.read(write_params(workspace, {})))
+    assert (mlflow.status, there.status, gone.status) == ("problem", "ok", "warning")
+    assert "not reachable" in mlflow.found
+    assert "secret" not in mlflow.found
+
+
+def test_without_remotes_or_repository(workspace: Path) -> None:
+    assert dvc_remotes.look()[0].status == "warning"
+    Repo.init(workspace, no_scm=True).close()
+    assert dvc_remotes.look() == [dvc_remotes.NONE]

@@ -1,0 +1,232 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import InputError
+from models.spec import DataSpec
+from pipelines.artifacts import paths
+from pipelines.evaluate import __main__ as evaluate
+from pipelines.evaluate import classification_plots, plot_tables
+from pipelines.evaluate.predictions import Predictions
+from pipelines.inference import onnx_runtime
+from pipelines.tracking import runs
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY
+
+NAME = "torch-cnn"
+PICTURES = {"confusion.png", "roc.png", "reliability.png", "learning_curves.png", "layers.png", "most_wrong.png"}
+TABLES = {"confusion.csv", "roc.csv", "reliability.csv", "per_class.csv"}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The run of one candidate after `evaluate`; the working directory is its workspace."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = synthetic.enter(tmp_path_factory.mktemp("workspace"), patch)
+        with runs.start("tandem", NAME, {}) as run:
+            run.log_epoch(1, {"epoch/validation_accuracy": 0.5})
+        synthetic.write_candidate(NAME, run.id)
+        evaluate.evaluate(NAME, settings)
+        yield mlflow.get_run(run.id)
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """Parameters of a workspace in which nothing was evaluated; the working directory is that workspace."""
+    settings = synthetic.enter(tmp_path, monkeypatch)
+    synthetic.write_candidate(NAME)
+    return settings
+
+
+def read_metrics():
+    return json.loads(paths.metrics(NAME).read_text("utf-8"))
+
+
+def read_table(name):
+    with (paths.plots(NAME) / Path(name).stem / name).open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def expected(split):
+    """Predicted classes by the fitted weights themselves, without ONNX, and the true ones."""
+    weights, bias = synthetic.fitted()
+    inputs, targets = synthetic.digits()[split]
+    return (inputs.reshape(len(inputs), -1) / synthetic.SCALE @ weights + bias).argmax(1), targets
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_accuracy_is_that_of_the_model_itself(evaluated, split):
+    predicted, targets = expected(split)
+    assert read_metrics()[split]["accuracy"] == pytest.approx(np.mean(predicted == targets))
+
+
+def test_metrics_are_nested_by_what_they_are_about(evaluated):
+    found = read_metrics()
+    assert set(found) == {"provider", "validation", "test", "latency", "model"}
+    assert found["provider"] == "CPUExecutionProvider"
+    assert set(found["validation"]) == {"accuracy", "log_loss"}
+    assert found["test"]["accuracy_low"] < found["test"]["accuracy"] < found["test"]["accuracy_high"]
+    assert list(found["latency"]) == ["batch_1", "batch_32", "batch_256"]
+    assert found["latency"]["batch_1"]["p50_ms"] <= found["latency"]["batch_1"]["p99_ms"]
+    assert found["model"]["bytes"] == (paths.exports(NAME) / "model.onnx").stat().st_size
+
+
+def test_tables_hold_what_the_metrics_say(evaluated):
+    predicted, targets = expected("test")
+    pairs = [(row["actual"], row["predicted"]) for row in read_table("confusion.csv")]
+    assert pairs == [(str(actual), str(guess)) for actual, guess in zip(targets, predicted, strict=True)]
+    assert sum(int(row["count"]) for row in read_table("reliability.csv")) == len(targets)
+    assert [row["label"] for row in read_table("per_class.csv")] == list(synthetic.SPEC.labels)
+    assert {row["label"] for row in read_table("roc.csv")} == {"macro average", *synthetic.SPEC.labels}
+    assert np.mean([float(row["f1"]) for row in read_table("per_class.csv")]) == pytest.approx(
+        read_metrics()["test"]["f1"], abs=1e-5
+    )
+
+
+def test_pictures_are_there_and_large_enough_to_read(evaluated):
+    assert {path.name for path in paths.plots(NAME).rglob("*.*")} == PICTURES | TABLES
+    for name in PICTURES:
+        with Image.open(paths.plots(NAME) / "pictures" / name) as picture:
+            assert picture.width >= 700
+            assert len(picture.getcolors(picture.width * picture.height)) > 10
+
+
+def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
+    metrics, found = evaluated.data.metrics, read_metrics()
+    assert metrics["test/accuracy"] == found["test"]["accuracy"]
+    assert metrics["latency/batch_1/p50_ms"] == found["latency"]["batch_1"]["p50_ms"]
+    assert metrics["epoch/validation_accuracy"] == 0.5  # of the training, untouched
+    assert evaluated.info.status == "FINISHED"
+    assert evaluated.data.tags["provider"] == "CPUExecutionProvider"
+    assert [entry.dataset.name for entry in evaluated.inputs.dataset_inputs] == ["digits-test"]
+    client = mlflow.MlflowClient()
+    folders = [file.path for file in client.list_artifacts(evaluated.info.run_id, "evaluation")]
+    files = [file for folder in folders for file in client.list_artifacts(evaluated.info.run_id, folder)]
+    logged = {Path(file.path).name for file in files}
+    assert logged == PICTURES | TABLES
+
+
+def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
+    synthetic.write_int8(NAME)
+    evaluate.evaluate(NAME, fresh)
+    found = read_metrics()
+    int8 = found.pop("int8")
+    assert set(int8) == {*found, "faster"}
+    assert int8["model"]["bytes"] == (paths.exports(NAME) / "model.int8.onnx").stat().st_size
+    assert int8["test"]["accuracy"] == pytest.approx(found["test"]["accuracy"], abs=0.02)
+    assert int8["test"]["log_loss"] != found["test"]["log_loss"]
+    medians = [(int8["latency"][size]["p50_ms"], times["p50_ms"]) for size, times in found["latency"].items()]
+    assert int8["faster"] is all(mine < other for mine, other in medians)
+    assert f"{NAME}-int8: test accuracy" in capsys.readouterr().out
+    (run,) = mlflow.search_runs(experiment_names=["tandem"], output_format="list")
+    assert run.data.metrics["int8/test/accuracy"] == int8["test"]["accuracy"]
+
+
+def test_nothing_is_left_beside(evaluated):
+    assert list(paths.ARTIFACTS.rglob(".*")) == []
+
+
+def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
+    evaluate.evaluate(NAME, fresh)
+    evaluate.evaluate(NAME, fresh)
+    assert capsys.readouterr().out.count("a new run takes its place") == 1
+    assert len(mlflow.search_runs(experiment_names=["tandem"])) == 1
+
+
+def has_cuda():
+    """Whether ONNX Runtime can really use a GPU, by the provider that a session chose for itself."""
+    Path("graph.onnx").write_bytes(synthetic.graph(*synthetic.fitted()).SerializeToString())
+    return onnx_runtime.provider(onnx_runtime.open_session(Path("graph.onnx"), "auto")) == onnx_runtime.CUDA
+
+
+def test_cuda_without_a_gpu_is_an_error_before_anything_is_written(fresh):
+    if has_cuda():
+        pytest.skip("there is a usable GPU")
+    settings = fresh.model_copy(update={"evaluate": fresh.evaluate.model_copy(update={"device": "cuda"})})
+    with pytest.raises(InputError, match=r"evaluate\.device = 'cuda': .* allowed: auto, cpu"):
+        evaluate.evaluate(NAME, settings)
+    assert not paths.METRICS.exists()
+    assert not paths.PLOTS.exists()
+
+
+@pytest.mark.gpu
+def test_cuda_with_a_gpu_is_used_and_said(fresh):
+    if not has_cuda():
+        pytest.skip("no usable GPU")
+    settings = fresh.model_copy(update={"evaluate": fresh.evaluate.model_copy(update={"device": "cuda"})})
+    evaluate.evaluate(NAME, settings)
+    assert read_metrics()["provider"] == onnx_runtime.CUDA
+
+
+def test_a_graph_that_was_not_proved_is_refused(fresh):
+    model = paths.exports(NAME) / "model.onnx"
+    model.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(InputError, match=r"model\.onnx: SHA-256 is .* parity was proved for"):
+        evaluate.evaluate(NAME, fresh)
+    assert not paths.METRICS.exists()
+
+
+@pytest.mark.parametrize("file", ["checkpoints/torch-cnn/run.json", "exports/torch-cnn/parity.json"])
+def test_a_missing_record_is_named(fresh, file):
+    (paths.ARTIFACTS / file).unlink()
+    with pytest.raises(InputError, match=f"artifacts/{file}: not found; run `dvc repro`"):
+        evaluate.evaluate(NAME, fresh)
+
+
+def test_a_failure_keeps_the_plots_of_before(fresh):
+    paths.plots(NAME).mkdir(parents=True)
+    (paths.plots(NAME) / "roc.png").write_bytes(b"old")
+    (paths.checkpoint(NAME) / "history.csv").write_text("epoch,train_loss\n1,0.5\n", "utf-8")
+    with pytest.raises(InputError, match=r"history\.csv: no column train_accuracy, validation_accuracy"):
+        evaluate.evaluate(NAME, fresh)
+    assert (paths.plots(NAME) / "roc.png").read_bytes() == b"old"
+
+
+def test_an_unknown_framework_is_refused_with_what_is_allowed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--framework", "jax", "--architecture", "cnn"])
+    with pytest.raises(SystemExit):
+        evaluate.main()
+    assert "choose from" in capsys.readouterr().err
+
+
+def test_neither_stage_imports_a_framework():
+    names = "'torch', 'tensorflow', 'keras'"
+    code = f"import pipelines.evaluate, pipelines.promote, sys; print(*{{{names}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def predictions(channels, classes, wrong):
+    """Colour or grey examples of many classes, of which so many are classified wrongly."""
+    random = np.random.default_rng(0)
+    targets = np.arange(60) % classes
+    probabilities = np.full((60, classes), 0.1 / (classes - 1), np.float32)
+    guesses = np.where(np.arange(60) < wrong, (targets + 1) % classes, targets)
+    probabilities[np.arange(60), guesses] = 0.9 - np.arange(60) / 1000
+    labels = tuple(f"a class called {index}" for index in range(classes))
+    shape = (12, 12, channels)
+    spec = DataSpec("made", "classification", "image", shape, "uint8", labels, "label", (), (1.0,), (1.0,))
+    return Predictions(spec, random.integers(0, 256, (60, *shape)).astype(np.uint8), targets, probabilities)
+
+
+@pytest.mark.parametrize(("channels", "classes", "wrong"), [(3, 30, 40), (1, 2, 1), (3, 2, 0)])
+def test_pictures_of_any_number_of_classes_channels_and_mistakes(tmp_path, channels, classes, wrong):
+    found = predictions(channels, classes, wrong)
+    for draw in (classification_plots.confusion, classification_plots.roc, classification_plots.most_wrong):
+        draw(tmp_path / "picture.png", "torch-cnn", found)
+        with Image.open(tmp_path / "picture.png") as picture:
+            picture.verify()
+    plot_tables.roc(tmp_path / "roc.csv", found)
+    plot_tables.confusion(tmp_path / "confusion.csv", found)
+
+
+def test_the_surest_mistakes_come_first():
+    found = predictions(channels=1, classes=5, wrong=7)
+    assert classification_plots.surest_mistakes(found).tolist() == list(range(7))

@@ -1,0 +1,121 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score, top_k_accuracy_score
+
+from pipelines.config import params
+from pipelines.evaluate import calibration, classification_metrics, regression_metrics, roc_curves
+from tests.pipelines.workspace import REPOSITORY
+
+SURE = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return params.read(REPOSITORY / "params.yaml").evaluate
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Probabilities float32 [500, 6] with some skill, and targets int64 [500]."""
+    random = np.random.default_rng(1)
+    targets = random.integers(0, 6, 500)
+    logits = random.normal(size=(500, 6)) + 2 * np.eye(6)[targets]
+    exponentials = np.exp(logits)
+    return (exponentials / exponentials.sum(1, keepdims=True)).astype(np.float32), targets
+
+
+def test_perfect_predictions_have_perfect_scores(settings):
+    found = classification_metrics.full(SURE, np.array([0, 1, 2, 0]), settings)
+    errors = {"log_loss", "brier", "calibration_error"}
+    assert all(abs(found[name]) < 1e-9 for name in errors)
+    assert {value for name, value in found.items() if name not in errors} == {1.0}
+
+
+def test_scores_agree_with_scikit_learn(drawn, settings):
+    probabilities, targets = drawn
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(1, keepdims=True)
+    found = classification_metrics.full(probabilities, targets, settings)
+    assert found["top_3_accuracy"] == pytest.approx(top_k_accuracy_score(targets, exact, k=3))
+    assert found["brier"] == pytest.approx(brier_score_loss(targets, exact, scale_by_half=False), abs=1e-6)
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(targets, exact, multi_class="ovr"), abs=1e-6)
+
+
+def test_log_loss_is_the_mean_logarithm_of_the_true_class():
+    probabilities = np.array([[0.5, 0.5], [0.9, 0.1]], np.float32)
+    expected = -(np.log(0.5) + np.log(0.9)) / 2
+    assert classification_metrics.negative_log_likelihood(probabilities, np.array([1, 0])) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_a_class_that_the_split_lacks_does_not_break_the_scores(settings):
+    found = classification_metrics.full(
+        np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]], np.float32), np.array([0, 1]), settings
+    )
+    assert found["accuracy"] == 1
+    assert np.isfinite(list(found.values())).all()
+
+
+def test_top_k_counts_everything_where_there_are_not_more_classes(drawn):
+    probabilities, targets = drawn
+    assert classification_metrics.top_k_accuracy(probabilities, targets, 6) == 1
+    assert classification_metrics.top_k_accuracy(probabilities, targets, 60) == 1
+    assert classification_metrics.top_k_accuracy(probabilities, targets, 1) == classification_metrics.accuracy(
+        probabilities, targets
+    )
+
+
+def test_the_interval_holds_the_accuracy_and_is_that_of_a_resampling(drawn, settings):
+    probabilities, targets = drawn
+    low, high = classification_metrics.accuracy_interval(probabilities, targets, settings)
+    correct = probabilities.argmax(1) == targets
+    resampled = np.random.default_rng(2).choice(correct, (4000, len(correct))).mean(1)
+    assert low < classification_metrics.accuracy(probabilities, targets) < high
+    assert (low, high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=0.01)
+
+
+def test_the_interval_is_the_same_for_the_same_seed_and_wider_for_more_confidence(drawn, settings):
+    first = classification_metrics.accuracy_interval(*drawn, settings)
+    wide = classification_metrics.accuracy_interval(*drawn, settings.model_copy(update={"confidence": 0.999}))
+    assert first == classification_metrics.accuracy_interval(*drawn, settings)
+    assert wide[0] < first[0]
+    assert wide[1] > first[1]
+
+
+def test_calibration_error_by_hand():
+    # Two predictions at 0.8, one of them right: |0.5 - 0.8| = 0.3. Two at 0.6, both right: |1 - 0.6| = 0.4.
+    probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4]])
+    bins = calibration.group(probabilities, np.array([0, 1, 0, 0]), 10)
+    assert calibration.expected_calibration_error(bins) == pytest.approx(0.35)
+    assert bins.count.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 2, 0]
+    assert np.isnan(bins.accuracy[0])
+
+
+def test_full_confidence_belongs_to_the_last_bin():
+    bins = calibration.group(SURE, np.array([0, 1, 2, 0]), 15)
+    assert bins.count[-1] == 4
+
+
+def test_curves_run_from_corner_to_corner_and_leave_out_absent_classes(drawn):
+    probabilities, targets = drawn
+    present = targets != 3
+    found = roc_curves.class_rocs(probabilities[present], targets[present], "abcdef")
+    assert list(found) == list("abcef")
+    for roc in (*found.values(), roc_curves.macro_roc(probabilities, targets)):
+        assert (roc.false_positive_rate[0], roc.true_positive_rate[0]) == (0, 0)
+        assert (roc.false_positive_rate[-1], roc.true_positive_rate[-1]) == (1, 1)
+        assert (np.diff(roc.false_positive_rate) >= 0).all()
+        assert 0.5 < roc.area < 1
+
+
+def test_intervals_of_a_regression_take_the_memory_of_a_few_splits_not_of_one_for_each_resample(settings):
+    targets = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    tracemalloc.start()
+    found = regression_metrics.full(targets[:, None] + 0.5, targets, settings.model_copy(update={"bootstrap": 100}))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert peak < 30 * 8 * len(targets)

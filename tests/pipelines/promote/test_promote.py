@@ -1,0 +1,218 @@
+import csv
+import json
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.errors import InputError
+from pipelines.artifacts import paths
+from pipelines.evaluate import __main__ as evaluate
+from pipelines.promote import __main__ as promote
+from pipelines.tracking import runs
+from tests.pipelines import synthetic
+
+BOTH = {"frameworks": ["torch", "keras"], "architectures": ["cnn"]}
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Parameters of a workspace with two candidates; the working directory is that workspace."""
+    found = synthetic.enter(tmp_path, monkeypatch, BOTH)
+    for name in found.candidates:
+        synthetic.write_candidate(name)
+    return found
+
+
+def champion():
+    return json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
+
+
+def champion_files():
+    return {path.name: path.read_bytes() for path in paths.CHAMPION.iterdir()}
+
+
+def registered():
+    return mlflow.MlflowClient().get_model_version_by_alias("tandem", "champion")
+
+
+def test_the_validation_split_chooses_not_the_test_split(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97, test_accuracy=0.90)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95, test_accuracy=0.99)
+    promote.promote(settings)
+    assert champion()["name"] == "torch-cnn"
+
+
+def test_latency_decides_between_equals_at_the_smallest_batch(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.9705, p50_ms=0.2)
+    synthetic.write_metrics("keras-cnn", accuracy=0.9700, p50_ms=0.1)
+    promote.promote(settings)
+    assert champion()["name"] == "keras-cnn"
+
+
+def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings):
+    synthetic.write_int8("torch-cnn")
+    synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.9695, int8_p50_ms=0.5, faster=True)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    files = json.loads((paths.exports("torch-cnn") / "parity.json").read_text("utf-8"))["files"]
+    assert champion()["name"] == "torch-cnn-int8"
+    assert champion()["model"]["sha256"] == files["model.int8.onnx"]["sha256"] == registered().tags["sha256"]
+    assert champion()["metrics"]["validation/accuracy"] == 0.9695
+    assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
+
+
+@pytest.mark.parametrize(
+    ("faster", "passed", "verdict"),
+    [(False, True, "refused: not faster than in float32"), (True, False, "refused: parity does not hold")],
+)
+def test_an_int8_graph_that_is_slower_or_off_is_told_and_not_served(settings, faster, passed, verdict):
+    synthetic.write_int8("torch-cnn", passed)
+    synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.98, int8_p50_ms=0.5, faster=faster)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    assert champion()["name"] == "torch-cnn"
+    (row,) = [
+        line
+        for line in paths.REPORT.read_text("utf-8").splitlines()
+        if line.startswith("| torch-cnn-int8") and "refused" in line
+    ]
+    assert verdict in row
+
+
+def test_the_bundle_has_all_that_serving_needs(settings):
+    with runs.start("tandem", "torch-cnn", {}) as run:
+        pass
+    synthetic.write_training("torch-cnn", run.id)
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    found = champion()
+    created = found["provenance"].pop("created")
+    assert created.endswith("+00:00")
+    assert (found["schema"], found["name"], found["version"]) == (1, "torch-cnn", "1")
+    assert found["spec"] == json.loads(paths.SPEC.read_text("utf-8"))
+    assert found["metrics"]["validation/accuracy"] == 0.97
+    assert found["provenance"] == {
+        "run_id": run.id,
+        "git_commit": synthetic.COMMIT,
+        "git_dirty": False,
+        "data_sha256": synthetic.DATA,
+        "tracking_uri": runs.uri(),
+        "experiment": "tandem",
+    }
+
+
+def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    example = champion()["example"]
+    session = onnxruntime.InferenceSession(paths.CHAMPION / champion()["model"]["file"])
+    outputs = session.run(None, {"image": np.array(example["inputs"], np.uint8)})[0]
+    assert outputs.shape == (4, 10)
+    np.testing.assert_array_equal(outputs, np.array(example["outputs"], np.float32))
+
+
+def test_the_registry_knows_the_version_by_its_origin(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    found = champion()
+    assert registered().tags == {
+        "run_id": found["provenance"]["run_id"],
+        "git_commit": synthetic.COMMIT,
+        "data_sha256": synthetic.DATA,
+        "candidate": "torch-cnn",
+        "sha256": found["model"]["sha256"],
+    }
+    assert registered().run_id == found["provenance"]["run_id"]
+    assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
+    signature = mlflow.models.get_model_info("models:/tandem@champion").signature
+    assert (signature.inputs.input_names(), signature.outputs.input_names()) == (["image"], ["probabilities"])
+
+
+def test_a_better_one_takes_the_alias_and_the_folder(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    synthetic.write_metrics("keras-cnn", accuracy=0.99)
+    promote.promote(settings)
+    assert (champion()["name"], champion()["version"], registered().version) == ("keras-cnn", "2", 2)
+    assert len(champion_files()) == 2
+
+
+def test_no_candidate_passes_and_the_old_champion_stays(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    before = champion_files()
+    synthetic.write_metrics("torch-cnn", accuracy=0.5)
+    synthetic.write_metrics("keras-cnn", accuracy=0.6)
+    with pytest.raises(InputError, match=r"no candidate passes.*torch-cnn: validation accuracy.*keras-cnn: validation"):
+        promote.promote(settings)
+    assert champion_files() == before
+    assert registered().version == 1
+
+
+def test_a_model_changed_after_its_proof_is_never_registered(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    model = paths.exports("torch-cnn") / "model.onnx"
+    model.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(InputError, match="parity was proved for"):
+        promote.promote(settings)
+    assert not paths.CHAMPION.exists()
+    assert mlflow.MlflowClient().search_registered_models() == []
+
+
+def test_what_other_candidates_left_is_not_looked_at(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_candidate("keras-mlp")
+    synthetic.write_metrics("keras-mlp", accuracy=1.0)
+    (paths.METRICS / "torch-mlp.json").write_text("not even JSON", "utf-8")
+    promote.promote(settings)
+    assert champion()["name"] == "torch-cnn"
+    assert "mlp" not in paths.REPORT.read_text("utf-8")
+
+
+def test_a_candidate_without_metrics_is_named(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    with pytest.raises(InputError, match=r"artifacts/metrics/keras-cnn\.json: not found; run `dvc repro`"):
+        promote.promote(settings)
+
+
+def test_curves_of_all_candidates_are_in_one_table(settings):
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    promote.promote(settings)
+    with (paths.PLOTS / "learning_curves.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["candidate"] for row in rows] == ["torch-cnn"] * 10 + ["keras-cnn"] * 10
+    assert set(rows[0]) == {
+        "candidate",
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    }
+    assert (paths.PLOTS / "comparison.png").stat().st_size > 10_000
+
+
+def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewhere(settings, capsys):
+    for name in settings.candidates:
+        evaluate.evaluate(name, settings)
+    promote.promote(settings)
+    found, shown = champion(), capsys.readouterr().out
+    report = paths.REPORT.read_text("utf-8")
+    links = [part.split(")")[0] for part in report.split("](")[1:]]
+    assert len(links) == 15
+    assert all((paths.ARTIFACTS / link).is_file() for link in links)
+    assert f"champion: {found['name']}, version 1 of tandem" in shown
+    assert "are equal" in shown  # the two have the same weights
+    assert "are equal" in report
+    logged = mlflow.MlflowClient().list_artifacts(found["provenance"]["run_id"], "promotion")
+    assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]

@@ -1,0 +1,274 @@
+"""A person's own table: what is read, what is inferred, and what is refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from models.errors import InputError
+from pipelines.artifacts.raw_data import RawData
+from pipelines.load import __main__ as load_stage
+from pipelines.sources import csv
+from tests.pipelines.workspace import data, write_params
+
+NAN = np.nan
+PLAIN = "size,colour,price\n1.5,red,10.5\n2,blue,11.25\n3,red,12\n"
+
+
+def load(
+    folder: Path, content: str | bytes, name: str = "houses.csv", target: str | None = "price", **given
+) -> RawData:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return csv.load(data("csv", path=str(path), target=target, **given))
+
+
+def load_parquet(folder: Path, frame: pa.Table) -> RawData:
+    parquet.write_table(frame, folder / "houses.parquet")
+    return csv.load(data("csv", path=str(folder / "houses.parquet"), target="price"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        "\ufeff" + PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("red", '"red"'),
+        PLAIN.replace("red", " red "),
+        PLAIN + "\n\n",
+        PLAIN.rstrip("\n"),
+    ],
+    ids=["plain", "byte order mark", "CRLF", "quoted", "spaces", "empty lines", "no end of line"],
+)
+def test_the_same_table_however_it_is_written(tmp_path, content):
+    raw = load(tmp_path, content)
+    assert (raw.name, raw.target, raw.labels, raw.origin) == ("houses", "price", (), str(tmp_path / "houses.csv"))
+    assert raw.table.features == ("size", "colour")
+    assert raw.table.categories == ((), ("blue", "red"))
+    assert raw.table.missing
+    assert raw.train_inputs.dtype == raw.train_targets.dtype == np.float32
+    np.testing.assert_array_equal(raw.train_inputs, [[1.5, 1], [2, 0], [3, 1]])
+    np.testing.assert_array_equal(raw.train_targets, np.float32([10.5, 11.25, 12]))
+
+
+def test_commas_and_lines_within_quotes_belong_to_the_value(tmp_path):
+    raw = load(tmp_path, 'who,price\n"Smith, ""Al""\nJr",1.5\nJones,2.5\n')
+    assert raw.table.categories == (("Jones", 'Smith, "Al"\nJr'),)
+
+
+@pytest.mark.parametrize(
+    "missing", ["", "NA", "N/A", "NaN", "null", "  ", " NA", "null ", "n/a", "#N/A", "None", "<NA>"]
+)
+def test_missing_values_are_nan_in_numbers_and_categories(tmp_path, missing):
+    raw = load(tmp_path, f"a,b,price\n{missing},x,1.5\n2,{missing},2.5\n")
+    np.testing.assert_array_equal(raw.train_inputs, [[NAN, 0], [2, NAN]])
+
+
+def test_spaces_around_the_names_of_columns_do_not_count(tmp_path):
+    raw = load(tmp_path, PLAIN.replace("size,colour,price", "size, colour , price"))
+    assert (raw.table.features, raw.target) == (("size", "colour"), "price")
+
+
+@pytest.mark.parametrize("words", [("true", "false"), ("TRUE", "False")])
+def test_truth_values_are_two_categories(tmp_path, words):
+    raw = load(tmp_path, f"sold,price\n{words[0]},1.5\n{words[1]},2.5\n")
+    assert raw.table.categories == (("false", "true"),)
+    np.testing.assert_array_equal(raw.train_inputs, [[1], [0]])
+
+
+def test_the_columns_that_are_asked_for_in_their_order(tmp_path):
+    raw = load(tmp_path, "a,b,c,price\n1,2,3,1.5\n4,5,6,2.5\n", features=("c", "a"))
+    assert raw.table.features == ("c", "a")
+    np.testing.assert_array_equal(raw.train_inputs, [[3, 1], [6, 4]])
+
+
+def test_tabs_and_parquet(tmp_path):
+    assert load(tmp_path, PLAIN.replace(",", "\t"), "houses.tsv").table.features == ("size", "colour")
+    columns = {
+        "size": [1.5, None, 3.0],
+        "colour": ["red", "blue", None],
+        "sold": [True, False, None],
+        "price": [1.5, 2, 3],
+    }
+    frame = pa.table(columns).set_column(1, "colour", pa.array(columns["colour"]).dictionary_encode())
+    raw = load_parquet(tmp_path, frame)
+    assert raw.table.categories == ((), ("blue", "red"), ("false", "true"))
+    np.testing.assert_array_equal(raw.train_inputs, [[1.5, 1, 1], [NAN, 0, 0], [3, NAN, NAN]])
+
+
+def test_missing_marks_in_the_text_of_parquet(tmp_path):
+    frame = {"a": ["1.5", " NA", "2.5"], "b": ["x", "y", "null"], "price": [1.5, 2, 3]}
+    raw = load_parquet(tmp_path, pa.table(frame))
+    assert raw.table.categories == ((), ("x", "y"))
+    np.testing.assert_array_equal(raw.train_inputs, [[1.5, 0], [NAN, 1], [2.5, NAN]])
+
+
+def test_the_folders_of_a_parquet_file_are_no_columns(tmp_path):
+    (tmp_path / "season=2020").mkdir()
+    raw = load_parquet(tmp_path / "season=2020", pa.table({"a": [1, 2], "price": [1.5, 2.5]}))
+    assert raw.table.features == ("a",)
+
+
+def rows(values) -> str:
+    return "x,y\n" + "".join(f"{index},{value}\n" for index, value in enumerate(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "labels"),
+    [
+        (["no", "yes", "no"], "auto", ("no", "yes")),
+        (["true", "false", "true"], "auto", ("false", "true")),
+        ([3, 1, 2, 10], "auto", ("1", "2", "3", "10")),
+        (range(21), "auto", ()),
+        ([0.5, 1, 2], "auto", ()),
+        ([0.5, 1, 2], "classification", ("0.5", "1", "2")),
+        ([3, 1, 2], "regression", ()),
+        ([100000001, 100000002, 200000005], "auto", ("100000001", "100000002", "200000005")),
+        ([0.1, 0.10000000001, 0.2], "classification", ("0.1", "0.10000000001", "0.2")),
+    ],
+)
+def test_the_task_is_inferred_and_told_unless_the_user_decides(tmp_path, capsys, values, task, labels):
+    raw = load(tmp_path, rows(values), target="y", task=task)
+    assert raw.labels == labels
+    found = [raw.labels[number] for number in raw.train_targets] if labels else raw.train_targets.tolist()
+    assert [str(value) for value in found] == [str(value) if labels else str(float(value)) for value in values]
+    said = capsys.readouterr().out
+    assert ("target 'y': " in said) == (task == "auto")
+    if task == "auto":
+        assert ("classification" if labels else "regression") in said
+
+
+def test_numbers_that_float32_does_not_keep_apart_are_told(tmp_path):
+    numbers = "\n".join(f"{100000001 + row},{row / 7},{300000001 + row}" for row in range(40))
+    raw = load(tmp_path, f"a,b,price\n{numbers}\n")
+    words = "holds 40 different numbers, of which float32 keeps {} apart; subtract what they share"
+    assert raw.notes == (f"column 'a' {words.format(6)}", f"column 'price' {words.format(2)}")
+
+
+def test_a_few_texts_among_numbers_are_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "houses.csv").write_text("number,price\n12,1.5\n12a,2.5\n14,3.5\n,4.5\n")
+    changes = {"data.source": "csv", "data.path": "houses.csv", "data.target": "price"}
+    write_params(tmp_path, changes)
+    monkeypatch.chdir(tmp_path)
+    load_stage.main()
+    words = "note: column 'number' holds '12a' in row 2, while 2 of 3 values are numbers; it is read as categories"
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [["a1", "2b", "3"], ["x", "y", "1", "2e"]])
+def test_codes_of_which_few_are_numbers_are_categories(tmp_path, values):
+    assert load(tmp_path, rows(values), target="x", task="regression").notes == ()
+
+
+MIXED = [*range(11), "?", "", *range(11)]
+REFUSED = {
+    "no target named": (PLAIN, {"target": None}, "data.target = null; allowed: a column of .*: size, colour, price"),
+    "no such target": (PLAIN, {"target": "cost"}, "data.target = 'cost'; allowed: a column of .*size, colour, price"),
+    "no such feature": (PLAIN, {"features": ("size", "age")}, "data.features: age; allowed: .* size, colour"),
+    "the target as a feature": (PLAIN, {"features": ("price",)}, "data.features: price; allowed"),
+    "text in a regression": (rows("ab"), {"target": "y", "task": "regression"}, "target 'y' holds text such as 'a'"),
+    "target missing": (
+        rows([1.5, "", 2.5, ""]),
+        {"target": "y"},
+        r"'y' is missing in 2 of 4 rows \(2, 4\); allowed: in",
+    ),
+    "one class": (rows("aaa"), {"target": "y"}, "target 'y' has one class, 'a'; allowed: two or more"),
+    "nothing but the target": ("price\n1.5\n2.5\n", {}, "no column but the target 'price'"),
+    "a column all missing": ("a,price\n,1.5\nNA,2.5\n", {}, "column 'a': all 2 values are missing; leave it out"),
+    "two columns of one name": ("a,a,price\n1,2,3\n", {}, "column 'a' comes 2 times; allowed: each name once"),
+    "a column without a name": (",a,price\n0,1,2.5\n", {}, "column 1 has no name"),
+    "semicolons": ("a;price\n1;2\n", {}, "one column, 'a;price'; allowed: columns separated by commas"),
+    "infinite": ("a,price\n1,1.5\ninf,2.5\n", {}, "column 'a', row 2: inf; allowed: finite numbers"),
+    "beyond float32": ("a,price\n1,1.5\n-1e39,2.5\n", {}, "column 'a', row 2: -1e.39; allowed: finite numbers"),
+    "dates": ("a,price\n2026-01-31,1.5\n2026-02-01,2.5\n", {}, r"column 'a' holds dates \(2026-01-31\); leave it out"),
+    "dates with a zone": (
+        "a,price\n2026-01-31T00:00:00Z,1.5\n2026-02-01,2.5\n",
+        {},
+        "column 'a' holds dates .2026-01-31T00:00:00Z.; ",
+    ),
+    "dates to the nanosecond": ("a,price\n2026-01-31 00:00:00.123456789+01:00,1.5\n,2\n", {}, "'a' holds dates"),
+    "dates as people write them": ("a,price\n12/31/2020,1.5\n1.2.2021,2.5\n", {}, r"'a' holds dates \(12/31/2020\)"),
+    "a target of dates": (rows(["2026-01-31"]), {"target": "y"}, "'y' holds dates .*; choose another data.target"),
+    "stray text": (
+        rows(MIXED),
+        {"target": "x"},
+        r"column 'y': '\?' in row 12, while 22 of 23 values are numbers; allowed: .*; or leave it out by data.features",
+    ),
+    "stray text in a target": (rows(MIXED), {"target": "y"}, "'y': '.*; or choose another data.target"),
+    "numbers too large for classes": (
+        rows([2**53 + 1, 1]),
+        {"target": "y"},
+        r"'y' holds 9007199254740992; allowed as a class: below 2\^53, or text",
+    ),
+    "a name of nothing but space": ("a, ,price\n1,2,3\n", {}, "column 2 has no name"),
+    "names that differ by space": ("a,a ,price\n1,2,3\n", {}, "column 'a' comes 2 times"),
+    "a row too long": ("a,price\n1,2\n3,4,5\n", {}, "Row #3: Expected 2 columns, got 3"),
+    "a row too short": ("a,price\n1,2\n3\n", {}, "Row #3: Expected 2 columns, got 1"),
+    "empty": ("", {}, "Empty CSV file"),
+    "a header only": ("a,price\n", {}, "no rows under the header"),
+    "not UTF-8": ("a,price\nü,2\n".encode("latin-1"), {}, "invalid UTF8 data.*in UTF-8"),
+    "a header not UTF-8": ("ü,price\n1,2\n".encode("latin-1"), {}, "codec can't decode.*in UTF-8"),
+    "too many categories": (
+        rows(f"name{i}" for i in range(1001)),
+        {"target": "x"},
+        "'y': 1001 different texts such as",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "given", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, given, words):
+    with pytest.raises(InputError, match=words) as caught:
+        load(tmp_path, content, **given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (None, "data.path = null"),
+        ("nowhere.csv", "nowhere.csv: no such file"),
+        ("a.xlsx", "a.xlsx; allowed: a file that"),
+    ],
+)
+def test_a_file_that_is_not_there_is_refused_by_name(path, words):
+    with pytest.raises(InputError, match=words):
+        csv.find(data("csv", path=path, target="y"))
+
+
+def test_broken_parquet_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"Parquet magic bytes .*; allowed: a whole Parquet file") as caught:
+        load(tmp_path, b"no parquet at all", "houses.parquet")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_page_of_parquet_is_one_line_with_its_file(tmp_path):
+    parquet.write_table(pa.table({"a": [1, None, 3], "price": [1.5, 2, 3]}), tmp_path / "whole.parquet")
+    content = bytearray((tmp_path / "whole.parquet").read_bytes())
+    content[8:30] = b"\xff" * 22
+    with pytest.raises(InputError, match=r"houses\.parquet: .*; allowed: a whole Parquet file") as caught:
+        load(tmp_path, bytes(content), "houses.parquet")
+    assert "\n" not in str(caught.value)
+
+
+NUMBERS = pa.array([1.5, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pa.table([NUMBERS] * 3, names=["a", "a", "price"]), "column 'a' comes 2 times; allowed: each name once"),
+        (pa.table({"a": pa.nulls(3, pa.timestamp("us")), "price": NUMBERS}), "column 'a': all 3 values are missing"),
+        (
+            pa.table({"a": NUMBERS, "price": NUMBERS, "__index_level_0__": NUMBERS}),
+            "column '__index_level_0__' is the index that pandas wrote.*; write the file with index=False",
+        ),
+    ],
+    ids=["two columns of one name", "dates that are all missing", "an index of pandas"],
+)
+def test_what_only_parquet_has_is_refused_by_name(tmp_path, frame, words):
+    with pytest.raises(InputError, match=rf"houses\.parquet: {words}"):
+        load_parquet(tmp_path, frame)

@@ -1,0 +1,75 @@
+import io
+
+import pytest
+
+from models.loop import Epoch, Progress
+from pipelines.train import progress
+from pipelines.train.progress import Display
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def epoch(number):
+    return Epoch(number, 0.5, 0.25, 0.003, 12345.6, 1.5, train_accuracy=0.75, validation_accuracy=0.875)
+
+
+def test_an_epoch_is_one_line_with_all_that_one_looks_for():
+    assert progress.describe("torch-cnn", epoch(3), 20) == (
+        "torch-cnn epoch 3/20: loss 0.5000 accuracy 0.7500 | validation loss 0.2500 accuracy 0.8750 | 12,346 examples/s"
+    )
+
+
+def test_a_regression_tells_its_error_in_place_of_an_accuracy():
+    regression = Epoch(3, 0.5, 0.25, 0.003, 12345.6, 1.5, train_mae=7.5, validation_mae=8.25)
+    assert progress.describe("torch-mlp", regression, 20) == (
+        "torch-mlp epoch 3/20: loss 0.5000 mae 7.5000 | validation loss 0.2500 mae 8.2500 | 12,346 examples/s"
+    )
+
+
+def test_elsewhere_than_on_a_terminal_lines_are_plain_and_few(capsys, monkeypatch):
+    clock = iter([0.0, 0.1, 0.2, 2.5, 2.6, 2.7])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    display = Display("torch-cnn", 6)
+    for number in range(1, 7):
+        display.step(Progress(number, 64, 128, 0.5, "accuracy", 0.75))
+        display.epoch(epoch(number))
+    display.close()
+    shown = capsys.readouterr()
+    assert [line.split(":")[0] for line in shown.out.splitlines()] == [
+        f"torch-cnn epoch {number}/6" for number in (1, 4, 6)
+    ]
+    assert "\r" not in shown.out
+    assert "\x1b" not in shown.out
+    assert shown.err == ""
+
+
+def test_on_a_terminal_there_is_a_bar_and_a_line_for_each_epoch_that_can_be_read(monkeypatch):
+    terminal, clock = Terminal(), iter([0.0, 0.5, 0.51, 0.52])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("sys.stdout", terminal)
+    display = Display("torch-cnn", 4)
+    for number in range(1, 5):
+        display.step(Progress(number, 64, 128, 0.5, "accuracy", 0.75))
+        display.epoch(epoch(number))
+    assert display.bar.total == 128
+    display.close()
+    shown = terminal.getvalue()
+    assert [number for number in range(1, 5) if f"torch-cnn epoch {number}/4: loss 0.5000" in shown] == [1, 2, 4]
+    assert "torch-cnn epoch 1/4:" in shown
+    assert "/128" in shown
+    assert shown.splitlines()[-1].strip() == ""  # the bar is gone
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_begins_anew_with_an_epoch(monkeypatch, terminal):
+    monkeypatch.setattr("sys.stdout", Terminal() if terminal else io.StringIO())
+    display = Display("torch-cnn", 2)
+    for number, examples in ((1, 64), (1, 128), (2, 32)):
+        display.step(Progress(number, examples, 128, 0.5, "accuracy", 0.75))
+    assert display.bar.disable is not terminal
+    if terminal:
+        assert (display.bar.n, display.bar.total) == (32, 128)
+    display.close()

@@ -1,0 +1,114 @@
+"""Rows of a table as people write them: category names as text, null where a value is missing."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.api import table_rows
+from serving.inference import champion
+from tests.serving.api.test_inference_protocol import INFER, binary
+from tests.serving.bundles import HOUSES, IRIS, weights, write
+from tests.serving.conftest import Local
+
+Make = Callable[..., Local]
+NAN = np.nan
+GOOD = {
+    "all there": ({"size": 120, "colour": "red", "sold": "true"}, [120, 2, 1]),
+    "in another order": ({"sold": "false", "colour": "blue", "size": 0.5}, [0.5, 0, 0]),
+    "truth values": ({"size": 1, "colour": "blue", "sold": True}, [1, 0, 1]),
+    "as a CSV file has them": ({"size": 1, "colour": " blue ", "sold": "TRUE"}, [1, 0, 1]),
+    "another category in capitals": ({"size": 1, "colour": "BLUE", "sold": "False"}, [1, -1, 0]),
+    "missing": ({"size": None, "colour": None, "sold": None}, [NAN, NAN, NAN]),
+    "an unknown category": ({"size": 1, "colour": "mauve", "sold": ""}, [1, -1, -1]),
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "text among numbers": (
+        {"size": "big"},
+        r"inputs\[1\]\['size'\]: found text 'big'; allowed: a finite .*null",
+    ),
+    "a number as text": ({"size": "120"}, r"inputs\[1\]\['size'\]: found text '120'; allowed: a finite number"),
+    "a truth value among numbers": ({"size": True}, r"inputs\[1\]\['size'\]: found true; allowed: a finite number"),
+    "beyond float32": ({"size": 1e39}, r"inputs\[1\]\['size'\]: found the number 1e\+39"),
+    "a number among categories": ({"colour": 2}, r"\['colour'\]: found the number 2; allowed: text such as 'blue', or"),
+    "a list": ({"colour": ["red"]}, r"\['colour'\]: found a list of 1; allowed: text such as 'blue', or null"),
+    "an unknown feature": ({"age": 1}, r"inputs\[1\]: missing or unknown features: age"),
+}
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    """A champion for a table with categories and missing values."""
+    return write(tmp_path / "champion", weights(HOUSES))
+
+
+@pytest.mark.parametrize(("row", "raw"), GOOD.values(), ids=GOOD)
+def test_a_row_becomes_raw_columns(houses: Path, local: Make, row: dict[str, Any], raw: list[float]) -> None:
+    expected = np.array([raw], np.float32)
+    np.testing.assert_array_equal(table_rows.parse([row], HOUSES), expected)
+    answer = local(houses).post("/predict", json={"inputs": [row]})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"][0]["target"] == "price"
+    found = answer.json()["predictions"][0]["value"]
+    assert found == pytest.approx(weights(HOUSES).expected(expected)[0, 0], rel=1e-5)
+
+
+def test_what_is_missing_or_unknown_is_counted_by_column(houses: Path, local: Make) -> None:
+    asked = local(houses)
+    rows_ = [GOOD[name][0] for name in ("all there", "missing", "an unknown category", "an unknown category")]
+    assert asked.post("/predict", json={"inputs": rows_}).status_code == 200
+    found = set(re.findall(r"^tandem_unfamiliar_values_total\{(.*)\} (\S+)$", asked.get("/metrics").text, re.MULTILINE))
+    assert found == {
+        ('feature="size",reason="missing"', "1.0"),
+        ('feature="colour",reason="missing"', "1.0"),
+        ('feature="colour",reason="unknown"', "2.0"),
+        ('feature="sold",reason="missing"', "1.0"),
+        ('feature="sold",reason="unknown"', "2.0"),
+    }
+
+
+@pytest.mark.parametrize(("wrong", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_wrong_is_named_by_row_column_and_value(
+    houses: Path, local: Make, wrong: dict[str, Any], message: str
+) -> None:
+    good = GOOD["all there"][0]
+    answer = local(houses).post("/predict", json={"inputs": [good, good | wrong]})
+    assert answer.status_code == 400
+    assert re.search(message, answer.json()["error"]), answer.text
+
+
+def test_null_is_refused_where_nothing_may_be_missing(iris: Path, local: Make) -> None:
+    row = dict.fromkeys(IRIS.features, 1.0) | {"sepal width": None}
+    answer = local(iris).post("/predict", json={"inputs": [row]})
+    assert answer.status_code == 400
+    assert re.search(r"\['sepal width'\]: found null; allowed: a finite number within float32$", answer.json()["error"])
+
+
+@pytest.mark.parametrize(("value", "status"), [(NAN, 200), (np.inf, 400)])
+def test_tensors_may_have_nan_where_values_may_be_missing(houses: Path, local: Make, value: float, status: int) -> None:
+    inputs = np.array([[value, 1, 0]], np.float32)
+    assert local(houses).post(INFER, **binary(inputs, HOUSES)).status_code == status
+
+
+def test_rows_are_written_as_they_are_read() -> None:
+    row = {"size": 120.0, "colour": "red", "sold": None}
+    assert table_rows.write(table_rows.parse([row], HOUSES), HOUSES) == [row]
+
+
+def test_the_document_names_categories_and_what_may_be_null(houses: Path, local: Make) -> None:
+    operation = local(houses).get("/docs.json").json()["paths"]["/predict"]["post"]
+    (way,) = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"]["oneOf"]
+    columns = way["items"]["properties"]
+    assert all(column["nullable"] for column in columns.values())
+    assert [columns[name]["type"] for name in HOUSES.features] == ["number", "string", "string"]
+    assert "blue, green, red" in columns["colour"]["description"]
+
+
+def test_a_stored_example_may_lack_values(tmp_path: Path) -> None:
+    outputs = weights(HOUSES).expected(np.array([[NAN, 1, NAN]], np.float32))
+    example = {"inputs": [[None, 1, None]], "outputs": outputs.tolist()}
+    loaded = champion.load(write(tmp_path, weights(HOUSES), example=example), "cpu")
+    np.testing.assert_array_equal(loaded.example, [[NAN, 1, NAN]])

@@ -1,0 +1,109 @@
+"""The bundle is verified, probed, swapped when it changes, and kept when the new one is bad."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from serving.inference import champion
+from serving.inference.reloader import Reloader
+from serving.settings import Settings
+from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest in place."""
+    content = json.loads((folder / "champion.json").read_text())
+    change(content)
+    (folder / "champion.json").write_text(json.dumps(content))
+
+
+def test_a_good_bundle_is_loaded(digits: Path) -> None:
+    loaded = champion.load(digits, "cpu")
+    inputs = raw(DIGITS, 5)
+    np.testing.assert_allclose(loaded.predictor.predict(inputs), weights(DIGITS).expected(inputs), atol=1e-6)
+    assert loaded.describe()["provenance"]["git_commit"] == "f626b23"
+    json.dumps(loaded.describe())
+
+
+@pytest.mark.parametrize("spec", [IRIS, PRICES], ids=lambda spec: spec.name)
+def test_tables_too(tmp_path: Path, spec: Any) -> None:
+    assert champion.load(write(tmp_path, weights(spec)), "cpu").spec == spec
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "no champion yet": lambda folder: (folder / "champion.json").unlink(),
+    "Invalid JSON": lambda folder: (folder / "champion.json").write_text("{"),
+    "SHA-256 is": lambda folder: next(folder.glob("*.onnx")).write_bytes(b"other"),
+    "cannot be read": lambda folder: next(folder.glob("*.onnx")).unlink(),
+    "schema: Input should be 1": lambda folder: edit(folder, lambda content: content.update(schema=2)),
+    "metrics: Field required": lambda folder: edit(folder, lambda content: content.pop("metrics")),
+    "String should match": lambda folder: edit(folder, lambda content: content["model"].update(file="../x.onnx")),
+    "missing or unknown keys: std": lambda folder: edit(folder, lambda content: content["spec"].pop("std")),
+    "answers its stored example wrongly": lambda folder: edit(
+        folder, lambda content: content["example"]["outputs"][0].reverse()
+    ),
+    "the stored example does not fit": lambda folder: edit(
+        folder, lambda content: content["example"]["inputs"][0].pop()
+    ),
+    "outputs have shape": lambda folder: edit(folder, lambda content: content["example"]["outputs"].pop()),
+    "the spec asks for": lambda folder: edit(folder, lambda content: content["spec"]["labels"].pop()),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_a_bad_bundle_is_refused(digits: Path, message: str) -> None:
+    BROKEN[message](digits)
+    with pytest.raises(InputError, match=message) as caught:
+        champion.load(digits, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_champion_it_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="uv run dvc repro"):
+        champion.load(tmp_path / "nothing", "cpu")
+
+
+class Told(list[str]):
+    """What the reloader has said."""
+
+    def __call__(self, result: str, now: champion.Champion, before: champion.Champion) -> None:
+        self.append(f"{result} {before.version} {now.version}")
+
+
+def test_a_new_champion_takes_over_and_a_bad_one_does_not(digits: Path) -> None:
+    told = Told()
+    reloader = Reloader(Settings(champion=digits, device="cpu"), told)
+
+    def poll() -> str:
+        asyncio.run(reloader.poll())
+        return reloader.champion.version
+
+    assert poll() == "1"
+    write(digits, weights(DIGITS, 2), "2")
+    assert poll() == "2"
+    (digits / "champion.json").write_text("garbage")
+    assert poll() == "2"
+    assert poll() == "2"  # and it is not tried again until something changes
+    (digits / "champion.json").unlink()
+    assert poll() == "2"
+    write(digits, weights(DIGITS), "1")  # rollback is the same move
+    assert poll() == "1"
+    assert told == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
+
+
+def test_a_bundle_that_arrives_in_the_wrong_order_is_taken_once_it_is_whole(digits: Path, tmp_path: Path) -> None:
+    reloader = Reloader(Settings(champion=digits, device="cpu"), Told())
+    newer = write(tmp_path / "newer", weights(DIGITS, 2), "2")
+    model = next(newer.glob("*.onnx"))
+    (digits / "champion.json").write_bytes((newer / "champion.json").read_bytes())
+    asyncio.run(reloader.poll())
+    assert reloader.champion.version == "1"
+    (digits / model.name).write_bytes(model.read_bytes())
+    asyncio.run(reloader.poll())
+    assert reloader.champion.version == "2"

@@ -1,0 +1,69 @@
+"""Looking into graphs: the values are those that the graph computes, and deep graphs are thinned out."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from serving.inference.graph_layers import MOST, Layers
+from tests.serving.bundles import DIGITS, graph, raw, weights
+
+
+def convolutional(depth: int) -> onnx.ModelProto:
+    """`depth` times Conv and Relu over [N, 1, 8, 8], then the mean of each of 4 channels."""
+    generator = np.random.default_rng(5)
+    nodes, kernels, last, channels = [], [], "image", 1
+    for index in range(depth):
+        kernel = generator.normal(size=(4, channels, 3, 3)).astype(np.float32)
+        kernels.append(numpy_helper.from_array(kernel, f"kernel_{index}"))
+        nodes.append(helper.make_node("Conv", [last, f"kernel_{index}"], [f"conv_{index}"], pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"conv_{index}"], [f"relu_{index}"]))
+        last, channels = f"relu_{index}", 4
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["probabilities"]))
+    entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, 8, 8])
+    exit_ = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 4, 1, 1])
+    made = helper.make_graph(nodes, "deep", [entry], [exit_], kernels)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with every value as an output, made by the ONNX package."""
+    known = {value.name for value in model.graph.output}
+    names = [node.output[0] for node in model.graph.node if node.output[0] not in known]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return model
+
+
+def test_the_values_are_those_of_the_graph() -> None:
+    model = convolutional(2)
+    example = np.random.default_rng(6).normal(size=(1, 1, 8, 8)).astype(np.float32)
+    found = Layers(model.SerializeToString()).look(example)
+    assert [layer.operator for layer in found] == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool"]
+    reference = ReferenceEvaluator(exposed(model))
+    expected = dict(zip(reference.output_names, reference.run(None, {"image": example}), strict=True))
+    for layer in found:
+        np.testing.assert_allclose(layer.values, expected[layer.name][0], rtol=1e-4, atol=1e-4)
+
+
+def test_deep_graphs_are_thinned_out_evenly() -> None:
+    found = Layers(convolutional(40).SerializeToString()).look(np.zeros((1, 1, 8, 8), np.float32))
+    assert len(found) == MOST
+    assert (found[0].name, found[-1].name) == ("conv_0", "probabilities")
+
+
+def test_a_graph_without_layers_has_none_to_show() -> None:
+    nodes = [helper.make_node("Identity", ["image"], ["probabilities"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("image", "probabilities")]
+    made = helper.make_graph(nodes, "empty", ends[:1], ends[1:])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert Layers(model.SerializeToString()).look(np.zeros((1, 2), np.float32)) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_looking_changes_no_answer(seed: int) -> None:
+    """What protobuf is not told about, weights among them, is carried over."""
+    model, example = weights(DIGITS, seed), raw(DIGITS, 1)
+    (logits,) = Layers(graph(model)).look(example)
+    exponentials = np.exp(logits.values - logits.values.max())
+    np.testing.assert_allclose(exponentials / exponentials.sum(), model.expected(example)[0], atol=1e-5)

@@ -1,0 +1,103 @@
+"""The session: the numbers, the provider, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from models.errors import InputError
+from models.spec import DataSpec
+from serving.inference import predictor
+from serving.inference.gpu_batches import DeviceBatches
+from serving.inference.predictor import CPU, Predictor, open_session
+from serving.settings import Device
+from tests.serving.bundles import DIGITS, IRIS, PRICES, graph, raw, weights
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("count", [1, 2, 7, 32])
+def test_it_answers_as_the_maths_do(spec: DataSpec, count: int) -> None:
+    of = weights(spec)
+    inputs = raw(spec, count)
+    outputs = Predictor(graph(of), spec, "cpu").predict(inputs)
+    assert outputs.shape == (count, spec.outputs)
+    np.testing.assert_allclose(outputs, of.expected(inputs), rtol=1e-4, atol=1e-6)
+
+
+def test_the_provider_is_read_back() -> None:
+    assert Predictor(graph(weights(DIGITS)), DIGITS, "cpu").provider == CPU
+
+
+def has_cuda() -> bool:
+    try:
+        return Predictor(graph(weights(DIGITS)), DIGITS, "cuda").provider != CPU
+    except InputError:
+        return False
+
+
+@pytest.mark.skipif(has_cuda(), reason="there is a usable GPU")
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_cannot_be_used_is_an_error(device: Device, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=device):
+        Predictor(graph(weights(DIGITS)), DIGITS, device, tmp_path)
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
+def test_filled_batches_in_bound_memory_give_the_same(spec: DataSpec) -> None:
+    of = weights(spec)
+    batches = DeviceBatches(open_session(graph(of), "cpu"), spec, "cpu")
+    for count in (3, 64, 1, 7, 130, 3):
+        inputs = raw(spec, count)
+        found = batches.predict(inputs)
+        assert found.shape == (count, spec.outputs)
+        np.testing.assert_allclose(found, of.expected(inputs), rtol=1e-4, atol=1e-6)
+
+
+def test_an_answer_is_not_written_over_by_the_next() -> None:
+    of = weights(DIGITS)
+    batches = DeviceBatches(open_session(graph(of), "cpu"), DIGITS, "cpu")
+    first, second = raw(DIGITS, 4)[:2], raw(DIGITS, 4)[2:]
+    found = batches.predict(first)
+    batches.predict(second)
+    np.testing.assert_allclose(found, of.expected(first), atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_cuda(), reason="no usable GPU")
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_is_used_and_agrees(device: str) -> None:
+    of = weights(DIGITS)
+    predictor = Predictor(graph(of), DIGITS, "cuda" if device == "cuda" else "auto")
+    assert predictor.provider == "CUDAExecutionProvider"
+    np.testing.assert_allclose(predictor.predict(raw(DIGITS, 9)), of.expected(raw(DIGITS, 9)), atol=1e-4)
+
+
+def test_auto_is_honest() -> None:
+    predictor = Predictor(graph(weights(DIGITS)), DIGITS)
+    assert predictor.provider in onnxruntime.get_available_providers()
+
+
+def test_a_graph_for_another_spec_is_refused() -> None:
+    with pytest.raises(InputError, match="the spec asks for"):
+        Predictor(graph(weights(DIGITS)), replace(DIGITS, shape=(28, 28, 1)), "cpu")
+
+
+@pytest.mark.parametrize("model", [b"", b"not a model", graph(weights(DIGITS))[:200]])
+def test_what_is_no_model_is_refused(model: bytes) -> None:
+    with pytest.raises(InputError, match="cannot open the model"):
+        Predictor(model, DIGITS, "cpu")
+
+
+def test_each_model_has_engines_of_its_own_for_their_names_do_not_tell_the_weights(tmp_path: Path) -> None:
+    first, second = (predictor._engine_options(model, DIGITS, tmp_path / "engines") for model in (b"one", b"other"))
+    assert first["trt_engine_cache_path"] != second["trt_engine_cache_path"]
+    assert first["trt_timing_cache_path"] == second["trt_timing_cache_path"]
+    assert all(Path(options["trt_engine_cache_path"]).is_dir() for options in (first, second))
+
+
+def test_a_folder_for_engines_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^TANDEM_ENGINES: .*file/engines/\w+: Not a directory; name a folder"):
+        predictor._engine_options(b"one", DIGITS, tmp_path / "file" / "engines")

@@ -1,0 +1,160 @@
+"""The champion of a real MLflow registry: fetched, followed as its alias moves, and rolled back by moving it back."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+import pytest
+
+from models.errors import InputError
+from pipelines import registry
+from pipelines.artifacts import paths
+from pipelines.promote import __main__ as promote
+from pipelines.tracking import runs
+from serving.settings import REGISTRY, read
+from tests.pipelines import synthetic
+from tests.serving.conftest import ROOT, free_port, running
+
+NAME = "tandem"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server with an empty store; ended by its process id."""
+    folder, address = tmp_path_factory.mktemp("mlflow"), f"http://127.0.0.1:{free_port()}"
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
+    place = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
+    with (folder / "output.txt").open("wb") as output:
+        command = [sys.executable, "-m", "mlflow", "server", *store, *place]
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait(lambda: httpx.get(f"{address}/health").status_code == 200, 90)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait(done: Callable[[], Any], seconds: float = 30) -> None:
+    """Until `done` says something true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError, OSError):
+            if done():
+                return
+        time.sleep(0.1)
+    raise AssertionError("not within the time")
+
+
+@pytest.fixture(scope="module")
+def promoted(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace whose `promote` has registered two versions at the server; the second is the champion."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        changes = {"frameworks": ["torch"], "architectures": ["cnn"]}
+        settings = synthetic.enter(folder, patch, changes)
+        patch.setenv("MLFLOW_TRACKING_URI", server)
+        synthetic.write_candidate("torch-cnn")
+        synthetic.write_metrics("torch-cnn", accuracy=0.97)
+        promote.promote(settings)
+        promote.promote(settings)
+        yield folder
+
+
+@pytest.fixture
+def client(server: str, promoted: Path) -> mlflow.MlflowClient:
+    """For moving the alias, which is at version 2 when a test begins."""
+    found = mlflow.MlflowClient(server)
+    found.set_registered_model_alias(NAME, "champion", "2")
+    return found
+
+
+def content(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "champion.json").read_text("utf-8")))
+
+
+def test_what_is_fetched_is_the_bundle_that_promote_wrote(client: mlflow.MlflowClient, promoted: Path) -> None:
+    fetched = promoted / "fetched"
+    found = registry.fetch(NAME, "champion", fetched)
+    assert {path.name: path.read_bytes() for path in fetched.iterdir()} == {
+        path.name: path.read_bytes() for path in paths.CHAMPION.iterdir()
+    }
+    assert registry.fetch(NAME, "champion", fetched, found) == found
+
+
+def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
+    client: mlflow.MlflowClient, promoted: Path
+) -> None:
+    fetched = promoted / "kept"
+    registry.fetch(NAME, "champion", fetched)
+    before = content(fetched)
+    example = synthetic.digits()["test"][0][:2]
+    with runs.start("tandem", "by hand", {}) as run:
+        run.register_onnx(paths.exports("torch-cnn") / "model.onnx", synthetic.SPEC, NAME, example, {}, "")
+    with pytest.raises(InputError, match=r"not one that `promote` registered"):
+        registry.fetch(NAME, "champion", fetched)
+    assert content(fetched) == before
+
+
+def test_mistakes_are_one_line(promoted: Path, server: str) -> None:
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": server, **variables}
+        command = [sys.executable, "-m", "pipelines.registry", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    for address, said, variables in (
+        ("tandem@champion", "allowed: models:/NAME@ALIAS", {}),
+        ("models:/tandem@nobody", "nobody", {}),
+        ("models:/tandem@champion", "not reachable", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}),
+    ):
+        done = run(address, "nowhere", **variables)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert said in done.stderr
+    assert not Path("nowhere").exists()
+
+
+def test_the_setting_names_a_folder_for_each_address() -> None:
+    assert read({"TANDEM_CHAMPION": "models:/tandem@champion"}).champion == REGISTRY / "tandem@champion"
+    for wrong in ("models:/tandem/3", "models:/../x@y", "models:/tandem@"):
+        with pytest.raises(InputError, match=r"models:/NAME@ALIAS"):
+            read({"TANDEM_CHAMPION": wrong})
+
+
+def test_moving_the_alias_is_a_hot_swap_and_moving_it_back_a_rollback(
+    client: mlflow.MlflowClient, promoted: Path, server: str, tmp_path: Path
+) -> None:
+    variables = {
+        "TANDEM_CHAMPION": f"models:/{NAME}@champion",
+        "MLFLOW_TRACKING_URI": server,
+        "PYTHONPATH": str(ROOT),
+        "TANDEM_WORKERS": "1",
+        "TANDEM_POLL_SECONDS": "0.2",
+    }
+    images = synthetic.digits()["test"][0][:2].tolist()
+    with running("serving.service:Tandem", promoted, tmp_path / "home", **variables) as served:
+
+        def version() -> str:
+            answer = httpx.post(f"{served.url}/predict", json={"inputs": images}, timeout=10)
+            return str(answer.raise_for_status().json()["model"]["version"])
+
+        assert version() == "2"
+        client.set_registered_model_alias(NAME, "champion", "1")
+        wait(lambda: version() == "1")
+        client.set_registered_model_alias(NAME, "champion", "2")
+        wait(lambda: version() == "2")
+        assert content(promoted / REGISTRY / f"{NAME}@champion")["version"] == "2"
+
+
+def test_serving_holds_no_mlflow() -> None:
+    imports = "import serving.service, serving.process.registry_sync, sys"
+    program = f"{imports}; print('mlflow' in sys.modules, 'pipelines' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["False", "False"]
