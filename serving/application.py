@@ -17,10 +17,10 @@ import orjson
 
 from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
-from serving.http.messages import REQUEST_ID, Application, Headers, Receive, Request, Response, Scope, Send
+from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
 from serving.routes import BENTOML, Route, find
 from serving.settings import Settings
-from serving.worker import Engine
+from serving.worker import Worker
 
 log = logging.getLogger("bentoml.tandem")
 FEW = 8  # whole requests that a worker takes however long they last, so that a slow model is used at all
@@ -28,14 +28,14 @@ BEARER = re.compile(rb"^bearer ", re.IGNORECASE)
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
-class Front:
-    """`inner` is BentoML's application; `engine` gives the engine once that has started."""
+class Application:
+    """The ASGI application: `inner` is BentoML's own, `worker` returns the started worker."""
 
-    def __init__(self, inner: Application, settings: Settings, engine: Callable[[], Engine]) -> None:
+    def __init__(self, inner: ASGIApp, settings: Settings, worker: Callable[[], Worker]) -> None:
         self._inner = inner
         self._settings = settings
-        self._find_engine = engine
-        self._engine: Engine | None = None
+        self._find_worker = worker
+        self._worker: Worker | None = None
         self._log = Log(settings.log_share)
         prefix = os.urandom(6).hex()
         self._ids = (f"{prefix}-{number:x}".encode() for number in itertools.count(1))
@@ -45,19 +45,19 @@ class Front:
         if scope["type"] != "http" or scope["path"] in BENTOML:
             await self._inner(scope, receive, send)
             return
-        self._engine = self._engine or self._find_engine()
+        self._worker = self._worker or self._find_worker()
         started = time.perf_counter()
         request = Request(scope, receive, self._settings.max_body_bytes)
-        name, response = await self._answer(self._engine, request)
+        name, response = await self._answer(self._worker, request)
         given = request.header(b"x-request-id")
         request_id = given if REQUEST_ID.fullmatch(given) else next(self._ids)
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
-        self._engine.metrics.answered(name, response.status, time.perf_counter() - started)
+        self._worker.metrics.answered(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started)
         if request.observed:
-            self._engine.observe(request_id, request.observed)
+            self._worker.observe(request_id, request.observed)
 
-    async def _answer(self, engine: Engine, request: Request) -> tuple[str, Response]:
+    async def _answer(self, worker: Worker, request: Request) -> tuple[str, Response]:
         """The endpoint's name and its answer, or the refusal as an answer. Raises nothing."""
         name = "unknown"
         try:
@@ -65,21 +65,21 @@ class Front:
             route = find(request.method, request.path)
             name = route.name
             self._admit(route, request)
-            return name, await self._within_limits(engine, route, request)
+            return name, await self._within_limits(worker, route, request)
         except RequestError as refusal:
-            engine.metrics.rejected(refusal.reason)
+            worker.metrics.rejected(refusal.reason)
             return name, _refuse(str(refusal), refusal.status, refusal.headers)
         except Exception:  # the last resort: the reader gets a sentence, the log gets the trace
             log.exception("request failed: %s", name)
             return name, _refuse("the service failed; the log has the reason", 500)
 
-    async def _within_limits(self, engine: Engine, route: Route, request: Request) -> Response:
+    async def _within_limits(self, worker: Worker, route: Route, request: Request) -> Response:
         """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
         if not route.open:
-            self._refuse_more(engine)
-        request.pace, request.room = engine.pace, engine.room
+            self._refuse_more(worker)
+        request.load, request.memory_budget = worker.load, worker.memory_budget
         try:
-            return await engine.deadlines.within(route.handler(engine, request))
+            return await worker.deadlines.within(route.handler(worker, request))
         except TimeoutError:
             seconds = self._settings.timeout_seconds
             if request.unread and request.method == "POST":
@@ -88,11 +88,11 @@ class Front:
         finally:
             request.done()
 
-    def _refuse_more(self, engine: Engine) -> None:
+    def _refuse_more(self, worker: Worker) -> None:
         """Raise RequestError where a worker that holds so many requests should take no other."""
-        too_long = engine.pace.held >= FEW and engine.pace.wait() > self._settings.max_wait_seconds
-        if len(engine.deadlines) >= self._settings.max_waiting or too_long:
-            raise overloaded(f"{len(engine.deadlines)} requests are in hand already; try again in a second")
+        too_long = worker.load.in_flight >= FEW and worker.load.wait() > self._settings.max_wait_seconds
+        if len(worker.deadlines) >= self._settings.max_waiting or too_long:
+            raise overloaded(f"{len(worker.deadlines)} requests are in hand already; try again in a second")
 
     def _admit(self, route: Route, request: Request) -> None:
         """Raise RequestError (401) where a key is needed and not given."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from serving.api import activations, inference_protocol, openapi, predict, predict_image, static_files, status
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
-from serving.worker import Engine
+from serving.worker import Worker
 
-Handler = Callable[[Engine, Request], Awaitable[Response]]
+Handler = Callable[[Worker, Request], Awaitable[Response]]
 
 # What BentoML itself answers: the schema that its typed client reads.
 BENTOML = frozenset({"/schema.json"})

@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from models.errors import InputError
 from serving.api import json_examples, predict, predict_image
-from serving.application import Front
+from serving.application import Application
 from serving.http import access_log, cors
-from serving.http.messages import Application
+from serving.http.messages import ASGIApp
 from serving.process import cores, preflight, registry_sync, supervision, telemetry
 from serving.settings import Settings, read
-from serving.worker import Engine
+from serving.worker import Worker
 
 telemetry.silence()
 supervision.look_often()
@@ -43,14 +43,14 @@ class Answer(BaseModel):
     model: Model
 
 
-class Fronted(bentoml.Service[Any]):  # type: ignore[misc]
-    """A BentoML service behind our own front."""
+class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose workers serve `Application`."""
 
-    def to_asgi(self, is_main: bool = True) -> Application:
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that a worker serves."""
         settings = _settings()
-        front = Front(super().to_asgi(is_main), settings, lambda: bentoml.get_current_service().engine)
-        return cors.allow(front, settings.cors_origins)
+        application = Application(super().to_asgi(is_main), settings, lambda: bentoml.get_current_service().worker)
+        return cors.allow(application, settings.cors_origins)
 
 
 def _settings() -> Settings:
@@ -63,7 +63,7 @@ def _settings() -> Settings:
 
 @bentoml.service(
     name="tandem",
-    service_class=Fronted,
+    service_class=TandemService,
     workers=_settings().workers or cores.available(),
     metrics={"enabled": False},  # ours have bounded labels
     logging={"access": {"enabled": False}},
@@ -72,7 +72,7 @@ class Tandem:
     """Predictions by the champion, the best model that the pipeline has trained and proved."""
 
     def __init__(self) -> None:
-        self.engine = Engine(_settings(), worker=bentoml.server_context.worker_index or 0)
+        self.worker = Worker(_settings(), index=bentoml.server_context.worker_index or 0)
 
     @bentoml.on_deployment
     @staticmethod
@@ -89,23 +89,23 @@ class Tandem:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to answer."""
-        await self.engine.start()
+        await self.worker.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Answer no more."""
-        await self.engine.stop()
+        await self.worker.stop()
 
     @bentoml.api(route="/predict")
     async def predict(self, inputs: list[Any], top_k: int | None = None) -> Answer:
         """Predict a batch of raw examples: pictures as nested lists, table rows as lists or objects by feature."""
-        champion = self.engine.champion
-        parsed = json_examples.parse(inputs, champion.spec, self.engine.settings.max_batch)
-        return Answer.model_validate(await predict.run(self.engine, champion, parsed, top_k))
+        champion = self.worker.champion
+        parsed = json_examples.parse(inputs, champion.spec, self.worker.settings.max_batch)
+        return Answer.model_validate(await predict.run(self.worker, champion, parsed, top_k))
 
     @bentoml.api(route="/predict/image")
     async def predict_image(self, files: list[Path], top_k: int | None = None) -> Answer:
         """Predict one or several pictures: PNG, JPEG, WebP or BMP of any size and mode."""
-        champion = self.engine.champion
-        decoded = await predict_image.decode(self.engine, [path.read_bytes() for path in files], champion)
-        return Answer.model_validate(await predict.run(self.engine, champion, decoded, top_k))
+        champion = self.worker.champion
+        decoded = await predict_image.decode(self.worker, [path.read_bytes() for path in files], champion)
+        return Answer.model_validate(await predict.run(self.worker, champion, decoded, top_k))

@@ -1,44 +1,44 @@
-"""All that answers in one worker: the champion, its queue and the counters, started and stopped together."""
+"""The components of one worker process (champion, queue, metrics, observers), started and stopped together."""
 
 import asyncio
 import gc
 
-from serving.http.messages import Room
+from serving.http.messages import MemoryBudget
 from serving.inference.champion import Champion
 from serving.inference.champion_layers import Activations
 from serving.inference.reloader import Reloader
 from serving.monitoring.metrics import Metrics
-from serving.monitoring.observation import Observation, Onlooker
+from serving.monitoring.observation import Observation, Observer
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.shadow import Shadow
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from serving.scheduling import low_priority
 from serving.scheduling.batcher import Batcher
 from serving.scheduling.deadlines import Deadlines
-from serving.scheduling.load_estimate import Pace
+from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
 
 
-class Engine:
-    """`worker` numbers the workers. Raises InputError where there is no champion that can be served."""
+class Worker:
+    """`index` is this worker's number. Raises InputError if no champion can be loaded."""
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None, worker: int = 0) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None, index: int = 0) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
-        self.reloader = Reloader(settings, self.metrics.crowned)
+        self.reloader = Reloader(settings, self.metrics.champion_changed)
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)
         self.decoder = low_priority.thread("decoder")  # one, for a decoded photograph is 64 MB
         self.deadlines = Deadlines(settings.timeout_seconds)
-        self.pace = Pace()
-        self.room = Room(settings.max_held_bytes)
+        self.load = LoadEstimate()
+        self.memory_budget = MemoryBudget(settings.max_held_bytes)
         self.activations = Activations(settings)
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:
-            self.prediction_log = PredictionLog(settings, settings.prediction_log, worker, self.metrics.logged)
+            self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.logged)
         self.shadow: Shadow | None = None
         if settings.challenger:
             self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
-        self._onlookers: list[Onlooker] = [each for each in (self.prediction_log, self.shadow) if each]
+        self._observers: list[Observer] = [each for each in (self.prediction_log, self.shadow) if each]
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -49,13 +49,13 @@ class Engine:
 
     def observe(self, request_id: bytes, seen: Observation) -> None:
         """Show an answer that was sent to those who look on."""
-        for onlooker in self._onlookers:
-            onlooker.note(request_id, seen)
+        for observer in self._observers:
+            observer.note(request_id, seen)
 
     async def start(self) -> None:
         """Watch for a newer champion and for late requests, and be ready."""
         watches = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
-        watches += [onlooker.watch() for onlooker in self._onlookers]
+        watches += [observer.watch() for observer in self._observers]
         self._tasks = [asyncio.create_task(watch) for watch in watches]
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not walk it again and again
@@ -69,8 +69,8 @@ class Engine:
             task.cancel()
         self.batcher.close()
         self.decoder.shutdown(cancel_futures=True)
-        for onlooker in self._onlookers:
-            await onlooker.close()
+        for observer in self._observers:
+            await observer.close()
 
     async def _flush(self) -> None:
         """Keep the counters fresh for the other workers, which may be asked for them."""

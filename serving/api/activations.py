@@ -11,25 +11,25 @@ from serving.api import predict_image
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.inference.graph_layers import Layer
-from serving.worker import Engine
+from serving.worker import Worker
 
 MAPS = 32  # of a convolution's channels
 UNITS = 1024  # of a dense layer's values
 SIDE = 32  # longest side of a map in pixels
 
 
-async def activations(engine: Engine, request: Request) -> Response:
+async def activations(worker: Worker, request: Request) -> Response:
     """One picture as the body -> its layers. Raises RequestError."""
-    champion = engine.champion
+    champion = worker.champion
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "this model reads tables, not pictures: there is nothing to look at")
     kind = request.media_type
     if not kind.startswith("image/") and kind != "application/octet-stream":
         allowed = "image/* or application/octet-stream"
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
-    picture = await predict_image.decode(engine, [await request.body()], champion)
+    picture = await predict_image.decode(worker, [await request.body()], champion)
     loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(engine.decoder, engine.activations.look, champion, picture)
+    found = await loop.run_in_executor(worker.decoder, worker.activations.look, champion, picture)
     model = {"name": champion.name, "version": champion.version}
     return Response(orjson.dumps({"layers": [write(layer) for layer in found], "model": model}))
 

@@ -15,7 +15,7 @@ from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
-from serving.worker import Engine
+from serving.worker import Worker
 
 PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<what>/ready|/infer|)")
 
@@ -26,49 +26,49 @@ def match(path: str) -> re.Match[str] | None:
     return PATH.fullmatch(path)
 
 
-async def server(engine: Engine, _: Request) -> Response:
+async def server(worker: Worker, _: Request) -> Response:
     """Server metadata."""
-    version = engine.champion.version
+    version = worker.champion.version
     return _json({"name": "tandem", "version": version, "extensions": ["binary_tensor_data"]})
 
 
-async def metadata(engine: Engine, request: Request) -> Response:
+async def metadata(worker: Worker, request: Request) -> Response:
     """Model metadata. Raises RequestError (404) for another model or version."""
-    champion = _champion(engine, request)
+    champion = _champion(worker, request)
     spec = champion.spec
     inputs = {"name": spec.input_name, "datatype": tensors.DATATYPES[spec.dtype], "shape": [-1, *spec.shape]}
     outputs = {"name": spec.output_name, "datatype": "FP32", "shape": [-1, spec.outputs]}
-    name, versions = engine.settings.model_name, [champion.version]
+    name, versions = worker.settings.model_name, [champion.version]
     known = {"name": name, "versions": versions, "platform": "onnxruntime_onnx"}
     return _json(known | {"inputs": [inputs], "outputs": [outputs]})
 
 
-async def ready(engine: Engine, request: Request) -> Response:
+async def ready(worker: Worker, request: Request) -> Response:
     """Whether this model and version can answer. Raises RequestError (404) for others."""
-    champion = _champion(engine, request)
-    state = {"name": engine.settings.model_name, "version": champion.version, "ready": engine.ready}
-    return _json(state, 200 if engine.ready else 503)
+    champion = _champion(worker, request)
+    state = {"name": worker.settings.model_name, "version": champion.version, "ready": worker.ready}
+    return _json(state, 200 if worker.ready else 503)
 
 
-async def infer(engine: Engine, request: Request) -> Response:
+async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out, as JSON or as raw bytes. Raises RequestError."""
-    champion = _champion(engine, request)
+    champion = _champion(worker, request)
     body = await request.body()
-    most = engine.settings.max_batch
+    most = worker.settings.max_batch
     inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, most)
-    result = await predict.ask(engine, champion, inference.inputs)
+    result = await predict.ask(worker, champion, inference.inputs)
     request.observed = Observation(champion, inference.inputs, result.outputs)
-    name = engine.settings.model_name
+    name = worker.settings.model_name
     response = tensors.write(result.outputs, champion.spec, name, champion.version, inference)
     response.headers += predict.told(result, champion)
     return response
 
 
-def _champion(engine: Engine, request: Request) -> Champion:
+def _champion(worker: Worker, request: Request) -> Champion:
     """The champion, if the path names it."""
     parts = match(request.path)
-    champion = engine.champion
-    name = engine.settings.model_name
+    champion = worker.champion
+    name = worker.settings.model_name
     if parts is None or parts["name"] != name or parts["version"] not in (None, champion.version):
         raise RequestError(404, "unknown_model", f"no such model; there is {name!r}, version {champion.version!r}")
     return champion

@@ -9,19 +9,19 @@ from serving.api import openapi_activations, openapi_protocol, table_rows
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.settings import Settings
-from serving.worker import Engine
+from serving.worker import Worker
 
 Json = dict[str, Any]
 NUMBER = {"type": "number"}
 FLOAT32 = {"type": "number", "minimum": -3.4028234e38, "maximum": 3.4028234e38}
 
 
-async def openapi(engine: Engine, _: Request) -> Response:
+async def openapi(worker: Worker, _: Request) -> Response:
     """The document as JSON. It is open to all: where a key is needed, an empty example stands for the real one."""
-    champion = engine.champion
-    if engine.settings.api_key:
+    champion = worker.champion
+    if worker.settings.api_key:
         champion = replace(champion, example=champion.spec.example())
-    return Response(orjson.dumps(document(champion, engine.settings)))
+    return Response(orjson.dumps(document(champion, worker.settings)))
 
 
 def document(champion: Champion, settings: Settings) -> Json:

@@ -12,46 +12,46 @@ from serving.http.messages import Headers, Request, Response
 from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
 from serving.scheduling.batcher import Result
-from serving.worker import Engine
+from serving.worker import Worker
 
 
-async def predict(engine: Engine, request: Request) -> Response:
+async def predict(worker: Worker, request: Request) -> Response:
     """`{"inputs": [...], "top_k": 3}` -> labels and probabilities. Raises RequestError."""
     if request.media_type != "application/json":
         raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
-    champion = engine.champion
+    champion = worker.champion
     document = json_body.parse(await request.body())
     if unknown := sorted(document.keys() - {"inputs", "top_k"}):
         raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: inputs, top_k")
-    inputs = json_examples.parse(document.get("inputs"), champion.spec, engine.settings.max_batch)
-    return await answer(engine, request, champion, inputs, top_k(document.get("top_k"), champion))
+    inputs = json_examples.parse(document.get("inputs"), champion.spec, worker.settings.max_batch)
+    return await answer(worker, request, champion, inputs, top_k(document.get("top_k"), champion))
 
 
 async def answer(
-    engine: Engine, request: Request, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any
+    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any
 ) -> Response:
     """Run validated examples [N, *shape] and write the answer, with `more` beside it."""
-    result = await ask(engine, champion, inputs)
+    result = await ask(worker, champion, inputs)
     request.observed = Observation(champion, inputs, result.outputs)
     body = orjson.dumps(predictions.write(result.outputs, champion, count) | more)
     return Response(body, headers=told(result, champion))
 
 
-async def run(engine: Engine, champion: Champion, inputs: np.ndarray, count: int | None) -> dict[str, Any]:
+async def run(worker: Worker, champion: Champion, inputs: np.ndarray, count: int | None) -> dict[str, Any]:
     """The same for callers in this process: JSON-ready values."""
-    result = await ask(engine, champion, inputs)
+    result = await ask(worker, champion, inputs)
     return predictions.write(result.outputs, champion, top_k(count, champion))
 
 
-async def ask(engine: Engine, champion: Champion, inputs: np.ndarray) -> Result:
+async def ask(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
     """The model's answer to validated examples [N, *shape]. Raises RequestError (422) where it is no number.
 
     Finite but enormous features overflow inside a model; pixels cannot.
     """
-    result = await engine.batcher.predict(champion, inputs)
+    result = await worker.batcher.predict(champion, inputs)
     if inputs.dtype == np.uint8:
         return result
-    engine.metrics.saw(inputs, champion.spec)
+    worker.metrics.count_missing_and_unknown(inputs, champion.spec)
     if not (finite := np.isfinite(result.outputs).all(axis=1)).all():
         raise RequestError(422, "overflow", f"inputs[{int(finite.argmin())}]: too extreme, the model finds no number")
     return result

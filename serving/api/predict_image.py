@@ -17,23 +17,23 @@ from serving.api import predict
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
-from serving.worker import Engine
+from serving.worker import Worker
 
 INLINE_BYTES, INLINE_PIXELS = 16_384, 32_768  # fewer are decoded in less time than others would notice
 Made = TypeVar("Made")
 
 
-async def upload(engine: Engine, request: Request) -> Response:
+async def upload(worker: Worker, request: Request) -> Response:
     """Pictures -> labels and probabilities, with `top_k` and `pixels` as in the documentation. Raises RequestError."""
-    champion = engine.champion
+    champion = worker.champion
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "this model reads tables, not pictures; use /predict")
-    files, fields = await _files(request, engine.settings.max_files)
+    files, fields = await _files(request, worker.settings.max_files)
     options = _options(request.query | fields)
-    inputs = await decode(engine, files, champion)
+    inputs = await decode(worker, files, champion)
     count = predict.top_k(options.get("top_k"), champion)
     more = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
-    return await predict.answer(engine, request, champion, inputs, count, **more)
+    return await predict.answer(worker, request, champion, inputs, count, **more)
 
 
 def _options(given: dict[str, str]) -> dict[str, int]:
@@ -84,20 +84,20 @@ async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
     yield b""
 
 
-async def decode(engine: Engine, files: list[bytes], champion: Champion) -> np.ndarray:
+async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.ndarray:
     """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
 
     Raises RequestError, saying which file is wrong. It is the headers that tell how large the pictures are:
     a few bytes can hold many pixels. Even headers may be long to read, as they hold compressed texts.
     """
     thread = asyncio.get_running_loop().run_in_executor
-    limit, shape = engine.settings.max_pixels, champion.spec.shape
+    limit, shape = worker.settings.max_pixels, champion.spec.shape
     if sum(map(len, files)) > INLINE_BYTES:
-        pictures, pixels = await thread(engine.decoder, _read_headers, files, limit)
+        pictures, pixels = await thread(worker.decoder, _read_headers, files, limit)
     else:
         pictures, pixels = _read_headers(files, limit)
     if pixels > INLINE_PIXELS:
-        return await thread(engine.decoder, _render, pictures, shape)
+        return await thread(worker.decoder, _render, pictures, shape)
     return _render(pictures, shape)
 
 

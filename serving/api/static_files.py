@@ -6,7 +6,7 @@ from pathlib import Path
 from bentoml._internal import server as bentoml_server
 
 from serving.http.messages import Request, Response
-from serving.worker import Engine
+from serving.worker import Worker
 
 OWN = Path(__file__).parents[1] / "web"
 SWAGGER = Path(bentoml_server.__file__).parent / "static_content"
@@ -31,7 +31,7 @@ FILES = {
 }
 
 
-async def page(_: Engine, request: Request) -> Response:
+async def page(_: Worker, request: Request) -> Response:
     """One of FILES."""
     return _read(request.path)
 

@@ -2,12 +2,12 @@
 
 from starlette.middleware.cors import CORSMiddleware
 
-from serving.http.messages import Application
+from serving.http.messages import ASGIApp
 
 READABLE = ("x-request-id", "x-model-version", "server-timing", "inference-header-content-length")
 
 
-def allow(application: Application, origins: tuple[str, ...]) -> Application:
+def allow(application: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     """The application itself, or with answers that the browsers of `origins` pass on ("*" means all)."""
     if not origins:
         return application

@@ -9,13 +9,13 @@ from urllib.parse import parse_qsl
 
 from serving.errors import RequestError, invalid, overloaded, too_large
 from serving.monitoring.observation import Observation
-from serving.scheduling.load_estimate import Pace
+from serving.scheduling.load_estimate import LoadEstimate
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
@@ -24,23 +24,23 @@ LINGER_SECONDS = 5.0
 LINGER_PAUSE = 0.001  # seconds between two pieces: 100 MB that nobody wants are read slowly, as others are waiting
 
 
-class Room:
-    """How much memory is left for bodies that come in pieces: `left` bytes, in one worker."""
+class MemoryBudget:
+    """Bytes of memory still `available` in one worker for request bodies that arrive in several chunks."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, available: int) -> None:
+        self.available = available
 
     def take(self, size: int) -> None:
-        """Raises RequestError (503) where there is no room for so many bytes."""
-        if size > self.left:
+        """Reserve `size` bytes. Raises RequestError (503) if fewer are available."""
+        if size > self.available:
             raise overloaded("too many large requests are under way; try again in a second")
-        self.left -= size
+        self.available -= size
 
 
 class Request:
     """One request. `limit` is the largest body in bytes; `observed` is what a model answered, where one did.
 
-    `pace` is told when the request has arrived whole, and when it is done; a body in pieces lies in `room`.
+    `load` counts the request from the arrival of its last byte until `done`; chunked bodies count in `memory_budget`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
@@ -50,8 +50,8 @@ class Request:
         self.receive = receive
         self.unread = True
         self.observed: Observation | None = None
-        self.pace: Pace | None = None
-        self.room: Room | None = None
+        self.load: LoadEstimate | None = None
+        self.memory_budget: MemoryBudget | None = None
         self._whole = False
         self._taken = 0
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -97,11 +97,11 @@ class Request:
 
     def done(self) -> None:
         """It is answered, or refused; what comes now is not counted."""
-        if self.pace and self._whole:
-            self.pace.answered()
-        if self.room:
-            self.room.left += self._taken
-        self.pace = self.room = None
+        if self.load and self._whole:
+            self.load.answered()
+        if self.memory_budget:
+            self.memory_budget.available += self._taken
+        self.load = self.memory_budget = None
 
     async def linger(self) -> None:
         """Read on and forget, for a moment: a client that is still sending would never see its refusal."""
@@ -120,15 +120,15 @@ class Request:
             self.unread = False
             raise RequestError(400, "disconnected", "the client went away")
         self.unread = bool(message.get("more_body", False))
-        if self.pace and not self.unread:
+        if self.load and not self.unread:
             self._whole = True
-            self.pace.arrived()
+            self.load.arrived()
         return message.get("body", b""), self.unread
 
     def _take(self, size: int) -> None:
         """Note so many bytes more of the body."""
-        if self.room:
-            self.room.take(size)
+        if self.memory_budget:
+            self.memory_budget.take(size)
             self._taken += size
 
     def _within(self, chunk: bytes, before: int = 0) -> bytes:

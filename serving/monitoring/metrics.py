@@ -98,7 +98,7 @@ class Metrics:
         """Count what became of some examples' lines."""
         self._logged.labels(result).inc(examples)
 
-    def saw(self, inputs: np.ndarray, spec: DataSpec) -> None:
+    def count_missing_and_unknown(self, inputs: np.ndarray, spec: DataSpec) -> None:
         """Count what of rows [N, F] is missing, or is a category that the training split has not."""
         found = {"missing": np.isnan(inputs)}
         if any(spec.categories):
@@ -121,7 +121,9 @@ class Metrics:
             self._labels[labels] = self._labels.get(labels, 0) + counted
             self._confidence.arrays.append(confidence)
 
-    def crowned(self, result: Literal["loaded", "swapped", "refused"], now: Champion, before: Champion) -> None:
+    def champion_changed(
+        self, result: Literal["loaded", "swapped", "refused"], now: Champion, before: Champion
+    ) -> None:
         """Count a new champion, and say which one answers: `now`, in place of `before`."""
         self._champions.labels(result).inc()
         self._info.labels(before.name, before.version, before.predictor.provider).set(0)

@@ -15,8 +15,8 @@ class Observation(NamedTuple):
     outputs: np.ndarray
 
 
-class Onlooker(Protocol):
-    """The prediction log, or the challenger: started and stopped with the engine."""
+class Observer(Protocol):
+    """The prediction log, or the challenger: started and stopped with the worker."""
 
     def note(self, request_id: bytes, seen: Observation, /) -> None:
         """Take note of an answered request by its id; return at once, raise nothing."""

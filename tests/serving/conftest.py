@@ -17,11 +17,11 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.application import Front
+from serving.application import Application
 from serving.http.messages import Receive, Scope, Send
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
-from serving.worker import Engine
+from serving.worker import Worker
 from tests.serving import bundles
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,10 @@ async def nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
 
 @dataclass
 class Local:
-    """The front in this process: `post` and `get` go through ASGI without a socket."""
+    """The application in this process: `post` and `get` go through ASGI without a socket."""
 
-    engine: Engine
-    front: Front
+    worker: Worker
+    application: Application
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.many(("POST", path, options))[0]
@@ -61,7 +61,7 @@ class Local:
         """Several requests at the same time."""
 
         async def go() -> list[httpx.Response]:
-            transport = httpx.ASGITransport(self.front, raise_app_exceptions=True)
+            transport = httpx.ASGITransport(self.application, raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 return await asyncio.gather(*(client.request(verb, path, **rest) for verb, path, rest in requests))
 
@@ -74,9 +74,9 @@ def local() -> Callable[..., Local]:
 
     def make(folder: Path, **changes: Any) -> Local:
         settings = Settings(champion=folder, **changes)
-        engine = Engine(settings, Metrics(CollectorRegistry()))
-        engine.ready = True
-        return Local(engine, Front(nothing_behind, settings, lambda: engine))
+        worker = Worker(settings, Metrics(CollectorRegistry()))
+        worker.ready = True
+        return Local(worker, Application(nothing_behind, settings, lambda: worker))
 
     return make
 

@@ -40,7 +40,7 @@ def test_the_probes_are_answered_without_a_key(probe: str, digits: Path, local: 
 
 def test_until_the_champion_is_ready_only_liveness_is_answered(digits: Path, local: Callable[..., Local]) -> None:
     here = local(digits)
-    here.engine.ready = False
+    here.worker.ready = False
     found = {name: here.get(probe["path"]).status_code for name, probe in PROBES.items()}
     assert found == {"startupProbe": 503, "readinessProbe": 503, "livenessProbe": 200}
 

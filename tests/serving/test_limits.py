@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from serving.http.cors import allow
-from serving.scheduling.load_estimate import Pace
+from serving.scheduling.load_estimate import LoadEstimate
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import Local, Served, serve
 
@@ -160,7 +160,7 @@ def test_a_real_example_is_shown_where_no_key_is_needed(digits: Path, local: Mak
 
 def test_not_ready_is_said(digits: Path, local: Make) -> None:
     service = local(digits)
-    service.engine.ready = False
+    service.worker.ready = False
     for path in ("/readyz", "/v2/health/ready", "/v2/models/tandem/ready"):
         assert service.get(path).status_code == 503
     assert service.get("/livez").status_code == 200
@@ -178,7 +178,7 @@ def test_more_than_can_be_held_is_refused_and_the_rest_is_answered(digits: Path,
 def test_more_than_can_be_answered_soon_is_refused(digits: Path, local: Make) -> None:
     service = local(digits, max_wait_seconds=1e-9)
     statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
-    assert statuses.count(503) == 0  # nothing is known of its pace yet
+    assert statuses.count(503) == 0  # no load has been measured yet
     statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
     assert statuses.count(200) >= 8
     assert statuses.count(503) >= 1
@@ -187,21 +187,21 @@ def test_more_than_can_be_answered_soon_is_refused(digits: Path, local: Make) ->
 def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr("serving.scheduling.load_estimate.time.perf_counter", lambda: next(clock) * 0.1)
-    pace = Pace()
+    load = LoadEstimate()
     for _ in range(10):
-        pace.arrived()
+        load.arrived()
     for _ in range(1000):
-        pace.answered()
-        pace.arrived()
-    assert pace.wait() == pytest.approx(1.0, rel=0.01)
+        load.answered()
+        load.arrived()
+    assert load.wait() == pytest.approx(1.0, rel=0.01)
     for _ in range(10):
-        pace.answered()
+        load.answered()
     for _ in range(100):
         next(clock)  # nothing to do for ten seconds
     for _ in range(11):
-        pace.arrived()
-    pace.answered()
-    assert pace.wait() == pytest.approx(1.0, rel=0.01)
+        load.arrived()
+    load.answered()
+    assert load.wait() == pytest.approx(1.0, rel=0.01)
 
 
 def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local: Make) -> None:
@@ -213,7 +213,7 @@ def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local:
         await asyncio.sleep(60)
 
     async def go() -> set[int]:
-        transport = httpx.ASGITransport(service.front)
+        transport = httpx.ASGITransport(service.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             headers = {"content-type": "application/json"}
             slow = [asyncio.create_task(client.post("/predict", content=never(), headers=headers)) for _ in range(20)]
@@ -227,7 +227,7 @@ def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local:
             return found
 
     assert asyncio.run(go()) == {200}
-    assert service.engine.pace.held == 0
+    assert service.worker.load.in_flight == 0
 
 
 def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
@@ -239,7 +239,7 @@ def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
             await asyncio.sleep(0)
 
     async def go() -> list[int]:
-        transport = httpx.ASGITransport(service.front)
+        transport = httpx.ASGITransport(service.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             headers = {"content-type": "application/json"}
             asked = (client.post("/predict", content=pieces(count), headers=headers) for count in (4, 4, 4, 30))
@@ -248,16 +248,18 @@ def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
     statuses = asyncio.run(go())
     assert set(statuses) == {400, 503}
     assert statuses[3] == 503
-    assert service.engine.room.left == 10_000
+    assert service.worker.memory_budget.available == 10_000
 
 
 def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     service = local(digits, timeout_seconds=0.1)
-    service.engine.batcher.predict = lambda *_: asyncio.sleep(60)  # type: ignore[assignment,method-assign]
+    service.worker.batcher.predict = lambda *_: asyncio.sleep(60)  # type: ignore[assignment,method-assign]
 
     async def go() -> httpx.Response:
-        watch = asyncio.create_task(service.engine.deadlines.watch())
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(service.front), base_url="http://test") as client:
+        watch = asyncio.create_task(service.worker.deadlines.watch())
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(service.application), base_url="http://test"
+        ) as client:
             answer = await client.post("/predict", **BODY)
         watch.cancel()
         return answer
@@ -265,14 +267,14 @@ def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, mo
     answer = asyncio.run(go())
     assert answer.status_code == 503
     assert "0.1 s" in answer.json()["error"]
-    assert len(service.engine.deadlines) == 0
+    assert len(service.worker.deadlines) == 0
 
 
 def test_other_sites_are_not_let_in_unless_they_are_listed(digits: Path, local: Make) -> None:
     service = local(digits)
     origin = {"origin": "http://friend"}
     assert "access-control-allow-origin" not in service.post("/predict", **BODY, headers=origin).headers
-    service.front = allow(service.front, ("http://friend",))  # type: ignore[assignment]
+    service.application = allow(service.application, ("http://friend",))  # type: ignore[assignment]
     answer = service.post("/predict", **BODY, headers=origin)
     assert answer.headers["access-control-allow-origin"] == "http://friend"
     assert (

@@ -22,10 +22,10 @@ from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.drift import report, statistical_tests
 from pipelines.inference import onnx_runtime
-from serving.application import Front
+from serving.application import Application
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
-from serving.worker import Engine
+from serving.worker import Worker
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
 
@@ -58,16 +58,16 @@ def write_champion():
 
 def serve(images, folder="log"):
     """Have the champion answer, and log, images [N, 8, 8, 1] in requests of 10."""
-    engine = Engine(Settings(champion=paths.CHAMPION, prediction_log=folder), Metrics(CollectorRegistry()))
-    engine.ready = True
-    transport = httpx.ASGITransport(Front(None, engine.settings, lambda: engine))
+    worker = Worker(Settings(champion=paths.CHAMPION, prediction_log=folder), Metrics(CollectorRegistry()))
+    worker.ready = True
+    transport = httpx.ASGITransport(Application(None, worker.settings, lambda: worker))
 
     async def ask():
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             for start in range(0, len(images), 10):
                 body = {"inputs": images[start : start + 10].tolist()}
                 (await client.post("/predict", json=body)).raise_for_status()
-        await engine.prediction_log.close()
+        await worker.prediction_log.close()
 
     asyncio.run(ask())
 

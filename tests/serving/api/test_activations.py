@@ -71,16 +71,16 @@ def test_the_layers_are_never_those_of_another_champion(digits: Path, local: Cal
     write(digits, weights(DIGITS, 2), "2")  # and the old one answers until the next poll
     refused = here.post(PATH, content=content, headers=PNG)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    asyncio.run(here.engine.reloader.poll())
+    asyncio.run(here.worker.reloader.poll())
     assert here.post(PATH, content=content, headers=PNG).json()["model"]["version"] == "2"
 
 
 def test_nothing_is_opened_for_other_requests(digits: Path, local: Callable[..., Local]) -> None:
     here = local(digits)
     assert here.post("/predict/image", content=picture()[1], headers=PNG).status_code == 200
-    assert here.engine.activations.opened == ""
+    assert here.worker.activations.opened == ""
     assert here.post(PATH, content=picture()[1], headers=PNG).status_code == 200
-    assert here.engine.activations.opened == here.engine.champion.sha256
+    assert here.worker.activations.opened == here.worker.champion.sha256
 
 
 @pytest.mark.parametrize(

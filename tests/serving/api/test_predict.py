@@ -1,4 +1,4 @@
-"""Predictions over the front: the numbers, the formats, the headers."""
+"""Predictions through the application: the numbers, the formats, the headers."""
 
 import base64
 import io
@@ -89,7 +89,7 @@ def test_many_pixels_in_few_bytes_are_decoded_beside_the_loop(digits: Path, loca
     service = local(digits)
     threads: list[str] = []
     with ThreadPoolExecutor(1, initializer=lambda: threads.append(threading.current_thread().name)) as pool:
-        service.engine.decoder = pool
+        service.worker.decoder = pool
         large, small = (png(np.zeros((side, side), np.uint8)) for side in (1000, 8))
         assert len(large) < 10_000
         for content in (small, large):
@@ -115,15 +115,15 @@ def test_requests_at_the_same_time_share_a_run_and_keep_their_answers(digits: Pa
     answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
     found = np.concatenate([probabilities(answer.json()) for answer in answers])
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
-    service.engine.metrics.flush()
-    runs = service.engine.metrics.registry.get_sample_value("tandem_run_rows_count")
+    service.worker.metrics.flush()
+    runs = service.worker.metrics.registry.get_sample_value("tandem_run_rows_count")
     assert runs is not None
     assert runs < 40
 
 
 def test_a_slow_model_runs_in_its_thread(digits: Path, local: Make) -> None:
     service = local(digits)
-    service.engine.reloader.champion = replace(service.engine.champion, inline=False)
+    service.worker.reloader.champion = replace(service.worker.champion, inline=False)
     inputs = raw(DIGITS, 6)
     answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
     found = np.concatenate([probabilities(answer.json()) for answer in answers])
@@ -133,13 +133,13 @@ def test_a_slow_model_runs_in_its_thread(digits: Path, local: Make) -> None:
 @pytest.mark.parametrize("inline", [True, False])
 def test_a_run_that_fails_is_told_to_each_and_the_next_one_works(digits: Path, local: Make, inline: bool) -> None:
     service = local(digits)
-    good = service.engine.champion
-    service.engine.reloader.champion = replace(good, inline=inline, predictor=Failing())  # type: ignore[arg-type]
+    good = service.worker.champion
+    service.worker.reloader.champion = replace(good, inline=inline, predictor=Failing())  # type: ignore[arg-type]
     body = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
     answers = service.many(*[("POST", "/predict", body)] * 3)
     assert [answer.status_code for answer in answers] == [500] * 3
     assert "secret" not in answers[0].text
-    service.engine.reloader.champion = replace(good, inline=inline)
+    service.worker.reloader.champion = replace(good, inline=inline)
     assert service.post("/predict", **body).status_code == 200
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from serving.inference import champion
 from serving.monitoring.metrics import Metrics
 metrics, now = Metrics(), champion.load(Path(sys.argv[1]), "cpu")
-metrics.crowned("loaded", now, now)
+metrics.champion_changed("loaded", now, now)
 sys.stdout.write(metrics.text().decode())
 sys.stdout.flush()
 os.kill(os.getpid(), 9)

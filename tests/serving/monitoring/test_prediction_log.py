@@ -28,19 +28,19 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def flush(found: Local) -> None:
-    assert found.engine.prediction_log
-    asyncio.run(found.engine.prediction_log.flush())
+    assert found.worker.prediction_log
+    asyncio.run(found.worker.prediction_log.flush())
 
 
 def counted(found: Local, result: str) -> float:
     name = "tandem_prediction_log_total"
-    return found.engine.metrics.registry.get_sample_value(name, {"result": result}) or 0.0
+    return found.worker.metrics.registry.get_sample_value(name, {"result": result}) or 0.0
 
 
 def test_nothing_is_written_unless_asked(local: Make, digits: Path, tmp_path: Path) -> None:
     found = local(digits)
     assert found.post("/predict", json={"inputs": raw(DIGITS, 1).tolist()}).status_code == 200
-    assert found.engine.prediction_log is None
+    assert found.worker.prediction_log is None
 
 
 def test_a_line_of_an_image_holds_its_summary_and_not_its_pixels(local: Make, digits: Path, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_line_of_an_image_holds_its_summary_and_not_its_pixels(local: Make, di
     first, second = lines(tmp_path / "log")
     assert set(first) == {"time", "request_id", "index", "version", "sha256", "inputs", "label", "probabilities"}
     assert (first["request_id"], first["index"], second["index"], first["version"]) == ("abc", 0, 1, "1")
-    assert first["sha256"] == found.engine.champion.sha256
+    assert first["sha256"] == found.worker.champion.sha256
     assert first["inputs"] == summary.summarise(images, DIGITS)[0].tolist()
     told = answer.json()["predictions"][0]
     assert first["label"] == told["label"]

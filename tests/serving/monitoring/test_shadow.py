@@ -30,14 +30,14 @@ def compare(found: Local, *batches: np.ndarray) -> list[dict[str, Any]]:
     """The answers to these batches at the same time, after one look for a challenger; comparisons are finished."""
 
     async def go() -> list[dict[str, Any]]:
-        assert found.engine.shadow
-        await found.engine.shadow.poll()
-        transport = httpx.ASGITransport(found.front)
+        assert found.worker.shadow
+        await found.worker.shadow.poll()
+        transport = httpx.ASGITransport(found.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             asked = [client.post("/predict", json={"inputs": batch.tolist()}) for batch in batches]
             answers = [answer.raise_for_status().json() for answer in await asyncio.gather(*asked)]
-        if found.engine.shadow._running:
-            await asyncio.wait([found.engine.shadow._running])
+        if found.worker.shadow._running:
+            await asyncio.wait([found.worker.shadow._running])
             await asyncio.sleep(0)
         return answers
 
@@ -45,7 +45,7 @@ def compare(found: Local, *batches: np.ndarray) -> list[dict[str, Any]]:
 
 
 def value(found: Local, name: str, /, **labels: str) -> float:
-    return found.engine.metrics.registry.get_sample_value(f"tandem_{name}", labels) or 0.0
+    return found.worker.metrics.registry.get_sample_value(f"tandem_{name}", labels) or 0.0
 
 
 def test_agreement_difference_and_time_are_counted(local: Make, digits: Path, challenger: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_missing_or_bad_challenger_harms_nobody_and_a_good_one_is_found_later(
     compare(found, raw(DIGITS, 1))
     write(folder, weights(DIGITS, 3), "3")
     compare(found, raw(DIGITS, 1))
-    assert found.engine.shadow
-    assert found.engine.shadow.challenger
-    assert found.engine.shadow.challenger.version == "3"
+    assert found.worker.shadow
+    assert found.worker.shadow.challenger
+    assert found.worker.shadow.challenger.version == "3"
     assert value(found, "challengers_total", result="swapped") == 1
     assert value(found, "shadow_requests_total", result="compared") == 2
 
