@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peers.model import Session, open_session
+from models.manifest import MANIFEST
 from models.spec import DataSpec
 from serving.inference import bundle
 
@@ -68,7 +69,7 @@ def make_fashion(folder: Path) -> Served:
         "provenance": {},
         "example": {"inputs": images.tolist(), "outputs": served.expected(images).tolist()},
     }
-    (folder / bundle.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")
     return served
 
 

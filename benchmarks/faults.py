@@ -32,7 +32,7 @@ from benchmarks.load import HOST, Measured
 from benchmarks.payloads import BINARY
 from benchmarks.servers import Running
 from benchmarks.serving import make_job
-from serving.inference import bundle
+from models.manifest import MANIFEST
 
 REQUESTS = 10_000
 WORKERS = 2
@@ -100,7 +100,7 @@ def main() -> None:
 
 def swaps(bench: Bench) -> Outcome:
     """Two new champions, and garbage in place of one."""
-    manifest = bench.served.folder / bundle.MANIFEST
+    manifest = bench.served.folder / MANIFEST
     good = json.loads(manifest.read_text("utf-8"))
 
     def change() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -31,11 +30,6 @@ class Split:
 
     inputs: np.ndarray
     targets: np.ndarray
-
-    @classmethod
-    def open(cls, folder: Path) -> "Split":
-        """Map `inputs.npy` and `targets.npy` of a folder."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets")))
 
     def standardised(self, spec: DataSpec) -> "Split":
         """The same split with the targets of a regression as they are learned: of mean 0 and deviation 1."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.errors import InputError
-from pipelines.artifacts import bundle, records
+from pipelines.artifacts import bundle
 from pipelines.cli import stage
 from pipelines.tracking import runs
 from pipelines.tracking.runs import Registered
@@ -68,8 +68,8 @@ def fetch(name: str, alias: str, folder: Path, known: Registered | None = None) 
         return found
     with TemporaryDirectory() as beside:
         model, record_file = runs.download(name, found, Path(beside))
-        record = records.record(record_file)
-        bundle.write(folder, model, str(record["model"]["sha256"]), record)
+        record = bundle.read(record_file.parent)
+        bundle.write(record, model, str(record["model"]["sha256"]), folder)
     print(f"{folder}: {name}, version {found.version}", flush=True)
     return found
 

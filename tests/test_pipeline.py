@@ -61,7 +61,7 @@ import sys
 from pathlib import Path
 from models.batches import Data, Split
 from models.spec import DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, split_files
 from pipelines.cli.candidate import Candidate
 from pipelines.artifacts.hashing import hash_files
 from pipelines.config import params
@@ -70,7 +70,8 @@ def main(framework, architecture, folder):
     chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
     device = chosen.room('device').choose(settings.train)
     model = chosen.room(architecture).build(spec, getattr(settings.models, architecture))
-    data = Data(Split.open(paths.split('train')), Split.open(paths.split('validation')), spec.outputs)
+    train, validation = (Split(*split_files.read(paths.split(name))) for name in ('train', 'validation'))
+    data = Data(train, validation, spec.outputs)
     chosen.room('fit').fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     chosen.room('export').export(model, spec, Path(folder))
     print(hash_files([Path(folder]) / 'model.onnx'))

@@ -1,6 +1,5 @@
 """The champion bundle: all that serving needs, in one folder that is never seen half-written."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,13 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models.manifest import MANIFEST, SCHEMA
+from pipelines.artifacts import json_object
 from pipelines.artifacts.hashing import require_sha256
 
-SCHEMA = 1
-RECORD = "champion.json"
+
+def read(folder: Path) -> Mapping[str, Any]:
+    """The content of champion.json. Raises InputError where it is missing or not a JSON object."""
+    return json_object.read(folder / MANIFEST)
 
 
-def write(folder: Path, model: Path, sha256: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def write(record: Mapping[str, Any], model: Path, sha256: str, folder: Path) -> dict[str, Any]:
     """Make `model` the champion in `folder`: its file first, then champion.json in one rename, which is returned.
 
     `record` is what champion.json says beside `schema` and `model`. Raises InputError where the
@@ -27,8 +30,8 @@ def write(folder: Path, model: Path, sha256: str, record: Mapping[str, Any]) -> 
         require_sha256(beside, sha256)
     described = {"file": file, "sha256": sha256, "bytes": model.stat().st_size}
     full = {"schema": SCHEMA, "name": record["name"], "version": record["version"], "model": described, **record}
-    with _replacing(folder / RECORD) as beside:
-        beside.write_text(json.dumps(full, indent=2) + "\n", "utf-8")
+    with _replacing(folder / MANIFEST) as beside:
+        json_object.write(full, beside)
     _remove_others(folder, file)
     return full
 

@@ -9,6 +9,7 @@ import numpy as np
 from models.errors import InputError
 from models.loop import Epoch
 
+FILE = "history.csv"
 LOSSES = ("train_loss", "validation_loss")
 ACCURACIES = ("train_accuracy", "validation_accuracy")
 ERRORS = ("train_mae", "validation_mae")  # of a regression, in its target's unit
@@ -30,7 +31,7 @@ def write(epochs: Sequence[Epoch], path: Path) -> None:
         writer.writerows(epoch.values() for epoch in epochs)
 
 
-def write_together(path: Path, histories: Mapping[str, np.ndarray]) -> None:
+def write_together(histories: Mapping[str, np.ndarray], path: Path) -> None:
     """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
     kind = measure(next(iter(histories.values())))
     columns = ["epoch", *LOSSES, f"train_{kind}", f"validation_{kind}"]

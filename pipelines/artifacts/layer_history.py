@@ -8,6 +8,7 @@ import numpy as np
 
 from models.errors import InputError
 
+FILE = "layers.csv"
 Row = tuple[int, str, str, float]  # epoch, statistic, layer, value
 COLUMNS = ("epoch", "statistic", "layer", "value")
 

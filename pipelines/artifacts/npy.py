@@ -22,7 +22,7 @@ def read(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: not a whole .npy file ({error}); delete it and run `dvc repro`") from error
 
 
-def write(path: Path, dtype: DTypeLike, shape: tuple[int, ...], chunks: Iterable[NDArray[Any]]) -> None:
+def write(chunks: Iterable[NDArray[Any]], dtype: DTypeLike, shape: tuple[int, ...], path: Path) -> None:
     """Write `chunks`, which together have `shape`. Raises OSError where the disk is full.
 
     Not into a memory map: there a full disk is no exception but a signal that ends the process.

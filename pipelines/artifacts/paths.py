@@ -13,22 +13,24 @@ SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
 PLOTS = ARTIFACTS / "plots"
+COMPARISON = PLOTS / "comparison.png"
+LEARNING_CURVES = PLOTS / "learning_curves.csv"
 TENSORBOARD = ARTIFACTS / "tensorboard"
 DRIFT_REPORT = ARTIFACTS / "drift" / "report.html"
 
 
 def split(name: str) -> Path:
-    """The folder of one split (`train`, `validation`, `test`) with `inputs.npy` and `targets.npy`."""
+    """The folder of one split (`train`, `validation`, `test`)."""
     return DATA / name
 
 
 def checkpoint(candidate: str) -> Path:
-    """What `train` leaves: weights.npz, history.csv, layers.csv and run.json."""
+    """The folder that `train` writes."""
     return ARTIFACTS / "checkpoints" / candidate
 
 
 def exports(candidate: str) -> Path:
-    """What `export` leaves: the ONNX graphs and a picture, the framework's own formats and parity.json."""
+    """The folder that `export` writes."""
     return ARTIFACTS / "exports" / candidate
 
 

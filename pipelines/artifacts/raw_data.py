@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from pipelines.artifacts import npy
+from pipelines.artifacts import json_object, npy
 from pipelines.artifacts.hashing import hash_arrays
 
 META = "meta.json"
@@ -68,11 +68,11 @@ def write(raw: RawData, folder: Path) -> None:
     Where files of the source were left out, `unreadable.txt` has a line for each.
     """
     for name, array in raw.arrays().items():
-        npy.write(folder / f"{name}.npy", array.dtype, array.shape, (array[span] for span in npy.spans(array)))
+        npy.write((array[span] for span in npy.spans(array)), array.dtype, array.shape, folder / f"{name}.npy")
     table = asdict(raw.table) if raw.table else None
     meta = {"name": raw.name, "labels": raw.labels, "target": raw.target, "table": table}
     meta["sha256"] = hash_arrays(raw.arrays(), json.dumps(meta))
-    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", "utf-8")
+    json_object.write(meta, folder / META)
     if raw.unreadable:
         (folder / UNREADABLE).write_text("".join(f"{line}\n" for line in raw.unreadable), "utf-8")
 

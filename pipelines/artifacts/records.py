@@ -1,13 +1,11 @@
 """What the stages before wrote about one candidate."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.errors import InputError
-from pipelines.artifacts import paths
+from pipelines.artifacts import json_object, metrics_file, paths
 from pipelines.artifacts.hashing import require_sha256
 
 MODEL, INT8 = "model.onnx", "model.int8.onnx"
@@ -62,7 +60,7 @@ class Evidence:
 
 def read(name: str) -> list[Evidence]:
     """Everything on record about each graph of a candidate. Raises InputError where a record is missing or not JSON."""
-    records, metrics = (training(name), parity(name)), dict(record(paths.metrics(name)))
+    records, metrics = (training(name), parity(name)), dict(metrics_file.read(paths.metrics(name)))
     int8 = metrics.pop("int8", None)
     found = [Evidence(name, MODEL, True, *records, metrics)]
     return [*found, Evidence(name, INT8, int8["faster"], *records, int8)] if int8 else found
@@ -82,35 +80,9 @@ def model(name: str, file: str = MODEL) -> Path:
 
 def training(name: str) -> Mapping[str, Any]:
     """What `train` wrote about its run. Raises InputError as `read` does."""
-    return record(paths.checkpoint(name) / "run.json")
+    return json_object.read(paths.checkpoint(name) / "run.json")
 
 
 def parity(name: str) -> Mapping[str, Any]:
     """What `export` proved. Raises InputError as `read` does."""
-    return record(paths.exports(name) / "parity.json")
-
-
-def record(path: Path) -> Mapping[str, Any]:
-    """A JSON object. Raises InputError where there is none."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: not found; run `dvc repro`") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); run `dvc repro`") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: holds {type(values).__name__}; allowed: an object; run `dvc repro`")
-    return values
-
-
-def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested metrics under names such as `test/accuracy`, which MLflow shows in groups."""
-    return dict(_numbers(metrics, prefix))
-
-
-def _numbers(metrics: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{prefix}{key}", value
+    return json_object.read(paths.exports(name) / "parity.json")

@@ -16,9 +16,9 @@ from tabulate import tabulate
 
 from models import summary
 from models.errors import InputError
+from models.manifest import MANIFEST
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import npy, paths, records
-from pipelines.artifacts.bundle import RECORD
+from pipelines.artifacts import bundle, paths, split_files, validation_report
 from pipelines.artifacts.hashing import require_sha256
 from pipelines.cli import stage
 from pipelines.config import params
@@ -57,7 +57,7 @@ def compare(folder: Path, settings: Params) -> Sequence[Finding]:
 
     Raises InputError where the log holds too few rows of the champion, or the workspace is another's.
     """
-    champion = records.record(paths.CHAMPION / RECORD)
+    champion = bundle.read(paths.CHAMPION)
     spec = _spec(champion)
     logged = prediction_log.read(folder, spec, str(champion["model"]["sha256"]), settings.drift.rows)
     _require_rows(logged, folder, settings.drift)
@@ -72,11 +72,11 @@ def compare(folder: Path, settings: Params) -> Sequence[Finding]:
 def _spec(champion: Mapping[str, Any]) -> DataSpec:
     """The champion's spec. Raises InputError where the workspace now holds other data than it learned from."""
     trained = champion["provenance"]["data_sha256"]
-    found = records.record(paths.DATA_REPORT / "validation.json")["data_sha256"]
+    found = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     if trained != found:
         known = f"the champion learned from {trained[:12]}"
         raise InputError(f"{paths.DATA} holds data {found[:12]}, {known}; run `dvc repro`")
-    return DataSpec.from_dict(dict(champion["spec"]), str(paths.CHAMPION / RECORD))
+    return DataSpec.from_dict(dict(champion["spec"]), str(paths.CHAMPION / MANIFEST))
 
 
 def _require_rows(logged: Logged, folder: Path, settings: Drift) -> None:
@@ -90,7 +90,7 @@ def _require_rows(logged: Logged, folder: Path, settings: Drift) -> None:
 
 def _inputs(spec: DataSpec, rows: int) -> np.ndarray:
     """The summaries float64 [n, S] of at most `rows` training examples, evenly spread."""
-    images = npy.read(paths.split("train") / "inputs.npy")
+    images = split_files.read(paths.split("train"))[0]
     chosen = np.unique(np.linspace(0, len(images) - 1, min(rows, len(images))).astype(int))
     parts = np.array_split(chosen, -(-len(chosen) // onnx_runtime.batch_size(images)))
     return np.concatenate([summary.summarise(images[part], spec) for part in parts])
@@ -101,7 +101,7 @@ def _outputs(champion: Mapping[str, Any], settings: Params) -> np.ndarray:
     model = paths.CHAMPION / str(champion["model"]["file"])
     require_sha256(model, str(champion["model"]["sha256"]))
     session = onnx_runtime.open_session(model, settings.evaluate.device)
-    return onnx_runtime.predict(session, npy.read(paths.split("validation") / "inputs.npy"))
+    return onnx_runtime.predict(session, split_files.read(paths.split("validation"))[0])
 
 
 def _columns(spec: DataSpec, inputs: np.ndarray, logged: Logged, outputs: np.ndarray) -> list[Column]:

@@ -1,12 +1,11 @@
 """Stage `evaluate`: how good and how fast one exported graph is; of what would be served, not of what was trained."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.spec import DataSpec
-from pipelines.artifacts import history, layer_history, paths, records
+from pipelines.artifacts import history, layer_history, metrics_file, paths, records
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.config import params
@@ -64,8 +63,8 @@ def _report(name: str, metrics: Mapping[str, Any]) -> None:
 
 
 def _plot(name: str, asked: Asked, settings: Params, best_epoch: int) -> None:
-    epochs = history.read(paths.checkpoint(name) / "history.csv")
-    layers = layer_history.read(paths.checkpoint(name) / "layers.csv")
+    epochs = history.read(paths.checkpoint(name) / history.FILE)
+    layers = layer_history.read(paths.checkpoint(name) / layer_history.FILE)
     with staged(paths.PLOTS, [name]) as beside:
         folder = beside / name
         folder.mkdir()
@@ -86,12 +85,12 @@ def _plot_boundary(path: Path, name: str, session: Session, test: Predictions) -
 def _write(name: str, metrics: Mapping[str, Any]) -> None:
     path = paths.metrics(name)
     with staged(path.parent, [path.name]) as beside:
-        (beside / path.name).write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+        metrics_file.write(metrics, beside / path.name)
 
 
 def _log(name: str, metrics: Mapping[str, Any], spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
     with runs.resume(experiment, name, training["run_id"]) as run:
-        run.log_metrics(records.flat(metrics))
+        run.log_metrics(metrics_file.flatten(metrics))
         run.describe(measurement.summary(metrics))
         run.set_tags({"provider": metrics["provider"]})
         run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from models.spec import DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, split_files
 from pipelines.inference import onnx_runtime
 from pipelines.inference.onnx_runtime import Session
 
@@ -43,6 +43,5 @@ class Predictions:
 
 def predict(session: Session, spec: DataSpec, split: str) -> Predictions:
     """Ask the graph about every example of a split (`validation`, `test`)."""
-    folder = paths.split(split)
-    inputs = np.load(folder / "inputs.npy", mmap_mode="r")
-    return Predictions(spec, inputs, np.load(folder / "targets.npy"), onnx_runtime.predict(session, inputs))
+    inputs, targets = split_files.read(paths.split(split))
+    return Predictions(spec, inputs, np.array(targets), onnx_runtime.predict(session, inputs))

@@ -11,7 +11,7 @@ import onnx
 from models.batches import Split
 from models.encoding import any_missing
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.banners import banners_hidden
@@ -54,7 +54,7 @@ def quantize(graph: onnx.ModelProto, target: Path, spec: DataSpec, calibration: 
     """Write the int8 copy of a graph, made with so many training examples; why there is none, or nothing."""
     if reason := quantization.reason_against(graph, spec):
         return reason
-    train = Split.open(paths.split("train"))
+    train = Split(*split_files.read(paths.split("train")))
     # Evenly spread: the first ones may all be of one class.
     chosen = np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(int)
     quantization.quantize(graph, target, spec, np.array(train.inputs[chosen]))
@@ -67,7 +67,7 @@ def prove(trained: Predict, readers: Runtimes, folder: Path, spec: DataSpec, con
     Raises InputError for the first file that cannot be used or is beyond the tolerances; the int8 graph,
     which has its own, is then recorded as not passed.
     """
-    validation = Split.open(paths.split("validation"))
+    validation = Split(*split_files.read(paths.split("validation")))
     count = min(config.examples, len(validation))
     inputs, targets = with_gaps(validation.inputs[:count], validation.targets[:count], spec)
     expected = predict(trained, inputs, max(BATCHES))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
-from pipelines.artifacts import npy, paths, raw_data
+from pipelines.artifacts import npy, paths, raw_data, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.hashing import hash_arrays
 from pipelines.artifacts.raw_data import RawData
@@ -46,16 +46,14 @@ def encode(raw: RawData, columns: Sequence[Learned], inputs: NDArray[Any]) -> ND
 
 def write_split(part: Split, folder: Path, encoded: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
     """`inputs.npy` [n, ...], each chunk `encoded`, and `targets.npy` [n], in the order of `part.rows`."""
-    count = len(part.rows)
-    chunks = (encoded(part.inputs[part.rows[span]]) for span in npy.spans(part.inputs, count))
-    npy.write(folder / "inputs.npy", part.inputs.dtype, (count, *part.inputs.shape[1:]), chunks)
-    npy.write(folder / "targets.npy", part.targets.dtype, (count,), [part.targets[part.rows]])
+    chunks = (encoded(part.inputs[part.rows[span]]) for span in npy.spans(part.inputs, len(part.rows)))
+    split_files.write(chunks, part.inputs, part.targets[part.rows], folder)
 
 
 def describe(raw: RawData, columns: Sequence[Learned], folder: Path) -> dict[str, Any]:
     """Write `spec.json` and the report on the splits that stand in `folder`; the content of `validation.json`."""
-    inputs = {name: npy.read(folder / name / "inputs.npy") for name in splits.NAMES}
-    targets = {name: npy.read(folder / name / "targets.npy") for name in splits.NAMES}
+    arrays = {name: split_files.read(folder / name) for name in splits.NAMES}
+    inputs, targets = ({name: pair[place] for name, pair in arrays.items()} for place in (0, 1))
     spec, constant = make_spec(raw, columns, inputs["train"], targets["train"])
     text = json.dumps(spec.to_dict(), indent=2, ensure_ascii=False) + "\n"
     (folder / paths.SPEC.name).write_text(text, "utf-8")

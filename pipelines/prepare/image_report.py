@@ -1,6 +1,5 @@
 """What `prepare` found in the splits: counted for programs, drawn and summed up for people."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
+from pipelines.artifacts import validation_report
 from pipelines.prepare import class_validation, image_plots, validation
 
 Inputs = Mapping[str, NDArray[np.uint8]]  # of each split, [n, H, W, C]
@@ -31,7 +31,7 @@ def write(
 ) -> None:
     """`validation.json` with the `report`; `balance.png`; `samples.png` with some of the training split's `images`."""
     folder.mkdir()
-    (folder / "validation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    validation_report.write(report, folder / validation_report.FILE)
     title = f"{spec.name}: training examples"
     image_plots.draw_samples(folder / "samples.png", title, images, targets, spec.labels)
     title = f"{spec.name}: examples of each class (dashed: an even balance)"

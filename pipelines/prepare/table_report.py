@@ -1,6 +1,5 @@
 """What `prepare` found in the splits of a table: counted for programs, drawn and summed up for people."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import UNKNOWN, DataSpec
+from pipelines.artifacts import validation_report
 from pipelines.prepare import class_validation, image_plots, table_plots, validation
 
 Arrays = Mapping[str, NDArray[Any]]  # of each split, [n, F] or [n]
@@ -33,7 +33,7 @@ def write(
 ) -> None:
     """`validation.json` with the `report`; `features.png` with the training `rows`; `balance.png` or `target.png`."""
     folder.mkdir()
-    (folder / "validation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    validation_report.write(report, folder / validation_report.FILE)
     table_plots.draw_features(folder / "features.png", spec, rows)
     if spec.labels:
         title = f"{spec.name}: examples of each class (dashed: an even balance)"

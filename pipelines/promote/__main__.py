@@ -1,14 +1,14 @@
 """Stage `promote`: choose the champion, register it and hand it to serving."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from models.manifest import MANIFEST
 from models.spec import DataSpec
-from pipelines.artifacts import bundle, history, paths, records
+from pipelines.artifacts import bundle, history, json_object, metrics_file, paths, records, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import Evidence
 from pipelines.cli import stage
@@ -41,7 +41,7 @@ def promote(settings: Params) -> None:
         record = _hand_over(champion, settings, run, choice.reason)
         _tell(candidates, choice, settings, record)
         run.log_artifact(paths.REPORT, "promotion")
-        run.log_artifact(paths.PLOTS / "comparison.png", "promotion/plots")
+        run.log_artifact(paths.COMPARISON, "promotion/plots")
     print(f"champion: {champion.name}, version {record['version']} of {settings.promote.model_name}", flush=True)
 
 
@@ -55,7 +55,7 @@ def _standing(found: Evidence) -> Standing:
 def _hand_over(champion: Evidence, settings: Params, run: runs.Run, why: str) -> dict[str, Any]:
     """Register the model and write the bundle; what champion.json says."""
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
-    example = np.load(paths.split("validation") / "inputs.npy", mmap_mode="r")[:EXAMPLES]
+    example = split_files.read(paths.split("validation"))[0][:EXAMPLES]
     outputs = onnx_runtime.run(onnx_runtime.open_session(model, settings.evaluate.device), example)
     tags = _tags(champion, run.id)
     version = run.register_onnx(model, spec, settings.promote.model_name, np.array(example), tags, why)
@@ -63,13 +63,13 @@ def _hand_over(champion: Evidence, settings: Params, run: runs.Run, why: str) ->
         "name": champion.name,
         "version": version,
         "spec": spec.to_dict(),
-        "metrics": records.flat(champion.metrics),
+        "metrics": metrics_file.flatten(champion.metrics),
         "provenance": _provenance(champion, run.id, settings.tracking.experiment),
         "example": {"inputs": _without_nan(example), "outputs": outputs.tolist()},
     }
-    written = bundle.write(paths.CHAMPION, model, champion.sha256, record)
+    written = bundle.write(record, model, champion.sha256, paths.CHAMPION)
     # With it a service elsewhere can make the same bundle out of the registry.
-    run.log_artifact(paths.CHAMPION / bundle.RECORD, runs.bundle_folder(version))
+    run.log_artifact(paths.CHAMPION / MANIFEST, runs.bundle_folder(version))
     return written
 
 
@@ -104,13 +104,13 @@ def _provenance(champion: Evidence, run_id: str, experiment: str) -> dict[str, A
 def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, record: Mapping[str, Any]) -> None:
     """Write the report, and what compares all candidates."""
     names = dict.fromkeys(found.candidate for found in candidates)
-    histories = {name: history.read(paths.checkpoint(name) / "history.csv") for name in names}
-    with staged(paths.PLOTS, ["comparison.png", "learning_curves.csv"]) as beside:
-        comparison_plot.draw(beside / "comparison.png", candidates, histories, choice.champion)
-        history.write_together(beside / "learning_curves.csv", histories)
+    histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
+    with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
+        comparison_plot.draw(beside / paths.COMPARISON.name, candidates, histories, choice.champion)
+        history.write_together(histories, beside / paths.LEARNING_CURVES.name)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
         summary = report.summary(candidates, choice.champion)
-        (beside / paths.SUMMARY.name).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+        json_object.write(summary, beside / paths.SUMMARY.name)
         text = report.page(candidates, choice, settings.promote, record)
         (beside / paths.REPORT.name).write_text(text, "utf-8")
 

@@ -29,7 +29,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from models.errors import InputError
+from models.manifest import MANIFEST
 from models.spec import DataSpec
+from pipelines.artifacts import split_files
 from pipelines.plotting.palette import PALETTE
 from pipelines.tracking import reachability
 
@@ -82,7 +84,7 @@ class Run:
 
     def log_dataset(self, spec: DataSpec, split: str, folder: Path, digest: str) -> None:
         """Record a split (`folder` with inputs.npy and targets.npy) as an input of the run."""
-        inputs, targets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets"))
+        inputs, targets = split_files.read(folder)
         with warnings.catch_warnings():
             # A local folder fits two of MLflow's kinds of source, which are the same.
             warnings.simplefilter("ignore", UserWarning)
@@ -187,7 +189,7 @@ def registered(name: str, alias: str) -> Registered:
 
 def download(name: str, found: Registered, folder: Path) -> tuple[Path, Path]:
     """A registered version's ONNX file and its champion.json, in `folder`. Raises InputError where it lacks one."""
-    kept = {"run_id": found.run_id, "artifact_path": f"{bundle_folder(found.version)}/champion.json"}
+    kept = {"run_id": found.run_id, "artifact_path": f"{bundle_folder(found.version)}/{MANIFEST}"}
     try:
         with _quiet():
             model = mlflow.artifacts.download_artifacts(f"models:/{name}/{found.version}", dst_path=str(folder))

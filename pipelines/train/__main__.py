@@ -12,7 +12,7 @@ from models.config import Model, Train
 from models.device import Device
 from models.loop import Epoch, Learner, best_epoch
 from models.spec import DataSpec
-from pipelines.artifacts import history, layer_history, paths
+from pipelines.artifacts import history, layer_history, paths, split_files, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
@@ -24,7 +24,7 @@ from pipelines.train import monitor
 from pipelines.train.monitor import Watch
 from pipelines.train.progress import Display
 
-RUN, WEIGHTS, HISTORY, LAYERS = "run.json", "weights.npz", "history.csv", "layers.csv"
+RUN, WEIGHTS = "run.json", "weights.npz"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def main() -> None:
     spec = DataSpec.read(paths.SPEC)
     config = getattr(settings.models, chosen.architecture)
     require_fit(config, settings.train, chosen, spec)
-    data_sha256 = json.loads((paths.DATA_REPORT / "validation.json").read_text("utf-8"))["data_sha256"]
+    data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     tags = {**chosen.tags, **runs.provenance(), "data_sha256": data_sha256}
     runs.require_store()
     device = chosen.room("device").choose(settings.train)
@@ -58,7 +58,7 @@ def main() -> None:
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         store(trained, chosen, record)
-        run.log_artifact(paths.checkpoint(chosen.name) / HISTORY)
+        run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
         run.log_native(chosen.framework, trained.model, spec, spec.example(2))
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
@@ -68,7 +68,7 @@ def require_fit(config: Model, settings: Train, chosen: Candidate, spec: DataSpe
     settings.require_framework(chosen.framework)
     config.require_fit(spec)
     settings.require_fit(spec)
-    config.require_batches(spec, settings.batch_size, len(Split.open(paths.split("train"))))
+    config.require_batches(spec, settings.batch_size, len(open_split("train")))
 
 
 def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec: DataSpec, data_sha256: str) -> None:
@@ -85,7 +85,7 @@ def train(
     model: Any, spec: DataSpec, settings: Params, chosen: Candidate, device: Device, run: Run, events: Path
 ) -> Trained:
     """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `events`."""
-    learned, watched = (Split.open(paths.split(name)).standardised(spec) for name in ("train", "validation"))
+    learned, watched = (open_split(name).standardised(spec) for name in ("train", "validation"))
     data = Data(learned, watched, spec.outputs, spec.target_std)
     with closing(chosen.room("board").Board(events)) as board:
         monitor.introduce(board, model, spec, data)
@@ -93,6 +93,11 @@ def train(
         start = time.perf_counter()
         epochs = fit(model, data, settings.train, chosen, device, watching)
         return Trained(model, epochs, watching.layers, device, time.perf_counter() - start)
+
+
+def open_split(name: str) -> Split:
+    """Inputs and targets of a split, memory-mapped."""
+    return Split(*split_files.read(paths.split(name)))
 
 
 def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch) -> list[Epoch]:
@@ -130,8 +135,8 @@ def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
     with staged(target.parent, [target.name]) as folder:
         (folder / target.name).mkdir()
         chosen.room("store").save(trained.model, folder / target.name / WEIGHTS)
-        history.write(trained.history, folder / target.name / HISTORY)
-        layer_history.write(trained.layers, folder / target.name / LAYERS)
+        history.write(trained.history, folder / target.name / history.FILE)
+        layer_history.write(trained.layers, folder / target.name / layer_history.FILE)
         (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 

@@ -3,15 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
+from models.manifest import MANIFEST, Schema
 from models.spec import DataSpec
 
-MANIFEST = "champion.json"
 ADVICE = "run `uv run dvc repro` to make a champion"
 
 
@@ -39,7 +39,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = Field(alias="schema")
+    format: Schema = Field(alias="schema")
     name: str
     version: str
     model: ModelFile

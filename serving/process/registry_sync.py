@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
-from serving.inference.bundle import MANIFEST
+from models.manifest import MANIFEST
 from serving.settings import REGISTRY, Settings
 
 ROOT = Path(__file__).parents[2]

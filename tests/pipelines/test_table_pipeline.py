@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.artifacts import paths
-from pipelines.artifacts.bundle import RECORD
 from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
@@ -96,7 +96,7 @@ def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch
     links = [part.split(")")[0] for part in report.split("](")[1:]]
     assert len(links) >= 4
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
-    strict_json(paths.CHAMPION / RECORD)
+    strict_json(paths.CHAMPION / MANIFEST)
     served = champion.load(paths.CHAMPION, "cpu")
     row = {"size": 100, "colour": "green", "sold": True}
     asked = [row, row | {"size": None}, row | {"colour": "mauve"}, row | {"colour": None}]

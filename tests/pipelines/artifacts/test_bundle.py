@@ -28,7 +28,7 @@ def read(folder):
 
 def test_the_bundle_is_the_model_and_its_record(tmp_path):
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    written = bundle.write(tmp_path / "champion", model, sha256, RECORD)
+    written = bundle.write(RECORD, model, sha256, tmp_path / "champion")
     record, content = read(tmp_path / "champion")
     assert content == b"first"
     assert record == written
@@ -43,7 +43,7 @@ def test_a_new_champion_leaves_nothing_of_the_old(tmp_path):
     folder = tmp_path / "champion"
     for content in (b"first", b"second"):
         model, sha256 = make(tmp_path / "model.onnx", content)
-        bundle.write(folder, model, sha256, RECORD)
+        bundle.write(RECORD, model, sha256, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
     assert read(folder)[1] == b"second"
 
@@ -51,7 +51,7 @@ def test_a_new_champion_leaves_nothing_of_the_old(tmp_path):
 def test_the_same_champion_can_be_written_again(tmp_path):
     model, sha256 = make(tmp_path / "model.onnx", b"first")
     for version in ("1", "2"):
-        bundle.write(tmp_path / "champion", model, sha256, {**RECORD, "version": version})
+        bundle.write({**RECORD, "version": version}, model, sha256, tmp_path / "champion")
     assert read(tmp_path / "champion")[0]["version"] == "2"
 
 
@@ -61,17 +61,17 @@ def test_what_a_killed_promotion_left_is_swept(tmp_path):
     (folder / ".champion.json.partial").write_text("half", "utf-8")
     (folder / f".{'a' * 64}.onnx.partial").write_text("half", "utf-8")
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(folder, model, sha256, RECORD)
+    bundle.write(RECORD, model, sha256, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
 
 
 def test_a_model_that_is_not_the_proved_one_is_refused_and_the_old_champion_stays(tmp_path):
     folder = tmp_path / "champion"
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(folder, model, sha256, RECORD)
+    bundle.write(RECORD, model, sha256, folder)
     changed, _ = make(tmp_path / "changed.onnx", b"changed")
     with pytest.raises(InputError, match="parity was proved for"):
-        bundle.write(folder, changed, "0" * 64, RECORD)
+        bundle.write(RECORD, changed, "0" * 64, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
     assert read(folder)[1] == b"first"
 
@@ -81,10 +81,10 @@ def test_a_full_disk_leaves_the_old_champion_whole(tmp_path):
     mount_small_disk(disk, kilobytes=64)
     try:
         model, sha256 = make(tmp_path / "model.onnx", b"first")
-        bundle.write(disk / "champion", model, sha256, RECORD)
+        bundle.write(RECORD, model, sha256, disk / "champion")
         large, large_sha256 = make(tmp_path / "large.onnx", os.urandom(200_000))
         with pytest.raises(OSError, match="No space left"):
-            bundle.write(disk / "champion", large, large_sha256, RECORD)
+            bundle.write(RECORD, large, large_sha256, disk / "champion")
         assert read(disk / "champion")[1] == b"first"
         assert len(list((disk / "champion").iterdir())) == 2
     finally:
@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_the_old_champion_whole(tmp_path):
 def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp_path, monkeypatch):
     folder = tmp_path / "champion"
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(folder, model, sha256, RECORD)
+    bundle.write(RECORD, model, sha256, folder)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp
     second, second_sha256 = make(tmp_path / "second.onnx", b"second")
     monkeypatch.setattr(Path, "write_text", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        bundle.write(folder, second, second_sha256, RECORD)
+        bundle.write(RECORD, second, second_sha256, folder)
     monkeypatch.undo()
     assert read(folder)[1] == b"first"
 
@@ -110,7 +110,7 @@ def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp
 def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
     folder = tmp_path / "champion"
     models = [make(tmp_path / f"{index}.onnx", os.urandom(50_000)) for index in range(2)]
-    bundle.write(folder, *models[0], RECORD)
+    bundle.write(RECORD, *models[0], folder)
     done, seen, broken = threading.Event(), set(), []
 
     def read_on():
@@ -126,7 +126,7 @@ def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
     reader = threading.Thread(target=read_on)
     reader.start()
     for index in range(40):
-        bundle.write(folder, *models[index % 2], {**RECORD, "version": str(index)})
+        bundle.write({**RECORD, "version": str(index)}, *models[index % 2], folder)
     done.set()
     reader.join()
     assert broken == []

@@ -53,7 +53,7 @@ def write_champion():
         "provenance": {"data_sha256": synthetic.DATA},
         "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
     }
-    bundle.write(paths.CHAMPION, model, hashlib.sha256(model.read_bytes()).hexdigest(), record)
+    bundle.write(record, model, hashlib.sha256(model.read_bytes()).hexdigest(), paths.CHAMPION)
 
 
 def serve(images, folder="log"):

@@ -1,0 +1,16 @@
+"""`validation.json`: counts and anomalies of the prepared splits, and the SHA-256 of their data."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.artifacts import json_object
+
+FILE = "validation.json"
+read = json_object.read
+
+
+def write(report: Mapping[str, Any], path: Path) -> None:
+    """JSON, with characters beyond ASCII in the names of labels and columns unescaped."""
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")

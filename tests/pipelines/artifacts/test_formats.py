@@ -1,0 +1,52 @@
+"""Files that stages leave for each other are read as they were written."""
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from pipelines.artifacts import json_object, layer_history, metrics_file, split_files, validation_report
+
+
+def test_a_json_object_is_read_as_it_was_written(tmp_path):
+    json_object.write({"name": "gr\u00fcn", "count": 3}, tmp_path / "record.json")
+    assert json_object.read(tmp_path / "record.json") == {"name": "gr\u00fcn", "count": 3}
+    assert (tmp_path / "record.json").read_bytes() == b'{\n  "name": "gr\\u00fcn",\n  "count": 3\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "not found"), (b"{", "not JSON"), (b"\xff", "not JSON"), (b"[]", "holds list; allowed: an object")],
+)
+def test_what_is_no_json_object_is_refused_by_name(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "record.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"record\.json: {message}.*run `dvc repro`"):
+        json_object.read(tmp_path / "record.json")
+
+
+def test_names_in_the_validation_report_are_legible(tmp_path):
+    path = tmp_path / validation_report.FILE
+    validation_report.write({"classes": {"gr\u00fcn": 1}}, path)
+    assert "gr\u00fcn" in path.read_text("utf-8")
+    assert validation_report.read(path) == {"classes": {"gr\u00fcn": 1}}
+
+
+def test_a_split_is_written_in_chunks_and_mapped_into_memory(tmp_path):
+    inputs, targets = np.arange(24, dtype=np.uint8).reshape(6, 2, 2, 1), np.arange(6)
+    split_files.write((inputs[:4], inputs[4:]), inputs[:1], targets, tmp_path)
+    for found, expected in zip(split_files.read(tmp_path), (inputs, targets), strict=True):
+        assert isinstance(found, np.memmap)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_layers_are_read_by_column(tmp_path):
+    layer_history.write([(1, "std", "dense", 0.5), (2, "std", "dense", 0.25)], tmp_path / layer_history.FILE)
+    found = layer_history.read(tmp_path / layer_history.FILE)
+    assert found["layer"].tolist() == ["dense", "dense"]
+    assert found["value"].tolist() == [0.5, 0.25]
+
+
+def test_metrics_are_flattened_to_their_numbers():
+    nested = {"provider": "CPU", "test": {"accuracy": 0.5, "count": 3}, "int8": {"faster": True}}
+    assert metrics_file.flatten(nested) == {"test/accuracy": 0.5, "test/count": 3}
