@@ -29,7 +29,7 @@ def room(framework: str, file: str) -> ModuleType:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the README's table of equality says, as seen in this run."""
+    """Print the differences that docs/equivalence.md documents, as observed in this run."""
     for row, difference in SEEN.items():
         terminalreporter.write_line(f"equal: {row}: {difference:.1e}")
 

@@ -1,4 +1,4 @@
-"""What the README says of one's own loss and architecture, done in a copy of the repository and trained."""
+"""The loss, the architecture and the data source of docs/extending.md, added to a copy of the repository and used."""
 
 import re
 import shutil
@@ -6,16 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from models.errors import InputError
+from pipelines.artifacts import paths, raw_data
 from pipelines.config import params
 from tests.models.conftest import FRAMEWORKS
 
 REPOSITORY = Path(__file__).parents[2]
 OPENINGS = {
     "LOSSES": r"^LOSSES: .*\{\n",
+    "SOURCES": r"^SOURCES: .*\{\n",
     "before Models": r"(?=^class Models\()",
     "Models": r"(?=^    linear: Linear\n)",
 }
@@ -44,8 +47,8 @@ print(history[-1].validation_loss, history[-1].validation_accuracy, *sorted(weig
 
 
 def blocks(title: str) -> list[tuple[str, str, str]]:
-    """File, place and text of each piece of code in a section of the README."""
-    section = (REPOSITORY / "README.md").read_text("utf-8").split(f"\n### {title}\n")[1].split("\n### ")[0]
+    """File, place and text of each piece of code in a section of docs/extending.md."""
+    section = (REPOSITORY / "docs" / "extending.md").read_text("utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
     pieces = []
     for code in re.findall(r"```(?:python|yaml)\n(.*?)```", section, re.DOTALL):
         parts = re.split(r"^# (\S+?)(?:: (.*))?\n", code, flags=re.MULTILINE)[1:]
@@ -55,12 +58,13 @@ def blocks(title: str) -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository with both, and with parameters that use them."""
+    """The repository with all three, and with parameters that use them."""
     folder = tmp_path_factory.mktemp("extended")
     for name in ("models", "pipelines"):
         shutil.copytree(REPOSITORY / name, folder / name)
     shutil.copy(REPOSITORY / "params.yaml", folder)
-    for file, place, text in (*blocks("A loss of your own"), *blocks("An architecture of your own")):
+    titles = ("Add a loss", "Add an architecture", "Add a data source")
+    for file, place, text in (piece for title in titles for piece in blocks(title)):
         path = folder / file
         old = path.read_text("utf-8") if place else ""
         gap = "\n\n" if place == "before Models" else ""
@@ -69,11 +73,12 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     yaml = YAML()
     values = yaml.load(folder / "params.yaml")
     values["architectures"], values["train"]["loss"], values["train"]["epochs"] = ["bottleneck"], "brier", 15
+    values["data"]["source"] = "checkerboard"
     yaml.dump(values, folder / "params.yaml")
     return folder
 
 
-def test_both_are_trained_as_the_readme_says(extended: Path) -> None:
+def test_both_are_trained_as_documented(extended: Path) -> None:
     layers = []
     for framework in FRAMEWORKS:
         command = [sys.executable, "-c", TRAIN, framework]
@@ -84,6 +89,15 @@ def test_both_are_trained_as_the_readme_says(extended: Path) -> None:
         assert float(accuracy) > 0.85
         layers.append(names)
     assert layers[0] == layers[1] == ["dense/bias", "dense/kernel", "logits/bias", "logits/kernel"]
+
+
+def test_the_source_is_loaded_as_documented(extended: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.load"]
+    done = subprocess.run(command, cwd=extended, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    raw = raw_data.read(extended / paths.RAW)
+    assert raw.labels == ("black", "white")
+    assert np.array_equal(raw.train_targets, np.floor(raw.train_inputs).sum(axis=1) % 2)
 
 
 def test_here_both_are_refused(extended: Path) -> None:
