@@ -31,9 +31,9 @@ def write(epochs: Sequence[Epoch], path: Path) -> None:
         writer.writerows(epoch.values() for epoch in epochs)
 
 
-def write_together(histories: Mapping[str, np.ndarray], path: Path) -> None:
+def write_combined(histories: Mapping[str, np.ndarray], path: Path) -> None:
     """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
-    kind = measure(next(iter(histories.values())))
+    kind = metric(next(iter(histories.values())))
     columns = ["epoch", *LOSSES, f"train_{kind}", f"validation_{kind}"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -49,6 +49,6 @@ def missing_columns(found: Iterable[str]) -> list[str]:
     return sorted({"epoch", *LOSSES, *measures} - found)
 
 
-def measure(epochs: np.ndarray) -> str:
-    """What is told beside the loss: `accuracy`, or `mae`."""
+def metric(epochs: np.ndarray) -> str:
+    """The metric recorded beside the loss: `accuracy`, or `mae`."""
     return "mae" if ERRORS[0] in (epochs.dtype.names or ()) else "accuracy"

@@ -1,4 +1,4 @@
-"""What the stages before wrote about one candidate."""
+"""Recorded outputs of the earlier stages for one candidate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ MODEL, INT8 = "model.onnx", "model.int8.onnx"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CandidateRecord:
     """The records of training (run.json), export (parity.json) and evaluation (metrics) of one graph of a candidate.
 
-    `file` is the graph's, MODEL or INT8. `faster` says of the int8 graph that it took less time than the other
-    one at every batch size; the other one has nothing to be faster than.
+    `file` is MODEL or INT8. `faster`: the int8 graph has a shorter median latency than MODEL at every batch size;
+    always true of MODEL.
     """
 
     candidate: str
@@ -32,57 +32,57 @@ class Evidence:
         return self.candidate if self.file == MODEL else f"{self.candidate}-int8"
 
     @property
-    def proved(self) -> bool:
-        """Whether the graph is within its tolerances."""
+    def parity_passed(self) -> bool:
+        """True where the graph is within its tolerances."""
         return bool(self.parity["files"][self.file]["passed"])
 
     @property
     def sha256(self) -> str:
-        """The hash of the graph whose parity was proved."""
+        """SHA-256 of the graph whose parity was checked."""
         return str(self.parity["files"][self.file]["sha256"])
 
     @property
-    def measure(self) -> str:
-        """What candidates are compared by: `accuracy`, or `r2` of a regression."""
+    def metric(self) -> str:
+        """The selection metric: `accuracy`, or `r2` of a regression."""
         return "r2" if "r2" in self.metrics["validation"] else "accuracy"
 
     @property
     def score(self) -> float:
-        """The measure on the validation split."""
-        return float(self.metrics["validation"][self.measure])
+        """The selection metric on the validation split."""
+        return float(self.metrics["validation"][self.metric])
 
     @property
     def smallest_batch(self) -> Mapping[str, float]:
-        """Latency at the smallest batch that was measured."""
+        """Latency at the smallest measured batch size."""
         latency: Mapping[str, Mapping[str, float]] = self.metrics["latency"]
         return latency[min(latency, key=lambda name: int(name.removeprefix("batch_")))]
 
 
-def read(name: str) -> list[Evidence]:
-    """Everything on record about each graph of a candidate. Raises InputError where a record is missing or not JSON."""
+def read(name: str) -> list[CandidateRecord]:
+    """The record of each graph of a candidate. Raises InputError where a file is missing or not JSON."""
     records, metrics = (training(name), parity(name)), dict(metrics_file.read(paths.metrics(name)))
     int8 = metrics.pop("int8", None)
-    found = [Evidence(name, MODEL, True, *records, metrics)]
-    return [*found, Evidence(name, INT8, int8["faster"], *records, int8)] if int8 else found
+    graphs = [CandidateRecord(name, MODEL, True, *records, metrics)]
+    return [*graphs, CandidateRecord(name, INT8, int8["faster"], *records, int8)] if int8 else graphs
 
 
 def graphs(name: str) -> list[str]:
-    """The files that were exported for ONNX Runtime, MODEL first. Raises InputError as `read` does."""
+    """The exported ONNX files, MODEL first. Raises InputError as `read` does."""
     return [file for file in (MODEL, INT8) if file in parity(name)["files"]]
 
 
 def model(name: str, file: str = MODEL) -> Path:
-    """An exported graph. Raises InputError where it is not the one that was compared with the trained model."""
+    """The path of an exported graph. Raises InputError where its SHA-256 is not that of the parity record."""
     path = paths.exports(name) / file
     require_sha256(path, parity(name)["files"][file]["sha256"])
     return path
 
 
 def training(name: str) -> Mapping[str, Any]:
-    """What `train` wrote about its run. Raises InputError as `read` does."""
+    """The training record. Raises InputError as `read` does."""
     return json_object.read(paths.checkpoint(name) / "run.json")
 
 
 def parity(name: str) -> Mapping[str, Any]:
-    """What `export` proved. Raises InputError as `read` does."""
+    """The parity record. Raises InputError as `read` does."""
     return json_object.read(paths.exports(name) / "parity.json")

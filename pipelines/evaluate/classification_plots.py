@@ -69,7 +69,7 @@ def reliability(path: Path, name: str, bins: Bins) -> None:
 def learning_curves(path: Path, name: str, epochs: np.ndarray, best_epoch: int) -> None:
     """Loss and measure of the training and validation split over the `epochs` of a history."""
     with picture(path, 10.0, 4.0, f"{name}: learning curves") as figure:
-        for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.measure(epochs)), strict=True):
+        for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.metric(epochs)), strict=True):
             axes.plot(epochs["epoch"], epochs[f"train_{quantity}"], color=TRAIN, label="training")
             axes.plot(epochs["epoch"], epochs[f"validation_{quantity}"], color=VALIDATION, label="validation")
             best = f"best validation loss: epoch {best_epoch}"

@@ -1,4 +1,4 @@
-"""Stage `promote`: choose the champion, register it and hand it to serving."""
+"""Stage `promote`: select the champion, register it, and write its bundle and the report."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,71 +6,84 @@ from typing import Any
 
 import numpy as np
 
+from models.config import Device
 from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, history, json_object, metrics_file, paths, records, split_files
 from pipelines.artifacts.atomic import staged
-from pipelines.artifacts.records import Evidence
+from pipelines.artifacts.records import CandidateRecord
 from pipelines.cli import stage
 from pipelines.config import params
-from pipelines.config.params import Params
+from pipelines.config.params import Promote
 from pipelines.inference import onnx_runtime
 from pipelines.promote import comparison_plot, report, selection
-from pipelines.promote.selection import Choice, Standing
+from pipelines.promote.selection import CandidateScore, Choice
 from pipelines.tracking import runs
 
-EXAMPLES = 4  # raw inputs in the bundle, with the outputs that the graph gave for them
+EXAMPLES = 4  # raw inputs in the bundle, with the outputs of the graph for them
 
 
 def main() -> None:
-    """Promote the best of the candidates that `params.yaml` names."""
-    promote(params.read())
+    """Promote the best of the candidates named in `params.yaml`."""
+    settings = params.read()
+    promote(settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment)
 
 
-def promote(settings: Params) -> None:
-    """Choose, register, write the bundle and the report.
+def promote(names: Sequence[str], config: Promote, device: Device, experiment: str) -> None:
+    """Select, register, write the bundle and the report.
 
-    Raises InputError where no candidate passes the gates; the old champion then stays.
+    Raises InputError where no candidate passes the gates; the current champion is then kept.
     """
-    candidates = [found for name in settings.candidates for found in records.read(name)]
-    standings = [_standing(found) for found in candidates]
-    choice = selection.choose(standings, settings.promote)
+    candidates = [record for name in names for record in records.read(name)]
+    choice = selection.choose([_score(candidate) for candidate in candidates], config)
     print(f"{report.table(candidates, choice.verdicts)}\n\n{choice.reason}", flush=True)
-    champion = next(found for found in candidates if found.name == choice.champion)
-    with runs.resume(settings.tracking.experiment, champion.candidate, champion.training["run_id"]) as run:
-        record = _hand_over(champion, settings, run, choice.reason)
-        _tell(candidates, choice, settings, record)
+    champion = next(candidate for candidate in candidates if candidate.name == choice.champion)
+    with runs.resume(experiment, champion.candidate, champion.training["run_id"]) as run:
+        provenance = _provenance(champion, run.id, experiment)
+        manifest = _register_and_bundle(champion, config.model_name, device, run, provenance, choice.reason)
+        _write_report(candidates, choice, config, manifest)
         run.log_artifact(paths.REPORT, "promotion")
         run.log_artifact(paths.COMPARISON, "promotion/plots")
-    print(f"champion: {champion.name}, version {record['version']} of {settings.promote.model_name}", flush=True)
+    print(f"champion: {champion.name}, version {manifest['version']} of {config.model_name}", flush=True)
 
 
-def _standing(found: Evidence) -> Standing:
-    times = found.smallest_batch
-    return Standing(
-        found.name, found.proved, found.score, times["p50_ms"], times["p99_ms"], found.measure, found.faster
+def _score(candidate: CandidateRecord) -> CandidateScore:
+    return CandidateScore(
+        candidate.name,
+        candidate.parity_passed,
+        candidate.score,
+        candidate.smallest_batch["p50_ms"],
+        candidate.smallest_batch["p99_ms"],
+        candidate.metric,
+        candidate.faster,
     )
 
 
-def _hand_over(champion: Evidence, settings: Params, run: runs.Run, why: str) -> dict[str, Any]:
-    """Register the model and write the bundle; what champion.json says."""
+def _register_and_bundle(
+    champion: CandidateRecord,
+    model_name: str,
+    device: Device,
+    run: runs.Run,
+    provenance: Mapping[str, Any],
+    reason: str,
+) -> dict[str, Any]:
+    """Register the model and write the bundle; the content of champion.json."""
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
     example = split_files.read(paths.split("validation"))[0][:EXAMPLES]
-    outputs = onnx_runtime.run(onnx_runtime.open_session(model, settings.evaluate.device), example)
-    tags = _tags(champion, run.id)
-    version = run.register_onnx(model, spec, settings.promote.model_name, np.array(example), tags, why)
+    outputs = onnx_runtime.run(onnx_runtime.open_session(model, device), example)
+    version = run.register_onnx(model, spec, model_name, np.array(example), _tags(champion, run.id), reason)
     record = {
         "name": champion.name,
         "version": version,
         "spec": spec.to_dict(),
         "metrics": metrics_file.flatten(champion.metrics),
-        "provenance": _provenance(champion, run.id, settings.tracking.experiment),
+        "provenance": provenance,
         "example": {"inputs": _without_nan(example), "outputs": outputs.tolist()},
     }
-    written = bundle.write(record, model, champion.sha256, paths.CHAMPION)
-    # With it a service elsewhere can make the same bundle out of the registry.
+    manifest = bundle.write(record, model, champion.sha256, paths.CHAMPION)
+    # From it `pipelines.registry` restores the bundle on another machine.
     run.log_artifact(paths.CHAMPION / MANIFEST, runs.bundle_folder(version))
-    return written
+    return manifest
 
 
 def _without_nan(example: np.ndarray) -> list[Any]:
@@ -80,8 +93,8 @@ def _without_nan(example: np.ndarray) -> list[Any]:
     return list(values.tolist())
 
 
-def _tags(champion: Evidence, run_id: str) -> dict[str, str]:
-    """What the version in the registry is known by."""
+def _tags(champion: CandidateRecord, run_id: str) -> dict[str, str]:
+    """Tags of the registered version."""
     return {
         "run_id": run_id,
         "git_commit": str(champion.training["git_commit"]),
@@ -91,7 +104,7 @@ def _tags(champion: Evidence, run_id: str) -> dict[str, str]:
     }
 
 
-def _provenance(champion: Evidence, run_id: str, experiment: str) -> dict[str, Any]:
+def _provenance(champion: CandidateRecord, run_id: str, experiment: str) -> dict[str, Any]:
     return {
         "run_id": run_id,
         **{key: champion.training[key] for key in ("git_commit", "git_dirty", "data_sha256")},
@@ -101,18 +114,18 @@ def _provenance(champion: Evidence, run_id: str, experiment: str) -> dict[str, A
     }
 
 
-def _tell(candidates: Sequence[Evidence], choice: Choice, settings: Params, record: Mapping[str, Any]) -> None:
-    """Write the report, and what compares all candidates."""
-    names = dict.fromkeys(found.candidate for found in candidates)
+def _write_report(
+    candidates: Sequence[CandidateRecord], choice: Choice, config: Promote, manifest: Mapping[str, Any]
+) -> None:
+    """Write the comparison of all candidates: plot, learning curves, summary and report."""
+    names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
-        comparison_plot.draw(beside / paths.COMPARISON.name, candidates, histories, choice.champion)
-        history.write_together(histories, beside / paths.LEARNING_CURVES.name)
+        comparison_plot.draw(candidates, histories, choice.champion, beside / paths.COMPARISON.name)
+        history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
-        summary = report.summary(candidates, choice.champion)
-        json_object.write(summary, beside / paths.SUMMARY.name)
-        text = report.page(candidates, choice, settings.promote, record)
-        (beside / paths.REPORT.name).write_text(text, "utf-8")
+        json_object.write(report.summary(candidates, choice.champion), beside / paths.SUMMARY.name)
+        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, config, manifest), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which candidate becomes champion: gates first, then the choice. Pure, so that it can be tested to the letter."""
+"""Selection of the champion: gates, then the selection metric, then latency. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,81 +10,80 @@ ROUNDING = 1e-9  # 0.985 - 0.984 is a little more than 0.001
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What counts about a graph. The times are of one call at the smallest batch that was measured.
+class CandidateScore:
+    """The values of one graph that selection depends on; latencies are those of the smallest measured batch size.
 
-    `faster` is that of an int8 graph: it took less time than the graph in float32 at every batch size.
+    `faster` is false for an int8 graph that is not faster than the float32 graph at every batch size.
     """
 
     name: str
-    parity: bool
+    parity_passed: bool
     score: float  # on the validation split
     p50_ms: float
     p99_ms: float
-    measure: str = "accuracy"  # or r2
+    metric: str = "accuracy"  # or r2
     faster: bool = True
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The champion, why it is, and a word on every candidate by its name."""
+    """The champion, the reason for it, and the verdict on each candidate by its name."""
 
     champion: str
     reason: str
     verdicts: dict[str, str]
 
 
-def choose(standings: Sequence[Standing], settings: Promote) -> Choice:
-    """The fastest of those whose score is within `settings.tie` of the best that pass all gates.
+def choose(candidates: Sequence[CandidateScore], config: Promote) -> Choice:
+    """The fastest of those that pass all gates and whose score is within `config.tie` of the best of these.
 
     Raises InputError where none passes, naming each candidate and the gates it failed.
     """
-    passed = [standing for standing in standings if not failures(standing, settings)]
+    passed = [candidate for candidate in candidates if not failures(candidate, config)]
     if not passed:
-        raise InputError(f"promote: no candidate passes; the champion stays as it is. {_refusals(standings, settings)}")
-    best = max(passed, key=lambda standing: standing.score)
-    equal = [standing for standing in passed if best.score - standing.score <= settings.tie + ROUNDING]
-    champion = min(equal, key=lambda standing: standing.p50_ms)
-    verdicts = {standing.name: _verdict(standing, champion, equal, settings) for standing in standings}
-    return Choice(champion.name, _reason(champion, best, equal, settings), verdicts)
+        reasons = "; ".join(f"{candidate.name}: {', '.join(failures(candidate, config))}" for candidate in candidates)
+        raise InputError(f"promote: no candidate passes the gates; the current champion is kept. {reasons}")
+    best = max(passed, key=lambda candidate: candidate.score)
+    tied = [candidate for candidate in passed if best.score - candidate.score <= config.tie + ROUNDING]
+    champion = min(tied, key=lambda candidate: candidate.p50_ms)
+    verdicts = {candidate.name: _verdict(candidate, champion, tied, config) for candidate in candidates}
+    return Choice(champion.name, _reason(champion, best, tied, config), verdicts)
 
 
-def failures(standing: Standing, settings: Promote) -> list[str]:
-    """The gates that a candidate does not pass, in words."""
-    found = [] if standing.parity else ["parity does not hold"]
-    if not standing.faster:
-        found.append("not faster than in float32 at every batch size")
-    measure, minimum = standing.measure, minimum_of(standing.measure, settings)
-    if standing.score < minimum:
-        found.append(f"validation {measure} {standing.score:.4f} < promote.minimum_{measure} = {minimum:g}")
-    limit = settings.maximum_latency_ms
-    if limit is not None and standing.p99_ms > limit:
-        found.append(f"p99 latency {standing.p99_ms:.3f} ms > promote.maximum_latency_ms = {limit:g}")
-    return found
+def failures(candidate: CandidateScore, config: Promote) -> list[str]:
+    """A phrase for each gate that the candidate does not pass."""
+    failed = [] if candidate.parity_passed else ["parity check failed"]
+    if not candidate.faster:
+        failed.append("not faster than in float32 at every batch size")
+    metric, minimum = candidate.metric, minimum_of(candidate.metric, config)
+    if candidate.score < minimum:
+        failed.append(f"validation {metric} {candidate.score:.4f} < promote.minimum_{metric} = {minimum:g}")
+    limit = config.maximum_latency_ms
+    if limit is not None and candidate.p99_ms > limit:
+        failed.append(f"p99 latency {candidate.p99_ms:.3f} ms > promote.maximum_latency_ms = {limit:g}")
+    return failed
 
 
-def minimum_of(measure: str, settings: Promote) -> float:
-    """The smallest score that passes."""
-    return settings.minimum_r2 if measure == "r2" else settings.minimum_accuracy
+def minimum_of(metric: str, config: Promote) -> float:
+    """The lowest score that passes."""
+    return config.minimum_r2 if metric == "r2" else config.minimum_accuracy
 
 
-def _refusals(standings: Sequence[Standing], settings: Promote) -> str:
-    return "; ".join(f"{standing.name}: {', '.join(failures(standing, settings))}" for standing in standings)
-
-
-def _verdict(standing: Standing, champion: Standing, equal: Sequence[Standing], settings: Promote) -> str:
-    if standing is champion:
+def _verdict(
+    candidate: CandidateScore, champion: CandidateScore, tied: Sequence[CandidateScore], config: Promote
+) -> str:
+    if candidate is champion:
         return "champion"
-    if failed := failures(standing, settings):
-        return f"refused: {', '.join(failed)}"
-    return "equal, but slower" if standing in equal else "less accurate"
+    if failed := failures(candidate, config):
+        return f"rejected: {', '.join(failed)}"
+    return "tied, but slower" if candidate in tied else f"lower validation {candidate.metric}"
 
 
-def _reason(champion: Standing, best: Standing, equal: Sequence[Standing], settings: Promote) -> str:
-    if len(equal) == 1:
-        return f"{champion.name} has the highest validation {champion.measure}, {champion.score:.4f}"
-    names = ", ".join(standing.name for standing in equal)
+def _reason(champion: CandidateScore, best: CandidateScore, tied: Sequence[CandidateScore], config: Promote) -> str:
+    if len(tied) == 1:
+        return f"{champion.name} has the highest validation {champion.metric}, {champion.score:.4f}"
+    names = ", ".join(candidate.name for candidate in tied)
     return (
-        f"{names} are equal: within {settings.tie:g} (promote.tie) of the highest validation {best.measure}, "
-        f"{best.score:.4f}; of them {champion.name} is the fastest, {champion.p50_ms:.3f} ms"
+        f"{names} are tied: within {config.tie:g} (promote.tie) of the highest validation {best.metric}, "
+        f"{best.score:.4f}; {champion.name} is the fastest of them, {champion.p50_ms:.3f} ms"
     )

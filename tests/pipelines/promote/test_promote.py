@@ -25,6 +25,10 @@ def settings(tmp_path, monkeypatch):
     return found
 
 
+def promote_candidates(settings):
+    promote.promote(settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment)
+
+
 def champion():
     return json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
 
@@ -40,14 +44,14 @@ def registered():
 def test_the_validation_split_chooses_not_the_test_split(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97, test_accuracy=0.90)
     synthetic.write_metrics("keras-cnn", accuracy=0.95, test_accuracy=0.99)
-    promote.promote(settings)
+    promote_candidates(settings)
     assert champion()["name"] == "torch-cnn"
 
 
-def test_latency_decides_between_equals_at_the_smallest_batch(settings):
+def test_latency_decides_between_tied_candidates_at_the_smallest_batch(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.9705, p50_ms=0.2)
     synthetic.write_metrics("keras-cnn", accuracy=0.9700, p50_ms=0.1)
-    promote.promote(settings)
+    promote_candidates(settings)
     assert champion()["name"] == "keras-cnn"
 
 
@@ -55,7 +59,7 @@ def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings
     synthetic.write_int8("torch-cnn")
     synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.9695, int8_p50_ms=0.5, faster=True)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     files = json.loads((paths.exports("torch-cnn") / "parity.json").read_text("utf-8"))["files"]
     assert champion()["name"] == "torch-cnn-int8"
     assert champion()["model"]["sha256"] == files["model.int8.onnx"]["sha256"] == registered().tags["sha256"]
@@ -65,18 +69,18 @@ def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings
 
 @pytest.mark.parametrize(
     ("faster", "passed", "verdict"),
-    [(False, True, "refused: not faster than in float32"), (True, False, "refused: parity does not hold")],
+    [(False, True, "rejected: not faster than in float32"), (True, False, "rejected: parity check failed")],
 )
-def test_an_int8_graph_that_is_slower_or_off_is_told_and_not_served(settings, faster, passed, verdict):
+def test_an_int8_graph_that_is_slower_or_beyond_tolerance_is_reported_and_not_served(settings, faster, passed, verdict):
     synthetic.write_int8("torch-cnn", passed)
     synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.98, int8_p50_ms=0.5, faster=faster)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     assert champion()["name"] == "torch-cnn"
     (row,) = [
         line
         for line in paths.REPORT.read_text("utf-8").splitlines()
-        if line.startswith("| torch-cnn-int8") and "refused" in line
+        if line.startswith("| torch-cnn-int8") and "rejected" in line
     ]
     assert verdict in row
 
@@ -87,7 +91,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
     synthetic.write_training("torch-cnn", run.id)
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     found = champion()
     created = found["provenance"].pop("created")
     assert created.endswith("+00:00")
@@ -107,7 +111,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
 def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     example = champion()["example"]
     session = onnxruntime.InferenceSession(paths.CHAMPION / champion()["model"]["file"])
     outputs = session.run(None, {"image": np.array(example["inputs"], np.uint8)})[0]
@@ -118,7 +122,7 @@ def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
 def test_the_registry_knows_the_version_by_its_origin(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     found = champion()
     assert registered().tags == {
         "run_id": found["provenance"]["run_id"],
@@ -136,9 +140,9 @@ def test_the_registry_knows_the_version_by_its_origin(settings):
 def test_a_better_one_takes_the_alias_and_the_folder(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     synthetic.write_metrics("keras-cnn", accuracy=0.99)
-    promote.promote(settings)
+    promote_candidates(settings)
     assert (champion()["name"], champion()["version"], registered().version) == ("keras-cnn", "2", 2)
     assert len(champion_files()) == 2
 
@@ -146,12 +150,12 @@ def test_a_better_one_takes_the_alias_and_the_folder(settings):
 def test_no_candidate_passes_and_the_old_champion_stays(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     before = champion_files()
     synthetic.write_metrics("torch-cnn", accuracy=0.5)
     synthetic.write_metrics("keras-cnn", accuracy=0.6)
     with pytest.raises(InputError, match=r"no candidate passes.*torch-cnn: validation accuracy.*keras-cnn: validation"):
-        promote.promote(settings)
+        promote_candidates(settings)
     assert champion_files() == before
     assert registered().version == 1
 
@@ -162,7 +166,7 @@ def test_a_model_changed_after_its_proof_is_never_registered(settings):
     model = paths.exports("torch-cnn") / "model.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(InputError, match="parity was proved for"):
-        promote.promote(settings)
+        promote_candidates(settings)
     assert not paths.CHAMPION.exists()
     assert mlflow.MlflowClient().search_registered_models() == []
 
@@ -173,7 +177,7 @@ def test_what_other_candidates_left_is_not_looked_at(settings):
     synthetic.write_candidate("keras-mlp")
     synthetic.write_metrics("keras-mlp", accuracy=1.0)
     (paths.METRICS / "torch-mlp.json").write_text("not even JSON", "utf-8")
-    promote.promote(settings)
+    promote_candidates(settings)
     assert champion()["name"] == "torch-cnn"
     assert "mlp" not in paths.REPORT.read_text("utf-8")
 
@@ -181,13 +185,13 @@ def test_what_other_candidates_left_is_not_looked_at(settings):
 def test_a_candidate_without_metrics_is_named(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     with pytest.raises(InputError, match=r"artifacts/metrics/keras-cnn\.json: not found; run `dvc repro`"):
-        promote.promote(settings)
+        promote_candidates(settings)
 
 
 def test_curves_of_all_candidates_are_in_one_table(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
-    promote.promote(settings)
+    promote_candidates(settings)
     with (paths.PLOTS / "learning_curves.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["candidate"] for row in rows] == ["torch-cnn"] * 10 + ["keras-cnn"] * 10
@@ -205,14 +209,14 @@ def test_curves_of_all_candidates_are_in_one_table(settings):
 def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewhere(settings, capsys):
     for name in settings.candidates:
         evaluate.evaluate(name, settings)
-    promote.promote(settings)
+    promote_candidates(settings)
     found, shown = champion(), capsys.readouterr().out
     report = paths.REPORT.read_text("utf-8")
     links = [part.split(")")[0] for part in report.split("](")[1:]]
     assert len(links) == 15
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
     assert f"champion: {found['name']}, version 1 of tandem" in shown
-    assert "are equal" in shown  # the two have the same weights
-    assert "are equal" in report
+    assert "are tied" in shown  # the two have the same weights
+    assert "are tied" in report
     logged = mlflow.MlflowClient().list_artifacts(found["provenance"]["run_id"], "promotion")
     assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]

@@ -13,7 +13,7 @@ RECORD = {
     "provenance": {"run_id": "r1", "git_commit": "c1", "git_dirty": True},
 }
 CHOICE = Choice(
-    "torch-cnn", "torch-cnn is the best", {"torch-cnn": "champion", "keras-cnn": "refused: parity does not hold"}
+    "torch-cnn", "torch-cnn is the best", {"torch-cnn": "champion", "keras-cnn": "rejected: parity check failed"}
 )
 
 
@@ -29,12 +29,12 @@ def candidates(tmp_path, monkeypatch):
 def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates):
     lines = report.table(candidates[0], CHOICE.verdicts).splitlines()
     assert len(lines) == 4
-    assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "refused"), strict=True)] == [
+    assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "rejected"), strict=True)] == [
         lines[0].index("verdict")
     ] * 2
-    for text in ("torch-cnn", "0.9712", "0.9000 [0.8800, 0.9200]", "0.125", "0.250", "held"):
+    for text in ("torch-cnn", "0.9712", "0.9000 [0.8800, 0.9200]", "0.125", "0.250", "passed"):
         assert text in lines[2]
-    assert "broken" in lines[3]
+    assert lines[3].count("failed") == 2  # the parity column and the verdict
 
 
 def test_the_page_says_what_was_chosen_why_and_from_where(candidates):

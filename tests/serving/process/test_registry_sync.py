@@ -64,8 +64,10 @@ def promoted(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("MLFLOW_TRACKING_URI", server)
         synthetic.write_candidate("torch-cnn")
         synthetic.write_metrics("torch-cnn", accuracy=0.97)
-        promote.promote(settings)
-        promote.promote(settings)
+        for _ in range(2):
+            promote.promote(
+                settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment
+            )
         yield folder
 
 
