@@ -5,6 +5,7 @@ It prints an address and serves until Ctrl-C; it opens no page and calls nobody.
 
 import argparse
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import netron
@@ -25,8 +26,9 @@ def main() -> None:
     file = find(given.candidate, given.file)
     logging.getLogger("netron").setLevel(logging.WARNING)  # it tells the address too, in other words
     host, port = netron.start(str(netron_file(file)), (LOOPBACK, None), browse=False)
-    print(f"{file}: http://{host}:{port} (Ctrl-C ends)", flush=True)
-    netron.wait()
+    with suppress(KeyboardInterrupt):  # it may arrive before Netron waits for it
+        print(f"{file}: http://{host}:{port} (Ctrl-C ends)", flush=True)
+        netron.wait()
 
 
 def find(candidate: str, name: str) -> Path:

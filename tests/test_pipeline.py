@@ -74,7 +74,7 @@ def main(framework, architecture, folder):
     data = Data(train, validation, spec.outputs)
     chosen.room('fit').fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     chosen.room('export').export(model, spec, Path(folder))
-    print(hash_files([Path(folder]) / 'model.onnx'))
+    print(hash_files([Path(folder) / 'model.onnx']))
 
 main(*sys.argv[1:])
 """
@@ -338,8 +338,9 @@ def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
     lines = (pipeline.root / ".dvc" / "tmp" / "imports").read_text("utf-8").splitlines()
     seen, read = {}, {}
     for argv, names in map(json.loads, lines):
-        stage, frameworks = Path(argv[0]).stem, set(names) & {"torch", "tensorflow", "keras"}
-        if stage == "read_back":
+        script, frameworks = Path(argv[0]), set(names) & {"torch", "tensorflow", "keras"}
+        stage = script.parent.name if script.stem == "__main__" else script.stem
+        if stage == "reader":
             read.setdefault(Path(argv[1]).name, []).append(frameworks)
         elif "pipelines" in argv[0]:
             seen[stage, *argv[2:3]] = frameworks
