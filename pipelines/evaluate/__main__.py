@@ -1,94 +1,94 @@
-"""Stage `evaluate`: how good and how fast one exported graph is; of what would be served, not of what was trained."""
+"""Stage `evaluate`: metrics, latency and plots of the exported graphs of one candidate."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.config import Device
 from models.spec import DataSpec
 from pipelines.artifacts import history, layer_history, metrics_file, paths, records
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.config import params
-from pipelines.config.params import Params
+from pipelines.config.params import Evaluate
 from pipelines.evaluate import classification_plots, layer_plots, measurement, predictions
-from pipelines.evaluate.measurement import Asked
-from pipelines.evaluate.predictions import Predictions
+from pipelines.evaluate.measurement import GraphPredictions
 from pipelines.inference import onnx_runtime
-from pipelines.inference.onnx_runtime import Session
 from pipelines.plotting import decision_boundary
 from pipelines.tracking import runs
 
 
 def main() -> None:
-    """Evaluate the one candidate that the command line names."""
-    evaluate(candidate.from_command_line("evaluate").name, params.read())
+    """Evaluate the candidate named on the command line."""
+    name = candidate.from_command_line("evaluate").name
+    settings = params.read()
+    evaluate(name, settings.evaluate, settings.tracking.experiment)
 
 
-def evaluate(name: str, settings: Params) -> None:
-    """Measure the graph and its int8 copy, write their metrics and plots, and log them to the run that trained it.
+def evaluate(name: str, config: Evaluate, experiment: str) -> None:
+    """Evaluate the graph and its int8 copy, write metrics and plots, and log them to the training run.
 
-    Raises InputError where `evaluate.device` cannot be had or what an earlier stage wrote is missing.
+    Raises InputError where `evaluate.device` is not available or a file of an earlier stage is missing.
     """
     spec, training = DataSpec.read(paths.SPEC), records.training(name)
     models = [records.model(name, file) for file in records.graphs(name)]
-    asked = [_ask(model, spec, settings) for model in models]
-    test = asked[0].test
-    print(f"{name}: {len(test.targets)} test examples on {onnx_runtime.provider(asked[0].session)}", flush=True)
-    measured = measurement.measure(asked, settings.evaluate)
+    graphs = [_predict(model, spec, config.device) for model in models]
+    print(f"{name}: {len(graphs[0].test.targets)} test examples on {graphs[0].provider}", flush=True)
+    measured = measurement.compute_metrics(graphs, config)
     for metrics, model in zip(measured, models, strict=True):
         metrics["model"] = {"bytes": model.stat().st_size}
-    _plot(name, asked[0], settings, int(training["best_epoch"]))
-    metrics = _together(*measured)
-    _write(name, metrics)
-    _log(name, metrics, spec, training, settings.tracking.experiment)
-    _report(name, metrics)
+    _write_plots(graphs[0], config, int(training["best_epoch"]), name)
+    metrics = _with_int8(*measured)
+    _write_metrics(metrics, name)
+    _log(metrics, name, spec, training, experiment)
+    _print_summary(metrics, name)
 
 
-def _ask(model: Path, spec: DataSpec, settings: Params) -> Asked:
-    session = onnx_runtime.open_session(model, settings.evaluate.device)
-    return Asked(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
+def _predict(model: Path, spec: DataSpec, device: Device) -> GraphPredictions:
+    session = onnx_runtime.open_session(model, device)
+    return GraphPredictions(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
 
 
-def _together(metrics: dict[str, Any], int8: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The metrics of a graph, with those of its int8 copy inside."""
+def _with_int8(metrics: dict[str, Any], int8: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The metrics of a graph, with those of its int8 copy under `int8`."""
     if int8 is None:
         return metrics
     return {**metrics, "int8": {**int8, "faster": measurement.is_faster(int8, than=metrics)}}
 
 
-def _report(name: str, metrics: Mapping[str, Any]) -> None:
+def _print_summary(metrics: Mapping[str, Any], name: str) -> None:
     print(f"{name}: {measurement.summary(metrics)}", flush=True)
     if int8 := metrics.get("int8"):
         print(f"{name}-int8: {measurement.summary(int8)}", flush=True)
 
 
-def _plot(name: str, asked: Asked, settings: Params, best_epoch: int) -> None:
+def _write_plots(graph: GraphPredictions, config: Evaluate, best_epoch: int, name: str) -> None:
     epochs = history.read(paths.checkpoint(name) / history.FILE)
     layers = layer_history.read(paths.checkpoint(name) / layer_history.FILE)
     with staged(paths.PLOTS, [name]) as beside:
         folder = beside / name
         folder.mkdir()
-        measurement.plot(folder, name, asked.test, settings.evaluate)
+        measurement.write_plots(graph.test, name, config, folder)
         pictures = folder / measurement.PICTURES
-        classification_plots.learning_curves(pictures / "learning_curves.png", name, epochs, best_epoch)
-        layer_plots.layers(pictures / "layers.png", name, layers)
-        if decision_boundary.fits(asked.test.spec):
-            _plot_boundary(pictures / "decision_boundary.png", name, asked.session, asked.test)
+        classification_plots.learning_curves(epochs, best_epoch, name, pictures / "learning_curves.png")
+        layer_plots.layers(layers, name, pictures / "layers.png")
+        if decision_boundary.is_applicable(graph.test.spec):
+            _write_boundary(graph, name, pictures / "decision_boundary.png")
 
 
-def _plot_boundary(path: Path, name: str, session: Session, test: Predictions) -> None:
-    plane = decision_boundary.plane(test.inputs, test.targets)
-    probabilities = onnx_runtime.predict(session, plane.places)
-    classification_plots.decision_boundary(path, name, test.spec, plane, probabilities)
+def _write_boundary(graph: GraphPredictions, name: str, path: Path) -> None:
+    plane = decision_boundary.plane(graph.test.inputs, graph.test.targets)
+    probabilities = onnx_runtime.predict(graph.session, plane.grid)
+    classification_plots.decision_boundary(plane, probabilities, graph.test.spec, name, path)
 
 
-def _write(name: str, metrics: Mapping[str, Any]) -> None:
+def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
     path = paths.metrics(name)
     with staged(path.parent, [path.name]) as beside:
         metrics_file.write(metrics, beside / path.name)
 
 
-def _log(name: str, metrics: Mapping[str, Any], spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
+def _log(metrics: Mapping[str, Any], name: str, spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
     with runs.resume(experiment, name, training["run_id"]) as run:
         run.log_metrics(metrics_file.flatten(metrics))
         run.describe(measurement.summary(metrics))

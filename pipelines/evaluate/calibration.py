@@ -1,4 +1,4 @@
-"""Whether a model that says 0.9 is right nine times in ten."""
+"""Calibration: agreement of confidence and accuracy."""
 
 from dataclasses import dataclass
 
@@ -18,21 +18,21 @@ class Bins:
     count: np.ndarray
 
 
-def group(probabilities: np.ndarray, targets: np.ndarray, number: int) -> Bins:
-    """Group the top predictions of `probabilities` [N, K] against `targets` int64 [N] into `number` bins."""
+def group(probabilities: np.ndarray, targets: np.ndarray, bins: int) -> Bins:
+    """Group the top predictions of `probabilities` [N, K] against `targets` int64 [N] into so many `bins`."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == targets
     # A confidence of 1 belongs to the last bin.
-    index = np.minimum((confidence * number).astype(int), number - 1)
-    count = np.bincount(index, minlength=number)
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(index, confidence, number) / count
-        accuracy = np.bincount(index, correct, number) / count
-    return Bins(np.arange(number) / number, mean, accuracy, count)
+        mean = np.bincount(index, confidence, bins) / count
+        accuracy = np.bincount(index, correct, bins) / count
+    return Bins(np.arange(bins) / bins, mean, accuracy, count)
 
 
 def expected_calibration_error(bins: Bins) -> float:
-    """The mean distance of accuracy from confidence over all predictions.
+    """The mean absolute difference of accuracy and confidence over all predictions.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
     """

@@ -1,4 +1,4 @@
-"""How good probabilities are, as single numbers. `probabilities` are float32 [N, K], `targets` int64 [N]."""
+"""Metrics of a classification. `probabilities` are float32 [N, K], `targets` int64 [N]."""
 
 import numpy as np
 from sklearn.metrics import log_loss, precision_recall_fscore_support
@@ -7,24 +7,24 @@ from pipelines.config.params import Evaluate
 from pipelines.evaluate import calibration, roc_curves
 
 
-def selection(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """What the validation split is asked for: the choice of the champion needs no more."""
+def validation_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """The metrics of the validation split, for the selection of the champion."""
     return {
         "accuracy": accuracy(probabilities, targets),
         "log_loss": negative_log_likelihood(probabilities, targets),
     }
 
 
-def full(probabilities: np.ndarray, targets: np.ndarray, settings: Evaluate) -> dict[str, float]:
-    """What the test split is asked for."""
-    low, high = accuracy_interval(probabilities, targets, settings)
+def test_metrics(probabilities: np.ndarray, targets: np.ndarray, config: Evaluate) -> dict[str, float]:
+    """The metrics of the test split."""
+    low, high = accuracy_interval(probabilities, targets, config)
     precision, recall, f1 = macro(probabilities, targets)
-    bins = calibration.group(probabilities, targets, settings.calibration_bins)
+    bins = calibration.group(probabilities, targets, config.calibration_bins)
     return {
         "accuracy": accuracy(probabilities, targets),
         "accuracy_low": low,
         "accuracy_high": high,
-        f"top_{settings.top_k}_accuracy": top_k_accuracy(probabilities, targets, settings.top_k),
+        f"top_{config.top_k}_accuracy": top_k_accuracy(probabilities, targets, config.top_k),
         "precision": precision,
         "recall": recall,
         "f1": f1,
@@ -40,14 +40,14 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == targets))
 
 
-def accuracy_interval(probabilities: np.ndarray, targets: np.ndarray, settings: Evaluate) -> tuple[float, float]:
+def accuracy_interval(probabilities: np.ndarray, targets: np.ndarray, config: Evaluate) -> tuple[float, float]:
     """Percentile bootstrap interval of the accuracy (Efron and Tibshirani 1993, chapter 13).
 
     The number of correct answers in a resample of N examples is binomial, so it is drawn as such.
     """
     count, share = len(targets), accuracy(probabilities, targets)
-    drawn = np.random.default_rng(settings.seed).binomial(count, share, settings.bootstrap) / count
-    tail = (1 - settings.confidence) / 2
+    drawn = np.random.default_rng(config.seed).binomial(count, share, config.bootstrap) / count
+    tail = (1 - config.confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -67,17 +67,17 @@ def macro(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float,
 def per_class(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall, F1 (0 where a class was never predicted) and number of examples, each [K]."""
     classes = np.arange(probabilities.shape[1])
-    found = precision_recall_fscore_support(targets, probabilities.argmax(axis=1), labels=classes, zero_division=0)
-    precision, recall, f1, support = (np.asarray(part) for part in found)
+    scores = precision_recall_fscore_support(targets, probabilities.argmax(axis=1), labels=classes, zero_division=0)
+    precision, recall, f1, support = (np.asarray(score) for score in scores)
     return precision, recall, f1, support
 
 
 def negative_log_likelihood(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Mean negative logarithm of the true class's probability, in nats."""
-    # Rows of float32 miss a sum of 1 by more than scikit-learn allows for float64.
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    return float(log_loss(targets, exact, labels=np.arange(exact.shape[1])))
+    # The sum of a float32 row differs from 1 by more than scikit-learn tolerates for float64.
+    normalised = probabilities.astype(np.float64)
+    normalised /= normalised.sum(axis=1, keepdims=True)
+    return float(log_loss(targets, normalised, labels=np.arange(normalised.shape[1])))
 
 
 def brier(probabilities: np.ndarray, targets: np.ndarray) -> float:

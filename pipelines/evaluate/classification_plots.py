@@ -1,4 +1,4 @@
-"""Pictures of what one exported model does on the test split, and of how it was trained."""
+"""Plots of the predictions of an exported classifier on the test split, and of learning curves."""
 
 from pathlib import Path
 from typing import Any
@@ -13,45 +13,45 @@ from pipelines.artifacts import history
 from pipelines.evaluate import roc_curves
 from pipelines.evaluate.calibration import Bins, expected_calibration_error
 from pipelines.evaluate.predictions import Predictions
-from pipelines.plotting.decision_boundary import Plane, colour
+from pipelines.plotting.decision_boundary import Plane, blend_colours
 from pipelines.plotting.palette import PALETTE
 from pipelines.plotting.style import FAINT, INK, TEST, TRAIN, VALIDATION, bare, picture
 
-NUMBERED = 20  # classes up to which a confusion matrix has room for its numbers, and a legend for its lines
-ROWS, COLUMNS = 3, 6  # of the most wrong examples
-LISTED = 8  # columns of a table
+MAX_LABELLED_CLASSES = 20  # with counts in the confusion matrix and entries in a legend
+GRID_ROWS, GRID_COLUMNS = 3, 6  # of misclassified examples
+MAX_FEATURES = 8  # of misclassified rows of a table
 
 
-def confusion(path: Path, name: str, found: Predictions) -> None:
-    """The number of examples for each pair of true and predicted class; the colour is the share of the row."""
-    labels = found.spec.labels
-    counts = confusion_matrix(found.targets, found.predicted, labels=np.arange(len(labels)))
+def confusion(test: Predictions, name: str, path: Path) -> None:
+    """Confusion matrix: numbers of examples, coloured by their share of the row."""
+    labels = test.spec.labels
+    counts = confusion_matrix(test.targets, test.predicted, labels=np.arange(len(labels)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(12.0, 3.0 + 0.42 * len(labels))
     with picture(path, side + 0.6, side, f"{name}: confusion on the test split") as figure:
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8).outline.set_visible(False)
-        _name_axes(axes, labels)
-        if len(labels) <= NUMBERED:
+        _label_axes(axes, labels)
+        if len(labels) <= MAX_LABELLED_CLASSES:
             _write_counts(axes, counts, shares)
 
 
-def roc(path: Path, name: str, found: Predictions) -> None:
-    """Every class against the rest and their mean; the corner where good models differ is drawn large."""
+def roc(test: Predictions, name: str, path: Path) -> None:
+    """Curves of each class against the rest and their mean, in full and enlarged in the upper left corner."""
     with picture(path, 11.5, 4.8, f"{name}: receiver operating characteristic on the test split") as figure:
         whole, corner = figure.subplots(1, 2)
-        _draw_rocs(whole, found)
-        _draw_rocs(corner, found)
+        _draw_rocs(whole, test)
+        _draw_rocs(corner, test)
         whole.plot([0, 1], [0, 1], color=FAINT, linestyle="--")
-        whole.set(title="all of it")
-        corner.set(title="its upper left corner", xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
+        whole.set(title="full range")
+        corner.set(title="upper left corner", xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
         handles, names = corner.get_legend_handles_labels()
-        shown = slice(None) if len(names) <= NUMBERED + 1 else slice(-1, None)
+        shown = slice(None) if len(names) <= MAX_LABELLED_CLASSES + 1 else slice(-1, None)
         figure.legend(handles[shown], names[shown], loc="outside right center", title="class (area)")
 
 
-def reliability(path: Path, name: str, bins: Bins) -> None:
+def reliability(bins: Bins, name: str, path: Path) -> None:
     """Accuracy against confidence, bin by bin, above the number of predictions in each bin.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", figure 1.
@@ -66,8 +66,8 @@ def reliability(path: Path, name: str, bins: Bins) -> None:
         figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def learning_curves(path: Path, name: str, epochs: np.ndarray, best_epoch: int) -> None:
-    """Loss and measure of the training and validation split over the `epochs` of a history."""
+def learning_curves(epochs: np.ndarray, best_epoch: int, name: str, path: Path) -> None:
+    """Loss and metric of the training and validation split over the `epochs` of a history."""
     with picture(path, 10.0, 4.0, f"{name}: learning curves") as figure:
         for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.metric(epochs)), strict=True):
             axes.plot(epochs["epoch"], epochs[f"train_{quantity}"], color=TRAIN, label="training")
@@ -79,12 +79,12 @@ def learning_curves(path: Path, name: str, epochs: np.ndarray, best_epoch: int) 
             axes.legend()
 
 
-def decision_boundary(path: Path, name: str, spec: DataSpec, plane: Plane, probabilities: np.ndarray) -> None:
-    """What the model says of every place of the plane, and the test examples in it."""
+def decision_boundary(plane: Plane, probabilities: np.ndarray, spec: DataSpec, name: str, path: Path) -> None:
+    """Predictions on the grid of the plane, and the test examples."""
     corners = (plane.low[0], plane.high[0], plane.low[1], plane.high[1])
     with picture(path, 7.0, 6.0, f"{name}: decision boundary and test examples") as figure:
         axes = figure.subplots()
-        axes.imshow(colour(probabilities, PALETTE), extent=corners, aspect="auto")
+        axes.imshow(blend_colours(probabilities, PALETTE), extent=corners, aspect="auto")
         for index, label in enumerate(spec.labels):
             x, y = plane.points[plane.classes == index].T
             axes.scatter(x, y, 16, PALETTE[index % len(PALETTE)], edgecolor="white", linewidth=0.5, label=label)
@@ -93,49 +93,52 @@ def decision_boundary(path: Path, name: str, spec: DataSpec, plane: Plane, proba
         figure.legend(loc="outside right center", title=spec.target)
 
 
-def most_wrong(path: Path, name: str, found: Predictions) -> None:
-    """The wrong predictions that the model was surest of."""
-    chosen = surest_mistakes(found)[: ROWS * COLUMNS]
-    if found.spec.kind == "tabular":
-        _list_mistakes(path, name, found, chosen)
-        return
-    rows = max(1, -(-len(chosen) // COLUMNS))
-    with picture(path, 10.0, 0.4 + 2.2 * rows, f"{name}: the most confidently wrong test examples") as figure:
-        # One pair of axes, for eighteen take a second to lay out. An example is 1 wide and 1 high in it.
+def misclassified(test: Predictions, name: str, path: Path) -> None:
+    """The misclassified examples with the highest confidence."""
+    chosen = misclassified_by_confidence(test)[: GRID_ROWS * GRID_COLUMNS]
+    draw = _draw_rows if test.spec.kind == "tabular" else _draw_images
+    draw(test, chosen, name, path)
+
+
+def misclassified_by_confidence(test: Predictions) -> np.ndarray:
+    """Indices of the misclassified examples, those with the highest confidence first."""
+    wrong = np.flatnonzero(test.predicted != test.targets)
+    return np.asarray(wrong[np.argsort(-test.confidence[wrong], kind="stable")])
+
+
+def _draw_images(test: Predictions, chosen: np.ndarray, name: str, path: Path) -> None:
+    rows = max(1, -(-len(chosen) // GRID_COLUMNS))
+    title = f"{name}: misclassified test examples by confidence (predicted above actual label)"
+    with picture(path, 10.0, 0.4 + 2.2 * rows, title) as figure:
+        # A single pair of axes: eighteen take a second to lay out. An example is 1 wide and 1 high.
         axes = figure.subplots()
         bare(axes)
         for place, index in enumerate(chosen):
-            _draw_mistake(axes, found, index, 1.1 * (place % COLUMNS), -1.4 * (place // COLUMNS))
-        axes.set(xlim=(0, 1.1 * COLUMNS - 0.1), ylim=(-1.4 * (rows - 1), 1.35), aspect="equal")
+            _draw_image(axes, test, index, 1.1 * (place % GRID_COLUMNS), -1.4 * (place // GRID_COLUMNS))
+        axes.set(xlim=(0, 1.1 * GRID_COLUMNS - 0.1), ylim=(-1.4 * (rows - 1), 1.35), aspect="equal")
         if not len(chosen):
             figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
 
 
-def surest_mistakes(found: Predictions) -> np.ndarray:
-    """Indices of the wrong predictions, the most confident first."""
-    wrong = np.flatnonzero(found.predicted != found.targets)
-    return np.asarray(wrong[np.argsort(-found.confidence[wrong], kind="stable")])
-
-
-def _list_mistakes(path: Path, name: str, found: Predictions, chosen: np.ndarray) -> None:
-    """The wrongly classified rows of a table, with their first columns as the model gets them."""
-    with picture(path, 11.0, 0.9 + 0.3 * len(chosen), f"{name}: the most confidently wrong test examples") as figure:
+def _draw_rows(test: Predictions, chosen: np.ndarray, name: str, path: Path) -> None:
+    """A table of the examples with their first features in the encoding of the model."""
+    with picture(path, 11.0, 0.9 + 0.3 * len(chosen), f"{name}: misclassified test examples by confidence") as figure:
         axes = figure.subplots()
         bare(axes)
         if not len(chosen):
             figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
             return
-        labels, features = found.spec.labels, found.spec.features[:LISTED]
+        labels, features = test.spec.labels, test.spec.features[:MAX_FEATURES]
         cells = [
-            [labels[found.predicted[index]], labels[found.targets[index]], f"{found.confidence[index]:.1%}"]
-            + [f"{value:.5g}" for value in found.inputs[index][:LISTED].tolist()]
+            [labels[test.predicted[index]], labels[test.targets[index]], f"{test.confidence[index]:.1%}"]
+            + [f"{value:.5g}" for value in test.inputs[index][:MAX_FEATURES].tolist()]
             for index in chosen
         ]
-        heads = ["said", "is", "confidence", *(feature[:12] for feature in features)]
-        axes.table(cells, colLabels=heads, loc="upper center", cellLoc="left", edges="horizontal")
+        header = ["predicted", "actual", "confidence", *(feature[:12] for feature in features)]
+        axes.table(cells, colLabels=header, loc="upper center", cellLoc="left", edges="horizontal")
 
 
-def _name_axes(axes: Axes, labels: tuple[str, ...]) -> None:
+def _label_axes(axes: Axes, labels: tuple[str, ...]) -> None:
     long = max(map(len, labels)) > 3
     axes.set_xticks(range(len(labels)), labels, rotation=45 if long else 0, ha="right" if long else "center")
     axes.set_yticks(range(len(labels)), labels)
@@ -150,13 +153,13 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
 
 
-def _draw_rocs(axes: Axes, found: Predictions) -> None:
-    rocs = roc_curves.class_rocs(found.probabilities, found.targets, found.spec.labels)
+def _draw_rocs(axes: Axes, test: Predictions) -> None:
+    rocs = roc_curves.class_rocs(test.probabilities, test.targets, test.spec.labels)
     for index, (label, roc) in enumerate(rocs.items()):
         colour, style = PALETTE[index % len(PALETTE)], ("-", "--", ":")[index // len(PALETTE) % 3]
         name = f"{label} ({roc.area:.4f})"
         axes.plot(roc.false_positive_rate, roc.true_positive_rate, style, color=colour, linewidth=1, label=name)
-    macro = roc_curves.macro_roc(found.probabilities, found.targets)
+    macro = roc_curves.macro_roc(test.probabilities, test.targets)
     name = f"{roc_curves.MACRO} ({macro.area:.4f})"
     axes.plot(macro.false_positive_rate, macro.true_positive_rate, color=INK, linewidth=2.4, label=name)
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -166,14 +169,14 @@ def _draw_reliability(axes: Axes, bins: Bins, width: float) -> None:
     place: dict[str, Any] = {"x": bins.lower, "width": width, "align": "edge"}
     axes.bar(height=bins.accuracy, **place, color=TEST, edgecolor="white", label="accuracy")
     gap: dict[str, Any] = {"height": bins.confidence - bins.accuracy, "bottom": bins.accuracy}
-    axes.bar(**gap, **place, color="none", edgecolor=VALIDATION, hatch="////", label="distance to confidence")
+    axes.bar(**gap, **place, color="none", edgecolor=VALIDATION, hatch="////", label="difference to confidence")
     axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1.2, label="perfect calibration")
 
 
-def _draw_mistake(axes: Axes, found: Predictions, index: int, left: float, bottom: float) -> None:
-    labels, probability = found.spec.labels, found.probabilities[index]
-    guess, target = found.predicted[index], found.targets[index]
-    image = np.squeeze(found.inputs[index])
+def _draw_image(axes: Axes, test: Predictions, index: int, left: float, bottom: float) -> None:
+    labels, probability = test.spec.labels, test.probabilities[index]
+    predicted, actual = test.predicted[index], test.targets[index]
+    image = np.squeeze(test.inputs[index])
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(left, left + 1, bottom, bottom + 1))
-    text = f"said {labels[guess]} ({probability[guess]:.1%})\nis {labels[target]} ({probability[target]:.1%})"
+    text = f"{labels[predicted]} ({probability[predicted]:.1%})\n{labels[actual]} ({probability[actual]:.1%})"
     axes.text(left, bottom + 1.05, text, fontsize=9, va="bottom")

@@ -1,4 +1,4 @@
-"""How long a call takes, and how much it does in a second."""
+"""Latency and throughput of calls."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WARM_UP = 0.2  # share of the time that is spent before measuring, so that caches and clocks have settled
-FEWEST = 5  # calls, however slow they are
+WARM_UP_SHARE = 0.2  # of the time, before measuring: for caches and clock frequencies
+MIN_CALLS = 5  # however slow they are
 
 
 @dataclass(frozen=True)
@@ -20,31 +20,31 @@ class Latency:
     examples_per_second: int
 
 
-def measure(calls: Sequence[Callable[[], object]], batch: int, seconds: float) -> list[Latency]:
-    """Call each in turn, again and again, for `seconds` in all, warm-up included: what disturbs one disturbs all.
+def time_calls(calls: Sequence[Callable[[], object]], batch_size: int, seconds: float) -> list[Latency]:
+    """Time interleaved calls for `seconds` in all, warm-up included; other load on the machine affects all alike.
 
-    `batch` is the number of examples a call processes.
+    Each call processes `batch_size` examples.
     """
-    _times(calls, seconds * WARM_UP)
-    return [summarise(times, batch) for times in _times(calls, seconds * (1 - WARM_UP)).T]
+    _time_rounds(calls, seconds * WARM_UP_SHARE)
+    return [summarise(times, batch_size) for times in _time_rounds(calls, seconds * (1 - WARM_UP_SHARE)).T]
 
 
-def summarise(times: np.ndarray, batch: int) -> Latency:
+def summarise(times: np.ndarray, batch_size: int) -> Latency:
     """Percentiles and throughput of call times, float64 [calls] in seconds."""
     p50, p90, p99 = np.percentile(times, [50, 90, 99]) * 1e3
-    return Latency(float(p50), float(p90), float(p99), round(batch * len(times) / times.sum()))
+    return Latency(float(p50), float(p90), float(p99), round(batch_size * len(times) / times.sum()))
 
 
-def _times(calls: Sequence[Callable[[], object]], seconds: float) -> np.ndarray:
+def _time_rounds(calls: Sequence[Callable[[], object]], seconds: float) -> np.ndarray:
     """Seconds float64 [rounds, calls]."""
     rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
-    while len(rounds) < FEWEST or time.perf_counter() < end:
-        rounds.append([_time(call) for call in calls])
+    while len(rounds) < MIN_CALLS or time.perf_counter() < end:
+        rounds.append([_time_call(call) for call in calls])
     return np.array(rounds)
 
 
-def _time(call: Callable[[], object]) -> float:
+def _time_call(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

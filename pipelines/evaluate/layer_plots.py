@@ -1,4 +1,4 @@
-"""Pictures of what went on inside one model while it was trained."""
+"""Plots of layer statistics over the epochs of a training."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ PANELS = {  # statistic: title, scale
     "std": ("standard deviation of the outputs", "linear"),
     "dead": ("share of dead units", "linear"),
 }
-LISTED = 12  # layers up to which each stands in the legend, else the first and the last
+MAX_LEGEND_ENTRIES = 12  # with more layers only the first and the last are in the legend
 
 
-def layers(path: Path, name: str, rows: np.ndarray) -> None:
-    """Some statistics of each layer over the epochs, from the first layer (dark) to the last (bright)."""
-    with picture(path, 14.0, 4.6, f"{name}: its layers, seen with the same examples after each epoch") as figure:
+def layers(rows: np.ndarray, name: str, path: Path) -> None:
+    """The statistics PANELS of each layer over the epochs, from the first layer (dark) to the last (bright)."""
+    with picture(path, 14.0, 4.6, f"{name}: layer statistics on fixed training examples") as figure:
         panels = figure.subplots(1, len(PANELS))
         for axes, (statistic, (title, scale)) in zip(panels, PANELS.items(), strict=True):
             _draw(axes, rows[rows["statistic"] == statistic])
@@ -33,6 +33,6 @@ def _draw(axes: Axes, rows: np.ndarray) -> None:
     names = list(dict.fromkeys(rows["layer"]))
     for place, layer in enumerate(names):
         own = rows[rows["layer"] == layer]
-        listed = len(names) <= LISTED or place in (0, len(names) - 1)
+        listed = len(names) <= MAX_LEGEND_ENTRIES or place in (0, len(names) - 1)
         colour = colormaps["viridis"](0.9 * place / max(1, len(names) - 1))
         axes.plot(own["epoch"], own["value"], color=colour, linewidth=1.4, label=layer if listed else None)

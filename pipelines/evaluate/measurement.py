@@ -1,4 +1,4 @@
-"""What is known of an exported graph after it was asked about data: numbers, and plots of them."""
+"""Metrics, latencies and plots of an exported graph, from its predictions on two splits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,84 +22,89 @@ from pipelines.evaluate.predictions import Predictions
 from pipelines.inference import onnx_runtime
 from pipelines.inference.onnx_runtime import Session
 
-TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV, as DVC wants one for each kind of plot
+TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV files: DVC needs one for each kind of plot
 PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A graph, and what it says of two splits."""
+class GraphPredictions:
+    """A session of a graph, and its predictions on two splits."""
 
     session: Session
     validation: Predictions
     test: Predictions
 
+    @property
+    def provider(self) -> str:
+        """The execution provider used by the session."""
+        return onnx_runtime.provider(self.session)
 
-def measure(graphs: Sequence[Asked], settings: Evaluate) -> list[dict[str, Any]]:
-    """All metrics of each graph of one candidate as JSON-ready values, nested by what they are about."""
-    times = latencies([graph.session for graph in graphs], graphs[0].test.inputs, settings)
-    scored = classification_metrics if graphs[0].test.spec.labels else regression_metrics
+
+def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> list[dict[str, Any]]:
+    """JSON-ready metrics of each graph of one candidate, nested by split and batch size."""
+    times = latencies([graph.session for graph in graphs], graphs[0].test.inputs, config)
+    functions = classification_metrics if graphs[0].test.spec.labels else regression_metrics
     return [
         {
-            "provider": onnx_runtime.provider(graph.session),
-            "validation": scored.selection(graph.validation.outputs, graph.validation.targets),
-            "test": scored.full(graph.test.outputs, graph.test.targets, settings),
-            "latency": taken,
+            "provider": graph.provider,
+            "validation": functions.validation_metrics(graph.validation.outputs, graph.validation.targets),
+            "test": functions.test_metrics(graph.test.outputs, graph.test.targets, config),
+            "latency": latency_by_size,
         }
-        for graph, taken in zip(graphs, times, strict=True)
+        for graph, latency_by_size in zip(graphs, times, strict=True)
     ]
 
 
-def latencies(sessions: Sequence[Session], inputs: np.ndarray, settings: Evaluate) -> list[dict[str, Any]]:
-    """The latency of each batch size for each graph; `inputs` [N, ...] that do not fill a batch are repeated."""
-    found: list[dict[str, Any]] = [{} for _ in sessions]
-    for size in settings.latency_batches:
+def latencies(sessions: Sequence[Session], inputs: np.ndarray, config: Evaluate) -> list[dict[str, Any]]:
+    """Latencies of each graph by batch size; `inputs` [N, ...] are repeated where they do not fill a batch."""
+    results: list[dict[str, Any]] = [{} for _ in sessions]
+    for size in config.latency_batches:
         batch = np.asarray(inputs[np.arange(size) % len(inputs)])
         calls = [partial(session.run, None, {session.get_inputs()[0].name: batch}) for session in sessions]
-        for times, measured in zip(found, latency.measure(calls, size, settings.latency_seconds), strict=True):
-            times[f"batch_{size}"] = asdict(measured)
-    return found
+        for result, measured in zip(results, latency.time_calls(calls, size, config.latency_seconds), strict=True):
+            result[f"batch_{size}"] = asdict(measured)
+    return results
 
 
 def is_faster(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
-    """Whether the median call of a graph is shorter than that of another at every batch size."""
+    """True where the median latency of a graph is below that of another at every batch size."""
     pairs = zip(metrics["latency"].values(), than["latency"].values(), strict=True)
     return all(times["p50_ms"] < others["p50_ms"] for times, others in pairs)
 
 
-def plot(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None:
-    """Fill the folders in `folder` with plots of the test split: CSV for `dvc plots`, `pictures` for people.
+def write_plots(test: Predictions, name: str, config: Evaluate, folder: Path) -> None:
+    """Write plots of the test split: CSV files for `dvc plots` into the folders TABLES, PNG files into PICTURES.
 
-    A regression has pictures only; the other folders are left empty.
+    A regression has PNG files only; the other folders are left empty.
     """
     for kind in (*TABLES, PICTURES):
         (folder / kind).mkdir()
-    plot_kind = _plot_classes if test.spec.labels else _plot_numbers
-    plot_kind(folder, name, test, settings)
+    write = _write_classification_plots if test.spec.labels else _write_regression_plots
+    write(test, name, config, folder)
 
 
-def _plot_numbers(folder: Path, name: str, test: Predictions, _: Evaluate) -> None:
-    regression_plots.predictions(folder / PICTURES / "predictions.png", name, test)
-    regression_plots.residuals(folder / PICTURES / "residuals.png", name, test)
+def _write_regression_plots(test: Predictions, name: str, _: Evaluate, folder: Path) -> None:
+    regression_plots.predictions(test, name, folder / PICTURES / "predictions.png")
+    regression_plots.residuals(test, name, folder / PICTURES / "residuals.png")
 
 
-def _plot_classes(folder: Path, name: str, test: Predictions, settings: Evaluate) -> None:
-    bins = calibration.group(test.probabilities, test.targets, settings.calibration_bins)
-    plot_tables.confusion(folder / "confusion" / "confusion.csv", test)
-    plot_tables.roc(folder / "roc" / "roc.csv", test)
-    plot_tables.reliability(folder / "reliability" / "reliability.csv", bins)
-    plot_tables.per_class(folder / "per_class" / "per_class.csv", test)
-    classification_plots.confusion(folder / PICTURES / "confusion.png", name, test)
-    classification_plots.roc(folder / PICTURES / "roc.png", name, test)
-    classification_plots.reliability(folder / PICTURES / "reliability.png", name, bins)
-    classification_plots.most_wrong(folder / PICTURES / "most_wrong.png", name, test)
+def _write_classification_plots(test: Predictions, name: str, config: Evaluate, folder: Path) -> None:
+    bins = calibration.group(test.probabilities, test.targets, config.calibration_bins)
+    plot_tables.confusion(test, folder / "confusion" / "confusion.csv")
+    plot_tables.roc(test, folder / "roc" / "roc.csv")
+    plot_tables.reliability(bins, folder / "reliability" / "reliability.csv")
+    plot_tables.per_class(test, folder / "per_class" / "per_class.csv")
+    classification_plots.confusion(test, name, folder / PICTURES / "confusion.png")
+    classification_plots.roc(test, name, folder / PICTURES / "roc.png")
+    classification_plots.reliability(bins, name, folder / PICTURES / "reliability.png")
+    classification_plots.misclassified(test, name, folder / PICTURES / "most_wrong.png")
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """One line that says how good and how fast."""
+    """One line with the main metrics and the latency of the first batch size."""
     test, (size, times) = metrics["test"], next(iter(metrics["latency"].items()))
-    measure, other = ("accuracy", "log_loss") if "accuracy" in test else ("r2", "mae")
+    metric, other = ("accuracy", "log_loss") if "accuracy" in test else ("r2", "mae")
     return (
-        f"test {measure} {test[measure]:.4f} [{test[f'{measure}_low']:.4f}, {test[f'{measure}_high']:.4f}], "
+        f"test {metric} {test[metric]:.4f} [{test[f'{metric}_low']:.4f}, {test[f'{metric}_high']:.4f}], "
         f"{other.replace('_', ' ')} {test[other]:.4g}, {size.replace('_', ' ')} in {times['p50_ms']:.3f} ms"
     )

@@ -1,4 +1,4 @@
-"""A split, and what an exported graph says of it."""
+"""Predictions of an exported graph on a split."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,12 +22,12 @@ class Predictions:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """What a classifier gives, float32 [N, K]."""
+        """The outputs of a classifier, float32 [N, K]."""
         return self.outputs
 
     @property
     def values(self) -> np.ndarray:
-        """What a regression gives, float32 [N]."""
+        """The outputs of a regression, float32 [N]."""
         return np.asarray(self.outputs[:, 0])
 
     @cached_property
@@ -37,11 +37,11 @@ class Predictions:
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """Its probability, float64 [N]."""
+        """The probability of the predicted class, float64 [N]."""
         return np.asarray(self.probabilities.max(axis=1), np.float64)
 
 
 def predict(session: Session, spec: DataSpec, split: str) -> Predictions:
-    """Ask the graph about every example of a split (`validation`, `test`)."""
+    """Run the graph on every example of a split (`validation`, `test`)."""
     inputs, targets = split_files.read(paths.split(split))
     return Predictions(spec, inputs, np.array(targets), onnx_runtime.predict(session, inputs))

@@ -21,14 +21,14 @@ class Roc:
 def class_rocs(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> dict[str, Roc]:
     """The curve of each class by its label.
 
-    Where the targets have no example of a class, or no other, the rates are not defined and it is left out.
+    A class without examples, or without examples of other classes, has no defined rates and is left out.
     """
     indices = [index for index in range(len(labels)) if 0 < np.sum(targets == index) < len(targets)]
     return {labels[index]: _roc(targets == index, probabilities[:, index]) for index in indices}
 
 
 def macro_roc(probabilities: np.ndarray, targets: np.ndarray) -> Roc:
-    """The mean of the classes' curves at every false positive rate that occurs, and of their areas.
+    """The mean of the curves of all classes at every false positive rate of any of them, and of their areas.
 
     As in scikit-learn's "Multiclass Receiver Operating Characteristic", one against the rest.
     """
@@ -36,7 +36,7 @@ def macro_roc(probabilities: np.ndarray, targets: np.ndarray) -> Roc:
     rocs = list(class_rocs(probabilities, targets, labels).values())
     rates = np.unique(np.concatenate([roc.false_positive_rate for roc in rocs]))
     heights = np.mean([np.interp(rates, roc.false_positive_rate, roc.true_positive_rate) for roc in rocs], axis=0)
-    # Interpolation begins at the top of what rises at once; the curve begins in the corner.
+    # Interpolation at rate 0 gives the highest of several true positive rates; the curve starts at (0, 0).
     return Roc(np.insert(rates, 0, 0.0), np.insert(heights, 0, 0.0), float(np.mean([roc.area for roc in rocs])))
 
 

@@ -1,4 +1,4 @@
-"""How every picture looks, and how it is made without a window."""
+"""Style of all plots, and rendering to PNG files without a display."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
-# The colours that the pictures of the data give to the splits.
+# Colours of the splits in plots of the data.
 TRAIN, VALIDATION, TEST = "#2f6fb0", "#e08e2b", "#4b9a6a"
 INK, FAINT = "#24303c", "#d0d7de"
 
@@ -23,7 +23,7 @@ STYLE: dict[RcKeyType, Any] = {
     "figure.constrained_layout.h_pad": 0.08,
     "font.size": 10,
     "text.color": INK,
-    "text.parse_math": False,  # a $ in the name of a column or a class is a $
+    "text.parse_math": False,  # column and class names may contain a $
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.titlesize": 11,
@@ -45,23 +45,23 @@ STYLE: dict[RcKeyType, Any] = {
 
 @contextmanager
 def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
-    """A figure of `width` by `height` inches to draw on; saved as PNG at the end.
+    """A figure of `width` by `height` inches, saved as PNG at the end of the context.
 
-    Without pyplot, which keeps figures for a window and takes longer to import.
+    Does not use pyplot, which keeps figures open and takes longer to import.
     """
     with rc_context(STYLE):
         figure = Figure((width, height), layout="constrained")
         figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
         yield figure
-        _write_powers_plainly(figure)
-        # Without the version of Matplotlib, which would make equal pictures different files.
+        _format_log_ticks(figure)
+        # Without the version of Matplotlib, so that equal plots are equal files.
         figure.savefig(path, metadata={"Software": None})
 
 
 def histogram(axes: Axes, values: NDArray[np.floating], bins: int, colour: str) -> None:
-    """How often numbers occur: in `bins` bars, or in one with its value where all are equal.
+    """Histogram with `bins` bars, or one bar labelled with the value where all values are equal.
 
-    In double precision, where a bar's edges differ however close numbers of single precision are.
+    In double precision: in single precision the edges of narrow bars may be equal.
     """
     if values.min() == values.max():
         axes.bar(0, len(values), color=colour)
@@ -70,8 +70,8 @@ def histogram(axes: Axes, values: NDArray[np.floating], bins: int, colour: str) 
         axes.hist(values.astype(np.float64), bins, color=colour)
 
 
-def _write_powers_plainly(figure: Figure) -> None:
-    """10 or 1e-05 on logarithmic axes, whose powers are otherwise written as mathematics."""
+def _format_log_ticks(figure: Figure) -> None:
+    """Format ticks of logarithmic axes as 10 or 1e-05 instead of powers in mathematical notation."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             if axis.get_scale() == "log":
@@ -80,7 +80,7 @@ def _write_powers_plainly(figure: Figure) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """No ticks, no grid, no frame: for images."""
+    """Remove ticks, grid and frame: for images."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)

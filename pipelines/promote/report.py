@@ -15,7 +15,7 @@ PLOTS = {
     "accuracy": ("confusion", "roc", "reliability", "learning_curves", "layers", "most_wrong"),
     "r2": ("predictions", "residuals", "learning_curves", "layers"),
 }
-ALT_TEXTS = {"most_wrong": "largest errors"}
+ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
 
 def table(candidates: Sequence[CandidateRecord], verdicts: Mapping[str, str], style: str = "simple") -> str:
@@ -136,7 +136,10 @@ def _plots(candidates: Sequence[CandidateRecord], spec: DataSpec) -> str:
 
 
 def _images(record: CandidateRecord, spec: DataSpec) -> str:
-    name, plots = record.name, [*PLOTS[record.metric], *(["decision_boundary"] if decision_boundary.fits(spec) else [])]
+    name, plots = (
+        record.name,
+        [*PLOTS[record.metric], *(["decision_boundary"] if decision_boundary.is_applicable(spec) else [])],
+    )
     links = ((ALT_TEXTS.get(plot, plot.replace("_", " ")), f"plots/{name}/pictures/{plot}.png") for plot in plots)
     images = [f"![{name}: {title}]({link})" for title, link in links]
     return "\n".join([*images, f"![{name}: the exported graph](exports/{name}/graph.svg)"])

@@ -45,7 +45,9 @@ class Watch:
         self.histograms = histograms
         self.batch = spread(data.train, EXAMPLES)
         self.plane = (
-            decision_boundary.plane(data.train.inputs, data.train.targets) if decision_boundary.fits(spec) else None
+            decision_boundary.plane(data.train.inputs, data.train.targets)
+            if decision_boundary.is_applicable(spec)
+            else None
         )
         self.layers: list[Row] = []
 
@@ -70,7 +72,7 @@ class Watch:
             self.board.histograms(finite, epoch)
 
     def _boundary(self, plane: decision_boundary.Plane, learner: Learner, epoch: int) -> None:
-        logits = learner.predict(plane.places)
+        logits = learner.predict(plane.grid)
         if not np.isfinite(logits).all():
             return
         image = decision_boundary.draw(plane, decision_boundary.probabilities(logits), PALETTE)

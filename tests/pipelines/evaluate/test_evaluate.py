@@ -33,7 +33,7 @@ def evaluated(tmp_path_factory):
         with runs.start("tandem", NAME, {}) as run:
             run.log_epoch(1, {"epoch/validation_accuracy": 0.5})
         synthetic.write_candidate(NAME, run.id)
-        evaluate.evaluate(NAME, settings)
+        evaluate.evaluate(NAME, settings.evaluate, settings.tracking.experiment)
         yield mlflow.get_run(run.id)
 
 
@@ -115,7 +115,7 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
 
 def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
     synthetic.write_int8(NAME)
-    evaluate.evaluate(NAME, fresh)
+    evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     found = read_metrics()
     int8 = found.pop("int8")
     assert set(int8) == {*found, "faster"}
@@ -134,8 +134,8 @@ def test_nothing_is_left_beside(evaluated):
 
 
 def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
-    evaluate.evaluate(NAME, fresh)
-    evaluate.evaluate(NAME, fresh)
+    evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
+    evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     assert capsys.readouterr().out.count("a new run takes its place") == 1
     assert len(mlflow.search_runs(experiment_names=["tandem"])) == 1
 
@@ -149,9 +149,9 @@ def has_cuda():
 def test_cuda_without_a_gpu_is_an_error_before_anything_is_written(fresh):
     if has_cuda():
         pytest.skip("there is a usable GPU")
-    settings = fresh.model_copy(update={"evaluate": fresh.evaluate.model_copy(update={"device": "cuda"})})
+    config = fresh.evaluate.model_copy(update={"device": "cuda"})
     with pytest.raises(InputError, match=r"evaluate\.device = 'cuda': .* allowed: auto, cpu"):
-        evaluate.evaluate(NAME, settings)
+        evaluate.evaluate(NAME, config, fresh.tracking.experiment)
     assert not paths.METRICS.exists()
     assert not paths.PLOTS.exists()
 
@@ -160,8 +160,8 @@ def test_cuda_without_a_gpu_is_an_error_before_anything_is_written(fresh):
 def test_cuda_with_a_gpu_is_used_and_said(fresh):
     if not has_cuda():
         pytest.skip("no usable GPU")
-    settings = fresh.model_copy(update={"evaluate": fresh.evaluate.model_copy(update={"device": "cuda"})})
-    evaluate.evaluate(NAME, settings)
+    config = fresh.evaluate.model_copy(update={"device": "cuda"})
+    evaluate.evaluate(NAME, config, fresh.tracking.experiment)
     assert read_metrics()["provider"] == onnx_runtime.CUDA
 
 
@@ -169,7 +169,7 @@ def test_a_graph_that_was_not_proved_is_refused(fresh):
     model = paths.exports(NAME) / "model.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(InputError, match=r"model\.onnx: SHA-256 is .* parity was proved for"):
-        evaluate.evaluate(NAME, fresh)
+        evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     assert not paths.METRICS.exists()
 
 
@@ -177,7 +177,7 @@ def test_a_graph_that_was_not_proved_is_refused(fresh):
 def test_a_missing_record_is_named(fresh, file):
     (paths.ARTIFACTS / file).unlink()
     with pytest.raises(InputError, match=f"artifacts/{file}: not found; run `dvc repro`"):
-        evaluate.evaluate(NAME, fresh)
+        evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
 
 
 def test_a_failure_keeps_the_plots_of_before(fresh):
@@ -185,7 +185,7 @@ def test_a_failure_keeps_the_plots_of_before(fresh):
     (paths.plots(NAME) / "roc.png").write_bytes(b"old")
     (paths.checkpoint(NAME) / "history.csv").write_text("epoch,train_loss\n1,0.5\n", "utf-8")
     with pytest.raises(InputError, match=r"history\.csv: no column train_accuracy, validation_accuracy"):
-        evaluate.evaluate(NAME, fresh)
+        evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     assert (paths.plots(NAME) / "roc.png").read_bytes() == b"old"
 
 
@@ -219,14 +219,14 @@ def predictions(channels, classes, wrong):
 @pytest.mark.parametrize(("channels", "classes", "wrong"), [(3, 30, 40), (1, 2, 1), (3, 2, 0)])
 def test_pictures_of_any_number_of_classes_channels_and_mistakes(tmp_path, channels, classes, wrong):
     found = predictions(channels, classes, wrong)
-    for draw in (classification_plots.confusion, classification_plots.roc, classification_plots.most_wrong):
-        draw(tmp_path / "picture.png", "torch-cnn", found)
+    for draw in (classification_plots.confusion, classification_plots.roc, classification_plots.misclassified):
+        draw(found, "torch-cnn", tmp_path / "picture.png")
         with Image.open(tmp_path / "picture.png") as picture:
             picture.verify()
-    plot_tables.roc(tmp_path / "roc.csv", found)
-    plot_tables.confusion(tmp_path / "confusion.csv", found)
+    plot_tables.roc(found, tmp_path / "roc.csv")
+    plot_tables.confusion(found, tmp_path / "confusion.csv")
 
 
-def test_the_surest_mistakes_come_first():
+def test_misclassified_examples_are_ordered_by_confidence():
     found = predictions(channels=1, classes=5, wrong=7)
-    assert classification_plots.surest_mistakes(found).tolist() == list(range(7))
+    assert classification_plots.misclassified_by_confidence(found).tolist() == list(range(7))

@@ -8,7 +8,7 @@ from pipelines.evaluate import latency
 
 def test_percentiles_and_throughput_of_known_times():
     times = np.arange(1, 101) / 1000  # 1 to 100 ms, 5.05 s together
-    found = latency.summarise(times, batch=32)
+    found = latency.summarise(times, batch_size=32)
     assert found.p50_ms == pytest.approx(50.5)
     assert found.p90_ms == pytest.approx(90.1)
     assert found.p99_ms == pytest.approx(99.01)
@@ -18,13 +18,13 @@ def test_percentiles_and_throughput_of_known_times():
 def test_calls_are_made_for_about_the_time_that_was_given():
     calls = []
     start = time.perf_counter()
-    latency.measure([lambda: calls.append(time.sleep(0.001))], batch=1, seconds=0.2)
-    assert len(calls) > 2 * latency.FEWEST
+    latency.time_calls([lambda: calls.append(time.sleep(0.001))], batch_size=1, seconds=0.2)
+    assert len(calls) > 2 * latency.MIN_CALLS
     assert time.perf_counter() - start >= 0.2
 
 
 def test_a_call_slower_than_the_time_given_is_measured_all_the_same():
-    (found,) = latency.measure([lambda: time.sleep(0.01)], batch=4, seconds=0.001)
+    (found,) = latency.time_calls([lambda: time.sleep(0.01)], batch_size=4, seconds=0.001)
     assert found.p50_ms >= 10
     assert 0 < found.examples_per_second <= 400
 
@@ -32,6 +32,6 @@ def test_a_call_slower_than_the_time_given_is_measured_all_the_same():
 def test_several_calls_take_turns_and_each_gets_its_own_times():
     order = []
     calls = [lambda: order.append("slow") or time.sleep(0.004), lambda: order.append("fast")]
-    slow, fast = latency.measure(calls, batch=1, seconds=0.05)
+    slow, fast = latency.time_calls(calls, batch_size=1, seconds=0.05)
     assert order == ["slow", "fast"] * (len(order) // 2)
     assert slow.p50_ms >= 4 > fast.p50_ms

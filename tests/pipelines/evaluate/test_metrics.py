@@ -27,7 +27,7 @@ def drawn():
 
 
 def test_perfect_predictions_have_perfect_scores(settings):
-    found = classification_metrics.full(SURE, np.array([0, 1, 2, 0]), settings)
+    found = classification_metrics.test_metrics(SURE, np.array([0, 1, 2, 0]), settings)
     errors = {"log_loss", "brier", "calibration_error"}
     assert all(abs(found[name]) < 1e-9 for name in errors)
     assert {value for name, value in found.items() if name not in errors} == {1.0}
@@ -37,7 +37,7 @@ def test_scores_agree_with_scikit_learn(drawn, settings):
     probabilities, targets = drawn
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(1, keepdims=True)
-    found = classification_metrics.full(probabilities, targets, settings)
+    found = classification_metrics.test_metrics(probabilities, targets, settings)
     assert found["top_3_accuracy"] == pytest.approx(top_k_accuracy_score(targets, exact, k=3))
     assert found["brier"] == pytest.approx(brier_score_loss(targets, exact, scale_by_half=False), abs=1e-6)
     assert found["roc_auc"] == pytest.approx(roc_auc_score(targets, exact, multi_class="ovr"), abs=1e-6)
@@ -52,7 +52,7 @@ def test_log_loss_is_the_mean_logarithm_of_the_true_class():
 
 
 def test_a_class_that_the_split_lacks_does_not_break_the_scores(settings):
-    found = classification_metrics.full(
+    found = classification_metrics.test_metrics(
         np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]], np.float32), np.array([0, 1]), settings
     )
     assert found["accuracy"] == 1
@@ -114,7 +114,9 @@ def test_curves_run_from_corner_to_corner_and_leave_out_absent_classes(drawn):
 def test_intervals_of_a_regression_take_the_memory_of_a_few_splits_not_of_one_for_each_resample(settings):
     targets = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
     tracemalloc.start()
-    found = regression_metrics.full(targets[:, None] + 0.5, targets, settings.model_copy(update={"bootstrap": 100}))
+    found = regression_metrics.test_metrics(
+        targets[:, None] + 0.5, targets, settings.model_copy(update={"bootstrap": 100})
+    )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found["mae"] == pytest.approx(0.5, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Pictures of what a classifier says of a plane."""
+"""Images of decision boundaries, and the image grid."""
 
 import numpy as np
 import pytest
@@ -27,14 +27,14 @@ def spec(**changes):
     ],
 )
 def test_only_points_of_a_plane_with_classes_have_a_picture(changes, expected):
-    assert decision_boundary.fits(spec(**changes)) is expected
+    assert decision_boundary.is_applicable(spec(**changes)) is expected
 
 
 def test_up_is_up_and_right_is_right():
     points = np.array([[-1, -1], [1, 1], [np.nan, 0]], np.float32)
     plane = decision_boundary.plane(points, np.array([0, 1, 1]))
     assert len(plane.points) == 2
-    above = (plane.places[:, 1] > 0) & (plane.places[:, 0] > 0)
+    above = (plane.grid[:, 1] > 0) & (plane.grid[:, 0] > 0)
     image = decision_boundary.draw(plane, np.stack([~above, above], axis=1).astype(float), PALETTE)
     red, blue = image[-10, 10], image[10, -10]
     assert red[0] > red[2]
@@ -49,7 +49,7 @@ def test_up_is_up_and_right_is_right():
 def test_points_on_a_line_are_drawn_too(constant):
     points = np.stack([np.linspace(-1, 1, 30), np.full(30, constant)], axis=1).astype(np.float32)
     plane = decision_boundary.plane(points, np.zeros(30, np.int64))
-    image = decision_boundary.draw(plane, np.full((len(plane.places), 2), 0.5), PALETTE)
+    image = decision_boundary.draw(plane, np.full((len(plane.grid), 2), 0.5), PALETTE)
     rows, columns = (image == (255, 0, 0)).all(axis=2).nonzero()
     assert rows.mean() == pytest.approx(image.shape[0] / 2, abs=2)
     assert columns.min() < 0.1 * image.shape[1] < 0.9 * image.shape[1] < columns.max()
@@ -60,7 +60,7 @@ def test_there_are_not_many_pictures_and_they_begin_and_end_with_the_training(ep
     due = [epoch for epoch in range(1, epochs + 1) if decision_boundary.is_due(epoch, epochs)]
     assert due[0] == 1
     assert due[-1] == epochs
-    assert min(epochs, 20) <= len(due) <= decision_boundary.PICTURES
+    assert min(epochs, 20) <= len(due) <= decision_boundary.MAX_IMAGES
 
 
 @pytest.mark.parametrize(("count", "shape"), [(200, (8, 8, 1)), (3, (200, 100, 3))])

@@ -208,7 +208,7 @@ def test_curves_of_all_candidates_are_in_one_table(settings):
 
 def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewhere(settings, capsys):
     for name in settings.candidates:
-        evaluate.evaluate(name, settings)
+        evaluate.evaluate(name, settings.evaluate, settings.tracking.experiment)
     promote_candidates(settings)
     found, shown = champion(), capsys.readouterr().out
     report = paths.REPORT.read_text("utf-8")
