@@ -1,4 +1,4 @@
-"""The service's prediction log, read back."""
+"""Reader of the prediction log of the service."""
 
 import heapq
 from collections import Counter
@@ -13,11 +13,11 @@ from models import summary
 from models.errors import InputError
 from models.spec import DataSpec
 
-PATTERN = "*.jsonl*"  # the files that were set aside too
+PATTERN = "*.jsonl*"  # rotated files too
 
 
-class Line(BaseModel):
-    """One example: what is left of its input, and the answer. Other keys are not looked at."""
+class LogEntry(BaseModel):
+    """One example: the summary of its input, and the prediction. Other keys are ignored."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -30,12 +30,11 @@ class Line(BaseModel):
 
 
 @dataclass(frozen=True)
-class Logged:
-    """The newest examples that one model answered.
+class LoggedPredictions:
+    """The newest examples predicted by one model.
 
-    `inputs` float64 [n, S] as `models.summary` gives them, `outputs` float64 [n, K] and the
-    `predicted` class int64 [n]; `first` and `last` in seconds since 1970. `others` counts the lines
-    of other models, `broken` those that could not be read.
+    `inputs` float64 [n, S] are summaries of `models.summary`, `outputs` float64 [n, K], `predicted` classes
+    int64 [n]; `first` and `last` in seconds since 1970. `other_models` and `unreadable` count ignored lines.
     """
 
     inputs: np.ndarray
@@ -43,48 +42,48 @@ class Logged:
     predicted: np.ndarray
     first: float
     last: float
-    others: int
-    broken: int
+    other_models: int
+    unreadable: int
 
 
-def read(folder: Path, spec: DataSpec, sha256: str, most: int) -> Logged:
-    """The newest `most` lines of the model with this hash. Raises InputError where there is no log."""
+def read(folder: Path, spec: DataSpec, sha256: str, limit: int) -> LoggedPredictions:
+    """The newest entries of the model with this SHA-256, at most `limit`. Raises InputError where there is no log."""
     files = sorted(folder.glob(PATTERN))
     if not files:
-        raise InputError(f"{folder}: no prediction log there; serve with TANDEM_PREDICTION_LOG set to a folder")
-    skipped: Counter[str] = Counter()
-    lines = heapq.nlargest(most, _lines(files, spec, sha256, skipped), key=lambda line: line.time)
-    predicted = [spec.labels.index(line.label) if spec.labels else 0 for line in lines]
-    outputs = [line.probabilities if spec.labels else [line.value] for line in lines]
-    return Logged(
-        np.array([line.inputs for line in lines], np.float64).reshape(len(lines), len(summary.names(spec))),
-        np.array(outputs).reshape(len(lines), spec.outputs),
+        raise InputError(f"{folder}: contains no prediction log; serve with TANDEM_PREDICTION_LOG set to a folder")
+    ignored: Counter[str] = Counter()
+    entries = heapq.nlargest(limit, _entries(files, spec, sha256, ignored), key=lambda entry: entry.time)
+    predicted = [spec.labels.index(entry.label) if spec.labels else 0 for entry in entries]
+    outputs = [entry.probabilities if spec.labels else [entry.value] for entry in entries]
+    return LoggedPredictions(
+        np.array([entry.inputs for entry in entries], np.float64).reshape(len(entries), len(summary.names(spec))),
+        np.array(outputs).reshape(len(entries), spec.outputs),
         np.array(predicted, np.int64),
-        lines[-1].time if lines else 0.0,
-        lines[0].time if lines else 0.0,
-        skipped["others"],
-        skipped["broken"],
+        entries[-1].time if entries else 0.0,
+        entries[0].time if entries else 0.0,
+        ignored["other_models"],
+        ignored["unreadable"],
     )
 
 
-def _lines(files: list[Path], spec: DataSpec, sha256: str, skipped: Counter[str]) -> Iterator[Line]:
-    """The model's lines; what is passed over is counted in `skipped`."""
-    for text in _texts(files):
+def _entries(files: list[Path], spec: DataSpec, sha256: str, ignored: Counter[str]) -> Iterator[LogEntry]:
+    """The entries of the model; other lines are counted in `ignored`."""
+    for line in _lines(files):
         try:
-            line = Line.model_validate_json(text)
+            entry = LogEntry.model_validate_json(line)
         except ValidationError:  # the last line of a killed worker, or of a full disk
-            skipped["broken"] += 1
+            ignored["unreadable"] += 1
             continue
-        if line.sha256 != sha256:
-            skipped["others"] += 1
-        elif not _fits(line, spec):
-            skipped["broken"] += 1
+        if entry.sha256 != sha256:
+            ignored["other_models"] += 1
+        elif not _is_valid(entry, spec):
+            ignored["unreadable"] += 1
         else:
-            yield line
+            yield entry
 
 
-def _texts(files: list[Path]) -> Iterator[bytes]:
-    """Every line of every file; one that is rotated away meanwhile is let go."""
+def _lines(files: list[Path]) -> Iterator[bytes]:
+    """Every line of every file; a file removed by rotation in the meantime is skipped."""
     for path in files:
         try:
             with path.open("rb") as handle:
@@ -93,7 +92,7 @@ def _texts(files: list[Path]) -> Iterator[bytes]:
             continue
 
 
-def _fits(line: Line, spec: DataSpec) -> bool:
-    """Whether the line has what an example of this spec has."""
-    answer = not spec.labels or (line.label in spec.labels and len(line.probabilities) == spec.outputs)
-    return answer and len(line.inputs) == len(summary.names(spec))
+def _is_valid(entry: LogEntry, spec: DataSpec) -> bool:
+    """True where label, probabilities and inputs have the shapes of an example of this spec."""
+    valid = not spec.labels or (entry.label in spec.labels and len(entry.probabilities) == spec.outputs)
+    return valid and len(entry.inputs) == len(summary.names(spec))

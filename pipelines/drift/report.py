@@ -1,4 +1,4 @@
-"""What a person reads about drift: a table for the terminal, and one HTML file that needs no other."""
+"""Drift report: a table for the terminal and a self-contained HTML file."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from tabulate import tabulate
 
-from pipelines.artifacts import paths
 from pipelines.artifacts.atomic import staged
 from pipelines.config.params import Drift
-from pipelines.drift.prediction_log import Logged
-from pipelines.drift.statistical_tests import Column, Finding
+from pipelines.drift.prediction_log import LoggedPredictions
+from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
 from pipelines.plotting import style
 
-MOST_PANELS, ACROSS = 24, 4
+MAX_PANELS, PANELS_PER_ROW = 24, 4
 BINS = 30
 STYLE = """
 :root { color-scheme: light; font: 16px/1.5 system-ui, sans-serif; color: #24303c; background: #fff; }
@@ -29,79 +28,83 @@ img { max-width: 100%; height: auto; }
 """
 
 
-def rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    """The findings as they are shown, the furthest apart first."""
-    ordered = sorted(findings, key=lambda found: (not found.drifted, -found.distance))
+def rows(results: Sequence[ColumnDrift]) -> list[dict[str, str]]:
+    """The rows of the table: columns with drift first, then by decreasing distance."""
     return [
         {
-            "column": found.name,
-            "test": found.test,
-            "distance": f"{found.distance:.3f}",
-            "p-value": f"{found.p_value:.2g}",
-            "verdict": "drift" if found.drifted else "no drift",
+            "column": result.name,
+            "test": result.test,
+            "distance": f"{result.distance:.3f}",
+            "p-value": f"{result.p_value:.2g}",
+            "verdict": "drift" if result.drifted else "no drift",
         }
-        for found in ordered
+        for result in sorted(results, key=_rank)
     ]
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """One line."""
-    drifted = [found.name for found in findings if found.drifted]
+def _rank(result: ColumnDrift) -> tuple[bool, float]:
+    return not result.drifted, -result.distance
+
+
+def verdict(results: Sequence[ColumnDrift]) -> str:
+    """One line with the columns that drifted."""
+    drifted = [result.name for result in results if result.drifted]
     if not drifted:
-        return f"no drift in {len(findings)} columns"
-    return f"drift in {len(drifted)} of {len(findings)} columns: {', '.join(drifted)}"
+        return f"no drift in {len(results)} columns"
+    return f"drift in {len(drifted)} of {len(results)} columns: {', '.join(drifted)}"
 
 
-def facts(champion: Mapping[str, Any], logged: Logged, settings: Drift) -> dict[str, str]:
-    """What was compared with what, and when that counts as drift."""
+def context(champion: Mapping[str, Any], logged: LoggedPredictions, config: Drift) -> dict[str, str]:
+    """The compared data and the criterion of drift."""
     return {
         "champion": f"{champion['name']}, version {champion['version']}",
-        "learned from": f"data {str(champion['provenance']['data_sha256'])[:12]}",
-        "logged examples": f"{len(logged.inputs)}, from {_moment(logged.first)} to {_moment(logged.last)}",
-        "passed over": f"{logged.others} lines of other models, {logged.broken} unreadable",
-        "drift is": f"a p-value below {settings.significance:g} ({settings.correction.replace('_', ' ')}) "
-        f"and a distance of at least {settings.distance:g}",
-        "inputs are compared with": "the training split",
-        "predictions are compared with": "the champion's own on the validation split",
+        "training data": f"SHA-256 {str(champion['provenance']['data_sha256'])[:12]}",
+        "logged examples": f"{len(logged.inputs)}, from {_iso(logged.first)} to {_iso(logged.last)}",
+        "ignored": f"{logged.other_models} lines of other models, {logged.unreadable} unreadable",
+        "drift criterion": f"p-value below {config.significance:g} ({config.correction.replace('_', ' ')}) "
+        f"and distance of at least {config.distance:g}",
+        "reference of the inputs": "training split",
+        "reference of the predictions": "predictions of the champion on the validation split",
     }
 
 
-def _moment(seconds: float) -> str:
+def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def write(columns: Sequence[Column], findings: Sequence[Finding], known: Mapping[str, str]) -> None:
-    """Write artifacts/drift/report.html, whole or not at all."""
-    with staged(paths.DRIFT_REPORT.parent, [paths.DRIFT_REPORT.name]) as beside:
-        picture = beside / "distributions.png"
-        draw(picture, columns, findings)
-        (beside / paths.DRIFT_REPORT.name).write_text(page(findings, known, picture.read_bytes()), "utf-8")
+def write(
+    columns: Sequence[ColumnSamples], results: Sequence[ColumnDrift], context: Mapping[str, str], path: Path
+) -> None:
+    """Write the HTML file, atomically."""
+    with staged(path.parent, [path.name]) as beside:
+        plot = beside / "distributions.png"
+        draw(columns, results, plot)
+        (beside / path.name).write_text(page(results, context, plot.read_bytes()), "utf-8")
 
 
-def page(findings: Sequence[Finding], known: Mapping[str, str], picture: bytes) -> str:
-    """The report, with the picture inside."""
-    about = tabulate([(name, value) for name, value in known.items()], tablefmt="html", disable_numparse=True)
-    table = tabulate(rows(findings), headers="keys", tablefmt="html", disable_numparse=True)
-    image = f'<img alt="Distributions of each column" src="data:image/png;base64,{b64encode(picture).decode()}">'
+def page(results: Sequence[ColumnDrift], context: Mapping[str, str], plot: bytes) -> str:
+    """The report as HTML with the embedded plot."""
+    about = tabulate(list(context.items()), tablefmt="html", disable_numparse=True)
+    table = tabulate(rows(results), headers="keys", tablefmt="html", disable_numparse=True)
+    image = f'<img alt="Distributions of each column" src="data:image/png;base64,{b64encode(plot).decode()}">'
     head = f'<meta charset="utf-8"><title>Drift</title><style>{STYLE}</style>'
-    body = f"<h1>{escape(verdict(findings).capitalize())}</h1>\n{about}\n{table}\n{image}"
+    body = f"<h1>{escape(verdict(results).capitalize())}</h1>\n{about}\n{table}\n{image}"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 
-def draw(path: Path, columns: Sequence[Column], findings: Sequence[Finding]) -> None:
-    """Both samples of the columns that are furthest apart, a panel each."""
-    found = sorted(zip(columns, findings, strict=True), key=lambda pair: (not pair[1].drifted, -pair[1].distance))
-    shown = found[:MOST_PANELS]
-    down = -(-len(shown) // ACROSS)
-    with style.picture(path, 11, 0.6 + 2.1 * down, "Reference (blue) and log (orange), as shares") as figure:
-        panels = figure.subplots(down, ACROSS, squeeze=False).ravel()
-        for axes, (column, finding) in zip(panels, shown, strict=False):
-            _panel(axes, column, finding.drifted)
+def draw(columns: Sequence[ColumnSamples], results: Sequence[ColumnDrift], path: Path) -> None:
+    """Distributions of both samples of the columns with the largest distances, a panel each."""
+    shown = sorted(zip(columns, results, strict=True), key=lambda pair: _rank(pair[1]))[:MAX_PANELS]
+    panel_rows = -(-len(shown) // PANELS_PER_ROW)
+    with style.picture(path, 11, 0.6 + 2.1 * panel_rows, "Reference (blue) and log (orange), as shares") as figure:
+        panels = figure.subplots(panel_rows, PANELS_PER_ROW, squeeze=False).ravel()
+        for axes, (column, result) in zip(panels, shown, strict=False):
+            _draw_panel(axes, column, result.drifted)
         for axes in panels[len(shown) :]:
             axes.set_visible(False)
 
 
-def _panel(axes: Axes, column: Column, drifted: bool) -> None:
+def _draw_panel(axes: Axes, column: ColumnSamples, drifted: bool) -> None:
     """Shares of both samples in the same bins, or by label."""
     edges = _edges(column)
     for sample, colour in ((column.reference, style.TRAIN), (column.current, style.VALIDATION)):
@@ -109,16 +112,16 @@ def _panel(axes: Axes, column: Column, drifted: bool) -> None:
         axes.stairs(counts / max(1, len(sample)), edges, fill=True, alpha=0.45, color=colour)
     axes.set_title(f"{column.name}: drift" if drifted else column.name)
     if column.labels and len(column.labels) <= BINS:
-        upright = max(map(len, column.labels)) > 2
-        axes.set_xticks(range(len(column.labels)), column.labels, rotation=90 if upright else 0)
+        vertical = max(map(len, column.labels)) > 2
+        axes.set_xticks(range(len(column.labels)), column.labels, rotation=90 if vertical else 0)
 
 
-def _edges(column: Column) -> np.ndarray:
-    """Edges of the bins: one bin for each label, or even ones; in double precision, where close edges differ."""
+def _edges(column: ColumnSamples) -> np.ndarray:
+    """Edges of the bins: one for each label, or equally wide ones; in double precision, where close edges differ."""
     if column.labels:
         return np.arange(len(column.labels) + 1) - 0.5
-    every = np.concatenate([column.reference, column.current]).astype(np.float64)
-    if every.size and every.min() == every.max():
-        half = max(1.0, abs(every[0])) / 2
-        return np.array([every[0] - half, every[0] + half])
-    return np.histogram_bin_edges(every, BINS)
+    values = np.concatenate([column.reference, column.current]).astype(np.float64)
+    if values.size and values.min() == values.max():
+        half = max(1.0, abs(values[0])) / 2
+        return np.array([values[0] - half, values[0] + half])
+    return np.histogram_bin_edges(values, BINS)

@@ -1,6 +1,6 @@
-"""Whether two samples come from one distribution: SciPy's tests, and how far apart the samples are.
+"""Two-sample tests of SciPy, and distances between the samples.
 
-With many rows the smallest difference is significant, so a difference must be large as well.
+With many rows even a small difference is significant, so drift requires a minimum distance too.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from scipy import stats
 
 from pipelines.config.params import Correction, Drift
 
-FEWEST = 10  # rows of a label, in both samples together; rarer ones count as one label (Cochran 1954)
+MIN_LABEL_ROWS = 10  # in both samples together; rarer labels are pooled (Cochran 1954)
 
 
 @dataclass(frozen=True)
-class Column:
-    """One quantity in the `reference` [n] and in the `current` [m] sample: numbers, or indices into `labels`."""
+class ColumnSamples:
+    """One column in the `reference` [n] and in the `current` [m] sample: numbers, or indices into `labels`."""
 
     name: str
     reference: np.ndarray
@@ -25,8 +25,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a test says of a column: `distance` from 0 (alike) to 1 (apart), and the corrected p-value."""
+class ColumnDrift:
+    """The result of the test of a column: `distance` from 0 (equal) to 1 (disjoint), and the corrected p-value."""
 
     name: str
     test: str
@@ -35,12 +35,12 @@ class Finding:
     drifted: bool
 
 
-def compare(columns: Sequence[Column], settings: Drift) -> list[Finding]:
-    """A finding for each column, in their order."""
+def compare(columns: Sequence[ColumnSamples], config: Drift) -> list[ColumnDrift]:
+    """A result for each column, in their order."""
     tested = [_categories(column) if column.labels else _numbers(column) for column in columns]
-    p_values = correct(np.array([p_value for _, _, p_value in tested]), settings.correction)
+    p_values = correct(np.array([p_value for _, _, p_value in tested]), config.correction)
     return [
-        Finding(column.name, name, distance, p_value, _is_drift(distance, p_value, settings))
+        ColumnDrift(column.name, name, distance, p_value, _is_drift(distance, p_value, config))
         for column, (name, distance, _), p_value in zip(columns, tested, p_values.tolist(), strict=True)
     ]
 
@@ -55,33 +55,30 @@ def correct(p_values: np.ndarray, correction: Correction) -> np.ndarray:
     return p_values
 
 
-def _is_drift(distance: float, p_value: float, settings: Drift) -> bool:
-    return p_value < settings.significance and distance >= settings.distance
+def _is_drift(distance: float, p_value: float, config: Drift) -> bool:
+    return p_value < config.significance and distance >= config.distance
 
 
-def _numbers(column: Column) -> tuple[str, float, float]:
-    """Kolmogorov and Smirnov: the largest difference between the cumulative distributions, and its p-value."""
-    if not len(column.reference) or not len(column.current):  # all missing: there is nothing to compare
+def _numbers(column: ColumnSamples) -> tuple[str, float, float]:
+    """Kolmogorov-Smirnov test; the distance is the largest difference of the cumulative distributions."""
+    if not len(column.reference) or not len(column.current):  # all missing
         return "Kolmogorov-Smirnov", 0.0, 1.0
-    found = stats.ks_2samp(column.reference, column.current, method="asymp")
-    return "Kolmogorov-Smirnov", float(found.statistic), float(found.pvalue)
+    result = stats.ks_2samp(column.reference, column.current, method="asymp")
+    return "Kolmogorov-Smirnov", float(result.statistic), float(result.pvalue)
 
 
-def _categories(column: Column) -> tuple[str, float, float]:
-    """Chi-squared; the distance is the total variation, half the sum of the differences of the shares."""
-    counts = _pooled(np.array([np.bincount(each, minlength=len(column.labels)) for each in _samples(column)]))
+def _categories(column: ColumnSamples) -> tuple[str, float, float]:
+    """Chi-squared test; the distance is the total variation: half the sum of absolute differences of the shares."""
+    samples = (column.reference, column.current)
+    counts = _pooled(np.array([np.bincount(sample, minlength=len(column.labels)) for sample in samples]))
     shares = counts / counts.sum(axis=1, keepdims=True)
     distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
     p_value = float(stats.chi2_contingency(counts).pvalue) if counts.shape[1] > 1 else 1.0
     return "chi-squared", distance, p_value
 
 
-def _samples(column: Column) -> tuple[np.ndarray, np.ndarray]:
-    return column.reference, column.current
-
-
 def _pooled(counts: np.ndarray) -> np.ndarray:
-    """Counts [2, labels] with all rare labels as one, and none that is empty in both."""
-    rare = counts.sum(axis=0) < FEWEST
-    together = np.concatenate([counts[:, ~rare], counts[:, rare].sum(axis=1, keepdims=True)], axis=1)
-    return np.asarray(together[:, together.sum(axis=0) > 0])
+    """Counts [2, labels] with all rare labels pooled, without labels that are empty in both samples."""
+    rare = counts.sum(axis=0) < MIN_LABEL_ROWS
+    pooled = np.concatenate([counts[:, ~rare], counts[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    return np.asarray(pooled[:, pooled.sum(axis=0) > 0])

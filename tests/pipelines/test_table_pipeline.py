@@ -117,7 +117,8 @@ def log_and_compare(served: champion.Champion) -> Any:
     ]
     Path("log").mkdir()
     Path("log/worker.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
-    return drift.compare(Path("log"), params.read())
+    settings = params.read()
+    return drift.compare(Path("log"), settings.drift, settings.evaluate.device)
 
 
 def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):

@@ -56,6 +56,10 @@ def write_champion():
     bundle.write(record, model, hashlib.sha256(model.read_bytes()).hexdigest(), paths.CHAMPION)
 
 
+def compare(settings):
+    return drift.compare(Path("log"), settings.drift, settings.evaluate.device)
+
+
 def serve(images, folder="log"):
     """Have the champion answer, and log, images [N, 8, 8, 1] in requests of 10."""
     worker = Worker(Settings(champion=paths.CHAMPION, prediction_log=folder), Metrics(CollectorRegistry()))
@@ -107,9 +111,9 @@ def test_other_images_are_drift_and_the_report_shows_it_without_any_other_file(s
 def test_predictions_drift_where_the_inputs_are_of_few_kinds(settings):
     images, targets = synthetic.digits()["train"]
     serve(images[targets < 3])
-    findings = {each.name: each for each in drift.compare(Path("log"), settings)}
-    assert findings["predicted label"].drifted
-    assert findings["predicted label"].distance > 0.6
+    results = {each.name: each for each in compare(settings)}
+    assert results["predicted label"].drifted
+    assert results["predicted label"].distance > 0.6
 
 
 def test_answers_that_are_nearly_certain_are_no_drift_though_the_log_rounds_them(settings):
@@ -117,10 +121,10 @@ def test_answers_that_are_nearly_certain_are_no_drift_though_the_log_rounds_them
     synthetic.write_candidate("torch-cnn", strength=1000.0)
     write_champion()
     serve(synthetic.digits()["validation"][0])
-    findings = {each.name: each for each in drift.compare(Path("log"), settings)}
+    results = {each.name: each for each in compare(settings)}
     assert '"probabilities":[1.0,0.0,' in next(Path("log").iterdir()).read_text("utf-8")
-    assert findings["confidence"].distance == 0
-    assert not findings["confidence"].drifted
+    assert results["confidence"].distance == 0
+    assert not results["confidence"].drifted
 
 
 def test_only_the_newest_rows_are_compared(settings):
@@ -129,7 +133,7 @@ def test_only_the_newest_rows_are_compared(settings):
     every = np.concatenate([images for images, _ in synthetic.digits().values()])
     serve(generator.permutation(every)[:600])
     newest = settings.model_copy(update={"drift": settings.drift.model_copy(update={"rows": 600})})
-    assert not any(each.drifted for each in drift.compare(Path("log"), newest))
+    assert not any(each.drifted for each in compare(newest))
 
 
 def test_lines_of_other_models_and_broken_ones_are_passed_over_and_counted(settings):
@@ -139,7 +143,7 @@ def test_lines_of_other_models_and_broken_ones_are_passed_over_and_counted(setti
     other = json.dumps(json.loads(lines[0]) | {"sha256": "0" * 64})
     short = json.dumps(json.loads(lines[0]) | {"inputs": [1.0]})
     file.write_text("\n".join([*lines, other, other, short, lines[0][:50]]), "utf-8")
-    drift.compare(Path("log"), settings)
+    compare(settings)
     assert "2 lines of other models, 2 unreadable" in paths.DRIFT_REPORT.read_text("utf-8")
 
 
@@ -150,7 +154,7 @@ def test_too_few_rows_say_nothing(settings):
 
 
 def test_a_log_that_is_not_there(settings):
-    assert_one_error_line(run("--log", "nothing"), "nothing: no prediction log there", "TANDEM_PREDICTION_LOG")
+    assert_one_error_line(run("--log", "nothing"), "nothing: contains no prediction log", "TANDEM_PREDICTION_LOG")
     assert_one_error_line(run(), "give --log FOLDER")
     assert_one_error_line(run("--logs", "x"), "allowed: --log FOLDER")
 
@@ -160,10 +164,10 @@ def test_no_champion(settings):
     assert_one_error_line(run("--log", "log"), "artifacts/champion/champion.json: not found; run `dvc repro`")
 
 
-def test_other_data_than_the_champion_learned_from(settings):
+def test_other_data_than_the_champion_was_trained_on(settings):
     synthetic.write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": "e" * 64})
-    with pytest.raises(InputError, match=r"holds data eeeeeeeeeeee, the champion learned from dddddddddddd"):
-        drift.compare(Path("log"), settings)
+    with pytest.raises(InputError, match=r"contains data eeeeeeeeeeee, the champion was trained on dddddddddddd"):
+        compare(settings)
 
 
 def test_numbers_that_are_missing_more_often_are_drift():
@@ -171,17 +175,17 @@ def test_numbers_that_are_missing_more_often_are_drift():
     spec = replace(synthetic.SPEC, kind="tabular", shape=(1,), dtype="float32", features=("size",), **numbers)
     reference = np.random.default_rng(0).normal(size=1000)
     current = np.where(np.arange(1000) % 4, reference, np.nan)
-    columns = list(drift._input(spec, 0, "size", reference, current))
+    columns = list(drift._input_columns(spec, 0, "size", reference, current))
     assert [column.name for column in columns] == ["size", "size missing"]
-    findings = statistical_tests.compare(columns, params.read(REPOSITORY / "params.yaml").drift)
-    assert [finding.drifted for finding in findings] == [False, True]
-    assert findings[1].distance == 0.25
-    assert [column.name for column in drift._input(spec, 0, "size", reference, reference)] == ["size"]
+    results = statistical_tests.compare(columns, params.read(REPOSITORY / "params.yaml").drift)
+    assert [result.drifted for result in results] == [False, True]
+    assert results[1].distance == 0.25
+    assert [column.name for column in drift._input_columns(spec, 0, "size", reference, reference)] == ["size"]
 
 
 @pytest.mark.parametrize("values", [[1e6], [2e7, 2e7 + 39], [-3e38, 3e38], [3e38], []], ids=str)
 def test_numbers_of_every_size_have_bins(values):
     sample = np.array(values, np.float32)
-    edges = report._edges(statistical_tests.Column("x", sample, sample))
+    edges = report._edges(statistical_tests.ColumnSamples("x", sample, sample))
     assert (np.diff(edges) > 0).all()
     assert np.histogram(sample, edges)[0].sum() == len(values)
