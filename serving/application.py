@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 import orjson
 
+from serving.api.route import Route
 from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
-from serving.routes import BENTOML, Route, find
+from serving.routes import BENTOML, find
 from serving.settings import Settings
 from serving.worker import Worker
 
@@ -75,7 +76,7 @@ class Application:
 
     async def _within_limits(self, worker: Worker, route: Route, request: Request) -> Response:
         """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
-        if not route.open:
+        if not route.probe:
             self._refuse_more(worker)
         request.load, request.memory_budget = worker.load, worker.memory_budget
         try:
@@ -97,7 +98,7 @@ class Application:
     def _admit(self, route: Route, request: Request) -> None:
         """Raise RequestError (401) where a key is needed and not given."""
         key = self._settings.api_key
-        if not key or route.open:
+        if not key or route.public:
             return
         given = request.header(b"x-api-key") or BEARER.sub(b"", request.header(b"authorization"))
         if not hmac.compare_digest(given, key.encode()):

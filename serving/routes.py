@@ -1,62 +1,88 @@
-"""Which path is answered by what."""
+"""The paths of the service."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from serving.api import activations, inference_protocol, openapi, predict, predict_image, static_files, status
+from serving.api import activations, inference_protocol, openapi, predict, predict_image, schemas, static_files, status
+from serving.api.route import Route
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.worker import Worker
 
-Handler = Callable[[Worker, Request], Awaitable[Response]]
-
-# What BentoML itself answers: the schema that its typed client reads.
+# Answered by BentoML: the schema that its typed client reads.
 BENTOML = frozenset({"/schema.json"})
+PREDICTION, MODEL, HEALTH, PROTOCOL = "Prediction", "Model", "Health", "Open Inference Protocol"
+IMAGE = {"image/png": bytes, "application/octet-stream": bytes}
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """An endpoint: its name in the metrics, its handler, and whether it is open to all at all times."""
-
-    name: str
-    handler: Handler
-    open: bool = False
+async def docs(worker: Worker, _: Request) -> Response:
+    """The OpenAPI document."""
+    return openapi.respond(worker, paths(worker.settings.model_name))
 
 
-ROUTES: dict[str, dict[str, Route]] = {
-    "/predict": {"POST": Route("predict", predict.predict)},
-    "/predict/image": {"POST": Route("predict_image", predict_image.upload)},
-    "/predict/activations": {"POST": Route("activations", activations.activations)},
-    "/model": {"GET": Route("model", status.model)},
-    "/metrics": {"GET": Route("metrics", status.metrics)},
-    "/livez": {"GET": Route("livez", status.live, open=True)},
-    "/healthz": {"GET": Route("livez", status.live, open=True)},
-    "/readyz": {"GET": Route("readyz", status.ready, open=True)},
-    "/v2": {"GET": Route("v2_server", inference_protocol.server)},
-    "/v2/health/live": {"GET": Route("livez", status.live, open=True)},
-    "/v2/health/ready": {"GET": Route("readyz", status.ready, open=True)},
-    "/docs.json": {"GET": Route("docs", openapi.openapi, open=True)},
-} | {path: {"GET": Route("page", static_files.page, open=True)} for path in static_files.FILES}
+LIVE = Route("livez", status.live, HEALTH, "Liveness of the process", dict[str, bool], public=True, probe=True)
+READY = Route(
+    "readyz", status.ready, HEALTH, "Readiness: the model is loaded, warmed up and verified", dict[str, bool],
+    public=True, probe=True, statuses=(503,),
+)  # fmt: skip
+PAGE = Route("page", static_files.page, public=True, probe=True)
+
+ROUTES: dict[str, Route] = {
+    "/predict": Route(
+        "predict", predict.predict, PREDICTION, "Predict a batch", schemas.PredictResponse, method="POST",
+        request={"application/json": schemas.PredictRequest}, statuses=(422,),
+    ),
+    "/predict/image": Route(
+        "predict_image", predict_image.upload, PREDICTION, "Predict images: one as the body, or several as a form",
+        schemas.PredictResponse, method="POST", request={"multipart/form-data": schemas.ImageForm} | IMAGE,
+        options=schemas.ImageOptions, images=True,
+    ),
+    "/predict/activations": Route(
+        "activations", activations.activations, PREDICTION, "Outputs of the layers for one image",
+        schemas.ActivationsResponse, method="POST", request=IMAGE, images=True,
+    ),
+    "/model": Route("model", status.model, MODEL, "Version, run, commit, data hash, metrics and provider of the model"),
+    "/metrics": Route("metrics", status.metrics, MODEL, "Metrics in the text format of Prometheus", str),
+    "/livez": LIVE,
+    "/healthz": replace(LIVE, id="healthz"),
+    "/readyz": READY,
+    "/v2": Route("v2_server", inference_protocol.server, PROTOCOL, "Server metadata"),
+    "/v2/health/live": replace(LIVE, tag=PROTOCOL, id="v2_live"),
+    "/v2/health/ready": replace(READY, tag=PROTOCOL, id="v2_ready"),
+    "/docs.json": Route("docs", docs, MODEL, "This document", public=True, probe=True),
+} | dict.fromkeys(static_files.FILES, PAGE)  # fmt: skip
 
 # By what follows the model's name and version.
-MODEL_ROUTES: dict[str, dict[str, Route]] = {
-    "": {"GET": Route("v2_model", inference_protocol.metadata)},
-    "/ready": {"GET": Route("v2_model_ready", inference_protocol.ready, open=True)},
-    "/infer": {"POST": Route("v2_infer", inference_protocol.infer)},
-}
+MODEL_ROUTES: dict[str, Route] = {
+    "": Route(
+        "v2_model", inference_protocol.metadata, PROTOCOL, "Inputs and outputs of the model", schemas.ModelMetadata,
+        statuses=(404,),
+    ),
+    "/ready": Route(
+        "v2_model_ready", inference_protocol.ready, PROTOCOL, "Readiness of the model",
+        public=True, probe=True, statuses=(404, 503),
+    ),
+    "/infer": Route(
+        "v2_infer", inference_protocol.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",
+        request={"application/json": schemas.InferRequest}, statuses=(404, 422),
+    ),
+}  # fmt: skip
+
+
+def paths(model_name: str) -> dict[str, Route]:
+    """All routes by path, the model's under its name."""
+    model = f"/v2/models/{model_name}"
+    bases = (model, f"{model}/versions/{{version}}")
+    return ROUTES | {base + rest: route for base in bases for rest, route in MODEL_ROUTES.items()}
 
 
 def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
-    methods = ROUTES.get(path)
-    if methods is None and (parts := inference_protocol.match(path)):
-        methods = MODEL_ROUTES[parts["what"]]
-    if methods is None:
-        raise RequestError(404, "unknown_path", f"no such path; see /docs for what there is: {', '.join(ROUTES)}")
-    route = methods.get("GET" if method == "HEAD" else method)
+    route = ROUTES.get(path)
+    if route is None and (parts := inference_protocol.match(path)):
+        route = MODEL_ROUTES[parts["what"]]
     if route is None:
-        allowed = ", ".join(methods)
-        raise RequestError(
-            405, "method", f"method {method[:20]!r}; allowed: {allowed}", ((b"allow", allowed.encode()),)
-        )
+        raise RequestError(404, "unknown_path", f"no such path; see /docs for what there is: {', '.join(ROUTES)}")
+    if ("GET" if method == "HEAD" else method) != route.method:
+        allow = ((b"allow", route.method.encode()),)
+        raise RequestError(405, "method", f"method {method[:20]!r}; allowed: {route.method}", allow)
     return route

@@ -12,10 +12,10 @@ from typing import Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException
-from pydantic import BaseModel
 
 from models.errors import InputError
-from serving.api import json_examples, predict, predict_image
+from serving.api import predict, predict_image
+from serving.api.schemas import ImageForm, PredictRequest, PredictResponse
 from serving.application import Application
 from serving.http import access_log, cors
 from serving.http.messages import ASGIApp
@@ -27,20 +27,6 @@ telemetry.silence()
 supervision.look_often()
 supervision.keep_own_counters()
 access_log.instead_of_uvicorn()
-
-
-class Model(BaseModel):
-    """Which model answered."""
-
-    name: str
-    version: str
-
-
-class Answer(BaseModel):
-    """One prediction for each example, and the model that made them."""
-
-    predictions: list[dict[str, Any]]
-    model: Model
 
 
 class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -96,16 +82,13 @@ class Tandem:
         """Answer no more."""
         await self.worker.stop()
 
-    @bentoml.api(route="/predict")
-    async def predict(self, inputs: list[Any], top_k: int | None = None) -> Answer:
-        """Predict a batch of raw examples: pictures as nested lists, table rows as lists or objects by feature."""
-        champion = self.worker.champion
-        parsed = json_examples.parse(inputs, champion.spec, self.worker.settings.max_batch)
-        return Answer.model_validate(await predict.run(self.worker, champion, parsed, top_k))
+    @bentoml.api(route="/predict", input_spec=PredictRequest, output_spec=PredictResponse)
+    async def predict(self, inputs: list[Any], **options: Any) -> PredictResponse:
+        """Predict a batch of raw examples: images as nested lists, table rows as lists or objects by feature."""
+        return PredictResponse.model_validate(await predict.run(self.worker, {"inputs": inputs} | options))
 
-    @bentoml.api(route="/predict/image")
-    async def predict_image(self, files: list[Path], top_k: int | None = None) -> Answer:
-        """Predict one or several pictures: PNG, JPEG, WebP or BMP of any size and mode."""
-        champion = self.worker.champion
-        decoded = await predict_image.decode(self.worker, [path.read_bytes() for path in files], champion)
-        return Answer.model_validate(await predict.run(self.worker, champion, decoded, top_k))
+    @bentoml.api(route="/predict/image", input_spec=ImageForm, output_spec=PredictResponse)
+    async def predict_image(self, files: list[Path], **options: Any) -> PredictResponse:
+        """Predict one or several images: PNG, JPEG, WebP or BMP of any size and mode."""
+        contents = [path.read_bytes() for path in files]
+        return PredictResponse.model_validate(await predict_image.run(self.worker, contents, options))

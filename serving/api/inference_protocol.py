@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from serving.api import predict, tensors
+from serving.api.schemas import DATATYPES, ModelMetadata, TensorMetadata
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
@@ -36,11 +37,12 @@ async def metadata(worker: Worker, request: Request) -> Response:
     """Model metadata. Raises RequestError (404) for another model or version."""
     champion = _champion(worker, request)
     spec = champion.spec
-    inputs = {"name": spec.input_name, "datatype": tensors.DATATYPES[spec.dtype], "shape": [-1, *spec.shape]}
-    outputs = {"name": spec.output_name, "datatype": "FP32", "shape": [-1, spec.outputs]}
+    inputs = TensorMetadata(name=spec.input_name, datatype=DATATYPES[spec.dtype], shape=[-1, *spec.shape])
+    outputs = TensorMetadata(name=spec.output_name, datatype="FP32", shape=[-1, spec.outputs])
     name, versions = worker.settings.model_name, [champion.version]
-    known = {"name": name, "versions": versions, "platform": "onnxruntime_onnx"}
-    return _json(known | {"inputs": [inputs], "outputs": [outputs]})
+    platform = "onnxruntime_onnx"
+    found = ModelMetadata(name=name, versions=versions, platform=platform, inputs=[inputs], outputs=[outputs])
+    return _json(found.model_dump())
 
 
 async def ready(worker: Worker, request: Request) -> Response:
@@ -56,11 +58,11 @@ async def infer(worker: Worker, request: Request) -> Response:
     body = await request.body()
     most = worker.settings.max_batch
     inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, most)
-    result = await predict.ask(worker, champion, inference.inputs)
+    result = await predict.infer(worker, champion, inference.inputs)
     request.observed = Observation(champion, inference.inputs, result.outputs)
     name = worker.settings.model_name
     response = tensors.write(result.outputs, champion.spec, name, champion.version, inference)
-    response.headers += predict.told(result, champion)
+    response.headers += predict.headers(result, champion)
     return response
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from models.spec import DataSpec
 from serving.api import table_rows
 from serving.api.json_values import describe, is_float32
+from serving.api.schemas import PIXEL_MAX
 from serving.errors import invalid
 
 
@@ -87,8 +88,8 @@ def _bytes(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
             return np.frombuffer(bytes(flat), np.uint8)
         except ValueError:
             pass
-    place, value = next((i, v) for i, v in enumerate(flat) if type(v) is not int or not 0 <= v <= 255)
-    raise invalid(f"{_where(place, shape)}: found {describe(value)}; allowed: whole numbers from 0 to 255")
+    place, value = next((i, v) for i, v in enumerate(flat) if type(v) is not int or not 0 <= v <= PIXEL_MAX)
+    raise invalid(f"{_where(place, shape)}: found {describe(value)}; allowed: whole numbers from 0 to {PIXEL_MAX}")
 
 
 def _floats(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:

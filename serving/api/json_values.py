@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import numpy as np
+from serving.api.schemas import FLOAT32_MAX
 
 
 def is_float32(value: Any) -> bool:
     """Whether a JSON value is a number that float32 can hold."""
-    return type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max)
+    return type(value) in (int, float) and abs(value) <= FLOAT32_MAX
 
 
 def show(value: Any) -> str:

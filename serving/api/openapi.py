@@ -1,181 +1,158 @@
-"""The OpenAPI document, made from the champion's spec: its shapes, limits, labels and a real example."""
+"""The OpenAPI document: the routes with the bodies of one model, its limits and a stored example."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
-from serving.api import openapi_activations, openapi_protocol, table_rows
-from serving.http.messages import Request, Response
+from models.spec import DataSpec
+from serving.api import model_schemas, table_rows
+from serving.api.route import Json, Route
+from serving.api.schemas import DATATYPES, Error, InferRequest, PredictRequest
+from serving.http.messages import Response
 from serving.inference.champion import Champion
-from serving.settings import Settings
 from serving.worker import Worker
 
-Json = dict[str, Any]
-NUMBER = {"type": "number"}
-FLOAT32 = {"type": "number", "minimum": -3.4028234e38, "maximum": 3.4028234e38}
+Routes = Mapping[str, Route]  # by path
+MEANINGS = {
+    400: "The request is invalid; the message says where.",
+    401: "An API key is required.",
+    404: "No such model or version.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "This content type or encoding is not supported.",
+    422: "The values are too large: the output of the model is not finite.",
+    500: "Internal error; the log of the service has the details.",
+    503: "Not ready, or too many requests; Retry-After gives the seconds to wait.",
+}
 
 
-async def openapi(worker: Worker, _: Request) -> Response:
-    """The document as JSON. It is open to all: where a key is needed, an empty example stands for the real one."""
-    champion = worker.champion
-    if worker.settings.api_key:
+class OpenAPISchema(GenerateJsonSchema):
+    """JSON schemas as OpenAPI 3.0 writes them: `nullable` in place of the type null, `enum` in place of `const`."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
+        """A value or null."""
+        return self.generate_inner(schema["schema"]) | {"nullable": True}
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> Json:
+        """One of a few values."""
+        found = super().literal_schema(schema) | {"enum": schema["expected"]}
+        return {key: value for key, value in found.items() if key != "const"}
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 # the signature is pydantic's
+        """A title would repeat the name of the field."""
+        return False
+
+
+def respond(worker: Worker, routes: Routes) -> Response:
+    """The document. It is public: where a key is required, an empty example replaces the stored one."""
+    champion, settings = worker.champion, worker.settings
+    if settings.api_key:
         champion = replace(champion, example=champion.spec.example())
-    return Response(orjson.dumps(document(champion, worker.settings)))
+    return Response(orjson.dumps(document(champion, settings.max_batch, settings.max_files, routes)))
 
 
-def document(champion: Champion, settings: Settings) -> Json:
-    """OpenAPI 3.0 for the endpoints that this champion can answer."""
-    paths: Json = {"/predict": {"post": _predict(champion, settings.max_batch)}}
-    if champion.spec.kind == "image":
-        paths["/predict/image"] = {"post": _upload(champion, settings.max_files)}
-        paths["/predict/activations"] = {"post": openapi_activations.activations()}
-    paths |= {
-        "/model": {"get": _get("The model that answers", "Version, run, commit, data hash, metrics and provider.")},
-        "/livez": {"get": _get("Alive", "200 while the process answers at all.") | {"security": []}},
-        "/readyz": {"get": _get("Ready", "200 once the model is loaded, warmed and probed.") | {"security": []}},
-        "/metrics": {"get": _get("Counters", "For Prometheus, in its text format.", "text/plain")},
-    }
-    paths |= openapi_protocol.paths(champion, settings)
+def document(champion: Champion, max_batch: int, max_files: int, routes: Routes) -> Json:
+    """OpenAPI 3.0 for the routes that this champion can answer."""
+    image = champion.spec.kind == "image"
+    shown = {path: route for path, route in routes.items() if route.tag and (image or not route.images)}
+    types = [(*route.request.values(), route.response, route.options, Error) for route in shown.values()]
+    unique = tuple(dict.fromkeys(filter(None, chain.from_iterable(types))))
+    schemas, components = _schemas(champion.spec, max_batch, max_files, unique)
+    examples = _examples(champion)
     return {
         "openapi": "3.0.3",
         "info": {"title": "Tandem", "version": champion.version, "description": _about(champion)},
-        "paths": paths,
-        "components": {"schemas": {"Answer": _answer(champion), "Error": _error()}, "securitySchemes": _keys()},
+        "paths": {
+            path: {route.method.lower(): _operation(path, route, schemas, components, examples)}
+            for path, route in shown.items()
+        },
+        "components": {"schemas": components, "securitySchemes": _keys()},
         "security": [{}, {"key": []}, {"bearer": []}],
     }
 
 
-def _about(champion: Champion) -> str:
-    """What is served, in Markdown."""
-    spec = champion.spec
-    shape = " x ".join(map(str, spec.shape))
-    reads = f"pictures ({shape}, {spec.dtype})" if spec.kind == "image" else f"rows of {spec.shape[0]} features"
-    gives = f"one of {len(spec.labels)} classes" if spec.labels else f"the number `{spec.target}`"
-    return f"`{champion.name}` version {champion.version}: reads {reads} of `{spec.name}`, answers with {gives}."
+@lru_cache(4)
+def _schemas(spec: DataSpec, max_batch: int, max_files: int, types: tuple[Any, ...]) -> tuple[dict[Any, Json], Json]:
+    """The schema of each type, and the components that the schemas refer to, by name. Generating takes long."""
+    narrowed = model_schemas.narrowed(spec, max_batch, max_files)
+    adapters: Any = [(type_, "validation", TypeAdapter(narrowed.get(type_, type_))) for type_ in types]
+    template = "#/components/schemas/{model}"
+    schemas, rest = TypeAdapter.json_schemas(adapters, ref_template=template, schema_generator=OpenAPISchema)
+    return {type_: schemas[type_, "validation"] for type_ in types}, rest["$defs"]
 
 
-def _predict(champion: Champion, most: int) -> Json:
-    """`POST /predict`."""
-    properties = {"inputs": _inputs(champion, most)} | (
-        {"top_k": _top_k(champion) | {"nullable": True}} if champion.spec.labels else {}
-    )
-    schema = {"type": "object", "required": ["inputs"], "properties": properties, "additionalProperties": False}
-    example = {"inputs": _example(champion)}
-    return {
-        "summary": "Predict a batch",
-        "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
-        "responses": _responses("400", "413", "415", "422"),
+def _operation(path: str, route: Route, schemas: dict[Any, Json], components: Json, examples: dict[Any, Json]) -> Json:
+    """One path's operation."""
+    name = (route.id or route.name) + ("_version" if "{version}" in path else "")
+    about = {"operationId": name, "tags": [route.tag], "summary": route.summary}
+    access: Json = {"security": []} if route.public else {}
+    parameters, body = _parameters(path, route, components), _request_body(route, schemas, examples)
+    return about | access | parameters | body | {"responses": _responses(route, schemas)}
+
+
+def _parameters(path: str, route: Route, components: Json) -> Json:
+    """The parameters of the path and the query."""
+    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    parameters = [version] if "{version}" in path else []
+    options = components[route.options.__name__]["properties"] if route.options else {}
+    for name, schema in options.items():
+        kept = {key: value for key, value in schema.items() if key != "nullable" and value is not None}  # only in JSON
+        parameters.append({"name": name, "in": "query", "required": False, "schema": kept})
+    return {"parameters": parameters} if parameters else {}
+
+
+def _request_body(route: Route, schemas: dict[Any, Json], examples: dict[Any, Json]) -> Json:
+    """The body by media type, with an example where there is one."""
+    content = {
+        media_type: {"schema": schemas[type_]} | ({"example": examples[type_]} if type_ in examples else {})
+        for media_type, type_ in route.request.items()
+    }
+    return {"requestBody": {"required": True, "content": content}} if content else {}
+
+
+def _responses(route: Route, schemas: dict[Any, Json]) -> Json:
+    """The responses by status: 200, the rejections of all routes of this kind, and the route's own."""
+    media_type = "text/plain" if route.response is str else "application/json"
+    content = {media_type: {"schema": schemas[route.response]}}
+    error = {"application/json": {"schema": schemas[Error]}}
+    statuses = {413, 500, *route.statuses} | ({400, 408, 415} if route.method == "POST" else set())
+    statuses |= (set() if route.public else {401}) | (set() if route.probe else {503})
+    success = {"200": {"description": f"{route.summary}.", "content": content}}
+    return success | {
+        str(status): {"description": MEANINGS[status], "content": content if route.probe and status == 503 else error}
+        for status in sorted(statuses)
     }
 
 
-def _inputs(champion: Champion, most: int) -> Json:
-    """The JSON schema of a batch: every way to write it, each for all of its examples."""
-    spec = champion.spec
-    if spec.kind == "image":
-        pixel = {"type": "integer", "minimum": 0, "maximum": 255}
-        ways = [_nested(spec.shape, pixel)] + ([_nested(spec.shape[:2], pixel)] if spec.shape[2] == 1 else [])
-    else:
-        # In lists categories would be their numbers, which nobody knows.
-        ways = [table_rows.schema(spec, FLOAT32)] + ([] if any(spec.categories) else [_nested(spec.shape, FLOAT32)])
-    return {"oneOf": [{"type": "array", "minItems": 1, "maxItems": most, "items": way} for way in ways]}
-
-
-def _nested(shape: tuple[int, ...], item: Json) -> Json:
-    """The JSON schema of nested lists of this shape."""
-    for size in reversed(shape):
-        item = {"type": "array", "minItems": size, "maxItems": size, "items": item}
-    return item
-
-
-def _example(champion: Champion) -> list[Any]:
-    """The champion's first stored example, as it is easiest to write."""
+def _examples(champion: Champion) -> dict[Any, Json]:
+    """Requests with the first stored example, in the shortest notation."""
     spec, first = champion.spec, champion.example[:1]
     if spec.kind == "tabular":
-        return table_rows.write(first, spec)
-    return list((first[..., 0] if spec.shape[2] == 1 else first).tolist())
-
-
-def _upload(champion: Champion, most: int) -> Json:
-    """`POST /predict/image`."""
-    file = {"type": "string", "format": "binary"}
-    files = {"type": "array", "minItems": 1, "maxItems": most, "items": file}
-    form = {"type": "object", "required": ["files"], "properties": {"files": files}, "additionalProperties": False}
-    pixels = {"type": "integer", "enum": [0, 1], "default": 0}
-    parameters = [_query("pixels", pixels, "1 adds the pictures as the model sees them, uint8 in base64")]
-    if champion.spec.labels:
-        parameters += [_query("top_k", _top_k(champion), "how many labels to name, the most probable first")]
-    return {
-        "summary": "Predict pictures",
-        "description": "PNG, JPEG, WebP or BMP of any size and mode; one as the body, or several as a form.",
-        "operationId": "predict_image",
-        "parameters": parameters,
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": form}, "image/png": {"schema": file}},
-        },
-        "responses": _responses("400", "413", "415"),
-    }
-
-
-def _query(name: str, schema: Json, about: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": about}
-
-
-def _top_k(champion: Champion) -> Json:
-    return {"type": "integer", "minimum": 1, "maximum": len(champion.spec.labels)}
-
-
-def _get(summary: str, about: str, media_type: str = "application/json") -> Json:
-    """A GET endpoint without parameters."""
-    answer = {"description": about, "content": {media_type: {"schema": {}}}}
-    return {"summary": summary, "responses": {"200": answer} | _errors("401", "503")}
-
-
-def _responses(*errors: str) -> Json:
-    """The answer to a prediction, and the refusals."""
-    answer = {"description": "One prediction for each example, and the model that made them."}
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
-    return {"200": answer | {"content": content}} | _errors(*errors, "401", "408", "503")
-
-
-def _errors(*statuses: str) -> Json:
-    """Refusals: each says what was found and what is allowed."""
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
-
-
-MEANINGS = {
-    "400": "The request is wrong; the message says where.",
-    "401": "A key is needed.",
-    "408": "The body did not arrive in time.",
-    "413": "The body is too large.",
-    "415": "This content type is not read here.",
-    "422": "The numbers are so extreme that the model finds no answer.",
-    "503": "Not ready, or too many requests; Retry-After says when to come back.",
-}
-
-
-def _answer(champion: Champion) -> Json:
-    """The schema of an answer."""
-    model = {"type": "object", "properties": {"name": {"type": "string"}, "version": {"type": "string"}}}
-    if champion.spec.labels:
-        label = {"type": "string", "enum": list(champion.spec.labels)}
-        probabilities = {"type": "object", "additionalProperties": NUMBER}
-        properties = {"label": label, "probability": NUMBER, "probabilities": probabilities}
+        inputs = table_rows.write(first, spec)
     else:
-        properties = {"target": {"type": "string"}, "value": NUMBER}
-    one = {"type": "object", "required": list(properties), "properties": properties}
-    every = {"predictions": {"type": "array", "items": one}, "model": model}
-    return {"type": "object", "required": list(every), "properties": every}
+        inputs = (first[..., 0] if spec.shape[2] == 1 else first).tolist()
+    tensor = {"name": spec.input_name, "datatype": DATATYPES[spec.dtype], "shape": list(first.shape)}
+    data = {"data": first.ravel().tolist()}
+    return {PredictRequest: {"inputs": inputs}, InferRequest: {"inputs": [tensor | data]}}
 
 
-def _error() -> Json:
-    return {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+def _about(champion: Champion) -> str:
+    """The model, in Markdown."""
+    spec = champion.spec
+    shape = " x ".join(map(str, spec.shape))
+    inputs = f"images ({shape}, {spec.dtype})" if spec.kind == "image" else f"rows of {spec.shape[0]} features"
+    output = f"one of {len(spec.labels)} classes" if spec.labels else f"the number `{spec.target}`"
+    return f"`{champion.name}` version {champion.version}: {inputs} of `{spec.name}` in, {output} out."
 
 
 def _keys() -> Json:
-    """Both ways to show the key, where one is set."""
+    """Both ways to send the API key, where one is set."""
     header = {"type": "apiKey", "in": "header", "name": "x-api-key"}
     return {"key": header, "bearer": {"type": "http", "scheme": "bearer"}}

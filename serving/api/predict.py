@@ -1,4 +1,4 @@
-"""`POST /predict` and `POST /predict/image`: examples in, labels and probabilities out."""
+"""`POST /predict`: raw examples in, labels and probabilities or values out. Shared by `predict_image`."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import orjson
 
 from serving.api import json_body, json_examples, predictions
 from serving.api.json_values import describe
+from serving.api.schemas import PredictRequest
 from serving.errors import RequestError, invalid
 from serving.http.messages import Headers, Request, Response
 from serving.inference.champion import Champion
@@ -14,39 +15,58 @@ from serving.monitoring.observation import Observation
 from serving.scheduling.batcher import Result
 from serving.worker import Worker
 
+FIELDS = tuple(PredictRequest.model_fields)
+
 
 async def predict(worker: Worker, request: Request) -> Response:
-    """`{"inputs": [...], "top_k": 3}` -> labels and probabilities. Raises RequestError."""
+    """A `PredictRequest` -> a `PredictResponse`. Raises RequestError."""
     if request.media_type != "application/json":
         raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
     champion = worker.champion
-    document = json_body.parse(await request.body())
-    if unknown := sorted(document.keys() - {"inputs", "top_k"}):
-        raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: inputs, top_k")
-    inputs = json_examples.parse(document.get("inputs"), champion.spec, worker.settings.max_batch)
-    return await answer(worker, request, champion, inputs, top_k(document.get("top_k"), champion))
+    inputs, top_k = parse(json_body.parse(await request.body()), champion, worker.settings.max_batch)
+    return await respond(worker, request, champion, inputs, top_k)
 
 
-async def answer(
-    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, count: int | None, **more: Any
+def parse(body: dict[str, Any], champion: Champion, max_batch: int) -> tuple[np.ndarray, int | None]:
+    """The examples [N, *shape] and `top_k` of a `PredictRequest`. Raises RequestError."""
+    if unknown := sorted(body.keys() - FIELDS):
+        raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: {', '.join(FIELDS)}")
+    inputs = json_examples.parse(body.get("inputs"), champion.spec, max_batch)
+    return inputs, parse_top_k(body.get("top_k"), champion)
+
+
+def parse_top_k(value: Any, champion: Champion) -> int | None:
+    """The number of labels to return; None means all. Raises RequestError."""
+    if value is None:
+        return None
+    classes = len(champion.spec.labels)
+    if type(value) is not int or not 1 <= value <= classes:
+        raise invalid(f"top_k: found {describe(value)}; allowed: a whole number from 1 to {classes}")
+    return value
+
+
+async def respond(
+    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: Any
 ) -> Response:
-    """Run validated examples [N, *shape] and write the answer, with `more` beside it."""
-    result = await ask(worker, champion, inputs)
+    """Run the model on validated examples [N, *shape]; `fields` are added to the body."""
+    result = await infer(worker, champion, inputs)
     request.observed = Observation(champion, inputs, result.outputs)
-    body = orjson.dumps(predictions.write(result.outputs, champion, count) | more)
-    return Response(body, headers=told(result, champion))
+    body = orjson.dumps(predictions.write(result.outputs, champion, top_k) | fields)
+    return Response(body, headers=headers(result, champion))
 
 
-async def run(worker: Worker, champion: Champion, inputs: np.ndarray, count: int | None) -> dict[str, Any]:
-    """The same for callers in this process: JSON-ready values."""
-    result = await ask(worker, champion, inputs)
-    return predictions.write(result.outputs, champion, top_k(count, champion))
+async def run(worker: Worker, body: dict[str, Any]) -> dict[str, Any]:
+    """The same for callers in this process: a `PredictRequest` -> a `PredictResponse`."""
+    champion = worker.champion
+    inputs, top_k = parse(body, champion, worker.settings.max_batch)
+    result = await infer(worker, champion, inputs)
+    return predictions.write(result.outputs, champion, top_k)
 
 
-async def ask(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
-    """The model's answer to validated examples [N, *shape]. Raises RequestError (422) where it is no number.
+async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
+    """The outputs of the model for validated examples [N, *shape]. Raises RequestError (422) if one is not finite.
 
-    Finite but enormous features overflow inside a model; pixels cannot.
+    Finite but very large features can overflow inside a model; pixels cannot.
     """
     result = await worker.batcher.predict(champion, inputs)
     if inputs.dtype == np.uint8:
@@ -57,17 +77,7 @@ async def ask(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
     return result
 
 
-def told(result: Result, champion: Champion) -> Headers:
-    """The headers every prediction carries: the model's version, and milliseconds of waiting and running."""
+def headers(result: Result, champion: Champion) -> Headers:
+    """The headers of every prediction: the model's version, and the milliseconds in the queue and in the model."""
     timing = f"queue;dur={result.queue * 1e3:.3f}, run;dur={result.run * 1e3:.3f}"
     return ((b"x-model-version", champion.version.encode()), (b"server-timing", timing.encode()))
-
-
-def top_k(value: Any, champion: Champion) -> int | None:
-    """How many labels are asked for; none means all. Raises RequestError."""
-    if value is None:
-        return None
-    most = len(champion.spec.labels)
-    if type(value) is not int or not 1 <= value <= most:
-        raise invalid(f"top_k: found {describe(value)}; allowed: a whole number from 1 to {most}")
-    return value

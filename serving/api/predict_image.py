@@ -4,7 +4,7 @@ import asyncio
 from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL.Image import Image
@@ -13,7 +13,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from models import image
 from models.errors import InputError
-from serving.api import predict
+from serving.api import predict, predictions
+from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
@@ -31,15 +32,29 @@ async def upload(worker: Worker, request: Request) -> Response:
     files, fields = await _files(request, worker.settings.max_files)
     options = _options(request.query | fields)
     inputs = await decode(worker, files, champion)
-    count = predict.top_k(options.get("top_k"), champion)
-    more = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
-    return await predict.answer(worker, request, champion, inputs, count, **more)
+    top_k = predict.parse_top_k(options.get("top_k"), champion)
+    return await predict.respond(worker, request, champion, inputs, top_k, **_pixels(inputs, options))
+
+
+async def run(worker: Worker, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
+    """The same for callers in this process: image files and options -> a `PredictResponse`."""
+    champion = worker.champion
+    inputs = await decode(worker, files, champion)
+    result = await predict.infer(worker, champion, inputs)
+    top_k = predict.parse_top_k(options.get("top_k"), champion)
+    return predictions.write(result.outputs, champion, top_k) | _pixels(inputs, options)
+
+
+def _pixels(inputs: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
+    """The images [N, H, W, C] as the model reads them, if requested."""
+    return {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
 
 
 def _options(given: dict[str, str]) -> dict[str, int]:
     """The whole numbers of the query and the form. Raises RequestError."""
-    if unknown := sorted(given.keys() - {"top_k", "pixels"}):
-        raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: top_k, pixels")
+    if unknown := sorted(given.keys() - ImageOptions.model_fields.keys()):
+        allowed = ", ".join(ImageOptions.model_fields)
+        raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: {allowed}")
     for name, value in given.items():
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")

@@ -36,13 +36,6 @@ def write(raw: np.ndarray, spec: DataSpec) -> list[Json]:
     ]
 
 
-def schema(spec: DataSpec, number: Json) -> Json:
-    """The JSON schema of one row; `number` is that of a number."""
-    properties = {name: _cell_schema(spec, place, number) for place, name in enumerate(spec.features)}
-    row = {"type": "object", "required": list(spec.features), "properties": properties}
-    return row | {"additionalProperties": False}
-
-
 def _check_names(rows: list[Any], features: tuple[str, ...]) -> None:
     wanted = set(features)
     for index, row in enumerate(rows):
@@ -88,9 +81,3 @@ def _cell(value: float, categories: tuple[str, ...]) -> Any:
     if np.isnan(value) or (categories and value == UNKNOWN):
         return None
     return categories[int(value)] if categories else value
-
-
-def _cell_schema(spec: DataSpec, place: int, number: Json) -> Json:
-    names = spec.categories[place]
-    about = {"type": "string", "description": f"one of {', '.join(names)}; any other is unknown"} if names else number
-    return about | {"nullable": True} if spec.fill[place] is not None else about

@@ -14,10 +14,10 @@ import orjson
 from models.spec import DataSpec
 from serving.api import json_body, json_examples
 from serving.api.json_values import show
+from serving.api.schemas import DATATYPES
 from serving.errors import invalid
 from serving.http.messages import Response
 
-DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 HEADER_LENGTH = b"inference-header-content-length"
 SHORT_HEADER = 1024  # bytes; longer ones are not kept
 

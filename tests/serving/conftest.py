@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from prometheus_client import CollectorRegistry
 
+from serving import routes
+from serving.api import openapi
 from serving.application import Application
 from serving.http.messages import Receive, Scope, Send
 from serving.monitoring.metrics import Metrics
@@ -65,7 +69,32 @@ class Local:
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 return await asyncio.gather(*(client.request(verb, path, **rest) for verb, path, rest in requests))
 
-        return asyncio.run(go())
+        responses = asyncio.run(go())
+        document = openapi_document(self.worker)
+        for response in responses:
+            check_documented(response, document)
+        return responses
+
+
+def openapi_document(worker: Worker) -> dict[str, Any]:
+    settings = worker.settings
+    paths = routes.paths(settings.model_name)
+    return openapi.document(worker.champion, settings.max_batch, settings.max_files, paths)
+
+
+def check_documented(response: httpx.Response, document: dict[str, Any]) -> None:
+    """Status, media type and body of the response are those that the OpenAPI document names."""
+    path = re.sub("/versions/[^/]+", "/versions/{version}", response.request.url.path)
+    operation = document["paths"].get(path, {}).get(response.request.method.lower())
+    if operation is None:
+        return
+    documented = operation["responses"][str(response.status_code)]["content"]
+    media_type = response.headers["content-type"].partition(";")[0]
+    if media_type == "application/octet-stream":  # the binary extension of the Open Inference Protocol
+        return
+    schema = documented[media_type]["schema"]
+    if media_type == "application/json":
+        jsonschema.Draft4Validator(schema | {"components": document["components"]}).validate(response.json())
 
 
 @pytest.fixture

@@ -35,7 +35,10 @@ def test_schemathesis_finds_no_failure_of_the_service(served: Served) -> None:
     command = Path(sys.executable).with_name("schemathesis")
     if not command.exists():
         pytest.skip("schemathesis is not installed")
-    checks = ["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"]
+    checks = [
+        "--checks",
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+    ]
     arguments = [str(command), "run", f"{served.url}/docs.json", *checks, "--max-examples", "50", "--seed", "0"]
     ended = subprocess.run(
         arguments, capture_output=True, text=True, timeout=240, check=False, cwd=served.output.parent

@@ -188,5 +188,5 @@ def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme
 
 def test_the_documentation_page(browser: Chrome, pictures: Served) -> None:
     browser.get(f"{pictures.url}/docs")
-    WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "operations-default-predict"))
+    WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "operations-Prediction-predict"))
     assert [line for line in complaints(browser) if line["level"] == "SEVERE"] == []

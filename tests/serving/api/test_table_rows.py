@@ -99,9 +99,9 @@ def test_rows_are_written_as_they_are_read() -> None:
 
 
 def test_the_document_names_categories_and_what_may_be_null(houses: Path, local: Make) -> None:
-    operation = local(houses).get("/docs.json").json()["paths"]["/predict"]["post"]
-    (way,) = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"]["oneOf"]
-    columns = way["items"]["properties"]
+    components = local(houses).get("/docs.json").json()["components"]["schemas"]
+    assert components["PredictRequest"]["properties"]["inputs"]["items"] == {"$ref": "#/components/schemas/Row"}
+    columns = components["Row"]["properties"]
     assert all(column["nullable"] for column in columns.values())
     assert [columns[name]["type"] for name in HOUSES.features] == ["number", "string", "string"]
     assert "blue, green, red" in columns["colour"]["description"]

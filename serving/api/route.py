@@ -1,0 +1,38 @@
+"""A route: what the application needs to answer a request, and what the OpenAPI document says about it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from serving.http.messages import Request, Response
+from serving.worker import Worker
+
+Json = dict[str, Any]
+Handler = Callable[[Worker, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path's method and handler, its access and its documentation.
+
+    `name` is its label in the metrics, `id` its operation id where that differs; a route without a `tag` is not
+    documented. A `public` route needs no key, a `probe` is answered under any load, `images` routes exist for models
+    of images only. `request` has the body's type by media type, `options` the parameters of the query, and `statuses`
+    are those beyond the usual ones.
+    """
+
+    name: str
+    handler: Handler
+    tag: str = ""
+    summary: str = ""
+    response: Any = Json
+    method: str = "GET"
+    id: str = ""
+    public: bool = False
+    probe: bool = False
+    images: bool = False
+    request: Mapping[str, Any] = field(default_factory=dict)
+    options: type[BaseModel] | None = None
+    statuses: tuple[int, ...] = ()

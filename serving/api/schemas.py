@@ -1,0 +1,157 @@
+"""The HTTP interface: bodies of requests and responses, with their field names and bounds, each stated once.
+
+The handlers take names and bounds from here; the OpenAPI document and the schema of BentoML's typed client are
+generated from here, the document by way of `model_schemas`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Interval
+from pydantic import BaseModel, ConfigDict, Field
+
+PIXEL_MAX = 255
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}  # of the Open Inference Protocol, by NumPy's names
+
+Pixel = Annotated[int, Interval(ge=0, le=PIXEL_MAX)]
+Float32 = Annotated[float, Interval(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+Base64 = Annotated[str, Field(json_schema_extra={"format": "byte"})]
+TopK = Annotated[int | None, Field(description="number of labels to return, the most probable first; all by default")]
+
+
+class Body(BaseModel):
+    """A JSON object with these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProtocolBody(BaseModel):
+    """An object of the Open Inference Protocol: other fields are ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Error(Body):
+    """A rejected request: what was found and what is allowed."""
+
+    error: str
+
+
+class PredictRequest(Body):
+    """A batch of raw examples: images as nested lists, table rows as lists or as objects by feature name."""
+
+    inputs: list[Any]
+    top_k: TopK = None
+
+
+class Files(Body):
+    """Image files: PNG, JPEG, WebP or BMP of any size and mode."""
+
+    files: list[Path]
+
+
+class ImageOptions(Body):
+    """Options of an image prediction, in the query string or in the form."""
+
+    top_k: TopK = None
+    pixels: Literal[0, 1] = Field(0, description="1 adds the images as the model reads them, uint8 in base64")
+
+
+class ImageForm(ImageOptions, Files):
+    """Image files and options."""
+
+
+class ModelVersion(Body):
+    """The model that answered."""
+
+    name: str
+    version: str
+
+
+class ClassPrediction(Body):
+    """The most probable label, its probability, and probabilities by label."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class ValuePrediction(Body):
+    """The name of the target and its predicted value."""
+
+    target: str
+    value: float
+
+
+class PredictResponse(Body):
+    """One prediction for each example, and the model that made them."""
+
+    predictions: list[dict[str, Any]]
+    model: ModelVersion
+    pixels: list[Base64] = Field([], description="the images as the model reads them, where requested")
+
+
+class LayerValues(Body):
+    """The output of one layer, scaled to bytes: 0 is the lowest value of `range` and 255 the highest."""
+
+    name: str
+    operator: str
+    shape: list[int]
+    shown: list[int] = Field(description="maps, height and width of `values`", min_length=3, max_length=3)
+    range: list[float] = Field(min_length=2, max_length=2)
+    values: Base64
+
+
+class ActivationsResponse(Body):
+    """The outputs of the layers for one image. Large layers are subsampled: for display, not for computation."""
+
+    layers: list[LayerValues]
+    model: ModelVersion
+
+
+class TensorMetadata(ProtocolBody):
+    """Name, datatype and shape of a tensor; -1 is the batch dimension."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(ProtocolBody):
+    """The inputs and outputs of the model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InferInput(TensorMetadata):
+    """The input tensor, its numbers in one list or nested like the shape."""
+
+    data: list[Any]
+
+
+class InferRequest(ProtocolBody):
+    """An inference request with JSON data."""
+
+    id: str = ""
+    inputs: list[InferInput] = Field(min_length=1, max_length=1)
+
+
+class InferOutput(TensorMetadata):
+    """The output tensor."""
+
+    data: list[float] = []
+
+
+class InferResponse(ProtocolBody):
+    """The output of the model."""
+
+    id: str = ""
+    model_name: str
+    model_version: str
+    outputs: list[InferOutput]

@@ -1,0 +1,81 @@
+"""The OpenAPI document covers all routes, and its schemas accept what the handlers accept and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from models.spec import DataSpec
+from serving import routes
+from serving.api import model_schemas, schemas, static_files
+from tests.serving.api.test_bad_input import DOCUMENTS, TABLES, body
+from tests.serving.api.test_inference_protocol import BAD, tensor
+from tests.serving.api.test_table_rows import GOOD, REFUSED
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
+from tests.serving.conftest import Local, openapi_document
+
+Make = Callable[..., Local]
+MISMATCHED = ("data too short", "data too long", "nested data too long", "data empty")  # shape and data, each valid
+OUTPUTS = ("unknown output", "classification")
+SPECS = pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES, HOUSES], ids=lambda spec: spec.name)
+
+
+def accepts(body_type: Any, spec: DataSpec, content: bytes) -> bool:
+    """Whether the body of a request has the schema that the document gives it."""
+    try:
+        model_schemas.narrowed(spec, 4096, 64)[body_type].model_validate_json(content, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+@SPECS
+def test_every_route_is_documented(tmp_path: Path, local: Make, spec: DataSpec) -> None:
+    documented = openapi_document(local(write(tmp_path, weights(spec))).worker)["paths"]
+    images = set() if spec.kind == "image" else {"/predict/image", "/predict/activations"}
+    assert documented.keys() == routes.paths("tandem").keys() - static_files.FILES.keys() - images
+    operations = [operation for methods in documented.values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["tags"]
+        assert {"200", "413", "500"} <= operation["responses"].keys()
+        assert ("401" in operation["responses"]) == ("security" not in operation)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_schemas_reject_what_handlers_reject(name: str) -> None:
+    assert not accepts(schemas.PredictRequest, DIGITS, DOCUMENTS[name][0])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_schemas_reject_bad_tables(name: str) -> None:
+    assert not accepts(schemas.PredictRequest, IRIS, body(TABLES[name][0]))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_schemas_reject_bad_rows(name: str) -> None:
+    assert not accepts(schemas.PredictRequest, HOUSES, body([GOOD["missing"][0] | REFUSED[name][0]]))
+
+
+@pytest.mark.parametrize("name", sorted(set(BAD) - {*MISMATCHED, *OUTPUTS}))
+def test_schemas_reject_bad_tensors(name: str) -> None:
+    assert not accepts(schemas.InferRequest, DIGITS, BAD[name].get("content") or orjson.dumps(BAD[name]["json"]))
+
+
+@SPECS
+def test_schemas_accept_batches(spec: DataSpec) -> None:
+    inputs = raw(spec, 3)
+    flat, nested = (tensor(inputs, spec, data=data.tolist()) for data in (inputs.ravel(), inputs))
+    for each in (flat, nested):
+        assert accepts(schemas.InferRequest, spec, orjson.dumps({"inputs": [each], "id": "mine"}))
+    top_k = {"top_k": 2} if spec.labels else {}
+    for batch in [inputs.tolist()] + ([inputs[..., 0].tolist()] if spec is DIGITS else []):
+        assert accepts(schemas.PredictRequest, spec, body(batch, **top_k)) == (spec is not HOUSES)
+
+
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"truth values"}))
+def test_schemas_accept_rows(name: str) -> None:
+    assert accepts(schemas.PredictRequest, HOUSES, body([GOOD[name][0]]))
