@@ -16,7 +16,7 @@ IMAGE = {"image/png": bytes, "application/octet-stream": bytes}
 
 async def docs(worker: Worker, _: Request) -> Response:
     """The OpenAPI document."""
-    return openapi.respond(worker, paths(worker.settings.model_name))
+    return await openapi.respond(worker, paths(worker.settings.model_name))
 
 
 LIVE = Route("livez", status.live, HEALTH, "Liveness of the process", dict[str, bool], public=True, probe=True)

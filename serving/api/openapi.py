@@ -1,5 +1,6 @@
 """The OpenAPI document: the routes with the bodies of one model, its limits and a stored example."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -50,12 +51,13 @@ class OpenAPISchema(GenerateJsonSchema):
         return False
 
 
-def respond(worker: Worker, routes: Routes) -> Response:
+async def respond(worker: Worker, routes: Routes) -> Response:
     """The document. It is public: where a key is required, an empty example replaces the stored one."""
     champion, settings = worker.champion, worker.settings
     if settings.api_key:
         champion = replace(champion, example=champion.spec.example())
-    return Response(orjson.dumps(document(champion, settings.max_batch, settings.max_files, routes)))
+    arguments = (champion, settings.max_batch, settings.max_files, routes)
+    return Response(orjson.dumps(await asyncio.to_thread(document, *arguments)))  # 0.2 s for a thousand features
 
 
 def document(champion: Champion, max_batch: int, max_files: int, routes: Routes) -> Json:
