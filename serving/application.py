@@ -1,8 +1,7 @@
-"""The outermost application: limits, keys, names and timing around every request, then its endpoint.
+"""The ASGI application: limits, authentication, request ids and timing around the endpoint of every request.
 
-It answers before BentoML's own middleware, whose tracing and per-request metrics cost more than the
-model does. What it does not know goes to BentoML only where BentoML has an answer; every other path
-is a 404 here, so that no path becomes a metric's label.
+It answers before BentoML's own middleware, whose tracing and per-request metrics cost more than the model. Only
+the paths in `BENTOML` are passed on; every other unknown path is a 404, so that no path becomes a metric's label.
 """
 
 import hmac
@@ -24,7 +23,7 @@ from serving.settings import Settings
 from serving.worker import Worker
 
 log = logging.getLogger("bentoml.tandem")
-FEW = 8  # whole requests that a worker takes however long they last, so that a slow model is used at all
+MIN_IN_FLIGHT = 8  # complete requests that a worker accepts at any speed, so that a slow model is used at all
 BEARER = re.compile(rb"^bearer ", re.IGNORECASE)
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
@@ -49,35 +48,35 @@ class Application:
         self._worker = self._worker or self._find_worker()
         started = time.perf_counter()
         request = Request(scope, receive, self._settings.max_body_bytes)
-        name, response = await self._answer(self._worker, request)
-        given = request.header(b"x-request-id")
-        request_id = given if REQUEST_ID.fullmatch(given) else next(self._ids)
+        name, response = await self._respond(self._worker, request)
+        given_id = request.header(b"x-request-id")
+        request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         self._worker.metrics.answered(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started)
         if request.observed:
             self._worker.observe(request_id, request.observed)
 
-    async def _answer(self, worker: Worker, request: Request) -> tuple[str, Response]:
-        """The endpoint's name and its answer, or the refusal as an answer. Raises nothing."""
+    async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
+        """The name of the route and its response, or an error as a response. Raises nothing."""
         name = "unknown"
         try:
             request.check_size()
             route = find(request.method, request.path)
             name = route.name
-            self._admit(route, request)
-            return name, await self._within_limits(worker, route, request)
-        except RequestError as refusal:
-            worker.metrics.rejected(refusal.reason)
-            return name, _refuse(str(refusal), refusal.status, refusal.headers)
-        except Exception:  # the last resort: the reader gets a sentence, the log gets the trace
+            self._authorize(route, request)
+            return name, await self._run(worker, route, request)
+        except RequestError as error:
+            worker.metrics.rejected(error.reason)
+            return name, _error(str(error), error.status, error.headers)
+        except Exception:  # an unforeseen error: details are for the log alone
             log.exception("request failed: %s", name)
-            return name, _refuse("the service failed; the log has the reason", 500)
+            return name, _error("the service failed; the log has the reason", 500)
 
-    async def _within_limits(self, worker: Worker, route: Route, request: Request) -> Response:
-        """Run the endpoint. Raises RequestError where too many requests are held, or this one takes too long."""
+    async def _run(self, worker: Worker, route: Route, request: Request) -> Response:
+        """Run the handler. Raises RequestError if there are too many requests or this one takes too long."""
         if not route.probe:
-            self._refuse_more(worker)
+            self._check_load(worker)
         request.load, request.memory_budget = worker.load, worker.memory_budget
         try:
             return await worker.deadlines.within(route.handler(worker, request))
@@ -87,16 +86,16 @@ class Application:
                 raise RequestError(408, "slow_body", f"the body did not arrive within {seconds} s") from None
             raise overloaded(f"no answer within {seconds} s; try again in a second") from None
         finally:
-            request.done()
+            request.close()
 
-    def _refuse_more(self, worker: Worker) -> None:
-        """Raise RequestError where a worker that holds so many requests should take no other."""
-        too_long = worker.load.in_flight >= FEW and worker.load.wait() > self._settings.max_wait_seconds
+    def _check_load(self, worker: Worker) -> None:
+        """Raise RequestError (503) if the worker has too many requests, or their expected wait is too long."""
+        too_long = worker.load.in_flight >= MIN_IN_FLIGHT and worker.load.wait() > self._settings.max_wait_seconds
         if len(worker.deadlines) >= self._settings.max_waiting or too_long:
-            raise overloaded(f"{len(worker.deadlines)} requests are in hand already; try again in a second")
+            raise overloaded(f"{len(worker.deadlines)} requests are in progress already; try again in a second")
 
-    def _admit(self, route: Route, request: Request) -> None:
-        """Raise RequestError (401) where a key is needed and not given."""
+    def _authorize(self, route: Route, request: Request) -> None:
+        """Raise RequestError (401) if a key is required and not given."""
         key = self._settings.api_key
         if not key or route.public:
             return
@@ -106,7 +105,7 @@ class Application:
             raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
 
 
-def _refuse(message: str, status: int, headers: Headers = ()) -> Response:
-    """A refusal as JSON. What a client sent may hold half a character, which UTF-8 has not."""
+def _error(message: str, status: int, headers: Headers = ()) -> Response:
+    """An error as JSON. A message may quote half of a surrogate pair, which has no UTF-8."""
     readable = message.encode("utf-8", "backslashreplace").decode()
     return Response(orjson.dumps({"error": readable}), status, headers=headers)

@@ -79,9 +79,9 @@ def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     route = ROUTES.get(path)
     if route is None and (parts := inference_protocol.match(path)):
-        route = MODEL_ROUTES[parts["what"]]
+        route = MODEL_ROUTES[parts["suffix"]]
     if route is None:
-        raise RequestError(404, "unknown_path", f"no such path; see /docs for what there is: {', '.join(ROUTES)}")
+        raise RequestError(404, "unknown_path", f"no such path; see /docs; available: {', '.join(ROUTES)}")
     if ("GET" if method == "HEAD" else method) != route.method:
         allow = ((b"allow", route.method.encode()),)
         raise RequestError(405, "method", f"method {method[:20]!r}; allowed: {route.method}", allow)

@@ -1,7 +1,7 @@
 """The BentoML service: `bentoml serve serving.service:Tandem`.
 
-BentoML starts and supervises the workers, describes the typed endpoints and serves their schema; the
-requests themselves are answered by `serving.application`, with the same formats.
+BentoML starts and supervises the workers and serves the schema of its typed client; requests are answered by
+`serving.application`, with the same bodies.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -26,7 +26,7 @@ from serving.worker import Worker
 telemetry.silence()
 supervision.look_often()
 supervision.keep_own_counters()
-access_log.instead_of_uvicorn()
+access_log.disable_uvicorn_log()
 
 
 class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -40,7 +40,7 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
 
 
 def _settings() -> Settings:
-    """The settings; a mistake in them becomes the one line that BentoML prints."""
+    """The settings. Raises BentoMLException, which BentoML prints as one line."""
     try:
         return read()
     except InputError as error:
@@ -51,7 +51,7 @@ def _settings() -> Settings:
     name="tandem",
     service_class=TandemService,
     workers=_settings().workers or cores.available(),
-    metrics={"enabled": False},  # ours have bounded labels
+    metrics={"enabled": False},  # `serving.monitoring` has metrics with bounded labels
     logging={"access": {"enabled": False}},
 )
 class Tandem:
@@ -63,7 +63,7 @@ class Tandem:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse to start without a champion that can be served."""
+        """Raise BentoMLException, before any worker starts, unless there is a champion that can be served."""
         try:
             settings = _settings()
             if registry_sync.is_source(settings):
@@ -74,12 +74,12 @@ class Tandem:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start the worker."""
         await self.worker.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Answer no more."""
+        """Stop the worker."""
         await self.worker.stop()
 
     @bentoml.api(route="/predict", input_spec=PredictRequest, output_spec=PredictResponse)

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol, version 2: what clients of KServe and Triton speak.
+"""The Open Inference Protocol, version 2, of KServe and Triton.
 
-The model has one name across all champions, so that a swap changes no client's address; its versions are
-the champion's.
+The model has one name across all champions, so that no address changes with the champion; its version is the
+champion's.
 """
 
 import re
@@ -18,12 +18,12 @@ from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
 from serving.worker import Worker
 
-PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<what>/ready|/infer|)")
+PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<suffix>/ready|/infer|)")
 
 
 @lru_cache(256)
 def match(path: str) -> re.Match[str] | None:
-    """The parts of a path below /v2/models; clients ask for the same few again and again."""
+    """The parts of a path below /v2/models. Cached, as clients request the same few again and again."""
     return PATH.fullmatch(path)
 
 
@@ -41,23 +41,23 @@ async def metadata(worker: Worker, request: Request) -> Response:
     outputs = TensorMetadata(name=spec.output_name, datatype="FP32", shape=[-1, spec.outputs])
     name, versions = worker.settings.model_name, [champion.version]
     platform = "onnxruntime_onnx"
-    found = ModelMetadata(name=name, versions=versions, platform=platform, inputs=[inputs], outputs=[outputs])
-    return _json(found.model_dump())
+    metadata_ = ModelMetadata(name=name, versions=versions, platform=platform, inputs=[inputs], outputs=[outputs])
+    return _json(metadata_.model_dump())
 
 
 async def ready(worker: Worker, request: Request) -> Response:
-    """Whether this model and version can answer. Raises RequestError (404) for others."""
+    """Readiness of this model and version. Raises RequestError (404) for others."""
     champion = _champion(worker, request)
     state = {"name": worker.settings.model_name, "version": champion.version, "ready": worker.ready}
     return _json(state, 200 if worker.ready else 503)
 
 
 async def infer(worker: Worker, request: Request) -> Response:
-    """Tensors in, tensors out, as JSON or as raw bytes. Raises RequestError."""
+    """Tensors in, tensors out, as JSON or as raw data. Raises RequestError."""
     champion = _champion(worker, request)
     body = await request.body()
-    most = worker.settings.max_batch
-    inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, most)
+    max_batch = worker.settings.max_batch
+    inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, max_batch)
     result = await predict.infer(worker, champion, inference.inputs)
     request.observed = Observation(champion, inference.inputs, result.outputs)
     name = worker.settings.model_name
@@ -67,7 +67,7 @@ async def infer(worker: Worker, request: Request) -> Response:
 
 
 def _champion(worker: Worker, request: Request) -> Champion:
-    """The champion, if the path names it."""
+    """The champion. Raises RequestError (404) unless the path names it."""
     parts = match(request.path)
     champion = worker.champion
     name = worker.settings.model_name

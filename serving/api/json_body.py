@@ -1,4 +1,4 @@
-"""A request's body as a JSON object in which no key comes twice: of two, a reader cannot know which one counts."""
+"""Parsing of JSON bodies. Duplicate keys are rejected: implementations differ in which of the values counts."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from serving.errors import invalid
 
 
 def parse(body: bytes, advice: str = "") -> dict[str, Any]:
-    """The body as a JSON object without duplicate keys. Raises RequestError, with `advice` where it is no JSON."""
+    """The body as a JSON object without duplicate keys. Raises RequestError; `advice` is added if it is not JSON."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -19,14 +19,14 @@ def parse(body: bytes, advice: str = "") -> dict[str, Any]:
         raise invalid('the body is no JSON object; allowed: {"inputs": [...]}')
     try:
         if body.count(b'"') != _quotes(document):
-            _refuse_duplicates(body)
+            _reject_duplicates(body)
     except RecursionError:
         raise invalid("the body is nested too deeply") from None
     return document
 
 
 def _quotes(value: Any) -> int:
-    """The quotation marks that a value needs, or fewer: a list that begins with a number or a list is not searched."""
+    """A lower bound of the quotation marks in a value's JSON: lists beginning with a number or a list are skipped."""
     if type(value) is str:
         return 2
     if type(value) is dict:
@@ -36,14 +36,14 @@ def _quotes(value: Any) -> int:
     return 0
 
 
-def _refuse_duplicates(body: bytes) -> None:
-    """The slow and exact look, only where there are more quotation marks than keys and texts need."""
+def _reject_duplicates(body: bytes) -> None:
+    """Raise RequestError for a duplicate key: exact and slow, so only if there are surplus quotation marks."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-            raise invalid(f"the key {twice[:100]!r} comes twice")
-        return found
+        unique_pairs = dict(pairs)
+        if len(unique_pairs) != len(pairs):
+            ((key, _),) = Counter(name for name, _ in pairs).most_common(1)
+            raise invalid(f"the key {key[:100]!r} comes twice")
+        return unique_pairs
 
     json.loads(body, object_pairs_hook=unique)

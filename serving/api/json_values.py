@@ -1,4 +1,4 @@
-"""JSON values: what they are, in few words."""
+"""JSON values in error messages."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ from serving.api.schemas import FLOAT32_MAX
 
 
 def is_float32(value: Any) -> bool:
-    """Whether a JSON value is a number that float32 can hold."""
+    """True if a JSON value is a number within the range of float32."""
     return type(value) in (int, float) and abs(value) <= FLOAT32_MAX
 
 
-def show(value: Any) -> str:
-    """A JSON value itself where that is short, else in few words."""
+def quote(value: Any) -> str:
+    """A short JSON value itself, any other summarized."""
     if type(value) is str:
         return repr(value[:50])
     if type(value) is list and len(value) < 9 and not any(isinstance(each, list | dict) for each in value):
         return str(value)[:100]
-    return describe(value)
+    return summarize(value)
 
 
-def describe(value: Any) -> str:
-    """A JSON value in few words."""
+def summarize(value: Any) -> str:
+    """The type of a JSON value, with its size or number."""
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]

@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 
 from serving.api import json_body, json_examples, predictions
-from serving.api.json_values import describe
+from serving.api.json_values import summarize
 from serving.api.schemas import PredictRequest
 from serving.errors import RequestError, invalid
 from serving.http.messages import Headers, Request, Response
@@ -41,7 +41,7 @@ def parse_top_k(value: Any, champion: Champion) -> int | None:
         return None
     classes = len(champion.spec.labels)
     if type(value) is not int or not 1 <= value <= classes:
-        raise invalid(f"top_k: found {describe(value)}; allowed: a whole number from 1 to {classes}")
+        raise invalid(f"top_k: found {summarize(value)}; allowed: a whole number from 1 to {classes}")
     return value
 
 
@@ -73,7 +73,11 @@ async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resul
         return result
     worker.metrics.count_missing_and_unknown(inputs, champion.spec)
     if not (finite := np.isfinite(result.outputs).all(axis=1)).all():
-        raise RequestError(422, "overflow", f"inputs[{int(finite.argmin())}]: too extreme, the model finds no number")
+        raise RequestError(
+            422,
+            "overflow",
+            f"inputs[{int(finite.argmin())}]: the values are too large; the output of the model is not finite",
+        )
     return result
 
 

@@ -1,4 +1,4 @@
-"""`POST /predict/image`: one picture as the body, or one or several as a form; decoded by the one decoder."""
+"""`POST /predict/image`: one image as the body, or one or several as a form."""
 
 import asyncio
 from base64 import b64encode
@@ -25,10 +25,10 @@ Made = TypeVar("Made")
 
 
 async def upload(worker: Worker, request: Request) -> Response:
-    """Pictures -> labels and probabilities, with `top_k` and `pixels` as in the documentation. Raises RequestError."""
+    """One image or an `ImageForm` -> a `PredictResponse`. Raises RequestError."""
     champion = worker.champion
     if champion.spec.kind != "image":
-        raise RequestError(409, "kind", "this model reads tables, not pictures; use /predict")
+        raise RequestError(409, "kind", "the input of this model is a table, not an image; use /predict")
     files, fields = await _files(request, worker.settings.max_files)
     options = _options(request.query | fields)
     inputs = await decode(worker, files, champion)
@@ -50,51 +50,51 @@ def _pixels(inputs: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
     return {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
 
 
-def _options(given: dict[str, str]) -> dict[str, int]:
-    """The whole numbers of the query and the form. Raises RequestError."""
-    if unknown := sorted(given.keys() - ImageOptions.model_fields.keys()):
+def _options(parameters: dict[str, str]) -> dict[str, int]:
+    """The options in the query and the form, all whole numbers. Raises RequestError."""
+    if unknown := sorted(parameters.keys() - ImageOptions.model_fields.keys()):
         allowed = ", ".join(ImageOptions.model_fields)
         raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: {allowed}")
-    for name, value in given.items():
+    for name, value in parameters.items():
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")
-    return {name: int(value) for name, value in given.items()}
+    return {name: int(value) for name, value in parameters.items()}
 
 
-async def _files(request: Request, most: int) -> tuple[list[bytes], dict[str, str]]:
-    """The pictures' bytes and the form's other fields. Raises RequestError."""
+async def _files(request: Request, max_files: int) -> tuple[list[bytes], dict[str, str]]:
+    """The bytes of the images and the other fields of the form. Raises RequestError."""
     kind = request.media_type
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [await request.body()], {}
     if kind != "multipart/form-data":
         allowed = "multipart/form-data, image/* or application/octet-stream"
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
-    files, fields = await _form(request, await request.body(), most)
+    files, fields = await _form(request, await request.body(), max_files)
     if not files:
-        raise invalid("the form holds no file; send one or several under the name `files`")
+        raise invalid("the form has no file; send one or several under the name `files`")
     return files, fields
 
 
-async def _form(request: Request, body: bytes, most: int) -> tuple[list[bytes], dict[str, str]]:
-    """The files and the text fields of a multipart form. Raises RequestError where it is broken."""
+async def _form(request: Request, body: bytes, max_files: int) -> tuple[list[bytes], dict[str, str]]:
+    """The files and the text fields of a multipart form. Raises RequestError if it is malformed."""
     headers = Headers(raw=request.scope["headers"])
     try:
-        form = await MultiPartParser(headers, _stream(body), max_files=most, max_fields=8).parse()
+        form = await MultiPartParser(headers, _stream(body), max_files=max_files, max_fields=8).parse()
     except (MultiPartException, LookupError, ValueError) as error:
         raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
     try:
         items = form.multi_items()
-        # BentoML's client writes what is left out as null.
+        # BentoML's client sends omitted fields as null.
         fields = {name: value for name, value in items if isinstance(value, str) and value != "null"}
         if "files" in fields:
-            raise invalid("files: found text; allowed: the bytes of pictures, no address is fetched")
+            raise invalid("files: found text; allowed: the bytes of images; no address is fetched")
         return [await value.read() for _, value in items if isinstance(value, UploadFile)], fields
     finally:
         await form.close()
 
 
 async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
-    """The body as the form's parser wants it."""
+    """The body as an asynchronous stream."""
     yield body
     yield b""
 

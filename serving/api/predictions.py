@@ -1,4 +1,4 @@
-"""The model's outputs -> what a person or program reads: labels, probabilities, and which model said so."""
+"""The outputs of the model as a `PredictResponse`: labels and probabilities or values, and the model's version."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from serving.inference.champion import Champion
 
 
 def write(outputs: np.ndarray, champion: Champion, top_k: int | None = None) -> dict[str, Any]:
-    """Outputs float32 [N, K] or [N, 1] -> JSON-ready values.
+    """Outputs float32 [N, K] or [N, 1] -> a `PredictResponse`, ready for JSON.
 
     For a classifier each prediction has the most probable `label`, its `probability`, and
     `probabilities` by label: all in the order of the labels, or the `top_k` largest, largest first.
@@ -27,10 +27,10 @@ def _classes(outputs: np.ndarray, champion: Champion, top_k: int | None) -> list
     labels = champion.spec.labels
     best: list[int] = outputs.argmax(axis=1).tolist()
     rows = outputs.tolist()
-    shown = [dict(zip(labels, row, strict=True)) for row in rows] if top_k is None else _top(outputs, labels, top_k)
+    by_label = [dict(zip(labels, row, strict=True)) for row in rows] if top_k is None else _top(outputs, labels, top_k)
     return [
         {"label": labels[index], "probability": row[index], "probabilities": probabilities}
-        for index, row, probabilities in zip(best, rows, shown, strict=True)
+        for index, row, probabilities in zip(best, rows, by_label, strict=True)
     ]
 
 

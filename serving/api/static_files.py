@@ -1,4 +1,4 @@
-"""The files a browser opens: read once, sent with a policy that allows nothing from elsewhere."""
+"""Static files for browsers: read once, sent with a content security policy that allows no other origin."""
 
 from functools import cache
 from pathlib import Path
@@ -32,13 +32,13 @@ FILES = {
 
 
 async def page(_: Worker, request: Request) -> Response:
-    """One of FILES."""
+    """The file of FILES at the request's path."""
     return _read(request.path)
 
 
 @cache
 def _read(path: str) -> Response:
-    """The file behind a path, with its headers; Swagger UI sets styles from its script."""
+    """The file at a path, with its headers; the script of Swagger UI sets inline styles."""
     file = FILES[path]
     policy = POLICY % (b"'unsafe-inline'" if path == "/docs" else b"")
     headers = ((b"content-security-policy", policy), (b"referrer-policy", b"no-referrer"))

@@ -1,4 +1,4 @@
-"""A line of JSON for a share of the requests, never their content."""
+"""The access log: a line of JSON for a share of the requests, without their content."""
 
 import logging
 import random
@@ -10,19 +10,19 @@ import orjson
 from serving.http.messages import Request, Response
 
 
-def instead_of_uvicorn() -> None:
-    """Keep uvicorn from putting a line together for each request, which nobody would see."""
+def disable_uvicorn_log() -> None:
+    """Keep uvicorn from formatting a line for each request."""
     logging.getLogger("uvicorn.access").propagate = False
 
 
 class Log:
-    """Writes about `share` of the requests to standard output."""
+    """Writes a share of the requests, from 0 to 1, to standard output."""
 
     def __init__(self, share: float) -> None:
         self._share = share
 
     def write(self, request: Request, endpoint: str, response: Response, request_id: bytes, started: float) -> None:
-        """One request: what was asked and how it ended, in milliseconds since `started` (a `time.perf_counter`)."""
+        """Write one request and its response; `started` is a `time.perf_counter` in seconds."""
         if not self._share or random.random() >= self._share:
             return
         line = {

@@ -1,2 +1,2 @@
-// validatorUrl is off because Swagger UI would otherwise send the document to a site of its makers.
+// validatorUrl is off: Swagger UI would send the document to a public site.
 SwaggerUIBundle({ url: "docs.json", dom_id: "#interface", deepLinking: true, validatorUrl: null });

@@ -1,4 +1,4 @@
-// The layers of the model as small multiples: one canvas for each layer, its maps side by side.
+// Layer outputs as small multiples: one canvas for each layer, its maps side by side.
 
 export function showLayers(list, layers) {
   if (list.children.length !== layers.length) list.replaceChildren(...layers.map(frame));
@@ -7,7 +7,7 @@ export function showLayers(list, layers) {
     paint(canvas, layer);
     canvas.setAttribute("aria-label", `Values of ${layer.name}`);
     name.textContent = layer.name.replaceAll("_", " ");
-    shape.textContent = about(layer);
+    shape.textContent = summary(layer);
   });
 }
 
@@ -20,14 +20,14 @@ function frame() {
   return item;
 }
 
-function about({ shape, shown, range }) {
+function summary({ shape, shown, range }) {
   const part = shown[0] < shape[0] ? `, ${shown[0]} shown` : "";
   return `${shape.join(" × ")}${part} · ${range.map((value) => value.toPrecision(2).replace("-", "−")).join(" to ")}`;
 }
 
-const FAINT = 28; // opacity of the lowest value: the maps can be told from the gaps between them
+const MIN_OPACITY = 28; // of the lowest value, so that maps differ from the gaps between them
 
-// The colour is the accent of the page and the value its opacity, so that both schemes read alike.
+// The accent colour with the value as its opacity, for both colour schemes.
 function paint(canvas, { shown: [maps, height, width], values }) {
   const bytes = Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0));
   const gap = height * width > 1 ? 1 : 0;
@@ -42,7 +42,7 @@ function paint(canvas, { shown: [maps, height, width], values }) {
     const [map, pixel] = [Math.floor(i / (height * width)), i % (height * width)];
     const x = (map % columns) * (width + gap) + (pixel % width);
     const y = Math.floor(map / columns) * (height + gap) + Math.floor(pixel / width);
-    image.data.set([...accent, FAINT + (value * (255 - FAINT)) / 255], 4 * (y * canvas.width + x));
+    image.data.set([...accent, MIN_OPACITY + (value * (255 - MIN_OPACITY)) / 255], 4 * (y * canvas.width + x));
   });
   context.putImageData(image, 0, 0);
 }

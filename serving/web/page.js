@@ -1,6 +1,6 @@
 import { showLayers } from "./layers.js";
 
-// One picture or one row at a time is asked for; while an answer is on its way only the latest change is kept.
+// One request at a time: while a response is pending, only the latest change is kept.
 
 const find = (id) => document.getElementById(id);
 const canvas = find("canvas");
@@ -24,7 +24,7 @@ function show(error) {
 function latest(work) {
   let running = false;
   let again = false;
-  return async function ask() {
+  return async function run() {
     if (running) {
       again = true;
       return;
@@ -39,28 +39,28 @@ function latest(work) {
     running = false;
     if (again) {
       again = false;
-      ask();
+      run();
     }
   };
 }
 
-// ── which model answers ──────────────────────────────────────────────────────────────────────────
+// ── model ──────────────────────────────────────────────────────────────────────────────────────
 
-async function meet() {
+async function loadModel() {
   model = await (await call("model")).json();
   find("model").textContent = `${model.name}, version ${model.version}, on ${model.provider.replace("ExecutionProvider", "")}`;
   document.title = `Tandem · ${model.name} ${model.version}`;
   const facts = { data: model.data, ...model.metrics, ...model.provenance, "model SHA-256": model.sha256 };
-  find("pedigree").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => pair(name, value)));
+  find("details").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => pair(name, value)));
   const tracking = String(model.provenance.tracking_uri ?? "");
   find("mlflow").hidden = !/^https?:\/\//.test(tracking);
   if (!find("mlflow").hidden) find("mlflow").href = tracking;
 }
 
-// Another champion answers. One for other inputs has other fields: then the page begins anew.
-async function meetAgain() {
+// After a change of champion. Other inputs have other fields: then the page is reloaded.
+async function reloadModel() {
   const before = JSON.stringify([model.input, model.features, model.categories]);
-  await meet();
+  await loadModel();
   if (JSON.stringify([model.input, model.features, model.categories]) !== before) location.reload();
 }
 
@@ -72,18 +72,18 @@ function pair(name, value) {
   return [term, text];
 }
 
-// ── the answer ───────────────────────────────────────────────────────────────────────────────────
+// ── prediction ───────────────────────────────────────────────────────────────────────────────────
 
 async function read(answer, started) {
-  const told = await answer.json();
+  const result = await answer.json();
   const milliseconds = performance.now() - started;
   const spent = [...(answer.headers.get("server-timing") ?? "").matchAll(/(\w+);dur=([\d.]+)/g)];
   find("timing").textContent = [...spent.map(([, name, time]) => `${name} ${time} ms`), `round trip ${milliseconds.toFixed(1)} ms`].join(" · ");
-  if (told.model.version !== model.version || told.model.name !== model.name) await meetAgain();
-  const first = told.predictions[0];
+  if (result.model.version !== model.version || result.model.name !== model.name) await reloadModel();
+  const first = result.predictions[0];
   if ("value" in first) find("answer").textContent = `${first.target}: ${first.value.toPrecision(6)}`;
   else bars(first);
-  return told;
+  return result;
 }
 
 function bars(prediction) {
@@ -112,42 +112,42 @@ function bar() {
 
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
-// ── pictures ─────────────────────────────────────────────────────────────────────────────────────
+// ── images ───────────────────────────────────────────────────────────────────────────────────────
 
-let epoch = 0; // counts the clearings: an answer to what has been cleared is not shown
-let ink = null; // [left, top, right, bottom] of what was drawn
+let epoch = 0; // incremented by every clearing: responses to earlier requests are discarded
+let drawn = null; // [left, top, right, bottom] of the drawing
 let chosen = null; // a file that was chosen, dropped or pasted; otherwise the drawing is sent
 
-const askPicture = latest(async () => {
-  if (!chosen && !ink) return;
-  const { body, headers } = await picture();
-  const asked = epoch;
+const predictImage = latest(async () => {
+  if (!chosen && !drawn) return;
+  const { body, headers } = await image();
+  const current = epoch;
   const started = performance.now();
   const answer = await call("predict/image?pixels=1", { method: "POST", body, headers });
-  if (asked !== epoch) return;
-  const told = await read(answer, started);
-  const pixels = Uint8Array.from(atob(told.pixels[0]), (letter) => letter.charCodeAt(0));
+  if (current !== epoch) return;
+  const result = await read(answer, started);
+  const pixels = Uint8Array.from(atob(result.pixels[0]), (letter) => letter.charCodeAt(0));
   paint(find("pixels"), colourOf(pixels));
-  find("seen").hidden = find("inside").hidden = false;
-  askLayers();
-  if ("label" in told.predictions[0]) await explain(pixels, model.labels.indexOf(told.predictions[0].label), told.predictions[0].probability);
+  find("input").hidden = find("layer-section").hidden = false;
+  loadLayers();
+  if ("label" in result.predictions[0]) await explain(pixels, model.labels.indexOf(result.predictions[0].label), result.predictions[0].probability);
 });
 
-async function picture() {
+async function image() {
   const body = chosen ?? (await new Promise((done) => framed().toBlob(done, "image/png")));
   return { body, headers: { "content-type": body.type || "application/octet-stream" } };
 }
 
-// Only while somebody looks: the layers cost more than the answer.
-const askLayers = latest(async () => {
-  if (!find("look").open || !(chosen || ink)) return;
-  const asked = epoch;
-  const answer = await call("predict/activations", { method: "POST", ...(await picture()) });
+// Only while they are shown: the layers cost more than the prediction.
+const loadLayers = latest(async () => {
+  if (!find("layer-details").open || !(chosen || drawn)) return;
+  const current = epoch;
+  const answer = await call("predict/activations", { method: "POST", ...(await image()) });
   const { layers } = await answer.json();
-  if (asked === epoch) showLayers(find("layers"), layers);
+  if (current === epoch) showLayers(find("layers"), layers);
 });
 
-// `colour` gives red, green and blue of the pixel at an index.
+// `colour` returns red, green and blue of the pixel at an index.
 function paint(target, colour) {
   const [height, width, channels] = model.input.shape;
   const image = new ImageData(width, height);
@@ -163,9 +163,9 @@ function colourOf(pixels) {
   return (i) => (channels === 3 ? pixels.subarray(3 * i, 3 * i + 3) : [pixels[i], pixels[i], pixels[i]]);
 }
 
-const SLICE = 1 << 20; // bytes of covered pictures in one request
+const MAX_BYTES = 1 << 20; // of covered images in one request
 
-// Occlusion: the picture with one part covered at a time, many in one request of raw bytes.
+// Occlusion: the image with one part covered at a time, many in one request of raw data.
 async function explain(pixels, label, probability) {
   const [height, width, channels] = model.input.shape;
   const side = Math.max(2, Math.round(width / 7));
@@ -179,12 +179,12 @@ async function explain(pixels, label, probability) {
         for (let c = 0; c < channels; c++) one[(y * width + x) * channels + c] = model.mean[c % model.mean.length];
     return one;
   };
-  const asked = epoch;
+  const current = epoch;
   const outputs = [];
-  const count = Math.max(1, Math.min(model.max_batch, Math.floor(SLICE / pixels.length)));
+  const count = Math.max(1, Math.min(model.max_batch, Math.floor(MAX_BYTES / pixels.length)));
   for (let start = 0; start < places.length; start += count) {
     outputs.push(...(await infer(places.slice(start, start + count).map(cover))));
-    if (asked !== epoch) return;
+    if (current !== epoch) return;
   }
   const loss = new Float32Array(width * height);
   const times = new Float32Array(width * height);
@@ -199,12 +199,12 @@ async function explain(pixels, label, probability) {
   heat(pixels, loss.map((value, i) => value / Math.max(1, times[i])));
 }
 
-async function infer(pictures) {
-  const size = pictures.length * pictures[0].length;
-  const input = { name: model.input.name, datatype: "UINT8", shape: [pictures.length, ...model.input.shape], parameters: { binary_data_size: size } };
+async function infer(images) {
+  const size = images.length * images[0].length;
+  const input = { name: model.input.name, datatype: "UINT8", shape: [images.length, ...model.input.shape], parameters: { binary_data_size: size } };
   const header = new TextEncoder().encode(JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }));
   const headers = { "inference-header-content-length": String(header.length), "content-type": "application/octet-stream" };
-  const answer = await call(model.infer, { method: "POST", body: new Blob([header, ...pictures]), headers });
+  const answer = await call(model.infer, { method: "POST", body: new Blob([header, ...images]), headers });
   const whole = await answer.arrayBuffer();
   return new Float32Array(whole.slice(Number(answer.headers.get("inference-header-content-length"))));
 }
@@ -212,7 +212,7 @@ async function infer(pictures) {
 function heat(pixels, loss) {
   const most = Math.max(1e-6, ...loss);
   const colour = colourOf(pixels);
-  paint(find("mattered"), (i) => {
+  paint(find("occlusion"), (i) => {
     const share = loss[i] / most;
     const grey = (1 - share) * colour(i).reduce((sum, value) => sum + value / 3, 0);
     return [grey + 255 * share, grey + 90 * share, grey];
@@ -221,13 +221,12 @@ function heat(pixels, loss) {
 
 // ── drawing ──────────────────────────────────────────────────────────────────────────────────────
 
-// Ink and ground as in the training data: most of a picture is ground, so its mean is near the ground.
+// Colours as in the training data: most of an image is background, so its mean is near the background.
 const dark = () => model.mean.reduce((sum, value) => sum + value, 0) / model.mean.length < 128;
 
-// The drawing fills the frame, wherever and however small it was drawn: so do the digits and clothes of
-// the usual data sets.
+// The drawing fills the frame, like the digits and clothes of the usual data sets.
 function framed() {
-  const [left, top, right, bottom] = ink;
+  const [left, top, right, bottom] = drawn;
   const side = Math.max(right - left, bottom - top) * 1.12;
   const frame = document.createElement("canvas");
   frame.width = frame.height = canvas.width;
@@ -241,39 +240,39 @@ function framed() {
 
 function clear() {
   epoch += 1;
-  ink = chosen = null;
+  drawn = chosen = null;
   pen.fillStyle = dark() ? "#000" : "#fff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.strokeStyle = dark() ? "#fff" : "#000";
-  pen.lineWidth = canvas.width * Math.max(0.08, 1.2 / model.input.shape[1]); // at least a pixel of the model's
+  pen.lineWidth = canvas.width * Math.max(0.08, 1.2 / model.input.shape[1]); // at least one pixel of the model input
   pen.lineCap = pen.lineJoin = "round";
-  find("seen").hidden = find("inside").hidden = true;
+  find("input").hidden = find("layer-section").hidden = true;
   find("bars").replaceChildren();
-  find("answer").textContent = "Nothing asked yet.";
+  find("answer").textContent = "No prediction yet.";
 }
 
 function line(from, to) {
   chosen = null;
   const half = pen.lineWidth / 2;
-  ink ??= [canvas.width, canvas.height, 0, 0];
+  drawn ??= [canvas.width, canvas.height, 0, 0];
   for (const [x, y] of [from, to])
-    ink = [Math.min(ink[0], x - half), Math.min(ink[1], y - half), Math.max(ink[2], x + half), Math.max(ink[3], y + half)];
+    drawn = [Math.min(drawn[0], x - half), Math.min(drawn[1], y - half), Math.max(drawn[2], x + half), Math.max(drawn[3], y + half)];
   pen.beginPath();
   pen.moveTo(...from);
   pen.lineTo(...to);
   pen.stroke();
-  askPicture();
+  predictImage();
 }
 
-function take(file) {
+function useFile(file) {
   chosen = file;
   createImageBitmap(file).then((image) => {
     const scale = Math.min(canvas.width / image.width, canvas.height / image.height);
     const [width, height] = [image.width * scale, image.height * scale];
     pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(image, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
-  }, () => {}); // what the browser cannot show the service may still refuse in words
-  askPicture();
+  }, () => {}); // the service explains what is wrong with the file
+  predictImage();
 }
 
 function listenToPointer() {
@@ -310,37 +309,37 @@ function listenToKeys() {
 }
 
 function listenToFiles() {
-  find("file").addEventListener("change", (event) => event.target.files[0] && take(event.target.files[0]));
-  document.addEventListener("paste", (event) => event.clipboardData.files[0] && take(event.clipboardData.files[0]));
+  find("file").addEventListener("change", (event) => event.target.files[0] && useFile(event.target.files[0]));
+  document.addEventListener("paste", (event) => event.clipboardData.files[0] && useFile(event.clipboardData.files[0]));
   for (const kind of ["dragover", "drop", "dragleave"])
     document.addEventListener(kind, (event) => {
       event.preventDefault();
       canvas.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+      if (kind === "drop" && event.dataTransfer.files[0]) useFile(event.dataTransfer.files[0]);
     });
 }
 
-function openPicture() {
-  find("picture").hidden = false;
+function openImage() {
+  find("image").hidden = false;
   clear();
   find("clear").addEventListener("click", clear);
-  find("look").addEventListener("toggle", askLayers);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", askLayers);
+  find("layer-details").addEventListener("toggle", loadLayers);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", loadLayers);
   listenToPointer();
   listenToKeys();
   listenToFiles();
 }
 
-// ── rows of a table ──────────────────────────────────────────────────────────────────────────────
+// ── table rows ───────────────────────────────────────────────────────────────────────────────────
 
-const askRow = latest(async () => {
+const predictRow = latest(async () => {
   if (!find("row").checkValidity()) return;
   const row = Object.fromEntries([...find("row").elements].map((field) => [field.name, valueOf(field)]));
   const options = { method: "POST", body: JSON.stringify({ inputs: [row] }), headers: { "content-type": "application/json" } };
   await read(await call("predict", options), performance.now());
 });
 
-// Nothing in a field that may be empty is a missing value.
+// An empty field is a missing value.
 function valueOf(field) {
   if (field.value === "") return null;
   return field.type === "number" ? field.valueAsNumber : field.value;
@@ -366,18 +365,18 @@ function openTable() {
     label.append(name, model.categories[index].length ? choice(name, index) : number(name, index));
     return label;
   }));
-  for (const kind of ["input", "change"]) find("row").addEventListener(kind, askRow); // a choice may tell only of the second
+  for (const kind of ["input", "change"]) find("row").addEventListener(kind, predictRow); // some browsers send only the second for a select
   find("row").addEventListener("submit", (event) => event.preventDefault());
-  askRow();
+  predictRow();
 }
 
 // ── start ────────────────────────────────────────────────────────────────────────────────────────
 
 async function start() {
   try {
-    await meet();
+    await loadModel();
     show(null);
-    (model.input.kind === "image" ? openPicture : openTable)();
+    (model.input.kind === "image" ? openImage : openTable)();
   } catch (error) {
     show(error);
   }

@@ -63,7 +63,7 @@ def test_drawing_by_pointer_and_by_keyboard(browser: Chrome, pictures: Served) -
     assert "version 1" in text(browser, "model")
     assert "queue" in text(browser, "timing")
     browser.find_element(By.ID, "clear").click()
-    assert "Nothing" in text(browser, "answer")
+    assert "No prediction" in text(browser, "answer")
     canvas.send_keys(" ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
     wait_for_answer(browser)
     no_complaints(browser)
@@ -148,7 +148,7 @@ def test_large_pictures_are_explained_in_several_requests(browser: Chrome, tmp_p
         browser.find_element(By.ID, "canvas").send_keys(" ", Keys.ARROW_DOWN, " ")
         wait_for_answer(browser)
         WebDriverWait(browser, 20).until(
-            lambda driver: driver.execute_script("return document.getElementById('mattered').width") == 128
+            lambda driver: driver.execute_script("return document.getElementById('occlusion').width") == 128
         )
         no_complaints(browser)
 
@@ -156,12 +156,12 @@ def test_large_pictures_are_explained_in_several_requests(browser: Chrome, tmp_p
 def test_the_layers_are_shown_to_who_looks(browser: Chrome, pictures: Served) -> None:
     browser.get(pictures.url)
     WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
-    assert not browser.find_element(By.ID, "inside").is_displayed()
+    assert not browser.find_element(By.ID, "layer-section").is_displayed()
     canvas = browser.find_element(By.ID, "canvas")
     canvas.send_keys(" ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
     wait_for_answer(browser)
     assert browser.find_elements(By.CSS_SELECTOR, "#layers li") == []
-    browser.find_element(By.CSS_SELECTOR, "#look summary").send_keys(Keys.ENTER)
+    browser.find_element(By.CSS_SELECTOR, "#layer-details summary").send_keys(Keys.ENTER)
     WebDriverWait(browser, 10).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#layers li"))
     (layer,) = browser.find_elements(By.CSS_SELECTOR, "#layers li")
     assert layer.text.startswith("logits\n10 ·")
