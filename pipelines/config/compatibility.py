@@ -1,4 +1,4 @@
-"""Checks across the sections of params.yaml: devices, frameworks, architectures and the data source."""
+"""Checks across sections of `params.yaml`: devices, frameworks, architectures and the data source."""
 
 from models.errors import InputError
 from pipelines.config.params import Params
@@ -6,7 +6,7 @@ from pipelines.inference.gpu_driver import has_nvidia_driver
 
 
 def require_devices(settings: Params) -> None:
-    """Raise InputError where a GPU is asked for on a machine that has no driver for one."""
+    """Raise InputError if a GPU is configured and the machine has no NVIDIA driver."""
     devices = {"train.device": settings.train.device, "evaluate.device": settings.evaluate.device}
     for key, device in devices.items():
         if device == "cuda" and not has_nvidia_driver():
@@ -14,17 +14,17 @@ def require_devices(settings: Params) -> None:
 
 
 def require_compatible(settings: Params) -> None:
-    """Raise InputError where models or training do not fit the frameworks or the source.
+    """Raise InputError if models or training are incompatible with the frameworks or the source.
 
-    As far as that is known without the data of the source.
+    Properties that are only known once the data is loaded are not checked.
     """
     for framework in settings.frameworks:
         settings.train.require_framework(framework)
-    outline = settings.data.outline
-    settings.train.augment.require_kind(outline.name, outline.kind)
-    if outline.task:
-        settings.train.require_task(outline.name, outline.task)
+    source = settings.data.info
+    settings.train.augment.require_kind(source.name, source.kind)
+    if source.task:
+        settings.train.require_task(source.name, source.task)
     for architecture in settings.architectures:
         config = getattr(settings.models, architecture)
-        config.require_fit(outline)
-        config.require_batches(outline, settings.train.batch_size)
+        config.require_fit(source)
+        config.require_batches(source, settings.train.batch_size)

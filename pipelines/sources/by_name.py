@@ -3,9 +3,9 @@
 import importlib
 from types import ModuleType
 
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 
 
-def source(config: Data) -> ModuleType:
+def source(config: DataSource) -> ModuleType:
     """The file of the source named in `data.source`, imported only now, for what it needs itself."""
     return importlib.import_module(f"pipelines.sources.{config.source}")

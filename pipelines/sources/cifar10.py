@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.published import locate
 from pipelines.sources.published.pinned import Pinned, verify
 
@@ -32,12 +32,12 @@ RECORDS = 10_000  # in each file
 RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue planes
 
 
-def find(config: Data) -> str | None:
+def find(config: DataSource) -> str | None:
     """Where the archive is; None where it would be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "cifar10", (ARCHIVE,))
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """50,000 training and 10,000 official test images, uint8 [N, 32, 32, 3]. Raises InputError as `locate` does,
     and where the archive is not the published one or lacks a file."""
     path = locate.locate(config, "cifar10", ARCHIVE, MIRRORS)

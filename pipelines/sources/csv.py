@@ -6,14 +6,14 @@ import numpy as np
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.options import refuse_others
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 CHOOSE_ANOTHER = "choose another data.target"
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError where `data.path` names no such file."""
     refuse_others(config, ("path", "target", "features", "task"))
     allowed = f"allowed: a file that ends in {', '.join(ENDINGS)}"
@@ -25,7 +25,7 @@ def find(config: Data) -> str:
     return str(path)
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """The columns `data.features`, or all but the target, float32 [N, F], NaN where a value is missing.
 
     Categories are numbers in the order of their names. Raises InputError as `find`, and for a file or a

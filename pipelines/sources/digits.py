@@ -4,13 +4,13 @@ import numpy as np
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.options import refuse_others
 
 BRIGHTEST = 16
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError where `data.path` is set, for there is no file to look for."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as the digits are part of scikit-learn")
@@ -18,7 +18,7 @@ def find(config: Data) -> str:
     return "scikit-learn"
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """1,797 images, uint8 [N, 8, 8, 1], stretched from 0..16 to 0..255; no official test split.
 
     Raises InputError as `find`.

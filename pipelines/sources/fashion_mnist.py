@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.published import idx, locate
 
 LABELS = (
@@ -32,11 +32,11 @@ MIRRORS = (
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
 
-def find(config: Data) -> str | None:
+def find(config: DataSource) -> str | None:
     """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "fashion_mnist", FILES, (DEBIAN,))
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """60,000 training and 10,000 official test images, uint8 [N, 28, 28, 1]. Raises InputError as `idx.load`."""
     return idx.load(config, "fashion_mnist", LABELS, FILES, mirrors=MIRRORS, installed=(DEBIAN,))

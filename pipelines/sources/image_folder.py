@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models import image
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.options import refuse_others
 from pipelines.sources.pictures import class_folders, decoding
 from pipelines.sources.pictures.class_folders import Part
@@ -20,7 +20,7 @@ COLOUR = 3
 SHOWN = 10  # unreadable files that are printed
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """The folder. Raises InputError where it is not as `class_folders.read` wants it, or `data.size` is missing."""
     refuse_others(config, USED)
     _shape(config)
@@ -28,7 +28,7 @@ def find(config: Data) -> str:
     return str(_root(config))
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """The pictures uint8 [N, *data.size, data.channels], as memory maps, in the order of their names.
 
     Raises InputError as `find`, and where more than the share `data.unreadable` of the files is no picture.
@@ -47,13 +47,13 @@ def load(config: Data) -> RawData:
     return RawData(root.resolve().name, labels, *arrays, origin=str(root), unreadable=tuple(unreadable))
 
 
-def _root(config: Data) -> Path:
+def _root(config: DataSource) -> Path:
     if config.path is None:
         raise InputError(f"data.path = null: image_folder needs a folder; {class_folders.LAYOUT}")
     return Path(config.path).expanduser()
 
 
-def _shape(config: Data) -> tuple[int, int, int]:
+def _shape(config: DataSource) -> tuple[int, int, int]:
     if config.size is None:
         raise InputError("data.size = null: image_folder needs it; allowed: [height, width] in pixels, as [64, 64]")
     return (*config.size, config.channels or COLOUR)

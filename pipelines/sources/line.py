@@ -3,19 +3,19 @@
 import numpy as np
 
 from pipelines.artifacts.raw_data import RawData, Table
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.built_in import generated
 
 SLOPE, INTERCEPT = 2.0, 1.0
 NOISE = 0.1  # standard deviation
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError as `generated.find`."""
     return generated.find(config)
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """y = 2x + 1 with noise, x between -3 and 3. Raises InputError as `find`."""
     random = np.random.default_rng(generated.SEED)
     x = random.uniform(-3, 3, (generated.EXAMPLES, 1))

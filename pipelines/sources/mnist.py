@@ -1,7 +1,7 @@
 """MNIST (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/): 70,000 handwritten digits of 28x28."""
 
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.published import idx, locate
 
 LABELS = tuple(str(digit) for digit in range(10))
@@ -17,11 +17,11 @@ MIRRORS = (
 )
 
 
-def find(config: Data) -> str | None:
+def find(config: DataSource) -> str | None:
     """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "mnist", FILES)
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """60,000 training and 10,000 official test images, uint8 [N, 28, 28, 1]. Raises InputError as `idx.load`."""
     return idx.load(config, "mnist", LABELS, FILES, mirrors=MIRRORS)

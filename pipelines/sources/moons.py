@@ -1,16 +1,16 @@
 """Two half moons, one in the other, by scikit-learn."""
 
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.built_in import generated
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError as `generated.find`."""
     return generated.find(config)
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """Points of two half moons, with noise. Raises InputError as `find`."""
     from sklearn.datasets import make_moons  # takes more than a second, which the other sources need not pay
 

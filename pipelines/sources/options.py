@@ -3,12 +3,12 @@
 from collections.abc import Collection
 
 from models.errors import InputError
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 
 UNSET = (None, (), "auto")
 
 
-def refuse_others(config: Data, used: Collection[str]) -> None:
+def refuse_others(config: DataSource, used: Collection[str]) -> None:
     """Raise InputError where a parameter is set that is not among `used`."""
     for name, value in config:
         if name not in ("source", *used) and value not in UNSET:

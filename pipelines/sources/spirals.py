@@ -3,19 +3,19 @@
 import numpy as np
 
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.built_in import generated
 
 TURNS = 1.25
 NOISE = 0.02  # standard deviation; the radius grows to 1
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError as `generated.find`."""
     return generated.find(config)
 
 
-def load(config: Data) -> RawData:
+def load(config: DataSource) -> RawData:
     """Points of two arms, the second half a turn from the first. Raises InputError as `find`."""
     random = np.random.default_rng(generated.SEED)
     arms = np.arange(generated.EXAMPLES) % 2

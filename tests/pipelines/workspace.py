@@ -14,16 +14,16 @@ from ruamel.yaml import YAML
 
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.prepare import __main__ as prepare
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def data(source: str, **given: Any) -> Data:
+def data(source: str, **given: Any) -> DataSource:
     """The section `data` for one source with nothing set but what is `given`."""
-    unset = dict.fromkeys(Data.model_fields) | {"mirrors": (), "task": "auto"}
-    return Data(**unset | {"source": source} | given)
+    unset = dict.fromkeys(DataSource.model_fields) | {"mirrors": (), "task": "auto"}
+    return DataSource(**unset | {"source": source} | given)
 
 
 def write_params(folder: Path, changes: Mapping[str, Any]) -> Path:

@@ -4,11 +4,11 @@ import numpy as np
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.options import refuse_others
 
 
-def find(config: Data) -> str:
+def find(config: DataSource) -> str:
     """Where the examples are. Raises InputError where `data.path` is set, for there is no file to look for."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as {config.source} is part of scikit-learn")
@@ -16,7 +16,7 @@ def find(config: Data) -> str:
     return "scikit-learn"
 
 
-def load(config: Data, target: str, **options: bool) -> RawData:
+def load(config: DataSource, target: str, **options: bool) -> RawData:
     """What scikit-learn's `load_<source>` gives with its `options`; no value is missing, no official test split.
 
     Raises InputError as `find`.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.published import pinned
 from pipelines.sources.published.locate import locate
 from pipelines.sources.published.pinned import Pinned
@@ -28,7 +28,7 @@ def files(train_images: str, train_labels: str, test_images: str, test_labels: s
 
 
 def load(
-    config: Data,
+    config: DataSource,
     source: str,
     labels: tuple[str, ...],
     parts: Sequence[Pinned],

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import InputError
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.options import refuse_others
 from pipelines.sources.published.pinned import Pinned
 
 
-def locate(config: Data, source: str, pinned: Pinned, mirrors: Sequence[str], installed: Sequence[Path] = ()) -> Path:
+def locate(
+    config: DataSource, source: str, pinned: Pinned, mirrors: Sequence[str], installed: Sequence[Path] = ()
+) -> Path:
     """The path of one file of `source`, downloaded into the cache where it is nowhere.
 
     A folder named in `data.path` is the only place looked at. Raises InputError where it or the
@@ -25,7 +27,7 @@ def locate(config: Data, source: str, pinned: Pinned, mirrors: Sequence[str], in
     return download.fetch(pinned, config.mirrors or mirrors, cache_folder(source))
 
 
-def find(config: Data, source: str, parts: Sequence[Pinned], installed: Sequence[Path] = ()) -> str | None:
+def find(config: DataSource, source: str, parts: Sequence[Pinned], installed: Sequence[Path] = ()) -> str | None:
     """The folders in which all `parts` of `source` lie; None where one would have to be downloaded.
 
     Raises InputError as `locate` does for `data.path`.
@@ -51,7 +53,7 @@ def _cache_root() -> Path:
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
 
 
-def _find(config: Data, source: str, pinned: Pinned, installed: Sequence[Path]) -> Path | None:
+def _find(config: DataSource, source: str, pinned: Pinned, installed: Sequence[Path]) -> Path | None:
     if config.path is not None:
         return _given(Path(config.path).expanduser(), pinned)
     folders = (cache_folder(source), *installed)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from models.errors import InputError
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 
 INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls the numbers of its rows
 
@@ -38,7 +38,7 @@ def read(path: Path) -> Any:
     return table.rename_columns(_names(path, table.column_names))
 
 
-def choose(path: Path, names: list[str], config: Data) -> Chosen:
+def choose(path: Path, names: list[str], config: DataSource) -> Chosen:
     """The columns of `data.features`, or all but `data.target`. Raises InputError where the file lacks one."""
     if config.target not in names:
         found = "null" if config.target is None else repr(config.target)

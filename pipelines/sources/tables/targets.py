@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from pipelines.config.params import Data
+from pipelines.config.params import DataSource
 from pipelines.sources.tables.columns import Column
 
 FEW = 20  # different whole numbers up to which they are taken for classes
@@ -15,7 +15,7 @@ LARGEST = 2**53  # from here on, float64 does not tell a whole number from the n
 NAMED = 5  # rows that an error names
 
 
-def parse(path: Path, column: Column, config: Data) -> tuple[tuple[str, ...], NDArray[Any]]:
+def parse(path: Path, column: Column, config: DataSource) -> tuple[tuple[str, ...], NDArray[Any]]:
     """Labels and class numbers int64 [N], or no labels and numbers float32 [N]; which of them is told.
 
     Text, truth values and up to FEW different whole numbers are classes; other numbers are a regression,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines.config.params import SOURCES, Data
+from pipelines.config.params import DataSource
+from pipelines.config.sources import SOURCES
 from pipelines.sources import cifar10, digits, fashion_mnist, mnist
 from pipelines.sources.published import idx, pinned
 from pipelines.sources.published.locate import cache_folder
@@ -18,7 +19,7 @@ from pipelines.sources.published.pinned import Pinned
 from tests.pipelines import workspace
 
 
-def data(source: str, path: Path | None = None, **given: object) -> Data:
+def data(source: str, path: Path | None = None, **given: object) -> DataSource:
     return workspace.data(source, path=None if path is None else str(path), **given)
 
 

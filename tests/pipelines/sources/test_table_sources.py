@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
-from pipelines.config import params
+from pipelines.config.sources import SOURCES
 from pipelines.load import table_summary
 from tests.pipelines.workspace import data
 
@@ -39,7 +39,7 @@ def test_every_source_gives_what_it_says_and_the_same_twice(source):
     assert np.isfinite(raw.train_inputs).all()
     assert not raw.table.missing
     assert raw.test_inputs is None
-    assert params.SOURCES[source] == ("tabular", "classification" if classes else "regression", ())
+    assert SOURCES[source] == ("tabular", "classification" if classes else "regression", ())
     np.testing.assert_array_equal(raw.train_inputs, again.train_inputs)
     np.testing.assert_array_equal(raw.train_targets, again.train_targets)
 

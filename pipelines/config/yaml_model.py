@@ -1,0 +1,95 @@
+"""YAML files read into pydantic models; errors are stated in terms of the file, in one line."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from models.errors import InputError
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
+# Allowed values in terms of YAML, in place of pydantic's messages in terms of Python.
+ALLOWED = {
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "model_type": "a section with keys",
+    "string_too_short": "text of at least one character",
+    "string_type": "text",
+    "too_short": "a list of at least one",
+    "tuple_type": "a list",
+}
+
+
+def read(path: Path, model: type[Parsed]) -> Parsed:
+    """Parse the file and validate its content.
+
+    Raises InputError, one line, naming each wrong key, its value and the allowed values.
+    """
+    values = _load(path)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = _without_consequences(error.errors(include_url=False))
+        raise InputError(f"{path}: {'; '.join(_message(problem, model) for problem in problems)}") from error
+
+
+def _load(path: Path) -> object:
+    """The content of a YAML 1.2 file, as DVC reads it: 1e-3 is a number."""
+    try:
+        return YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: not found; run from the root of the repository") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {_syntax(error)}") from error
+
+
+def _syntax(error: Exception) -> str:
+    """Line, column and problem, without ruamel's advice to disable the check."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
+    return " ".join(str(error).split())
+
+
+def _without_consequences(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The problems without those of a list that only follow from a rejected item of it."""
+    locations = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if not any(loc != problem["loc"] and loc[: len(problem["loc"])] == problem["loc"] for loc in locations)
+    ]
+
+
+def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
+        return f"{key}: unknown key; {_allowed_keys(problem['loc'], model)}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED.get(problem["type"], message)
+    return f"{key}: {allowed}" if "allowed:" in allowed else f"{key} = {_as_yaml(problem['input'])}; allowed: {allowed}"
+
+
+def _as_yaml(value: object) -> str:
+    """The value in YAML notation: null, true, .nan."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}.get(text, text)
+
+
+def _allowed_keys(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+    """The keys of the section that holds the unknown key, with the most similar one as a suggestion."""
+    section: Any = model
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"
