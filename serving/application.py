@@ -1,14 +1,12 @@
 """The ASGI application: limits, authentication, request ids and timing around the endpoint of every request.
 
-It answers before BentoML's own middleware, whose tracing and per-request metrics cost more than the model. Only
-the paths in `BENTOML` are passed on; every other unknown path is a 404, so that no path becomes a metric's label.
+It answers in place of BentoML's own application, whose tracing and per-request metrics cost more than the model.
+Unknown paths share one name, so that no path becomes a metric's label.
 """
 
-import hmac
 import itertools
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
 
@@ -17,14 +15,14 @@ import orjson
 from serving.api.route import Route
 from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
+from serving.http.authentication import is_authorized
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
-from serving.routes import BENTOML, find
+from serving.routes import find
 from serving.settings import Settings
 from serving.worker import Worker
 
 log = logging.getLogger("bentoml.tandem")
 MIN_IN_FLIGHT = 8  # complete requests that a worker accepts at any speed, so that a slow model is used at all
-BEARER = re.compile(rb"^bearer ", re.IGNORECASE)
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -42,7 +40,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
-        if scope["type"] != "http" or scope["path"] in BENTOML:
+        if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
         self._worker = self._worker or self._find_worker()
@@ -96,11 +94,7 @@ class Application:
 
     def _authorize(self, route: Route, request: Request) -> None:
         """Raise RequestError (401) if a key is required and not given."""
-        key = self._settings.api_key
-        if not key or route.public:
-            return
-        given = request.header(b"x-api-key") or BEARER.sub(b"", request.header(b"authorization"))
-        if not hmac.compare_digest(given, key.encode()):
+        if not route.public and not is_authorized(request, self._settings.api_key):
             headers = ((b"www-authenticate", b"Bearer"),)
             raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
 

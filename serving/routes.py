@@ -8,15 +8,13 @@ from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.worker import Worker
 
-# Answered by BentoML: the schema that its typed client reads.
-BENTOML = frozenset({"/schema.json"})
 PREDICTION, MODEL, HEALTH, PROTOCOL = "Prediction", "Model", "Health", "Open Inference Protocol"
 IMAGE = {"image/png": bytes, "application/octet-stream": bytes}
 
 
-async def docs(worker: Worker, _: Request) -> Response:
+async def docs(worker: Worker, request: Request) -> Response:
     """The OpenAPI document."""
-    return await openapi.respond(worker, paths(worker.settings.model_name))
+    return await openapi.respond(worker, request, paths(worker.settings.model_name))
 
 
 LIVE = Route("livez", status.live, HEALTH, "Liveness of the process", dict[str, bool], public=True, probe=True)
@@ -48,6 +46,7 @@ ROUTES: dict[str, Route] = {
     "/v2": Route("v2_server", inference_protocol.server, PROTOCOL, "Server metadata"),
     "/v2/health/live": replace(LIVE, tag=PROTOCOL, id="v2_live"),
     "/v2/health/ready": replace(READY, tag=PROTOCOL, id="v2_ready"),
+    "/schema.json": Route("schema", status.client_schema, MODEL, "Schema for BentoML's typed client"),
     "/docs.json": Route("docs", docs, MODEL, "This document", public=True, probe=True),
 } | dict.fromkeys(static_files.FILES, PAGE)  # fmt: skip
 
@@ -59,7 +58,7 @@ MODEL_ROUTES: dict[str, Route] = {
     ),
     "/ready": Route(
         "v2_model_ready", inference_protocol.ready, PROTOCOL, "Readiness of the model",
-        public=True, probe=True, statuses=(404, 503),
+        probe=True, statuses=(404, 503),
     ),
     "/infer": Route(
         "v2_infer", inference_protocol.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",

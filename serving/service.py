@@ -8,7 +8,7 @@ BentoML starts and supervises the workers and serves the schema of its typed cli
 # BentoML's decorators are seen as untyped because the checker does not follow its imports.
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bentoml
 from bentoml.exceptions import BentoMLException
@@ -58,7 +58,8 @@ class Tandem:
     """Predictions by the champion, the best model that the pipeline has trained and proved."""
 
     def __init__(self) -> None:
-        self.worker = Worker(_settings(), index=bentoml.server_context.worker_index or 0)
+        index = bentoml.server_context.worker_index or 0
+        self.worker = Worker(_settings(), index=index, client_schema=cast(Any, Tandem).schema)
 
     @bentoml.on_deployment
     @staticmethod

@@ -64,7 +64,11 @@ class Settings(BaseModel):
     max_wait_seconds: float = Field(0.1, gt=0, description="longest wait that a worker expects of those it takes")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="longest time for receiving and for answering a request")
-    api_key: str = Field("", description="where set, requests need it as `x-api-key` or `Authorization: Bearer`")
+    api_key: str = Field(
+        "",
+        pattern=r"^[!-~]*$",
+        description="where set, requests need it as `x-api-key` or `Authorization: Bearer`; printable ASCII, no spaces",
+    )
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="comma-separated origins whose pages may call, or *"
     )

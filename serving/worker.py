@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
+from typing import Any
 
 from serving.http.messages import MemoryBudget
 from serving.inference.champion import Champion
@@ -20,10 +22,20 @@ from serving.settings import Settings
 
 
 class Worker:
-    """`index` is this worker's number. Raises InputError if no champion can be loaded."""
+    """`index` is this worker's number, `client_schema` what BentoML's typed client reads.
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None, index: int = 0) -> None:
+    Raises InputError if no champion can be loaded.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics | None = None,
+        index: int = 0,
+        client_schema: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.settings = settings
+        self.client_schema = client_schema
         self.metrics = metrics or Metrics()
         self.reloader = Reloader(settings, self.metrics.champion_changed)
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)

@@ -15,7 +15,8 @@ def narrowed(spec: DataSpec, max_batch: int, max_files: int) -> dict[Any, Any]:
     classes = len(spec.labels)  # a regression has none, and no top_k
     no_field = Annotated[None, SkipJsonSchema()]
     top_k = Annotated[int, Interval(ge=1, le=classes)] | None if classes else no_field
-    prediction = _narrow(schemas.ClassPrediction, label=Literal[spec.labels]) if classes else schemas.ValuePrediction
+    label = Literal[spec.labels] if any(spec.labels) else str
+    prediction = _narrow(schemas.ClassPrediction, label=label) if classes else schemas.ValuePrediction
     rank = len(spec.shape) + 1
     shape = _list(Annotated[int, Interval(ge=1, le=max_batch)], rank, rank)
     name, datatype = Literal[spec.input_name], Literal[schemas.DATATYPES[spec.dtype]]
@@ -61,6 +62,8 @@ def _nested(shape: tuple[int, ...], item: Any) -> Any:
 
 def _row(spec: DataSpec) -> Any:
     """A table row as an object by feature name: numbers, names of categories, and null where a value may be missing."""
+    if not any(spec.features):
+        return dict[str, schemas.Float32 | str | None]
     fields: dict[str, Any] = {}
     for name, categories, fill in zip(spec.features, spec.categories, spec.fill, strict=True):
         known = f"one of {', '.join(categories)}; any other is unknown" if categories else None

@@ -16,7 +16,8 @@ from models.spec import DataSpec
 from serving.api import model_schemas, table_rows
 from serving.api.route import Json, Route
 from serving.api.schemas import DATATYPES, Error, InferRequest, PredictRequest
-from serving.http.messages import Response
+from serving.http.authentication import is_authorized
+from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.worker import Worker
 
@@ -51,13 +52,22 @@ class OpenAPISchema(GenerateJsonSchema):
         return False
 
 
-async def respond(worker: Worker, routes: Routes) -> Response:
-    """The document. It is public: where a key is required, an empty example replaces the stored one."""
+async def respond(worker: Worker, request: Request, routes: Routes) -> Response:
+    """The document; without the key it has no names and no stored example."""
     champion, settings = worker.champion, worker.settings
-    if settings.api_key:
-        champion = replace(champion, example=champion.spec.example())
+    if not is_authorized(request, settings.api_key):
+        champion = _anonymized(champion)
     arguments = (champion, settings.max_batch, settings.max_files, routes)
     return Response(orjson.dumps(await asyncio.to_thread(document, *arguments)))  # 0.2 s for a thousand features
+
+
+def _anonymized(champion: Champion) -> Champion:
+    """The champion with empty names of data, target, labels, features and categories, and an empty example."""
+    spec = champion.spec
+    labels, features = ("",) * len(spec.labels), ("",) * len(spec.features)
+    categories = ((),) * len(spec.categories)
+    unnamed = replace(spec, name="", target="", labels=labels, features=features, categories=categories)
+    return replace(champion, spec=unnamed, example=spec.example())
 
 
 def document(champion: Champion, max_batch: int, max_files: int, routes: Routes) -> Json:
@@ -136,10 +146,10 @@ def _responses(route: Route, schemas: dict[Any, Json]) -> Json:
 def _examples(champion: Champion) -> dict[Any, Json]:
     """Requests with the first stored example, in the shortest notation."""
     spec, first = champion.spec, champion.example[:1]
-    if spec.kind == "tabular":
+    if any(spec.features):
         inputs = table_rows.write(first, spec)
     else:
-        inputs = (first[..., 0] if spec.shape[2] == 1 else first).tolist()
+        inputs = (first[..., 0] if spec.kind == "image" and spec.shape[2] == 1 else first).tolist()
     tensor = {"name": spec.input_name, "datatype": DATATYPES[spec.dtype], "shape": list(first.shape)}
     data = {"data": first.ravel().tolist()}
     return {PredictRequest: {"inputs": inputs}, InferRequest: {"inputs": [tensor | data]}}
@@ -150,8 +160,9 @@ def _about(champion: Champion) -> str:
     spec = champion.spec
     shape = " x ".join(map(str, spec.shape))
     inputs = f"images ({shape}, {spec.dtype})" if spec.kind == "image" else f"rows of {spec.shape[0]} features"
-    output = f"one of {len(spec.labels)} classes" if spec.labels else f"the number `{spec.target}`"
-    return f"`{champion.name}` version {champion.version}: {inputs} of `{spec.name}` in, {output} out."
+    output = f"one of {len(spec.labels)} classes" if spec.labels else f"the number `{spec.target or 'value'}`"
+    data = f" of `{spec.name}`" if spec.name else ""
+    return f"`{champion.name}` version {champion.version}: {inputs}{data} in, {output} out."
 
 
 def _keys() -> Json:

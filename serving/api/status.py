@@ -1,5 +1,7 @@
 """Information about the service: model, health and metrics."""
 
+from urllib.parse import urlsplit
+
 import orjson
 
 from serving.http.messages import Request, Response
@@ -9,9 +11,25 @@ from serving.worker import Worker
 
 async def model(worker: Worker, _: Request) -> Response:
     """Version, run, commit, data hash, metrics and provider of the champion, and the path for inference."""
-    settings = worker.settings
+    settings, known = worker.settings, worker.champion.describe()
     inference = {"infer": f"v2/models/{settings.model_name}/infer", "max_batch": settings.max_batch}
-    return Response(orjson.dumps(worker.champion.describe() | inference))
+    provenance = dict(known["provenance"])
+    if "tracking_uri" in provenance:
+        provenance["tracking_uri"] = _public_uri(str(provenance["tracking_uri"]))
+    return Response(orjson.dumps(known | inference | {"provenance": provenance}))
+
+
+def _public_uri(uri: str) -> str:
+    """A tracking URI without credentials; of a local store or a database only the scheme."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return parts.scheme if "://" in uri else "file"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+async def client_schema(worker: Worker, _: Request) -> Response:
+    """The schema that BentoML's typed client reads."""
+    return Response(orjson.dumps(worker.client_schema()))
 
 
 async def metrics(worker: Worker, _: Request) -> Response:

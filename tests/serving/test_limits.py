@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import httpx
 import numpy as np
 import pytest
 
+from models.spec import DataSpec
 from serving.http.cors import allow
 from serving.scheduling.load_estimate import LoadEstimate
-from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local, Served, serve
 
 Make = Callable[..., Local]
-KEY = "correct horse"
+KEY = "correct-horse"
 TYPE = {"content-type": "application/json"}
 BODY: dict[str, Any] = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
 
@@ -134,6 +137,9 @@ def test_unknown_paths_do_not_grow_the_metrics(strict: Served) -> None:
         ({"x-api-key": ""}, 401),
         ({"authorization": "Bearer wrong"}, 401),
         ({"authorization": f"Basic {KEY}"}, 401),
+        ({"authorization": KEY}, 401),
+        ({"authorization": f"Bearer{KEY}"}, 401),
+        ({"authorization": f"{KEY} Bearer"}, 401),
         ({"x-api-key": KEY}, 200),
         ({"authorization": f"Bearer {KEY}"}, 200),
     ],
@@ -141,7 +147,8 @@ def test_unknown_paths_do_not_grow_the_metrics(strict: Served) -> None:
 def test_the_key(digits: Path, local: Make, headers: dict[str, str], status: int) -> None:
     service = local(digits, api_key=KEY)
     assert service.post("/predict", **BODY, headers=headers).status_code == status
-    for path in ("/model", "/metrics", "/v2", "/v2/models/tandem"):
+    models = ("/v2/models/tandem", "/v2/models/tandem/ready", "/v2/models/tandem/versions/1/ready")
+    for path in ("/model", "/metrics", "/schema.json", "/v2", *models):
         assert service.get(path, headers=headers).status_code == status
 
 
@@ -156,6 +163,38 @@ def test_a_real_example_is_shown_where_no_key_is_needed(digits: Path, local: Mak
     for path in ("/predict", "/v2/models/tandem/infer"):
         example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]["inputs"]
         assert np.any(example[0]["data"] if path.startswith("/v2") else example) == shown
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES, HOUSES], ids=lambda spec: spec.name)
+def test_the_document_without_the_key_has_no_names(tmp_path: Path, local: Make, spec: DataSpec) -> None:
+    spec = replace(spec, labels=tuple(f"label {label}" for label in spec.labels))
+    service = local(write(tmp_path, weights(spec)), api_key=KEY)
+    categories = [name for names in spec.categories for name in names if name not in ("true", "false")]
+    names = [*spec.labels, *spec.features, spec.target, spec.name, *categories]
+    anonymous, complete = service.get("/docs.json"), service.get("/docs.json", headers={"x-api-key": KEY})
+    assert [name for name in names if re.search(rf"\b{name}\b", anonymous.text)] == []
+    assert [name for name in names if name not in complete.text and name != spec.target] == []
+    example = complete.json()["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert service.post("/predict", json=example, headers={"x-api-key": KEY}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:////home/user/mlflow.db", "sqlite"),
+        ("sqlite:///mlflow.db", "sqlite"),
+        ("/home/user/mlruns", "file"),
+        ("file:///home/user/mlruns", "file"),
+        ("postgresql://user:password@host/db", "postgresql"),
+        ("https://user:password@tracking.example:5000/mlflow", "https://tracking.example:5000/mlflow"),
+        ("http://tracking:5000", "http://tracking:5000"),
+    ],
+)
+def test_the_tracking_uri_has_no_local_path_and_no_credentials(
+    tmp_path: Path, local: Make, uri: str, shown: str
+) -> None:
+    folder = write(tmp_path, weights(DIGITS), provenance={"run_id": "1", "tracking_uri": uri})
+    assert local(folder).get("/model").json()["provenance"] == {"run_id": "1", "tracking_uri": shown}
 
 
 def test_not_ready_is_said(digits: Path, local: Make) -> None:

@@ -26,6 +26,10 @@ def test_defaults_and_changes() -> None:
         ("TANDEM_POLL_SECONDS", "nan", "finite"),
         ("TANDEM_MAX_BODY_BYTES", "1", "1024"),
         ("TANDEM_LOG_SHARE", "1.5", "less than or equal to 1"),
+        ("TANDEM_API_KEY", "correct horse", "TANDEM_API_KEY: ***: String should match"),
+        ("TANDEM_API_KEY", "secret\n", "no spaces"),
+        ("TANDEM_API_KEY", " ", "no spaces"),
+        ("TANDEM_API_KEY", "schlüssel", "printable ASCII"),
         ("TANDEM_WORKER", "1", "TANDEM_WORKER: no such setting; allowed: TANDEM_CHAMPION"),
     ],
 )
