@@ -1,49 +1,69 @@
-"""Bytes of a picture -> uint8 [H, W, C]: the one decoder, so that training and serving see the same pixels.
+"""Bytes of an image -> uint8 [H, W, C]: the one decoder, so that training and serving see the same pixels.
 
 What is decided here, once:
 - transparency is laid over white, as browsers and printers show it;
 - the whole picture is kept and nothing is stretched: it is fitted into H x W and the rest is filled
   with the median colour of its own border, so that a plain background simply goes on;
 - a picture that already has the right size passes with its pixel values untouched;
-- 16-bit values are scaled to 8 bits (v / 257), not clipped; of an animation the first frame is taken.
+- 16-bit values are scaled to 8 bits (v / 257), not clipped; of an animation the first frame is taken;
+- of the metadata only the orientation is used.
 """
 
 import io
 import re
+import struct
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from models import image_structure
 from models.errors import InputError
+from models.image_structure import Structure, StructureError
 
-FORMATS = tuple(str(plugin.format) for plugin in (PngImageFile, JpegImageFile, WebPImageFile, BmpImageFile))
+PLUGINS: dict[str, type[ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "WEBP": WebPImageFile,
+    "BMP": BmpImageFile,
+}
 MAX_PIXELS = 16_000_000  # 16 megapixels: a phone's photograph; decoded, about 64 MB
-MAX_TEXT = 1 << 18  # bytes of all texts in a PNG: a few compressed bytes can hold many
-MAX_PROFILES = 8  # colour profiles in a PNG, which may have one; they are compressed too
+FEW_BYTES = 16_384  # of pixels that are inflated twice faster than a row is looked at
+STRIP_PIXELS = 1 << 18  # that are flattened at a time
 WHITE = (255, 255, 255, 255)
 
-# What people send in place of a picture, by its first bytes.
-KINDS: tuple[tuple[str, str], ...] = (
-    (r"\Z", "no bytes at all"),
-    (r"(?i)\s*[a-z][a-z0-9+.-]*://", "an address; send the bytes of the picture, nothing is fetched"),
-    (r"(?is)\s*(<\?xml.*?)?(<!--.*?-->\s*)*<svg", "SVG"),
-    (r"(?i)\s*<(!doctype html|html)", "HTML"),
-    (r"\s*<\?xml", "XML"),
-    (r"GIF8", "GIF"),
-    (r"II\*\0|MM\0\*", "TIFF"),
-    (r"(?s)....ftyp(heic|heix|mif1)", "HEIC"),
-    (r"(?s)....ftypavi", "AVIF"),
-    (r"%PDF", "PDF"),
-    (r"\x93NUMPY", "a NumPy array"),
-    (r"PK\x03\x04", "a ZIP archive"),
-    (r"\x1f\x8b", "gzip"),
-    (r"\x80[\x02-\x05]", "a Python pickle"),
-    (r"\x89PNG|\xff\xd8\xff|(?s:RIFF....WEBP)|BM", "a damaged picture"),
-    (r"[\t\n\r -~]+\Z", "text"),
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What people send in place of an image, by its first bytes. Every pattern takes time linear in them.
+KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\Z"), "no bytes at all"),
+    (re.compile(r"(?i)\s*[a-z][a-z0-9+.-]*://"), "an address; send the bytes of the picture, nothing is fetched"),
+    (re.compile(r"(?is)\s*<(?:svg|(?:\?xml|!--).*?<svg)"), "SVG"),
+    (re.compile(r"(?i)\s*<(!doctype html|html)"), "HTML"),
+    (re.compile(r"\s*<\?xml"), "XML"),
+    (re.compile(r"GIF8"), "GIF"),
+    (re.compile(r"II\*\0|MM\0\*"), "TIFF"),
+    (re.compile(r"(?s)....ftyp(heic|heix|mif1)"), "HEIC"),
+    (re.compile(r"(?s)....ftypavi"), "AVIF"),
+    (re.compile(r"%PDF"), "PDF"),
+    (re.compile(r"\x93NUMPY"), "a NumPy array"),
+    (re.compile(r"PK\x03\x04"), "a ZIP archive"),
+    (re.compile(r"\x1f\x8b"), "gzip"),
+    (re.compile(r"\x80[\x02-\x05]"), "a Python pickle"),
+    (re.compile(r"(?s)\x89PNG|\xff\xd8\xff|RIFF....WEBP|BM"), "a damaged picture"),
+    (re.compile(r"[\t\n\r -~]+\Z"), "text"),
 )
 
 
@@ -56,52 +76,74 @@ def decode(data: bytes, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) ->
     return render(read_header(data, max_pixels), shape)
 
 
-def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The first half of `decode`: format and size are known and allowed, no pixel is decoded. Raises InputError."""
-    if data.count(b"iCCP") > MAX_PROFILES:
-        raise InputError(f"not a picture: found {data.count(b'iCCP')} colour profiles; allowed: one")
-    PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Structure:
+    """The first half of `decode`: the file's structure is known and within all limits. Raises InputError."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"the picture is too large: at most {max_pixels} pixels are allowed ({error})") from error
-    except MemoryError:
-        raise  # is no fault of the picture
-    except Exception as error:  # Pillow's readers raise many types for damaged files
-        if "MAX_TEXT" in str(error):
-            raise InputError(f"the PNG holds more than {MAX_TEXT} bytes of texts, such as a title or XMP") from error
-        raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(FORMATS)}") from error
-    if image.width * image.height > max_pixels:
-        found = f"{image.width} x {image.height} pixels"
-        raise InputError(f"the picture is too large: {found}, at most {max_pixels} pixels are allowed")
-    return image
+        structure = image_structure.read(data, max_pixels)
+    except (StructureError, struct.error, IndexError, KeyError):
+        structure = None
+    if not structure:
+        raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(PLUGINS)}")
+    return structure
 
 
-def render(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+def render(structure: Structure, shape: tuple[int, ...]) -> np.ndarray:
     """The second half of `decode`: the pixels as uint8 [H, W, C]. Raises InputError where the file is damaged."""
     height, width, channels = shape
     try:
-        image.draft(image.mode, (2 * max(height, width),) * 2)  # a large JPEG is scaled while it is decoded
-        ImageOps.exif_transpose(image, in_place=True)
+        image = _load(structure, 2 * max(height, width))
         flat = _flatten(image, "L" if channels == 1 else "RGB")
         return _fit(flat, width, height).reshape(shape)
     except MemoryError:
-        raise
-    except Exception as error:  # and so do its decoders
-        raise InputError(f"the {image.format} picture is damaged and cannot be decoded ({error})") from error
+        raise  # is no fault of the picture
+    except Exception as error:  # Pillow's decoders raise many types for damaged files
+        raise InputError(f"the {structure.format} picture is damaged and cannot be decoded ({error})") from error
 
 
 def describe(data: bytes) -> str:
     """What `data` is, in words, by its first bytes."""
     start = data[:256].decode("latin-1")
     for pattern, kind in KINDS:
-        if re.match(pattern, start):
+        if pattern.match(start):
             return kind
     return f"unknown bytes beginning with 0x{data[:4].hex()}"
 
 
+def _load(structure: Structure, side: int) -> Image.Image:
+    """The decoded first frame, upright; a large JPEG is scaled by its decoder to at least `side` pixels."""
+    image: Image.Image = PLUGINS[structure.format](io.BytesIO(structure.data))
+    if image.size != (structure.width, structure.height):
+        raise StructureError("its headers contradict each other")
+    image.draft(image.mode, (side, side))
+    image.load()
+    if structure.format == "PNG" and not _has_all_rows(image, structure):
+        raise StructureError("rows are missing")
+    turn = ORIENTATIONS.get(structure.orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
+    """Whether a PNG is complete. Missing rows stay 0: only if the last row of a large one is 0 are all rows counted."""
+    if structure.raw_bytes > FEW_BYTES and "interlace" not in image.info:
+        last_row = image.crop((0, image.height - 1, image.width, image.height))
+        if any(last_row.tobytes()):
+            return True
+    return image_structure.has_all_rows(structure)
+
+
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """The picture without transparency, 8 bits a channel, in `mode` ("L" or "RGB")."""
+    """The picture without transparency, 8 bits a channel, in `mode` ("L" or "RGB"); in strips to save memory."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height or (image.mode == mode and not image.has_transparency_data):
+        return _flatten_strip(image, mode)
+    flat = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        flat.paste(_flatten_strip(strip, mode), (0, top))
+    return flat
+
+
+def _flatten_strip(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey
         image = Image.fromarray(np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
     if image.has_transparency_data:
@@ -111,9 +153,9 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _fit(image: Image.Image, width: int, height: int) -> np.ndarray:
-    """The whole picture within uint8 [height, width] or [height, width, 3], centred, its background carried on."""
+    """The whole picture as uint8 [height, width] or [height, width, 3] or flat, centred, its background carried on."""
     if image.size == (width, height):
-        return np.asarray(image)
+        return np.frombuffer(image.tobytes(), np.uint8)
     scale = min(width / image.width, height / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     inner = np.asarray(image.resize(size, Image.Resampling.HAMMING, reducing_gap=3.0))  # no halos

@@ -3,24 +3,22 @@
 import asyncio
 from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL.Image import Image
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from models import image
 from models.errors import InputError
-from serving.api import predict, predictions
+from models.image_structure import Structure
+from serving.api import image_form, predict, predictions
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.worker import Worker
 
-INLINE_BYTES, INLINE_PIXELS = 16_384, 32_768  # fewer are decoded in less time than others would notice
+INLINE_COST = 2_000_000  # nanoseconds of decoding that other requests may wait; more is done beside the event loop
 Made = TypeVar("Made")
 
 
@@ -69,67 +67,38 @@ async def _files(request: Request, max_files: int) -> tuple[list[bytes], dict[st
     if kind != "multipart/form-data":
         allowed = "multipart/form-data, image/* or application/octet-stream"
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
-    files, fields = await _form(request, await request.body(), max_files)
+    files, fields = await image_form.parse(request, max_files)
     if not files:
         raise invalid("the form has no file; send one or several under the name `files`")
     return files, fields
 
 
-async def _form(request: Request, body: bytes, max_files: int) -> tuple[list[bytes], dict[str, str]]:
-    """The files and the text fields of a multipart form. Raises RequestError if it is malformed."""
-    headers = Headers(raw=request.scope["headers"])
-    try:
-        form = await MultiPartParser(headers, _stream(body), max_files=max_files, max_fields=8).parse()
-    except (MultiPartException, LookupError, ValueError) as error:
-        raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
-    try:
-        items = form.multi_items()
-        # BentoML's client sends omitted fields as null.
-        fields = {name: value for name, value in items if isinstance(value, str) and value != "null"}
-        if "files" in fields:
-            raise invalid("files: found text; allowed: the bytes of images; no address is fetched")
-        return [await value.read() for _, value in items if isinstance(value, UploadFile)], fields
-    finally:
-        await form.close()
-
-
-async def _stream(body: bytes) -> AsyncGenerator[bytes, None]:
-    """The body as an asynchronous stream."""
-    yield body
-    yield b""
-
-
 async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.ndarray:
     """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
 
-    Raises RequestError, saying which file is wrong. It is the headers that tell how large the pictures are:
-    a few bytes can hold many pixels. Even headers may be long to read, as they hold compressed texts.
+    Raises RequestError, saying which file is wrong. The structure of the files tells how long decoding takes.
     """
-    thread = asyncio.get_running_loop().run_in_executor
-    limit, shape = worker.settings.max_pixels, champion.spec.shape
-    if sum(map(len, files)) > INLINE_BYTES:
-        pictures, pixels = await thread(worker.decoder, _read_headers, files, limit)
-    else:
-        pictures, pixels = _read_headers(files, limit)
-    if pixels > INLINE_PIXELS:
-        return await thread(worker.decoder, _render, pictures, shape)
-    return _render(pictures, shape)
+    structures = _read_headers(files, worker.settings.max_pixels)
+    if sum(structure.cost for structure in structures) <= INLINE_COST:
+        return _render(structures, champion.spec.shape)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(worker.decoder, _render, structures, champion.spec.shape)
 
 
-def _read_headers(files: list[bytes], limit: int) -> tuple[deque[Image], int]:
-    """The pictures, not yet decoded, and how many pixels they have together."""
-    pictures = deque(_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1))
-    pixels = sum(picture.width * picture.height for picture in pictures)
+def _read_headers(files: list[bytes], limit: int) -> deque[Structure]:
+    """The checked files, not yet decoded; `limit` is the most pixels that they have together."""
+    structures = deque(_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1))
+    pixels = sum(structure.width * structure.height for structure in structures)
     if pixels > limit:
         raise RequestError(400, "image", f"the {len(files)} pictures have {pixels} pixels; at most {limit} are allowed")
-    return pictures, pixels
+    return structures
 
 
-def _render(pictures: deque[Image], shape: tuple[int, ...]) -> np.ndarray:
+def _render(structures: deque[Structure], shape: tuple[int, ...]) -> np.ndarray:
     """The pixels of all pictures [N, H, W, C]; each is let go of as soon as it is rendered."""
-    rendered = np.empty((len(pictures), *shape), np.uint8)
+    rendered = np.empty((len(structures), *shape), np.uint8)
     for index in range(len(rendered)):
-        rendered[index] = _checked(index + 1, image.render, pictures.popleft(), shape)
+        rendered[index] = _checked(index + 1, image.render, structures.popleft(), shape)
     return rendered
 
 

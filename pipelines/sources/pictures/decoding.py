@@ -12,11 +12,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from models import image
 from models.errors import InputError
+from models.image_structure import Structure
 from pipelines.artifacts import npy, paths
 from pipelines.artifacts.atomic import naming
 
@@ -77,8 +77,8 @@ def _decode(shape: tuple[int, int, int], max_pixels: int, path: Path) -> NDArray
         return error.strerror or str(error)
 
 
-def _open(path: Path, max_pixels: int) -> Image.Image:
-    """The picture, nothing of it decoded yet. Raises InputError for what is none, or is too large."""
+def _open(path: Path, max_pixels: int) -> Structure:
+    """The checked file, nothing of it decoded yet. Raises InputError for what is none, or is too large."""
     picture = image.read_header(_bytes(path, max(MAX_BYTES, PIXEL_BYTES * max_pixels)), PILLOW_LIMIT)
     if picture.width * picture.height > max_pixels:
         found = f"{picture.width} x {picture.height} pixels"

@@ -1,6 +1,8 @@
 """Pictures of one's own: what is read, what is left out, what is refused, and that serving decodes them alike."""
 
+import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pipelines.load import __main__ as load
 from pipelines.prepare import __main__ as prepare
 from pipelines.sources import image_folder
 from pipelines.sources.pictures import decoding
+from tests.models.hostile_images import HOSTILE
 from tests.pipelines import sample_images as own
 from tests.pipelines.workspace import assert_one_error_line, data, run_stage, write_params
 
@@ -103,6 +106,20 @@ def test_unreadable_files_are_left_out_up_to_the_share(root: Path, capsys: pytes
         assert word in line
         assert f"unreadable: {line}" in said
     assert "left out 7 of 61 files" in said
+
+
+def test_hostile_files_are_left_out_by_the_limits_of_the_service(root: Path) -> None:
+    for name, (make, _) in HOSTILE.items():
+        (root / "red" / f"{name}.png").write_bytes(make())
+    started = time.process_time()
+    raw = read(root, unreadable=0.5)
+    assert time.process_time() - started < 5
+    assert [line.split(".png")[0].removeprefix("'red/") for line in raw.unreadable] == sorted(
+        name for name, (_, reason) in HOSTILE.items() if reason
+    )
+    for line in raw.unreadable:
+        _, reason = HOSTILE[line.split(".png")[0].removeprefix("'red/")]
+        assert re.search(reason, line), line
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 0.01, 0.1])

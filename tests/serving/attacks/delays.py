@@ -1,0 +1,58 @@
+"""Good requests sent while hostile ones are answered, and how long they take."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from tests.models.test_image import encode
+from tests.serving.bundles import DIGITS, raw
+from tests.serving.conftest import Local
+
+MAX_DELAY = 0.25  # seconds that a good request may take while a hostile one is answered
+ATTEMPTS = 3  # as the machine may be busy with other work
+SMALL = encode(Image.fromarray(raw(DIGITS, 1)[0][..., 0]))
+PNG = {"content-type": "image/png"}
+
+Sent = tuple[str, str, dict[str, Any]]
+GOOD: Sequence[Sent] = (("GET", "/livez", {}), ("POST", "/predict/image", {"content": SMALL, "headers": PNG}))
+
+
+def attack(service: Local, *hostile: Sent, good: Sequence[Sent] = GOOD) -> tuple[list[httpx.Response], float]:
+    """The responses to the hostile requests, and the longest time of a good one meanwhile: the least of 3 attempts."""
+    for _ in range(ATTEMPTS):
+        responses, longest = asyncio.run(_attack(service, hostile, good))
+        if longest <= MAX_DELAY:
+            break
+    return responses, longest
+
+
+async def _attack(service: Local, hostile: Sequence[Sent], good: Sequence[Sent]) -> tuple[list[httpx.Response], float]:
+    transport = httpx.ASGITransport(service.application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        tasks = [asyncio.create_task(client.request(method, path, **options)) for method, path, options in hostile]
+        longest = await _longest(client, good)
+        while not all(task.done() for task in tasks):
+            longest = max(longest, await _longest(client, good))
+        return await asyncio.gather(*tasks), longest
+
+
+async def _longest(client: httpx.AsyncClient, good: Sequence[Sent]) -> float:
+    """Send the good requests once, at the same time; the seconds until the last is answered."""
+    started = time.perf_counter()
+    responses = await asyncio.gather(*(client.request(method, path, **options) for method, path, options in good))
+    assert [response.status_code for response in responses] == [200] * len(good)
+    return time.perf_counter() - started
+
+
+def form(*files: bytes) -> dict[str, Any]:
+    """The options of a request that sends files as a form."""
+    return {"files": [("files", (f"{index}.png", content, "image/png")) for index, content in enumerate(files)]}
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))

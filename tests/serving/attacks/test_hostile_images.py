@@ -1,0 +1,54 @@
+"""Images that are expensive to decode: each is rejected with its reason, or decoded, and delays no other request."""
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.models.hostile_images import HOSTILE
+from tests.models.test_image import encode
+from tests.serving.attacks.delays import MAX_DELAY, PNG, attack, form
+from tests.serving.conftest import Local
+
+Make = Callable[..., Local]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("path", ["/predict/image", "/predict/activations"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_others_are_not_delayed(digits: Path, local: Make, name: str, path: str) -> None:
+    make, reason = HOSTILE[name]
+    (response,), longest = attack(local(digits), ("POST", path, {"content": make(), "headers": PNG}))
+    assert longest <= MAX_DELAY
+    if path == "/predict/activations":
+        assert response.status_code < 500
+        return
+    assert response.status_code == (400 if reason else 200), response.text
+    assert re.search(reason, response.text), response.text
+
+
+@pytest.mark.timeout(60)
+def test_many_files_of_one_form(digits: Path, local: Make) -> None:
+    """64 files with as much compressed text as is allowed in each."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Title", "x" * 262_000, zip=True)
+    (response,), longest = attack(
+        local(digits), ("POST", "/predict/image", form(*[encode(Image.new("L", (8, 8)), pnginfo=text)] * 64))
+    )
+    assert response.status_code == 200
+    assert longest <= MAX_DELAY
+
+
+def test_nothing_is_written_to_the_log(digits: Path, local: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    service = local(digits)
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        for make, _ in HOSTILE.values():
+            service.post("/predict/image", content=make(), headers=PNG)
+    assert not recorded
+    assert capfd.readouterr() == ("", "")
