@@ -1,6 +1,7 @@
 """Metrics of a classification. `probabilities` are float32 [N, K], `targets` int64 [N]."""
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from pipelines.config.params import Evaluate
@@ -17,7 +18,8 @@ def validation_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[s
 
 def test_metrics(probabilities: np.ndarray, targets: np.ndarray, config: Evaluate) -> dict[str, float]:
     """The metrics of the test split."""
-    low, high = accuracy_interval(probabilities, targets, config)
+    correct = int(np.sum(probabilities.argmax(axis=1) == targets))
+    low, high = accuracy_interval(correct, len(targets), config.confidence)
     precision, recall, f1 = macro(probabilities, targets)
     bins = calibration.group(probabilities, targets, config.calibration_bins)
     return {
@@ -40,16 +42,14 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == targets))
 
 
-def accuracy_interval(probabilities: np.ndarray, targets: np.ndarray, config: Evaluate) -> tuple[float, float]:
-    """Percentile bootstrap interval of the accuracy (Efron and Tibshirani 1993, chapter 13).
+def accuracy_interval(correct: int, count: int, confidence: float) -> tuple[float, float]:
+    """Wilson score interval of an accuracy of `correct` out of `count` examples (Wilson 1927).
 
-    The number of correct answers in a resample of N examples is binomial, so it is drawn as such.
+    Its coverage is close to `confidence` also for few examples and for accuracies near 0 or 1
+    (Brown, Cai and DasGupta 2001, "Interval Estimation for a Binomial Proportion").
     """
-    count, share = len(targets), accuracy(probabilities, targets)
-    drawn = np.random.default_rng(config.seed).binomial(count, share, config.bootstrap) / count
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
+    interval = binomtest(correct, count).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def top_k_accuracy(probabilities: np.ndarray, targets: np.ndarray, k: int) -> float:

@@ -2,6 +2,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn.metrics import brier_score_loss, roc_auc_score, top_k_accuracy_score
 
 from pipelines.config import params
@@ -68,21 +69,27 @@ def test_top_k_counts_everything_where_there_are_not_more_classes(drawn):
     )
 
 
-def test_the_interval_holds_the_accuracy_and_is_that_of_a_resampling(drawn, settings):
-    probabilities, targets = drawn
-    low, high = classification_metrics.accuracy_interval(probabilities, targets, settings)
-    correct = probabilities.argmax(1) == targets
-    resampled = np.random.default_rng(2).choice(correct, (4000, len(correct))).mean(1)
-    assert low < classification_metrics.accuracy(probabilities, targets) < high
-    assert (low, high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=0.01)
+def test_the_interval_contains_the_accuracy_and_is_wider_for_more_confidence(drawn, settings):
+    scores = classification_metrics.test_metrics(*drawn, settings)
+    wide = classification_metrics.test_metrics(*drawn, settings.model_copy(update={"confidence": 0.999}))
+    assert wide["accuracy_low"] < scores["accuracy_low"] < scores["accuracy"] < scores["accuracy_high"]
+    assert scores["accuracy_high"] < wide["accuracy_high"]
 
 
-def test_the_interval_is_the_same_for_the_same_seed_and_wider_for_more_confidence(drawn, settings):
-    first = classification_metrics.accuracy_interval(*drawn, settings)
-    wide = classification_metrics.accuracy_interval(*drawn, settings.model_copy(update={"confidence": 0.999}))
-    assert first == classification_metrics.accuracy_interval(*drawn, settings)
-    assert wide[0] < first[0]
-    assert wide[1] > first[1]
+@pytest.mark.parametrize("count", [21, 54, 90, 269])
+def test_the_interval_covers_the_true_accuracy_as_often_as_it_says(count):
+    """Over all outcomes, weighted by their probability; a percentile bootstrap covers 0.54 to 0.92 of them."""
+    outcomes = np.arange(count + 1)
+    low, high = np.transpose([classification_metrics.accuracy_interval(int(k), count, 0.95) for k in outcomes])
+    accuracies = np.linspace(0.5, 0.995, 100)
+    covered = [binom.pmf(outcomes, count, true)[(low <= true) & (true <= high)].sum() for true in accuracies]
+    assert min(covered) > 0.85
+    assert 0.94 < np.mean(covered) < 0.965
+
+
+def test_a_perfect_score_has_an_interval_below_it():
+    low, high = classification_metrics.accuracy_interval(21, 21, 0.95)
+    assert (low, high) == pytest.approx((0.8454, 1.0), abs=1e-4)  # n / (n + z^2)
 
 
 def test_calibration_error_by_hand():
