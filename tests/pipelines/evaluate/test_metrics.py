@@ -30,8 +30,10 @@ def drawn():
 def test_perfect_predictions_have_perfect_scores(settings):
     found = classification_metrics.test_metrics(SURE, np.array([0, 1, 2, 0]), settings)
     errors = {"log_loss", "brier", "calibration_error"}
+    low = found.pop("accuracy_low")  # of four examples: 4 / (4 + z²)
     assert all(abs(found[name]) < 1e-9 for name in errors)
     assert {value for name, value in found.items() if name not in errors} == {1.0}
+    assert low == pytest.approx(0.5101, abs=1e-4)
 
 
 def test_scores_agree_with_scikit_learn(drawn, settings):
