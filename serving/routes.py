@@ -2,7 +2,17 @@
 
 from dataclasses import replace
 
-from serving.api import activations, inference_protocol, openapi, predict, predict_image, schemas, static_files, status
+from serving.api import (
+    activations,
+    inference_protocol,
+    model_repository,
+    openapi,
+    predict,
+    predict_image,
+    schemas,
+    static_files,
+    status,
+)
 from serving.api.route import Route
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
@@ -43,9 +53,17 @@ ROUTES: dict[str, Route] = {
     "/livez": LIVE,
     "/healthz": replace(LIVE, id="healthz"),
     "/readyz": READY,
-    "/v2": Route("v2_server", inference_protocol.server, PROTOCOL, "Server metadata"),
+    "/v2": Route("v2_server", inference_protocol.server, PROTOCOL, "Server metadata", schemas.ServerMetadata),
     "/v2/health/live": replace(LIVE, tag=PROTOCOL, id="v2_live"),
     "/v2/health/ready": replace(READY, tag=PROTOCOL, id="v2_ready"),
+    "/v2/models/stats": Route(
+        "v2_statistics", model_repository.all_statistics, PROTOCOL, "Statistics of all models", schemas.Statistics,
+        id="v2_all_statistics",
+    ),
+    "/v2/repository/index": Route(
+        "v2_index", model_repository.index, PROTOCOL, "Models and their states", list[schemas.RepositoryModel],
+        method="POST", request={"application/json": schemas.RepositoryIndexRequest}, body_required=False,
+    ),
     "/schema.json": Route("schema", status.client_schema, MODEL, "Schema for BentoML's typed client"),
     "/docs.json": Route("docs", docs, MODEL, "This document", public=True, probe=True),
 } | dict.fromkeys(static_files.FILES, PAGE)  # fmt: skip
@@ -57,8 +75,16 @@ MODEL_ROUTES: dict[str, Route] = {
         statuses=(404,),
     ),
     "/ready": Route(
-        "v2_model_ready", inference_protocol.ready, PROTOCOL, "Readiness of the model",
+        "v2_model_ready", inference_protocol.ready, PROTOCOL, "Readiness of the model", schemas.ModelReady,
         probe=True, statuses=(404, 503),
+    ),
+    "/config": Route(
+        "v2_config", model_repository.config, PROTOCOL, "Configuration of the model", schemas.ModelConfig,
+        statuses=(404,),
+    ),
+    "/stats": Route(
+        "v2_statistics", model_repository.statistics, PROTOCOL, "Statistics of the model", schemas.Statistics,
+        statuses=(404,),
     ),
     "/infer": Route(
         "v2_infer", inference_protocol.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",
@@ -78,7 +104,7 @@ def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     route = ROUTES.get(path)
     if route is None and (parts := inference_protocol.match(path)):
-        route = MODEL_ROUTES[parts["suffix"]]
+        route = MODEL_ROUTES.get(parts["suffix"])
     if route is None:
         raise RequestError(404, "unknown_path", f"no such path; see /docs; available: {', '.join(ROUTES)}")
     if ("GET" if method == "HEAD" else method) != route.method:

@@ -5,20 +5,23 @@ champion's.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
 from serving.api import predict, tensors
-from serving.api.schemas import DATATYPES, ModelMetadata, TensorMetadata
+from serving.api.schemas import DATATYPES, ModelMetadata, ModelReady, ServerMetadata, TensorMetadata
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
 from serving.worker import Worker
 
-PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<suffix>/ready|/infer|)")
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
+PATH = re.compile(r"/v2/models/(?P<name>[^/]{1,100})(?:/versions/(?P<version>[^/]{1,100}))?(?P<suffix>/[a-z]+|)")
 
 
 @lru_cache(256)
@@ -29,32 +32,29 @@ def match(path: str) -> re.Match[str] | None:
 
 async def server(worker: Worker, _: Request) -> Response:
     """Server metadata."""
-    version = worker.champion.version
-    return _json({"name": "tandem", "version": version, "extensions": ["binary_tensor_data"]})
+    return write(ServerMetadata(name="tandem", version=worker.champion.version, extensions=EXTENSIONS))
 
 
 async def metadata(worker: Worker, request: Request) -> Response:
     """Model metadata. Raises RequestError (404) for another model or version."""
-    champion = _champion(worker, request)
+    champion = requested_champion(worker, request)
     spec = champion.spec
     inputs = TensorMetadata(name=spec.input_name, datatype=DATATYPES[spec.dtype], shape=[-1, *spec.shape])
     outputs = TensorMetadata(name=spec.output_name, datatype="FP32", shape=[-1, spec.outputs])
     name, versions = worker.settings.model_name, [champion.version]
-    platform = "onnxruntime_onnx"
-    metadata_ = ModelMetadata(name=name, versions=versions, platform=platform, inputs=[inputs], outputs=[outputs])
-    return _json(metadata_.model_dump())
+    return write(ModelMetadata(name=name, versions=versions, platform=PLATFORM, inputs=[inputs], outputs=[outputs]))
 
 
 async def ready(worker: Worker, request: Request) -> Response:
     """Readiness of this model and version. Raises RequestError (404) for others."""
-    champion = _champion(worker, request)
-    state = {"name": worker.settings.model_name, "version": champion.version, "ready": worker.ready}
-    return _json(state, 200 if worker.ready else 503)
+    champion = requested_champion(worker, request)
+    state = ModelReady(name=worker.settings.model_name, version=champion.version, ready=worker.ready)
+    return write(state, 200 if worker.ready else 503)
 
 
 async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out, as JSON or as raw data. Raises RequestError."""
-    champion = _champion(worker, request)
+    champion = requested_champion(worker, request)
     body = await request.body()
     max_batch = worker.settings.max_batch
     inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, max_batch)
@@ -66,7 +66,7 @@ async def infer(worker: Worker, request: Request) -> Response:
     return response
 
 
-def _champion(worker: Worker, request: Request) -> Champion:
+def requested_champion(worker: Worker, request: Request) -> Champion:
     """The champion. Raises RequestError (404) unless the path names it."""
     parts = match(request.path)
     champion = worker.champion
@@ -76,5 +76,6 @@ def _champion(worker: Worker, request: Request) -> Champion:
     return champion
 
 
-def _json(document: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(document), status)
+def write(body: BaseModel | Sequence[BaseModel], status: int = 200) -> Response:
+    """A body or a list of bodies as JSON."""
+    return Response(orjson.dumps(body, default=BaseModel.model_dump), status)

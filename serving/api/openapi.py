@@ -126,7 +126,7 @@ def _request_body(route: Route, schemas: dict[Any, Json], examples: dict[Any, Js
         media_type: {"schema": schemas[type_]} | ({"example": examples[type_]} if type_ in examples else {})
         for media_type, type_ in route.request.items()
     }
-    return {"requestBody": {"required": True, "content": content}} if content else {}
+    return {"requestBody": {"required": route.body_required, "content": content}} if content else {}
 
 
 def _responses(route: Route, schemas: dict[Any, Json]) -> Json:

@@ -1,5 +1,6 @@
 """`POST /predict`: raw examples in, labels and probabilities or values out. Shared by `predict_image`."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,13 @@ async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resul
 
     Finite but very large features can overflow inside a model; pixels cannot.
     """
-    result = await worker.batcher.predict(champion, inputs)
+    started = time.perf_counter()
+    try:
+        result = await worker.batcher.predict(champion, inputs)
+    except BaseException:  # a timeout, too, is a failure
+        worker.metrics.statistics.failure(champion.version, time.perf_counter() - started)
+        raise
+    worker.metrics.statistics.success(champion.version, len(inputs), result.queue, result.run)
     if inputs.dtype == np.uint8:
         return result
     worker.metrics.count_missing_and_unknown(inputs, champion.spec)

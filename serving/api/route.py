@@ -34,5 +34,6 @@ class Route:
     probe: bool = False
     images: bool = False
     request: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = True
     options: type[BaseModel] | None = None
     statuses: tuple[int, ...] = ()

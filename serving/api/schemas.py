@@ -111,6 +111,14 @@ class ActivationsResponse(Body):
     model: ModelVersion
 
 
+class ServerMetadata(ProtocolBody):
+    """Name and version of the server, and its extensions of the protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
 class TensorMetadata(ProtocolBody):
     """Name, datatype and shape of a tensor; -1 is the batch dimension."""
 
@@ -127,6 +135,75 @@ class ModelMetadata(ProtocolBody):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+
+
+class ModelReady(ProtocolBody):
+    """Readiness of the model."""
+
+    name: str
+    version: str
+    ready: bool
+
+
+class ConfigTensor(ProtocolBody):
+    """Name, datatype and shape of a tensor without the batch dimension."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(ProtocolBody):
+    """The configuration of the model, as Triton has it."""
+
+    name: str
+    platform: str
+    backend: str = "onnxruntime"
+    default_model_filename: str
+    max_batch_size: int
+    input: list[ConfigTensor]
+    output: list[ConfigTensor]
+    dynamic_batching: dict[str, Any]
+
+
+class Duration(ProtocolBody):
+    """A number of requests and their total time in nanoseconds."""
+
+    count: int
+    ns: int
+
+
+class ModelStatistics(ProtocolBody):
+    """Statistics of one version of the model since the start of the service, in all workers."""
+
+    name: str
+    version: str
+    last_inference: int = Field(description="milliseconds since the epoch, 0 for never")
+    inference_count: int = Field(description="number of examples")
+    execution_count: int = Field(description="number of runs of the model")
+    inference_stats: dict[str, Duration]
+    batch_stats: list[dict[str, Any]] = []
+
+
+class Statistics(ProtocolBody):
+    """Statistics of the models."""
+
+    model_stats: list[ModelStatistics]
+
+
+class RepositoryIndexRequest(ProtocolBody):
+    """A request for the models, or only for those that are ready."""
+
+    ready: bool = False
+
+
+class RepositoryModel(ProtocolBody):
+    """A model and its state."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = ""
 
 
 class InferInput(TensorMetadata):

@@ -45,6 +45,8 @@ def parse(body: bytes, header_length: bytes, spec: DataSpec, max_examples: int) 
     header, raw = _split(body, header_length)
     read = _read_cached if header_length and len(header) <= MAX_CACHED_HEADER else _read
     fields = read(header, spec, max_examples)
+    if fields.binary_size is not None and fields.data is not None:
+        raise invalid("inputs[0]: found data and binary_data_size; allowed: one of them")
     if fields.binary_size is None:
         inputs = _from_json(fields, spec, raw)
     else:
@@ -121,6 +123,8 @@ def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
     parameters = holder.get("parameters", {})
     if not isinstance(parameters, dict):
         raise invalid("parameters: allowed: an object")
+    if any(name.startswith("shared_memory") for name in parameters):
+        raise invalid("parameters: shared memory is not supported; send the data in the body")
     return parameters
 
 

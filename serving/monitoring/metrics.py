@@ -17,6 +17,7 @@ from prometheus_client.values import ValueClass
 
 from models.spec import UNKNOWN, DataSpec
 from serving.inference.champion import Champion
+from serving.monitoring.model_statistics import ModelStatistics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -72,6 +73,7 @@ class Metrics:
         self._queue = Spread("queue_seconds", "Longest wait before a run", SECONDS, self.registry)
         self._run = Spread("run_seconds", "One run of the model", SECONDS, self.registry)
         self._total = Spread("request_seconds", "From a request's headers to its answer", SECONDS, self.registry)
+        self.statistics = ModelStatistics(self.registry)
         self._answers: Tally[tuple[str, int]] = Tally()
         self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
@@ -112,6 +114,7 @@ class Metrics:
         self._rows.noted.append(len(outputs))
         self._queue.noted.append(queue)
         self._run.noted.append(run)
+        self.statistics.run(champion.version)
         if champion.spec.task == "classification":
             confidence, predicted = outputs.max(axis=1), outputs.argmax(axis=1)
             if not (finite := np.isfinite(confidence)).all():  # one NaN would spoil the sum for good
@@ -133,6 +136,7 @@ class Metrics:
         """Add to the counters what was noted since the last time."""
         for spread in (self._confidence, self._rows, self._queue, self._run, self._total):
             spread.flush()
+        self.statistics.flush()
         for (endpoint, status), count in self._answers.items():
             self._requests.labels(endpoint, status).inc(count)
         for labels, counts in self._labels.items():
@@ -144,10 +148,14 @@ class Metrics:
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, of all workers where there are several."""
+        return generate_latest(self.collect())
+
+    def collect(self) -> CollectorRegistry:
+        """The metrics of all workers, up to date for this one."""
         self.flush()
         if ValueClass.__name__ != "MmapedValue":
-            return generate_latest(self.registry)
+            return self.registry
         _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
-        return generate_latest(every)
+        return every

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from models.spec import DataSpec
+from tests.serving.api.test_predict import Failing
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local
 
@@ -96,6 +98,22 @@ BAD: dict[str, dict[str, Any]] = {
     "name of the wrong type": binary(IMAGE, name=["image"]),
     "parameters a list": binary(IMAGE, parameters=[1]),
     "data and bytes": binary(IMAGE, parameters={}, data=IMAGE.ravel().tolist()),
+    "data and size": binary(IMAGE, data=IMAGE.ravel().tolist()),
+    "input in shared memory": {
+        "json": {"inputs": [tensor(IMAGE, data=IMAGE.tolist(), parameters={"shared_memory_region": "x"})]}
+    },
+    "output in shared memory": {
+        "json": {
+            "inputs": [tensor(IMAGE, data=IMAGE.tolist())],
+            "outputs": [{"name": "probabilities", "parameters": {"shared_memory_region": "x"}}],
+        }
+    },
+    "two outputs": {
+        "json": {
+            "inputs": [tensor(IMAGE, data=IMAGE.tolist())],
+            "outputs": [{"name": "probabilities"}, {"name": "x"}],
+        }
+    },
     "data nowhere": {"json": {"inputs": [tensor(IMAGE)]}},
     "data too short": {"json": {"inputs": [tensor(IMAGE, data=[1, 2, 3])]}},
     "data too long": {"json": {"inputs": [tensor(IMAGE[:1], data=IMAGE.ravel().tolist())]}},
@@ -125,6 +143,41 @@ def test_what_does_not_fit_is_refused(digits: Path, local: Make, name: str) -> N
     answer = local(digits).post(INFER, **BAD[name])
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]
+
+
+def test_failures_are_counted_by_version(digits: Path, local: Make) -> None:
+    service = local(digits)
+    service.post(INFER, **binary(IMAGE))
+    good = service.worker.champion
+    service.worker.reloader.champion = replace(good, version="2", predictor=Failing())  # type: ignore[arg-type]
+    assert service.post(INFER, **binary(IMAGE)).status_code == 500
+    (failed,) = service.get("/v2/models/tandem/stats").json()["model_stats"]
+    assert (failed["version"], failed["inference_count"], failed["inference_stats"]["fail"]["count"]) == ("2", 0, 1)
+    service.worker.reloader.champion = good
+    (served,) = service.get("/v2/models/stats").json()["model_stats"]
+    assert (served["version"], served["inference_count"], served["inference_stats"]["fail"]["count"]) == ("1", 2, 0)
+    assert served["inference_stats"]["success"]["count"] == served["execution_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "states"),
+    [
+        (b"", 200, ["UNAVAILABLE"]),
+        (b"{}", 200, ["UNAVAILABLE"]),
+        (b'{"ready": true}', 200, []),
+        (b'{"ready": 1}', 400, None),
+        (b"[]", 400, None),
+    ],
+)
+def test_the_repository_index(digits: Path, local: Make, content: bytes, status: int, states: list[str] | None) -> None:
+    service = local(digits)
+    ready = service.post("/v2/repository/index", content=content)
+    assert ready.status_code == status
+    if states is not None:
+        assert ready.json() == [{"name": "tandem", "version": "1", "state": "READY", "reason": ""}]
+        service.worker.ready = False
+        models = service.post("/v2/repository/index", content=content).json()
+        assert [model["state"] for model in models] == states
 
 
 @pytest.mark.parametrize("length", BAD_LENGTHS)

@@ -19,7 +19,7 @@ from tests.serving.conftest import Local, openapi_document
 
 Make = Callable[..., Local]
 MISMATCHED = ("data too short", "data too long", "nested data too long", "data empty")  # shape and data, each valid
-OUTPUTS = ("unknown output", "classification")
+OUTPUTS = ("unknown output", "two outputs", "classification", "input in shared memory", "output in shared memory")
 SPECS = pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES, HOUSES], ids=lambda spec: spec.name)
 
 

@@ -1,0 +1,86 @@
+"""Triton's extensions of the Open Inference Protocol: model configuration, statistics and repository index."""
+
+from serving.api import json_body
+from serving.api.inference_protocol import PLATFORM, requested_champion, write
+from serving.api.schemas import (
+    DATATYPES,
+    ConfigTensor,
+    Duration,
+    ModelConfig,
+    ModelStatistics,
+    RepositoryModel,
+    Statistics,
+)
+from serving.errors import invalid
+from serving.http.messages import Request, Response
+from serving.monitoring import model_statistics
+from serving.worker import Worker
+
+
+async def config(worker: Worker, request: Request) -> Response:
+    """The configuration of the model. Raises RequestError (404) for another model or version."""
+    champion, settings = requested_champion(worker, request), worker.settings
+    spec = champion.spec
+    data_type = f"TYPE_{DATATYPES[spec.dtype]}"
+    batching = {"preferred_batch_size": [settings.run_rows], "max_queue_delay_microseconds": 0}
+    body = ModelConfig(
+        name=settings.model_name,
+        platform=PLATFORM,
+        default_model_filename=f"{champion.sha256}.onnx",
+        max_batch_size=settings.max_batch,
+        input=[ConfigTensor(name=spec.input_name, data_type=data_type, dims=list(spec.shape))],
+        output=[ConfigTensor(name=spec.output_name, data_type="TYPE_FP32", dims=[spec.outputs])],
+        dynamic_batching=batching,
+    )
+    return write(body)
+
+
+async def statistics(worker: Worker, request: Request) -> Response:
+    """The statistics of the model. Raises RequestError (404) for another model or version."""
+    version = requested_champion(worker, request).version
+    return write(Statistics(model_stats=[_statistics(worker, version)]))
+
+
+async def all_statistics(worker: Worker, _: Request) -> Response:
+    """The statistics of all models: there is one."""
+    return write(Statistics(model_stats=[_statistics(worker, worker.champion.version)]))
+
+
+def _statistics(worker: Worker, version: str) -> ModelStatistics:
+    """The statistics of a version. Reading inputs and writing outputs is not measured, and nothing is cached."""
+    found = model_statistics.read(worker.metrics.collect(), version)
+    requests, queue, run = int(found["requests"]), found["queue_seconds"], found["run_seconds"]
+    none = Duration(count=0, ns=0)
+    durations = {
+        "success": _duration(requests, queue + run),
+        "fail": _duration(found["failures"], found["failure_seconds"]),
+        "queue": _duration(requests, queue),
+        "compute_input": _duration(requests, 0),
+        "compute_infer": _duration(requests, run),
+        "compute_output": _duration(requests, 0),
+        "cache_hit": none,
+        "cache_miss": none,
+    }
+    return ModelStatistics(
+        name=worker.settings.model_name,
+        version=version,
+        last_inference=int(found[model_statistics.LAST] * 1000),
+        inference_count=int(found["examples"]),
+        execution_count=int(found["runs"]),
+        inference_stats=durations,
+    )
+
+
+def _duration(count: float, seconds: float) -> Duration:
+    return Duration(count=int(count), ns=int(seconds * 1e9))
+
+
+async def index(worker: Worker, request: Request) -> Response:
+    """The models, or with `ready` only those that are ready. Raises RequestError."""
+    body = await request.body()
+    only_ready = json_body.parse(body).get("ready", False) if body else False
+    if type(only_ready) is not bool:
+        raise invalid("ready: allowed: true or false")
+    state = "READY" if worker.ready else "UNAVAILABLE"
+    model = RepositoryModel(name=worker.settings.model_name, version=worker.champion.version, state=state)
+    return write([model] if worker.ready or not only_ready else [])
