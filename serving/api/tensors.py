@@ -19,6 +19,7 @@ from serving.errors import invalid
 from serving.http.messages import Response
 
 HEADER_LENGTH = b"inference-header-content-length"
+SHARED_MEMORY = frozenset({"shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"})
 MAX_CACHED_HEADER = 1024  # bytes
 
 
@@ -123,7 +124,7 @@ def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
     parameters = holder.get("parameters", {})
     if not isinstance(parameters, dict):
         raise invalid("parameters: allowed: an object")
-    if any(name.startswith("shared_memory") for name in parameters):
+    if not SHARED_MEMORY.isdisjoint(parameters):
         raise invalid("parameters: shared memory is not supported; send the data in the body")
     return parameters
 

@@ -1,7 +1,6 @@
 """Inference statistics by version of the model, as Triton's statistics extension has them."""
 
 import time
-from collections import defaultdict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -22,39 +21,42 @@ class ModelStatistics:
     """The counters of one worker, filled by `flush` as single increments would cost as much as a small model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._counters = [
-            Counter(PREFIX + name, about, ("version",), registry=registry) for name, about in COUNTERS.items()
-        ]
+        self._counters = {
+            name: Counter(PREFIX + name, about, ("version",), registry=registry) for name, about in COUNTERS.items()
+        }
         about = "Time of the last inference request"
         self._last = Gauge(PREFIX + LAST, about, ("version",), registry=registry, multiprocess_mode="max")
-        self._noted: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(COUNTERS))
+        self._successes: list[tuple[str, int, float, float]] = []
+        self._runs: list[str] = []
 
     def success(self, version: str, examples: int, queue: float, run: float) -> None:
         """Note a request and its seconds in the queue and in the model."""
-        noted = self._noted[version]
-        noted[0] += 1
-        noted[1] += examples
-        noted[2] += queue
-        noted[3] += run
-
-    def failure(self, version: str, seconds: float) -> None:
-        """Note a request that failed after so many seconds."""
-        noted = self._noted[version]
-        noted[4] += 1
-        noted[5] += seconds
+        self._successes.append((version, examples, queue, run))
 
     def run(self, version: str) -> None:
         """Note one run of the model."""
-        self._noted[version][6] += 1
+        self._runs.append(version)
+
+    def failure(self, version: str, seconds: float) -> None:
+        """Count a request that failed after so many seconds."""
+        self._add(version, failures=1, failure_seconds=seconds)
+        self._last.labels(version).set(time.time())
 
     def flush(self) -> None:
         """Add what was noted to the counters."""
-        for version, noted in self._noted.items():
-            for counter, amount in zip(self._counters, noted, strict=True):
-                counter.labels(version).inc(amount)
-            if noted[0] or noted[4]:
-                self._last.labels(version).set(time.time())
-        self._noted.clear()
+        for version in set(self._runs):
+            self._add(version, runs=self._runs.count(version))
+        for version in {success[0] for success in self._successes}:
+            _, examples, queue, run = zip(*(each for each in self._successes if each[0] == version), strict=True)
+            amounts = {"examples": sum(examples), "queue_seconds": sum(queue), "run_seconds": sum(run)}
+            self._add(version, requests=len(examples), **amounts)
+            self._last.labels(version).set(time.time())
+        self._runs.clear()
+        self._successes.clear()
+
+    def _add(self, version: str, **amounts: float) -> None:
+        for name, amount in amounts.items():
+            self._counters[name].labels(version).inc(amount)
 
 
 def read(registry: CollectorRegistry, version: str) -> dict[str, float]:
