@@ -4,18 +4,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
+from models.session import Device
 
 PREFIX = "TANDEM_"
 CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # beside the code, in a Bento too
 REGISTRY = Path("artifacts", "registry")  # champions that come from a registry, a folder for each NAME@ALIAS
 ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
 ENGINES = Path.home() / ".cache" / "tandem" / "engines"
-Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 
 
 def _split(value: object) -> object:

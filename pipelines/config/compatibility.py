@@ -1,8 +1,8 @@
 """Checks across sections of `params.yaml`: devices, frameworks, architectures and the data source."""
 
 from models.errors import InputError
+from models.gpu_driver import has_nvidia_driver
 from pipelines.config.params import Params
-from pipelines.inference.gpu_driver import has_nvidia_driver
 
 
 def require_devices(settings: Params) -> None:

@@ -3,11 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from models.config import Device
+from models.gpu_driver import has_nvidia_driver
 from pipelines.config.params import Params
 from pipelines.doctor import subprocess_check
 from pipelines.doctor.finding import Finding
 from pipelines.doctor.subprocess_check import ApartError
-from pipelines.inference.gpu_driver import has_nvidia_driver
 
 MODULE = "pipelines.doctor.convolution"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.session import CUDA, open_session, provider
 from pipelines.cli import stage
 from pipelines.inference import onnx_runtime
 
@@ -76,10 +77,10 @@ def _onnxruntime(wanted: str) -> tuple[str, str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "convolution.onnx"
         _write(graph)
-        session = onnx_runtime.open_session(graph, "cpu" if wanted == "cpu" else "auto")
+        session = open_session(graph, "cpu" if wanted == "cpu" else "auto")
     result = onnx_runtime.run(session, IMAGE)
-    provider = onnx_runtime.provider(session)
-    return "cuda" if provider == onnx_runtime.CUDA else "cpu", f"with {provider}", result
+    used = provider(session)
+    return "cuda" if used == CUDA else "cpu", f"with {used}", result
 
 
 def _write(path: Path) -> None:

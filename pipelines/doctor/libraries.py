@@ -5,9 +5,9 @@ import sys
 from ctypes.util import find_library
 from pathlib import Path
 
+from models.gpu_driver import has_nvidia_driver
 from pipelines.config.params import Params
 from pipelines.doctor.finding import Finding
-from pipelines.inference.gpu_driver import has_nvidia_driver
 
 # By the name that the loader looks for. PyTorch brings its own; the others come with the extra `gpu`.
 CUDA = {

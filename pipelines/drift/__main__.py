@@ -18,6 +18,7 @@ from models import summary
 from models.config import Device
 from models.errors import InputError
 from models.manifest import MANIFEST
+from models.session import open_session
 from models.spec import UNKNOWN, DataSpec
 from pipelines.artifacts import bundle, paths, split_files, validation_report
 from pipelines.artifacts.hashing import require_sha256
@@ -103,7 +104,7 @@ def _outputs(champion: Mapping[str, Any], device: Device) -> np.ndarray:
     """Outputs float32 [n, K] of the champion for the validation split, which it was not trained on."""
     model = paths.CHAMPION / str(champion["model"]["file"])
     require_sha256(model, str(champion["model"]["sha256"]))
-    session = onnx_runtime.open_session(model, device)
+    session = open_session(model, device, "evaluate.device")
     return onnx_runtime.predict(session, split_files.read(paths.split("validation"))[0])
 
 

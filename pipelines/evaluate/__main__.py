@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import Device
+from models.session import open_session
 from models.spec import DataSpec
 from pipelines.artifacts import history, layer_history, metrics_file, paths, records
 from pipelines.artifacts.atomic import staged
@@ -45,7 +46,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
 
 
 def _predict(model: Path, spec: DataSpec, device: Device) -> GraphPredictions:
-    session = onnx_runtime.open_session(model, device)
+    session = open_session(model, device, "evaluate.device")
     return GraphPredictions(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
 
 

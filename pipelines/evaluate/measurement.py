@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from models.session import Session, provider
 from pipelines.config.params import Evaluate
 from pipelines.evaluate import (
     calibration,
@@ -19,8 +20,6 @@ from pipelines.evaluate import (
     regression_plots,
 )
 from pipelines.evaluate.predictions import Predictions
-from pipelines.inference import onnx_runtime
-from pipelines.inference.onnx_runtime import Session
 
 TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV files: DVC needs one for each kind of plot
 PICTURES = "pictures"
@@ -37,7 +36,7 @@ class GraphPredictions:
     @property
     def provider(self) -> str:
         """The execution provider used by the session."""
-        return onnx_runtime.provider(self.session)
+        return provider(self.session)
 
 
 def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
+from models.session import Session
 from models.spec import DataSpec
 from pipelines.artifacts import paths, split_files
 from pipelines.inference import onnx_runtime
-from pipelines.inference.onnx_runtime import Session
 
 
 @dataclass(frozen=True)

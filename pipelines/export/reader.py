@@ -38,9 +38,10 @@ def main() -> None:
 
 def onnx_runtime() -> Open:
     """ONNX Runtime, for ONNX graphs."""
+    from models.session import open_session
     from pipelines.inference import onnx_runtime
 
-    return lambda file, _spec: partial(onnx_runtime.run, onnx_runtime.open_session(file, "cpu"))
+    return lambda file, _spec: partial(onnx_runtime.run, open_session(file, "cpu"))
 
 
 def litert() -> Open:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.config import Device
 from models.manifest import MANIFEST
+from models.session import open_session
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, history, json_object, metrics_file, paths, records, split_files
 from pipelines.artifacts.atomic import staged
@@ -26,10 +26,10 @@ EXAMPLES = 4  # raw inputs in the bundle, with the outputs of the graph for them
 def main() -> None:
     """Promote the best of the candidates named in `params.yaml`."""
     settings = params.read()
-    promote(settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment)
+    promote(settings.candidates, settings.promote, settings.tracking.experiment)
 
 
-def promote(names: Sequence[str], config: Promote, device: Device, experiment: str) -> None:
+def promote(names: Sequence[str], config: Promote, experiment: str) -> None:
     """Select, register, write the bundle and the report.
 
     Raises InputError where no candidate passes the gates; the current champion is then kept.
@@ -40,7 +40,7 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
     champion = next(candidate for candidate in candidates if candidate.name == choice.champion)
     with runs.resume(experiment, champion.candidate, champion.training["run_id"]) as run:
         provenance = _provenance(champion, run.id, experiment)
-        manifest = _register_and_bundle(champion, config.model_name, device, run, provenance, choice.reason)
+        manifest = _register_and_bundle(champion, config.model_name, run, provenance, choice.reason)
         _write_report(candidates, choice, config, manifest)
         run.log_artifact(paths.REPORT, "promotion")
         run.log_artifact(paths.COMPARISON, "promotion/plots")
@@ -60,17 +60,12 @@ def _score(candidate: CandidateRecord) -> CandidateScore:
 
 
 def _register_and_bundle(
-    champion: CandidateRecord,
-    model_name: str,
-    device: Device,
-    run: runs.Run,
-    provenance: Mapping[str, Any],
-    reason: str,
+    champion: CandidateRecord, model_name: str, run: runs.Run, provenance: Mapping[str, Any], reason: str
 ) -> dict[str, Any]:
     """Register the model and write the bundle; the content of champion.json."""
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
     example = split_files.read(paths.split("validation"))[0][:EXAMPLES]
-    outputs = onnx_runtime.run(onnx_runtime.open_session(model, device), example)
+    outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
     version = run.register_onnx(model, spec, model_name, np.array(example), _tags(champion, run.id), reason)
     record = {
         "name": champion.name,

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError
+from models.session import CPU, Device
 from models.spec import DataSpec
 from serving.inference import bundle
 from serving.inference.bundle import Bundle
-from serving.inference.predictor import CPU, Predictor
-from serving.settings import ENGINES, Device
+from serving.inference.predictor import Predictor
+from serving.settings import ENGINES
 
 TOLERANCE = 1e-3  # largest difference from the stored outputs: another machine's rounding, not another model
 WARM_BATCHES = (1, 2, 8, 32)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from serving.inference.predictor import open_session
+from models.session import open_session
 
 LAYERS = ("Conv", "Relu", "Clip", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm", "MatMul")
 MOST = 24  # layers; of a deeper graph as many, evenly spread

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
+from models.gpu_driver import has_nvidia_driver
 from pipelines.config import params
 from pipelines.doctor import __main__ as doctor
 from pipelines.doctor import (
@@ -19,7 +20,6 @@ from pipelines.doctor import (
     subprocess_check,
     versions,
 )
-from pipelines.inference.gpu_driver import has_nvidia_driver
 from tests.pipelines.workspace import run_stage, write_params
 
 SUBJECTS = (
@@ -166,7 +166,7 @@ def test_a_gpu_that_fails_is_told_in_one_line_though_its_error_says_nothing(erro
 
 @pytest.mark.parametrize(
     ("module", "words"),
-    [("pipelines.nothing", "No module named"), ("pipelines.inference.gpu_driver", "ended with status 0")],
+    [("pipelines.nothing", "No module named"), ("models.gpu_driver", "ended with status 0")],
 )
 def test_a_process_that_says_nothing_is_told(module: str, words: str) -> None:
     with pytest.raises(subprocess_check.ApartError, match=words):

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.errors import InputError
+from models.session import open_session
 from pipelines.artifacts import bundle, paths, records
 from pipelines.config import params
 from pipelines.drift import __main__ as drift
@@ -44,7 +45,7 @@ def settings(tmp_path, monkeypatch):
 def write_champion():
     model = records.model("torch-cnn")
     example = np.load(paths.split("validation") / "inputs.npy")[:2]
-    outputs = onnx_runtime.run(onnx_runtime.open_session(model, "cpu"), example)
+    outputs = onnx_runtime.run(open_session(model, "cpu"), example)
     record = {
         "name": "torch-cnn",
         "version": "1",

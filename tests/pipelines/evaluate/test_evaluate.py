@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from models.errors import InputError
+from models.session import CUDA, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.evaluate import classification_plots, plot_tables
 from pipelines.evaluate.predictions import Predictions
-from pipelines.inference import onnx_runtime
 from pipelines.tracking import runs
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
@@ -143,7 +143,7 @@ def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
 def has_cuda():
     """Whether ONNX Runtime can really use a GPU, by the provider that a session chose for itself."""
     Path("graph.onnx").write_bytes(synthetic.graph(*synthetic.fitted()).SerializeToString())
-    return onnx_runtime.provider(onnx_runtime.open_session(Path("graph.onnx"), "auto")) == onnx_runtime.CUDA
+    return provider(open_session(Path("graph.onnx"), "auto")) == CUDA
 
 
 def test_cuda_without_a_gpu_is_an_error_before_anything_is_written(fresh):
@@ -162,7 +162,7 @@ def test_cuda_with_a_gpu_is_used_and_said(fresh):
         pytest.skip("no usable GPU")
     config = fresh.evaluate.model_copy(update={"device": "cuda"})
     evaluate.evaluate(NAME, config, fresh.tracking.experiment)
-    assert read_metrics()["provider"] == onnx_runtime.CUDA
+    assert read_metrics()["provider"] == CUDA
 
 
 def test_a_graph_that_was_not_proved_is_refused(fresh):

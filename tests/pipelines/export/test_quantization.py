@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models.graph import finish
+from models.session import open_session
 from pipelines.export import quantization
 from pipelines.inference import onnx_runtime
 from tests.pipelines import synthetic
@@ -69,7 +70,7 @@ def quantized(model: onnx.ModelProto, folder: Path) -> Path:
 
 
 def answers(file: Path, device="cpu") -> np.ndarray:
-    return onnx_runtime.predict(onnx_runtime.open_session(file, device), VALIDATION)
+    return onnx_runtime.predict(open_session(file, device), VALIDATION)
 
 
 def test_a_fitted_model_decides_the_same_with_a_third_of_the_bytes(tmp_path):

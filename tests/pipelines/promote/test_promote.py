@@ -26,7 +26,7 @@ def settings(tmp_path, monkeypatch):
 
 
 def promote_candidates(settings):
-    promote.promote(settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment)
+    promote.promote(settings.candidates, settings.promote, settings.tracking.experiment)
 
 
 def champion():

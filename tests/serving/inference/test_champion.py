@@ -52,7 +52,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
         folder, lambda content: content["example"]["inputs"][0].pop()
     ),
     "outputs have shape": lambda folder: edit(folder, lambda content: content["example"]["outputs"].pop()),
-    "the spec asks for": lambda folder: edit(folder, lambda content: content["spec"]["labels"].pop()),
+    "the spec requires": lambda folder: edit(folder, lambda content: content["spec"]["labels"].pop()),
 }
 
 

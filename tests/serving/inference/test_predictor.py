@@ -8,11 +8,11 @@ import onnxruntime
 import pytest
 
 from models.errors import InputError
+from models.session import CPU, Device, open_session
 from models.spec import DataSpec
 from serving.inference import predictor
 from serving.inference.gpu_batches import DeviceBatches
-from serving.inference.predictor import CPU, Predictor, open_session
-from serving.settings import Device
+from serving.inference.predictor import Predictor
 from tests.serving.bundles import DIGITS, IRIS, PRICES, graph, raw, weights
 
 
@@ -80,7 +80,7 @@ def test_auto_is_honest() -> None:
 
 
 def test_a_graph_for_another_spec_is_refused() -> None:
-    with pytest.raises(InputError, match="the spec asks for"):
+    with pytest.raises(InputError, match="the spec requires"):
         Predictor(graph(weights(DIGITS)), replace(DIGITS, shape=(28, 28, 1)), "cpu")
 
 
@@ -99,5 +99,5 @@ def test_each_model_has_engines_of_its_own_for_their_names_do_not_tell_the_weigh
 
 def test_a_folder_for_engines_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=r"^TANDEM_ENGINES: .*file/engines/\w+: Not a directory; name a folder"):
+    with pytest.raises(InputError, match=r"^TANDEM_ENGINES: .*file/engines/\w+: Not a directory; name a writable"):
         predictor._engine_options(b"one", DIGITS, tmp_path / "file" / "engines")

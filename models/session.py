@@ -1,0 +1,90 @@
+"""ONNX Runtime sessions: one configuration for the parity check, `evaluate`, `promote`, `drift` and the service.
+
+Results are float32 on every device. CUDA and TensorRT would round the factors of float32 products to TF32 (10 bits of
+mantissa): CUDA's provider has an option against it, TensorRT only obeys the environment variable NVIDIA_TF32_OVERRIDE
+(https://github.com/microsoft/onnxruntime/issues/26029), which is read once, so it is set before the first session.
+"""
+
+import io
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+# ONNX Runtime reads this when it is imported; set it to 0 to enable telemetry.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+
+from models.errors import InputError
+from models.gpu_driver import has_nvidia_driver
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+REQUIRED = {"cuda": CUDA, "tensorrt": TENSORRT}
+# An exhaustive search for convolution algorithms would be repeated for each batch size.
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+ERROR, FATAL = 3, 4  # severities of ONNX Runtime's log
+ADVICE = "`uv sync --extra gpu` installs the CUDA libraries; `tensorrt` also needs NVIDIA's TensorRT"
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Session: TypeAlias = onnxruntime.InferenceSession
+log = logging.getLogger(__name__)
+
+
+def open_session(
+    model: bytes | Path,
+    device: Device,
+    setting: str = "device",
+    tensorrt_options: Mapping[str, str] = MappingProxyType({}),
+) -> Session:
+    """Open an ONNX graph, by content or path, on `device`; `auto` uses CUDA if possible and the CPU otherwise.
+
+    ONNX Runtime falls back to the CPU without raising, so the provider in use is read back: raises InputError, naming
+    `setting`, if `cuda` or `tensorrt` is not used or the model cannot be opened; logs a warning if `auto` finds a
+    driver but cannot use it.
+    """
+    # With `auto` the warning below replaces ONNX Runtime's ten lines on each library that is missing.
+    onnxruntime.set_default_logger_severity(ERROR if device in REQUIRED else FATAL)
+    content = model if isinstance(model, bytes) else str(model)
+    providers = _providers(device, tensorrt_options)
+    try:
+        session = onnxruntime.InferenceSession(content, _options(), providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
+        raise InputError(f"{setting} = {device!r}: ONNX Runtime cannot open the model: {error}") from error
+    used = provider(session)
+    if used != REQUIRED.get(device, used):
+        raise InputError(f"{setting} = {device!r}: ONNX Runtime uses {used}; {ADVICE}; allowed: auto, cpu")
+    if device == "auto" and used == CPU and has_nvidia_driver():
+        log.warning("an NVIDIA driver is installed, but ONNX Runtime uses %s; %s", used, ADVICE)
+    return session
+
+
+def provider(session: Session) -> str:
+    """The execution provider in use, as reported by the session."""
+    return str(session.get_providers()[0])
+
+
+def _options() -> onnxruntime.SessionOptions:
+    """One thread that does not spin when idle: the service runs one worker per core."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = ERROR
+    return options
+
+
+def _providers(device: Device, tensorrt_options: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The providers to request, in order of preference, with their options; only the CPU's without a driver."""
+    # Without a driver, loading a gigabyte of CUDA libraries is useless.
+    if device == "cpu" or not has_nvidia_driver() or CUDA not in onnxruntime.get_available_providers():
+        return [(CPU, {})]
+    with redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    if device != "tensorrt":
+        return [(CUDA, CUDA_OPTIONS), (CPU, {})]
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    return [(TENSORRT, dict(tensorrt_options)), (CUDA, CUDA_OPTIONS), (CPU, {})]
