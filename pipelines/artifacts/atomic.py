@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all: written beside their place, then renamed."""
+"""Atomic outputs: written to a temporary folder, then renamed."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from pathlib import Path
 def staged(parent: Path, names: Sequence[str]) -> Iterator[Path]:
     """A temporary folder inside `parent`; at the end its entries `names` replace those of `parent`.
 
-    After an exception, such as OSError for a full disk, the folder is gone and `parent` is as it
-    was. The last of `names` appears last, so a reader that finds it finds the others.
+    After an exception, such as OSError for a full disk, the folder is removed and `parent` unchanged.
+    The last of `names` is renamed last: where it exists, the others do.
     """
     folder = parent / f".{names[-1]}.partial"
-    _remove(folder)  # what a killed run left
+    _remove(folder)  # left by a killed run
     folder.mkdir(parents=True)
     try:
         with naming(parent):
@@ -26,7 +26,7 @@ def staged(parent: Path, names: Sequence[str]) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an OSError that names no file, as that of writing to a full disk, the name of `path`."""
+    """Set the file name of an OSError without one, such as that of a full disk, to `path`."""
     try:
         yield
     except OSError as error:

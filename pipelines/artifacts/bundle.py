@@ -1,4 +1,4 @@
-"""The champion bundle: all that serving needs, in one folder that is never seen half-written."""
+"""The champion bundle: `champion.json` and the ONNX file it names, in a folder that is consistent at all times."""
 
 import os
 import shutil
@@ -18,27 +18,27 @@ def read(folder: Path) -> Mapping[str, Any]:
 
 
 def write(record: Mapping[str, Any], model: Path, sha256: str, folder: Path) -> dict[str, Any]:
-    """Make `model` the champion in `folder`: its file first, then champion.json in one rename, which is returned.
+    """Write `model` and then champion.json into `folder`, replacing an earlier bundle; the content of champion.json.
 
-    `record` is what champion.json says beside `schema` and `model`. Raises InputError where the
-    file's hash is not `sha256`; after that, as after any other failure, the old champion is still whole.
+    `record` has its keys other than `schema` and `model`. Raises InputError where the file's SHA-256
+    is not `sha256`; after this or any other failure the earlier bundle is unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = f"{sha256}.onnx"
     with _replacing(folder / file) as beside:
         shutil.copyfile(model, beside)
         require_sha256(beside, sha256)
-    described = {"file": file, "sha256": sha256, "bytes": model.stat().st_size}
-    full = {"schema": SCHEMA, "name": record["name"], "version": record["version"], "model": described, **record}
+    content = {"file": file, "sha256": sha256, "bytes": model.stat().st_size}
+    manifest = {"schema": SCHEMA, "name": record["name"], "version": record["version"], "model": content, **record}
     with _replacing(folder / MANIFEST) as beside:
-        json_object.write(full, beside)
+        json_object.write(manifest, beside)
     _remove_others(folder, file)
-    return full
+    return manifest
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` that takes its place at the end, on the disk for good; removed if anything raises."""
+    """A temporary path that replaces `path` at the end, flushed to the disk; removed after an exception."""
     beside = path.with_name(f".{path.name}.partial")
     try:
         yield beside
@@ -50,7 +50,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Have the disk keep a file's bytes, or a folder's names, before going on."""
+    """Flush the content of a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -59,7 +59,7 @@ def _flush(path: Path) -> None:
 
 
 def _remove_others(folder: Path, file: str) -> None:
-    """Old models go last: until now a reader of the old champion.json could still open its file."""
+    """Remove earlier models, last, as a reader of the earlier champion.json may still open its file."""
     for path in (*folder.glob("*.onnx"), *folder.glob(".*.partial")):
         if path.name != file:
             path.unlink()

@@ -1,4 +1,4 @@
-"""SHA-256 of arrays and files, in hexadecimal: one definition for every hash that is recorded."""
+"""SHA-256 of arrays and files, in hexadecimal."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ def hash_files(files: Sequence[Path]) -> str:
 
 
 def require_sha256(path: Path, sha256: str) -> None:
-    """Raise InputError where the file is missing or its hash is not `sha256`, the one recorded with its parity."""
+    """Raise InputError where the file is missing or its SHA-256 is not `sha256`, as recorded by the parity check."""
     if not path.is_file():
         raise InputError(f"{path}: not found; run `dvc repro`")
     if (actual := hash_files([path])) != sha256:
-        raise InputError(f"{path}: SHA-256 is {actual}; parity was proved for {sha256}; run `dvc repro`")
+        raise InputError(f"{path}: SHA-256 is {actual}; parity was checked for {sha256}; run `dvc repro`")

@@ -1,4 +1,4 @@
-"""The epochs of a training, as `train` wrote them to history.csv, and those of all candidates in one file."""
+"""`history.csv`: the epochs of one training; and the epochs of all candidates in one CSV file."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from models.loop import Epoch
 FILE = "history.csv"
 LOSSES = ("train_loss", "validation_loss")
 ACCURACIES = ("train_accuracy", "validation_accuracy")
-ERRORS = ("train_mae", "validation_mae")  # of a regression, in its target's unit
+ERRORS = ("train_mae", "validation_mae")  # of a regression, in the target's unit
 
 
 def read(path: Path) -> np.ndarray:
@@ -33,8 +33,8 @@ def write(epochs: Sequence[Epoch], path: Path) -> None:
 
 def write_combined(histories: Mapping[str, np.ndarray], path: Path) -> None:
     """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
-    kind = metric(next(iter(histories.values())))
-    columns = ["epoch", *LOSSES, f"train_{kind}", f"validation_{kind}"]
+    quantity = metric(next(iter(histories.values())))
+    columns = ["epoch", *LOSSES, f"train_{quantity}", f"validation_{quantity}"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("candidate", *columns))
@@ -42,11 +42,11 @@ def write_combined(histories: Mapping[str, np.ndarray], path: Path) -> None:
             writer.writerows((name, *(f"{value:.6g}" for value in epoch)) for epoch in epochs[columns].tolist())
 
 
-def missing_columns(found: Iterable[str]) -> list[str]:
-    """Which columns the plots need that are not among those found."""
-    found = set(found)
-    measures = ERRORS if found.issuperset(ERRORS) else ACCURACIES
-    return sorted({"epoch", *LOSSES, *measures} - found)
+def missing_columns(columns: Iterable[str]) -> list[str]:
+    """The columns required by the plots that are not among `columns`."""
+    present = set(columns)
+    metrics = ERRORS if present.issuperset(ERRORS) else ACCURACIES
+    return sorted({"epoch", *LOSSES, *metrics} - present)
 
 
 def metric(epochs: np.ndarray) -> str:

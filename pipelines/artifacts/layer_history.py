@@ -1,4 +1,4 @@
-"""`layers.csv`: statistics of each layer after each epoch, written by `train` and read by `evaluate`."""
+"""`layers.csv`: statistics of each layer after each epoch, in long format."""
 
 import csv
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def write(rows: Iterable[Row], path: Path) -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    """A structured array with the columns of layers.csv. Raises InputError where it is not one."""
+    """A structured array with the columns of layers.csv. Raises InputError where the columns differ from COLUMNS."""
     rows = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8"))
     if rows.dtype.names != COLUMNS:
         raise InputError(f"{path}: columns {rows.dtype.names}; allowed: {COLUMNS}; run `dvc repro` to train again")

@@ -13,19 +13,19 @@ CHUNK = 1 << 24  # bytes
 
 
 def read(path: Path) -> NDArray[Any]:
-    """A read-only memory map of `path`. Raises InputError where it is missing, cut off or not `.npy`."""
+    """A read-only memory map of `path`. Raises InputError where it is missing, truncated or not `.npy`."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; run `dvc repro`, which writes it") from error
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a whole .npy file ({error}); delete it and run `dvc repro`") from error
+        raise InputError(f"{path}: not a complete .npy file ({error}); delete it and run `dvc repro`") from error
 
 
 def write(chunks: Iterable[NDArray[Any]], dtype: DTypeLike, shape: tuple[int, ...], path: Path) -> None:
-    """Write `chunks`, which together have `shape`. Raises OSError where the disk is full.
+    """Write `chunks` of an array of this `shape`. Raises OSError where the disk is full.
 
-    Not into a memory map: there a full disk is no exception but a signal that ends the process.
+    Does not use a memory map: with one, a full disk ends the process with SIGBUS instead of an exception.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def write(chunks: Iterable[NDArray[Any]], dtype: DTypeLike, shape: tuple[int, ..
 
 
 def spans(array: NDArray[Any], count: int | None = None) -> Iterator[slice]:
-    """Slices that together cover `count` rows like those of `array`, or all of its own; each of about `CHUNK` bytes."""
+    """Slices of about `CHUNK` bytes each that cover `count` rows of the size of those of `array`, by default all."""
     stop = len(array) if count is None else count
     rows = max(1, CHUNK // max(1, array[:1].nbytes))
     for start in range(0, stop, rows):

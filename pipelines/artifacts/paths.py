@@ -13,6 +13,7 @@ SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
 PLOTS = ARTIFACTS / "plots"
+PICTURES = "pictures"  # folder of the PNG files among the plots of a candidate
 COMPARISON = PLOTS / "comparison.png"
 LEARNING_CURVES = PLOTS / "learning_curves.csv"
 TENSORBOARD = ARTIFACTS / "tensorboard"
@@ -40,5 +41,5 @@ def metrics(candidate: str) -> Path:
 
 
 def plots(candidate: str) -> Path:
-    """The folder of one candidate's plot data and pictures."""
+    """The folder of the plots of one candidate: CSV files by kind, and PICTURES."""
     return PLOTS / candidate

@@ -1,7 +1,4 @@
-"""Raw examples of a source, images or a table with targets, and their folder `artifacts/data/raw`.
-
-`load` writes the folder, `prepare` reads it.
-"""
+"""Raw examples of a source, images or a table with targets, and their folder `artifacts/data/raw`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -22,10 +19,10 @@ KEYS = {"name", "labels", "target", "table", "sha256"}
 
 @dataclass(frozen=True)
 class Table:
-    """What the columns of a table are, in their order.
+    """The columns of a table, in order.
 
-    `categories` are the names behind the numbers 0, 1, ... in a categorical column, empty for a column
-    of numbers. `missing` says whether a value may be missing, which is NaN.
+    `categories` are the names of the values 0, 1, ... of a categorical column, empty for a numerical
+    column. `missing`: values may be missing, encoded as NaN.
     """
 
     features: tuple[str, ...]
@@ -37,11 +34,10 @@ class Table:
 class RawData:
     """Images uint8 [N, H, W, C], or with a `table` float32 [N, F]; and their targets [N], called `target`.
 
-    Targets are class numbers int64, counted from 0 in the order of `labels`; without labels it is a
-    regression and they are float32. The arrays may be memory maps. `test_inputs` and `test_targets`
-    are the source's official test split, None where it has none. `origin` says where the examples
-    were found, for a person to read, `unreadable` which files were left out and why, `notes` what is odd
-    about columns that the arrays do not show.
+    Targets are class indices int64 in the order of `labels`, or float32 for a regression, which has no
+    labels. The arrays may be memory maps. `test_inputs` and `test_targets` are the official test split
+    of the source, None without one. `origin` is the location of the examples, for messages; `unreadable`
+    lists the files left out with the reasons, `notes` warnings about columns.
     """
 
     name: str
@@ -57,15 +53,15 @@ class RawData:
     notes: tuple[str, ...] = ()
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays that are there, by the name of their field."""
+        """The arrays that are not None, by field name."""
         names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def write(raw: RawData, folder: Path) -> None:
-    """One `.npy` file for each array, and `meta.json` with what else there is and the SHA-256 of all arrays.
+    """One `.npy` file for each array, and `meta.json` with labels, columns and the SHA-256 of all arrays.
 
-    Where files of the source were left out, `unreadable.txt` has a line for each.
+    `unreadable.txt` has a line for each file of the source that was left out, if any.
     """
     for name, array in raw.arrays().items():
         npy.write((array[span] for span in npy.spans(array)), array.dtype, array.shape, folder / f"{name}.npy")
@@ -80,7 +76,7 @@ def write(raw: RawData, folder: Path) -> None:
 def read(folder: Path) -> RawData:
     """The arrays as memory maps. Raises InputError, naming the file, where one is missing or broken.
 
-    Shapes, dtypes and labels are as they stand in the files; `pipelines.prepare.validation` judges them.
+    Shapes, dtypes and labels are not checked; `pipelines.prepare.validation` does that.
     """
     meta = _read_meta(folder / META)
     official = (folder / "test_inputs.npy").exists() or (folder / "test_targets.npy").exists()
@@ -97,8 +93,8 @@ def read(folder: Path) -> RawData:
     )
 
 
-def _table(found: dict[str, Any]) -> Table:
-    return Table(tuple(found["features"]), tuple(map(tuple, found["categories"])), found["missing"])
+def _table(values: dict[str, Any]) -> Table:
+    return Table(tuple(values["features"]), tuple(map(tuple, values["categories"])), values["missing"])
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

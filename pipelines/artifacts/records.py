@@ -13,7 +13,7 @@ MODEL, INT8 = "model.onnx", "model.int8.onnx"
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """The records of training (run.json), export (parity.json) and evaluation (metrics) of one graph of a candidate.
+    """The training, parity and metrics records of one graph of a candidate.
 
     `file` is MODEL or INT8. `faster`: the int8 graph has a shorter median latency than MODEL at every batch size;
     always true of MODEL.

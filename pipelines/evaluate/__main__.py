@@ -70,7 +70,7 @@ def _write_plots(graph: GraphPredictions, config: Evaluate, best_epoch: int, nam
         folder = beside / name
         folder.mkdir()
         measurement.write_plots(graph.test, name, config, folder)
-        pictures = folder / measurement.PICTURES
+        pictures = folder / paths.PICTURES
         classification_plots.learning_curves(epochs, best_epoch, name, pictures / "learning_curves.png")
         layer_plots.layers(layers, name, pictures / "layers.png")
         if decision_boundary.is_applicable(graph.test.spec):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.session import Session, provider
+from pipelines.artifacts.paths import PICTURES
 from pipelines.config.params import Evaluate
 from pipelines.evaluate import (
     calibration,
@@ -22,7 +23,6 @@ from pipelines.evaluate import (
 from pipelines.evaluate.predictions import Predictions
 
 TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV files: DVC needs one for each kind of plot
-PICTURES = "pictures"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Report of a promotion: a table for the terminal and a page of Markdown."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from models.spec import DataSpec
+from pipelines.artifacts import paths
 from pipelines.artifacts.records import MODEL, CandidateRecord
 from pipelines.config.params import Promote
 from pipelines.plotting import decision_boundary
@@ -43,7 +45,7 @@ def page(candidates: Sequence[CandidateRecord], choice: Choice, config: Promote,
         heading,
         f"{choice.reason}.",
         table(candidates, choice.verdicts, "github"),
-        "![All candidates](plots/comparison.png)",
+        f"![All candidates]({_link(paths.COMPARISON)})",
         _gates(candidates[0].metric, config),
         _test_metrics(candidates),
         _latencies(candidates),
@@ -136,13 +138,15 @@ def _plots(candidates: Sequence[CandidateRecord], spec: DataSpec) -> str:
 
 
 def _images(record: CandidateRecord, spec: DataSpec) -> str:
-    name, plots = (
-        record.name,
-        [*PLOTS[record.metric], *(["decision_boundary"] if decision_boundary.is_applicable(spec) else [])],
-    )
-    links = ((ALT_TEXTS.get(plot, plot.replace("_", " ")), f"plots/{name}/pictures/{plot}.png") for plot in plots)
-    images = [f"![{name}: {title}]({link})" for title, link in links]
-    return "\n".join([*images, f"![{name}: the exported graph](exports/{name}/graph.svg)"])
+    plots = [*PLOTS[record.metric], *(["decision_boundary"] if decision_boundary.is_applicable(spec) else [])]
+    folder = paths.plots(record.name) / paths.PICTURES
+    images = {ALT_TEXTS.get(plot, plot.replace("_", " ")): folder / f"{plot}.png" for plot in plots}
+    images["the exported graph"] = paths.exports(record.name) / "graph.svg"
+    return "\n".join(f"![{record.name}: {text}]({_link(path)})" for text, path in images.items())
+
+
+def _link(path: Path) -> str:
+    return path.relative_to(paths.ARTIFACTS).as_posix()
 
 
 def _provenance(manifest: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def test_a_model_that_is_not_the_proved_one_is_refused_and_the_old_champion_stay
     model, sha256 = make(tmp_path / "model.onnx", b"first")
     bundle.write(RECORD, model, sha256, folder)
     changed, _ = make(tmp_path / "changed.onnx", b"changed")
-    with pytest.raises(InputError, match="parity was proved for"):
+    with pytest.raises(InputError, match="parity was checked for"):
         bundle.write(RECORD, changed, "0" * 64, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
     assert read(folder)[1] == b"first"

@@ -165,10 +165,10 @@ def test_cuda_with_a_gpu_is_used_and_said(fresh):
     assert read_metrics()["provider"] == CUDA
 
 
-def test_a_graph_that_was_not_proved_is_refused(fresh):
+def test_a_graph_without_a_parity_check_is_refused(fresh):
     model = paths.exports(NAME) / "model.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
-    with pytest.raises(InputError, match=r"model\.onnx: SHA-256 is .* parity was proved for"):
+    with pytest.raises(InputError, match=r"model\.onnx: SHA-256 is .* parity was checked for"):
         evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     assert not paths.METRICS.exists()
 

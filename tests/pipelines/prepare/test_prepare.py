@@ -272,7 +272,7 @@ def test_a_broken_raw_file_is_one_line(prepared: Path, name: str, harm: str) -> 
 
 def test_pickled_arrays_are_refused(prepared: Path) -> None:
     np.save(paths.RAW / "train_targets.npy", np.array([{"run": "me"}], object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"train_targets\.npy: not a whole \.npy file"):
+    with pytest.raises(InputError, match=r"train_targets\.npy: not a complete \.npy file"):
         prepare.main()
 
 

@@ -160,12 +160,12 @@ def test_no_candidate_passes_and_the_old_champion_stays(settings):
     assert registered().version == 1
 
 
-def test_a_model_changed_after_its_proof_is_never_registered(settings):
+def test_a_model_changed_after_its_parity_check_is_never_registered(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
     model = paths.exports("torch-cnn") / "model.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
-    with pytest.raises(InputError, match="parity was proved for"):
+    with pytest.raises(InputError, match="parity was checked for"):
         promote_candidates(settings)
     assert not paths.CHAMPION.exists()
     assert mlflow.MlflowClient().search_registered_models() == []
