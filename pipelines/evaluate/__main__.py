@@ -96,7 +96,7 @@ def _log(metrics: Mapping[str, Any], name: str, spec: DataSpec, training: Mappin
         run.set_tags({"provider": metrics["provider"]})
         run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
         run.log_artifact(paths.plots(name), "evaluation")
-        run.log_artifact(paths.exports(name) / "graph.svg", "graph")
+        run.log_artifact(paths.exports(name) / paths.GRAPH_SVG, "graph")
 
 
 if __name__ == "__main__":
