@@ -136,7 +136,7 @@ def test_nothing_is_left_beside(evaluated):
 def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
-    assert capsys.readouterr().out.count("a new run takes its place") == 1
+    assert capsys.readouterr().out.count("a new run replaces it") == 1
     assert len(mlflow.search_runs(experiment_names=["tandem"])) == 1
 
 

@@ -10,7 +10,7 @@ from models.errors import InputError
 from pipelines.artifacts import paths
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import runs
+from pipelines.tracking import runs, store
 from tests.pipelines import synthetic
 
 BOTH = {"frameworks": ["torch", "keras"], "architectures": ["cnn"]}
@@ -103,7 +103,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
         "git_commit": synthetic.COMMIT,
         "git_dirty": False,
         "data_sha256": synthetic.DATA,
-        "tracking_uri": runs.uri(),
+        "tracking_uri": store.uri(),
         "experiment": "tandem",
     }
 
