@@ -11,7 +11,7 @@ import numpy as np
 from models import image
 from models.errors import InputError
 from models.image_structure import Structure
-from serving.api import image_form, predict, predictions
+from serving.api import image_form, predict
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
@@ -22,30 +22,23 @@ INLINE_COST = 2_000_000  # nanoseconds of decoding that other requests may wait;
 Made = TypeVar("Made")
 
 
-async def upload(worker: Worker, request: Request) -> Response:
+async def predict_image(worker: Worker, request: Request) -> Response:
     """One image or an `ImageForm` -> a `PredictResponse`. Raises RequestError."""
     champion = worker.champion
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "the input of this model is a table, not an image; use /predict")
     files, fields = await _files(request, worker.settings.max_files)
-    options = _options(request.query | fields)
+    prediction = await run(worker, champion, files, _options(request.query | fields), request)
+    return prediction.response()
+
+
+async def run(
+    worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
+) -> predict.Prediction:
+    """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
     inputs = await decode(worker, files, champion)
-    top_k = predict.parse_top_k(options.get("top_k"), champion)
-    return await predict.respond(worker, request, champion, inputs, top_k, **_pixels(inputs, options))
-
-
-async def run(worker: Worker, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
-    """The same for callers in this process: image files and options -> a `PredictResponse`."""
-    champion = worker.champion
-    inputs = await decode(worker, files, champion)
-    result = await predict.infer(worker, champion, inputs)
-    top_k = predict.parse_top_k(options.get("top_k"), champion)
-    return predictions.write(result.outputs, champion, top_k) | _pixels(inputs, options)
-
-
-def _pixels(inputs: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
-    """The images [N, H, W, C] as the model reads them, if requested."""
-    return {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    return await predict.run_inputs(worker, champion, inputs, options.get("top_k"), request, **pixels)
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:
@@ -74,9 +67,9 @@ async def _files(request: Request, max_files: int) -> tuple[list[bytes], dict[st
 
 
 async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.ndarray:
-    """The pictures as [N, H, W, C]; large ones in the one thread for them, so that others need not wait.
+    """The images as [N, H, W, C]; expensive ones are decoded in a thread, so that other requests need not wait.
 
-    Raises RequestError, saying which file is wrong. The structure of the files tells how long decoding takes.
+    Raises RequestError, naming the file. The structure of the files determines how long decoding takes.
     """
     structures = _read_headers(files, worker.settings.max_pixels)
     if sum(structure.cost for structure in structures) <= INLINE_COST:
@@ -95,7 +88,7 @@ def _read_headers(files: list[bytes], limit: int) -> deque[Structure]:
 
 
 def _render(structures: deque[Structure], shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of all pictures [N, H, W, C]; each is let go of as soon as it is rendered."""
+    """The pixels of all images [N, H, W, C]; each structure is released as soon as it is rendered."""
     rendered = np.empty((len(structures), *shape), np.uint8)
     for index in range(len(rendered)):
         rendered[index] = _checked(index + 1, image.render, structures.popleft(), shape)
@@ -103,7 +96,7 @@ def _render(structures: deque[Structure], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _checked(index: int, step: Callable[..., Made], *arguments: object) -> Made:
-    """One step of decoding. Raises RequestError naming the file by its place."""
+    """One step of decoding. Raises RequestError naming the file by its position."""
     try:
         return step(*arguments)
     except InputError as error:
