@@ -17,6 +17,7 @@ from serving.monitoring.shadow_metrics import ShadowMetrics
 from serving.scheduling import low_priority
 from serving.scheduling.batcher import Batcher
 from serving.scheduling.deadlines import Deadlines
+from serving.scheduling.image_decoder import ImageDecoder
 from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
 
@@ -39,11 +40,12 @@ class Worker:
         self.metrics = metrics or Metrics()
         self.reloader = Reloader(settings, self.metrics.champion_changed)
         self.batcher = Batcher(settings.run_rows, self.metrics.ran)
-        self.decoder = low_priority.thread("decoder")  # one, for a decoded photograph is 64 MB
+        self.image_decoder = ImageDecoder(settings.max_pixels)
         self.deadlines = Deadlines(settings.timeout_seconds)
         self.load = LoadEstimate()
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
         self.activations = Activations(settings)
+        self.activations_thread = low_priority.thread("activations")
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:
             self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.logged)
@@ -69,6 +71,8 @@ class Worker:
         watches = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
         watches += [observer.watch() for observer in self._observers]
         self._tasks = [asyncio.create_task(watch) for watch in watches]
+        if self.champion.spec.kind == "image":
+            self.image_decoder.start()
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not walk it again and again
         gc.set_threshold(10_000, 20, 20)  # a request leaves hardly any cycles
@@ -80,7 +84,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self.batcher.close()
-        self.decoder.shutdown(cancel_futures=True)
+        self.image_decoder.close()
+        self.activations_thread.shutdown(cancel_futures=True)
         for observer in self._observers:
             await observer.close()
 

@@ -1,8 +1,6 @@
 """`POST /predict/image`: one image as the body, or one or several as a form."""
 
-import asyncio
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,34 +9,42 @@ import numpy as np
 from models import image
 from models.errors import InputError
 from models.image_structure import Structure
-from serving.api import image_form, predict
+from serving.api import image_form, predict, predictions
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
+from serving.scheduling.image_decoder import ImageError
 from serving.worker import Worker
 
 INLINE_COST = 2_000_000  # nanoseconds of decoding that other requests may wait; more is done beside the event loop
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-async def predict_image(worker: Worker, request: Request) -> Response:
+async def upload(worker: Worker, request: Request) -> Response:
     """One image or an `ImageForm` -> a `PredictResponse`. Raises RequestError."""
     champion = worker.champion
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "the input of this model is a table, not an image; use /predict")
     files, fields = await _files(request, worker.settings.max_files)
-    prediction = await run(worker, champion, files, _options(request.query | fields), request)
-    return prediction.response()
-
-
-async def run(
-    worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
-) -> predict.Prediction:
-    """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
+    options = _options(request.query | fields)
     inputs = await decode(worker, files, champion)
-    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
-    return await predict.run_inputs(worker, champion, inputs, options.get("top_k"), request, **pixels)
+    top_k = predict.parse_top_k(options.get("top_k"), champion)
+    return await predict.respond(worker, request, champion, inputs, top_k, **_pixels(inputs, options))
+
+
+async def run(worker: Worker, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
+    """The same for callers in this process: image files and options -> a `PredictResponse`."""
+    champion = worker.champion
+    inputs = await decode(worker, files, champion)
+    result = await predict.infer(worker, champion, inputs)
+    top_k = predict.parse_top_k(options.get("top_k"), champion)
+    return predictions.write(result.outputs, champion, top_k) | _pixels(inputs, options)
+
+
+def _pixels(inputs: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
+    """The images [N, H, W, C] as the model reads them, if requested."""
+    return {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:
@@ -67,37 +73,37 @@ async def _files(request: Request, max_files: int) -> tuple[list[bytes], dict[st
 
 
 async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.ndarray:
-    """The images as [N, H, W, C]; expensive ones are decoded in a thread, so that other requests need not wait.
+    """The images as uint8 [N, H, W, C]. Small ones are decoded here, others in a process that can be ended.
 
-    Raises RequestError, naming the file. The structure of the files determines how long decoding takes.
+    Raises RequestError that names the invalid file. The structure of the files determines how long decoding takes.
     """
     structures = _read_headers(files, worker.settings.max_pixels)
+    shape = champion.spec.shape
     if sum(structure.cost for structure in structures) <= INLINE_COST:
-        return _render(structures, champion.spec.shape)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(worker.decoder, _render, structures, champion.spec.shape)
+        return np.stack([_checked(index, image.render, each, shape) for index, each in enumerate(structures, 1)])
+    try:
+        return await worker.image_decoder.decode(structures, shape)
+    except ImageError as error:
+        raise _rejection(error.index + 1, error) from None
 
 
-def _read_headers(files: list[bytes], limit: int) -> deque[Structure]:
-    """The checked files, not yet decoded; `limit` is the most pixels that they have together."""
-    structures = deque(_checked(index, image.read_header, data, limit) for index, data in enumerate(files, 1))
+def _read_headers(files: list[bytes], max_pixels: int) -> list[Structure]:
+    """The checked files, not yet decoded; `max_pixels` limits the sum of their pixels."""
+    structures = [_checked(index, image.read_header, data, max_pixels) for index, data in enumerate(files, 1)]
     pixels = sum(structure.width * structure.height for structure in structures)
-    if pixels > limit:
-        raise RequestError(400, "image", f"the {len(files)} pictures have {pixels} pixels; at most {limit} are allowed")
+    if pixels > max_pixels:
+        message = f"the {len(files)} pictures have {pixels} pixels; at most {max_pixels} are allowed"
+        raise RequestError(400, "image", message)
     return structures
 
 
-def _render(structures: deque[Structure], shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of all images [N, H, W, C]; each structure is released as soon as it is rendered."""
-    rendered = np.empty((len(structures), *shape), np.uint8)
-    for index in range(len(rendered)):
-        rendered[index] = _checked(index + 1, image.render, structures.popleft(), shape)
-    return rendered
-
-
-def _checked(index: int, step: Callable[..., Made], *arguments: object) -> Made:
-    """One step of decoding. Raises RequestError naming the file by its position."""
+def _checked(index: int, step: Callable[..., Result], *arguments: object) -> Result:
+    """One step of decoding. Raises RequestError that names the file by its index."""
     try:
         return step(*arguments)
     except InputError as error:
-        raise RequestError(400, "image", f"file {index}: {error}") from None
+        raise _rejection(index, error) from None
+
+
+def _rejection(index: int, error: InputError) -> RequestError:
+    return RequestError(400, "image", f"file {index}: {error}")

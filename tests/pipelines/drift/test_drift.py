@@ -36,10 +36,10 @@ CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """Parameters of a workspace with a champion; the working directory is that workspace."""
-    settings = synthetic.enter(tmp_path, monkeypatch, CHANGES)
+    found = synthetic.enter(tmp_path, monkeypatch, CHANGES)
     synthetic.write_candidate("torch-cnn")
     write_champion()
-    return settings
+    return found
 
 
 def write_champion():

@@ -1,4 +1,4 @@
-"""The style of all plots."""
+"""What all pictures share."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.models.hostile_images import HOSTILE
 from tests.models.test_image import encode
-from tests.serving.attacks.delays import MAX_DELAY, PNG, attack, form
+from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL, attack, form, noise
 from tests.serving.conftest import Local
 
 Make = Callable[..., Local]
@@ -52,3 +52,26 @@ def test_nothing_is_written_to_the_log(digits: Path, local: Make, capfd: pytest.
             service.post("/predict/image", content=make(), headers=PNG)
     assert not recorded
     assert capfd.readouterr() == ("", "")
+
+
+def test_slow_images_do_not_delay_a_photograph(digits: Path, local: Make) -> None:
+    """Images of 16 megapixels that take 0.3 s each, and meanwhile others that are not decoded on the event loop."""
+    service = local(digits)
+    slow = encode(Image.new("RGBA", (4000, 4000), (1, 2, 3, 4)))
+    photograph = encode(noise(800, 600).resize((4000, 3000)), "JPEG", quality=50)
+    good = [("POST", "/predict/image", {"content": content, "headers": PNG}) for content in (photograph, SMALL)]
+    alone = min(attack(service, good=good)[1] for _ in range(3))
+    hostile = [("POST", "/predict/image", {"content": slow, "headers": PNG})] * 2
+    responses, longest = attack(service, *hostile, good=good)
+    assert [response.status_code for response in responses] == [200, 200]
+    assert longest - alone <= MAX_DELAY
+
+
+def test_an_image_that_reaches_the_time_limit(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.scheduling.image_decoder.SECONDS", 0.05)
+    slow = encode(Image.new("RGBA", (4000, 3900), (1, 2, 3, 4)))
+    (response,), longest = attack(local(digits), ("POST", "/predict/image", form(SMALL, slow)))
+    assert response.status_code == 400
+    limits = "within 0.05 s of computing time and 305 MB of memory"
+    assert response.json()["error"] == f"file 2: the picture cannot be decoded {limits}"
+    assert longest <= MAX_DELAY
