@@ -1,7 +1,7 @@
-"""Keep a bundle folder equal to the version that an alias of the MLflow registry names.
+"""Download the bundle of a registered model by its alias: `python -m pipelines.registry models:/NAME@ALIAS FOLDER`.
 
-`python -m pipelines.registry models:/NAME@ALIAS FOLDER` fetches it once, `--poll SECONDS` follows the
-alias. The service starts this where its champion is such an address; elsewhere it runs beside it.
+With `--poll SECONDS` it checks the alias repeatedly and downloads the bundle again whenever the alias moves. The
+service starts this command itself if TANDEM_CHAMPION is such an address.
 """
 
 import argparse
@@ -14,64 +14,64 @@ from tempfile import TemporaryDirectory
 from models.errors import InputError
 from pipelines.artifacts import bundle
 from pipelines.cli import stage
-from pipelines.tracking import runs
-from pipelines.tracking.runs import Registered
+from pipelines.tracking import model_registry
+from pipelines.tracking.model_registry import ModelVersion
 
 PREFIX = "models:/"
 
 
 def main() -> None:
-    """Fetch once, or follow."""
+    """Fetch the bundle named on the command line once, or repeatedly."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.registry", description=__doc__)
     parser.add_argument("address", help="models:/NAME@ALIAS")
     parser.add_argument("folder", type=Path, help="the bundle's folder")
-    parser.add_argument("--poll", type=float, help="seconds between two looks; without it, one look")
-    parser.add_argument("--parent", type=int, help="end with this process")
-    given = parser.parse_args()
-    name, alias = parse(given.address)
-    if given.poll is None:
-        fetch(name, alias, given.folder)
+    parser.add_argument("--poll", type=float, help="seconds between two checks; default: check once")
+    parser.add_argument("--parent", type=int, help="end when this process ends")
+    arguments = parser.parse_args()
+    name, alias = parse(arguments.address)
+    if arguments.poll is None:
+        fetch(name, alias, arguments.folder)
     else:
-        follow(name, alias, given.folder, given.poll, given.parent)
+        follow(name, alias, arguments.folder, arguments.poll, arguments.parent)
 
 
 def parse(address: str) -> tuple[str, str]:
-    """Name and alias. Raises InputError for any other address."""
+    """The name and alias in `models:/NAME@ALIAS`. Raises InputError for any other address."""
     name, at, alias = address.removeprefix(PREFIX).rpartition("@")
     if not (address.startswith(PREFIX) and name and at and alias):
-        raise InputError(f"{address}: not an address in the registry; allowed: models:/NAME@ALIAS")
+        raise InputError(f"{address}: not a registry address; allowed: models:/NAME@ALIAS")
     return name, alias
 
 
 def follow(name: str, alias: str, folder: Path, seconds: float, parent: int | None = None) -> None:
-    """Fetch again whenever the alias moves, for as long as `parent` lives; what goes wrong is told once and retried."""
-    known: Registered | None = None
-    trouble = ""
+    """Fetch whenever the alias moves, until `parent` ends. Errors are retried; repetitions are not printed."""
+    known: ModelVersion | None = None
+    last_error = ""
     while parent is None or os.getppid() == parent:
         try:
             known = fetch(name, alias, folder, known)
-            trouble = ""
+            last_error = ""
         except (InputError, OSError) as error:
-            if str(error) != trouble:
-                trouble = str(error)
-                print(f"registry: {trouble}", file=sys.stderr, flush=True)
+            if str(error) != last_error:
+                last_error = str(error)
+                print(f"registry: {last_error}", file=sys.stderr, flush=True)
         time.sleep(seconds)
 
 
-def fetch(name: str, alias: str, folder: Path, known: Registered | None = None) -> Registered:
-    """Write the bundle of the version that the alias names, unless it is the `known` one; that version.
+def fetch(name: str, alias: str, folder: Path, known: ModelVersion | None = None) -> ModelVersion:
+    """Write the bundle of the version with the alias, unless it is the `known` one; that version.
 
-    Raises InputError where the store does not answer, or the version is none that `promote` registered.
+    Raises InputError if the store cannot be reached or the version was not registered by `promote`.
     """
-    found = runs.registered(name, alias)
-    if found == known:
-        return found
+    version = model_registry.get_version(name, alias)
+    if version == known:
+        return version
     with TemporaryDirectory() as beside:
-        model, record_file = runs.download(name, found, Path(beside))
+        model, record_file = model_registry.download(version, Path(beside))
         record = bundle.read(record_file.parent)
         bundle.write(record, model, str(record["model"]["sha256"]), folder)
-    print(f"{folder}: {name}, version {found.version}", flush=True)
-    return found
+    print(f"{folder}: {name}, version {version.version}", flush=True)
+    return version
 
 
 if __name__ == "__main__":

@@ -2,17 +2,9 @@
 
 from dataclasses import replace
 
-from serving.api import (
-    activations,
-    inference_protocol,
-    model_repository,
-    openapi,
-    predict,
-    predict_image,
-    schemas,
-    static_files,
-    status,
-)
+from serving.api import activations, openapi, predict, predict_image, schemas, static_files, status
+from serving.api import inference_protocol as v2
+from serving.api import model_repository as repository
 from serving.api.route import Route
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
@@ -40,7 +32,7 @@ ROUTES: dict[str, Route] = {
         request={"application/json": schemas.PredictRequest}, statuses=(422,),
     ),
     "/predict/image": Route(
-        "predict_image", predict_image.upload, PREDICTION, "Predict images: one as the body, or several as a form",
+        "predict_image", predict_image.predict_image, PREDICTION, "Predict one image, or several as a form",
         schemas.PredictResponse, method="POST", request={"multipart/form-data": schemas.ImageForm} | IMAGE,
         options=schemas.ImageOptions, images=True,
     ),
@@ -53,15 +45,15 @@ ROUTES: dict[str, Route] = {
     "/livez": LIVE,
     "/healthz": replace(LIVE, id="healthz"),
     "/readyz": READY,
-    "/v2": Route("v2_server", inference_protocol.server, PROTOCOL, "Server metadata", schemas.ServerMetadata),
+    "/v2": Route("v2_server", v2.server, PROTOCOL, "Server metadata", schemas.ServerMetadata),
     "/v2/health/live": replace(LIVE, tag=PROTOCOL, id="v2_live"),
     "/v2/health/ready": replace(READY, tag=PROTOCOL, id="v2_ready"),
     "/v2/models/stats": Route(
-        "v2_statistics", model_repository.all_statistics, PROTOCOL, "Statistics of all models", schemas.Statistics,
+        "v2_statistics", repository.all_statistics, PROTOCOL, "Statistics of all models", schemas.Statistics,
         id="v2_all_statistics",
     ),
     "/v2/repository/index": Route(
-        "v2_index", model_repository.index, PROTOCOL, "Models and their states", list[schemas.RepositoryModel],
+        "v2_index", repository.index, PROTOCOL, "Models and their states", list[schemas.RepositoryModel],
         method="POST", request={"application/json": schemas.RepositoryIndexRequest}, body_required=False,
     ),
     "/schema.json": Route("schema", status.client_schema, MODEL, "Schema for BentoML's typed client"),
@@ -70,25 +62,15 @@ ROUTES: dict[str, Route] = {
 
 # By what follows the model's name and version.
 MODEL_ROUTES: dict[str, Route] = {
-    "": Route(
-        "v2_model", inference_protocol.metadata, PROTOCOL, "Inputs and outputs of the model", schemas.ModelMetadata,
-        statuses=(404,),
-    ),
+    "": Route("v2_model", v2.metadata, PROTOCOL, "Inputs and outputs of the model", schemas.ModelMetadata),
     "/ready": Route(
-        "v2_model_ready", inference_protocol.ready, PROTOCOL, "Readiness of the model", schemas.ModelReady,
-        probe=True, statuses=(404, 503),
+        "v2_model_ready", v2.ready, PROTOCOL, "Readiness of the model", schemas.ModelReady, probe=True, statuses=(503,)
     ),
-    "/config": Route(
-        "v2_config", model_repository.config, PROTOCOL, "Configuration of the model", schemas.ModelConfig,
-        statuses=(404,),
-    ),
-    "/stats": Route(
-        "v2_statistics", model_repository.statistics, PROTOCOL, "Statistics of the model", schemas.Statistics,
-        statuses=(404,),
-    ),
+    "/config": Route("v2_config", repository.config, PROTOCOL, "Configuration of the model", schemas.ModelConfig),
+    "/stats": Route("v2_statistics", repository.statistics, PROTOCOL, "Statistics of the model", schemas.Statistics),
     "/infer": Route(
-        "v2_infer", inference_protocol.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",
-        request={"application/json": schemas.InferRequest}, statuses=(404, 422),
+        "v2_infer", v2.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",
+        request={"application/json": schemas.InferRequest}, statuses=(422,),
     ),
 }  # fmt: skip
 
@@ -97,13 +79,14 @@ def paths(model_name: str) -> dict[str, Route]:
     """All routes by path, the model's under its name."""
     model = f"/v2/models/{model_name}"
     bases = (model, f"{model}/versions/{{version}}")
-    return ROUTES | {base + rest: route for base in bases for rest, route in MODEL_ROUTES.items()}
+    routes = {suffix: replace(route, statuses=(404, *route.statuses)) for suffix, route in MODEL_ROUTES.items()}
+    return ROUTES | {base + suffix: route for base in bases for suffix, route in routes.items()}
 
 
 def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     route = ROUTES.get(path)
-    if route is None and (parts := inference_protocol.match(path)):
+    if route is None and (parts := v2.match(path)):
         route = MODEL_ROUTES.get(parts["suffix"])
     if route is None:
         raise RequestError(404, "unknown_path", f"no such path; see /docs; available: {', '.join(ROUTES)}")

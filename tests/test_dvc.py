@@ -135,6 +135,15 @@ def sections_read(stage: str) -> set[str]:
     return found & {*Params.model_fields, "candidates"}
 
 
+@pytest.mark.parametrize("stage", ["load", "prepare", "export", "evaluate", "promote", "drift"])
+def test_parameters_are_read_in_main_and_passed_down_by_section(stage):
+    for file in (REPOSITORY / "pipelines" / stage).rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert {name for name, code in functions.items() if "params.read(" in code} <= {"main"}
+        assert "Params" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
 def test_all_of_the_parameters_are_checked_first(pipeline):
     deps = [relative(pipeline, dep.fs_path) for dep in stages(pipeline)["check"].deps]
     assert "params.yaml" in deps

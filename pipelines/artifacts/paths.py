@@ -13,6 +13,7 @@ SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
 PLOTS = ARTIFACTS / "plots"
+GRAPH_SVG = "graph.svg"  # drawing of the exported graph, in the folder of `exports`
 PICTURES = "pictures"  # folder of the PNG files among the plots of a candidate
 COMPARISON = PLOTS / "comparison.png"
 LEARNING_CURVES = PLOTS / "learning_curves.csv"

@@ -58,6 +58,16 @@ class RawData:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+def inputs_path(folder: Path, part: str) -> Path:
+    """The file with the inputs of one part, `train` or `test`."""
+    return folder / f"{part}_inputs.npy"
+
+
+def targets_path(folder: Path, part: str) -> Path:
+    """The file with the targets of one part."""
+    return folder / f"{part}_targets.npy"
+
+
 def write(raw: RawData, folder: Path) -> None:
     """One `.npy` file for each array, and `meta.json` with labels, columns and the SHA-256 of all arrays.
 
@@ -79,14 +89,14 @@ def read(folder: Path) -> RawData:
     Shapes, dtypes and labels are not checked; `pipelines.prepare.validation` does that.
     """
     meta = _read_meta(folder / META)
-    official = (folder / "test_inputs.npy").exists() or (folder / "test_targets.npy").exists()
+    official = inputs_path(folder, "test").exists() or targets_path(folder, "test").exists()
     return RawData(
         meta["name"],
         tuple(meta["labels"]),
-        npy.read(folder / "train_inputs.npy"),
-        npy.read(folder / "train_targets.npy"),
-        npy.read(folder / "test_inputs.npy") if official else None,
-        npy.read(folder / "test_targets.npy") if official else None,
+        npy.read(inputs_path(folder, "train")),
+        npy.read(targets_path(folder, "train")),
+        npy.read(inputs_path(folder, "test")) if official else None,
+        npy.read(targets_path(folder, "test")) if official else None,
         origin=str(folder),
         target=meta["target"],
         table=_table(meta["table"]) if meta["table"] else None,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from models.errors import InputError
 from pipelines.cli import stage
 from pipelines.doctor.finding import Finding
-from pipelines.tracking import runs
+from pipelines.tracking import store
 
 
 def main() -> None:
@@ -23,16 +23,16 @@ def look() -> Finding:
     if missing := _missing_file():
         return Finding("ok", "MLflow store", f"{missing} is not there yet; the first run makes it")
     try:
-        runs.require_store()
+        store.require_reachable()
     except InputError as error:
         return Finding("problem", "MLflow store", str(error))
-    return Finding("ok", "MLflow store", f"{runs.public_uri()} can be opened")
+    return Finding("ok", "MLflow store", f"{store.public_uri()} can be opened")
 
 
 def _missing_file() -> Path | None:
     """The SQLite file of the store where there is none, in a folder that is there."""
     try:
-        address = make_url(runs.uri())
+        address = make_url(store.uri())
     except ArgumentError:  # a folder, or what MLflow alone can judge
         return None
     file = Path(address.database or "")

@@ -92,11 +92,11 @@ def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
 def _log(metrics: Mapping[str, Any], name: str, spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
     with runs.resume(experiment, name, training["run_id"]) as run:
         run.log_metrics(metrics_file.flatten(metrics))
-        run.describe(measurement.summary(metrics))
+        run.set_description(measurement.summary(metrics))
         run.set_tags({"provider": metrics["provider"]})
         run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
         run.log_artifact(paths.plots(name), "evaluation")
-        run.log_artifact(paths.exports(name) / "graph.svg", "graph")
+        run.log_artifact(paths.exports(name) / paths.GRAPH_SVG, "graph")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main() -> None:
         trained = chosen.room("export").predictor(model, spec)
         proof = {"candidate": chosen.name, **prove(trained, readers, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
-        (folder / "graph.svg").write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
+        (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
         (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
     report(proof)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
+from pipelines.artifacts import raw_data
 from pipelines.artifacts.npy import spans
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.prepare import class_validation
@@ -16,8 +17,8 @@ FEWEST = 10  # rows of a regression
 
 def check_part(folder: Path, part: str, rows: NDArray[Any], targets: NDArray[Any], raw: RawData, table: Table) -> None:
     """Raise InputError, naming file, column and row, for anything that no split could mend."""
-    inputs_path, targets_path = folder / f"{part}_inputs.npy", folder / f"{part}_targets.npy"
-    _check_rows(inputs_path, rows, table)
+    targets_path = raw_data.targets_path(folder, part)
+    _check_rows(raw_data.inputs_path(folder, part), rows, table)
     if raw.labels:
         class_validation.check(targets_path, targets, len(rows), raw.labels)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
+from pipelines.artifacts import raw_data
 from pipelines.artifacts.npy import spans
 from pipelines.artifacts.raw_data import RawData
 from pipelines.prepare import class_validation, table_validation
@@ -20,13 +21,15 @@ def check(raw: RawData) -> None:
     """Raise InputError, naming file, value and what is allowed, for anything that no split could mend."""
     folder = Path(raw.origin)
     if raw.labels or raw.table is None:
-        class_validation.check_labels(raw.labels, folder / "meta.json")
+        class_validation.check_labels(raw.labels, folder / raw_data.META)
     _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw)
     if raw.test_inputs is not None and raw.test_targets is not None:
         _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw)
         if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
             found, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
-            raise InputError(f"{folder / 'test_inputs.npy'}: images of {found}; allowed: {allowed}, as in training")
+            raise InputError(
+                f"{raw_data.inputs_path(folder, 'test')}: images of {found}; allowed: {allowed}, as in training"
+            )
 
 
 def constant_images(images: NDArray[np.uint8]) -> list[int]:
@@ -48,9 +51,9 @@ def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[
     if raw.table:
         table_validation.check_part(folder, part, images, targets, raw, raw.table)
         return
-    inputs_path = folder / f"{part}_inputs.npy"
+    inputs_path = raw_data.inputs_path(folder, part)
     _check_images(inputs_path, images)
-    class_validation.check(folder / f"{part}_targets.npy", targets, len(images), raw.labels)
+    class_validation.check(raw_data.targets_path(folder, part), targets, len(images), raw.labels)
     if len(constant_images(images)) == len(images):
         raise InputError(f"{inputs_path}: all {len(images)} images are empty, of one value each; allowed: pictures")
 

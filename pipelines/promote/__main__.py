@@ -18,7 +18,7 @@ from pipelines.config.params import Promote
 from pipelines.inference import onnx_runtime
 from pipelines.promote import comparison_plot, report, selection
 from pipelines.promote.selection import CandidateScore, Choice
-from pipelines.tracking import runs
+from pipelines.tracking import model_registry, runs, store
 
 EXAMPLES = 4  # raw inputs in the bundle, with the outputs of the graph for them
 
@@ -66,7 +66,9 @@ def _register_and_bundle(
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
     example = split_files.read(paths.split("validation"))[0][:EXAMPLES]
     outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
-    version = run.register_onnx(model, spec, model_name, np.array(example), _tags(champion, run.id), reason)
+    version = model_registry.register_onnx(
+        model, spec, np.array(example), f"{run.name}-onnx", model_name, _tags(champion, run.id), reason
+    )
     record = {
         "name": champion.name,
         "version": version,
@@ -77,7 +79,7 @@ def _register_and_bundle(
     }
     manifest = bundle.write(record, model, champion.sha256, paths.CHAMPION)
     # From it `pipelines.registry` restores the bundle on another machine.
-    run.log_artifact(paths.CHAMPION / MANIFEST, runs.bundle_folder(version))
+    run.log_artifact(paths.CHAMPION / MANIFEST, model_registry.bundle_folder(version))
     return manifest
 
 
@@ -103,7 +105,7 @@ def _provenance(champion: CandidateRecord, run_id: str, experiment: str) -> dict
     return {
         "run_id": run_id,
         **{key: champion.training[key] for key in ("git_commit", "git_dirty", "data_sha256")},
-        "tracking_uri": runs.public_uri(),
+        "tracking_uri": store.public_uri(),
         "experiment": experiment,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -141,7 +141,7 @@ def _images(record: CandidateRecord, spec: DataSpec) -> str:
     plots = [*PLOTS[record.metric], *(["decision_boundary"] if decision_boundary.is_applicable(spec) else [])]
     folder = paths.plots(record.name) / paths.PICTURES
     images = {ALT_TEXTS.get(plot, plot.replace("_", " ")): folder / f"{plot}.png" for plot in plots}
-    images["the exported graph"] = paths.exports(record.name) / "graph.svg"
+    images["the exported graph"] = paths.exports(record.name) / paths.GRAPH_SVG
     return "\n".join(f"![{record.name}: {text}]({_link(path)})" for text, path in images.items())
 
 

@@ -18,7 +18,7 @@ from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Params
-from pipelines.tracking import runs
+from pipelines.tracking import logged_models, provenance, runs, store
 from pipelines.tracking.runs import Run
 from pipelines.train import monitor
 from pipelines.train.monitor import Watch
@@ -46,8 +46,8 @@ def main() -> None:
     config = getattr(settings.models, chosen.architecture)
     require_fit(config, settings.train, chosen, spec)
     data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
-    tags = {**chosen.tags, **runs.provenance(), "data_sha256": data_sha256}
-    runs.require_store()
+    tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
+    store.require_reachable()
     device = chosen.room("device").choose(settings.train)
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     begun = runs.start(settings.tracking.experiment, chosen.name, tags)
@@ -57,9 +57,9 @@ def main() -> None:
         trained = train(model, spec, settings, chosen, device, run, beside / chosen.name)
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
         record["git_dirty"] = tags["git_dirty"] == "true"
-        store(trained, chosen, record)
+        write_checkpoint(trained, chosen, record)
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
-        run.log_native(chosen.framework, trained.model, spec, spec.example(2))
+        logged_models.log_native(trained.model, chosen.framework, spec, spec.example(2), f"{run.name}-native")
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
 
@@ -129,7 +129,7 @@ def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
     }
 
 
-def store(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
+def write_checkpoint(trained: Trained, chosen: Candidate, record: dict[str, Any]) -> None:
     """Write weights, histories and record, all or nothing."""
     target = paths.checkpoint(chosen.name)
     with staged(target.parent, [target.name]) as folder:

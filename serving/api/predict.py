@@ -1,7 +1,7 @@
 """`POST /predict`: raw examples in, labels and probabilities or values out. Shared by `predict_image`."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -19,24 +19,46 @@ from serving.worker import Worker
 FIELDS = tuple(PredictRequest.model_fields)
 
 
+class Prediction(NamedTuple):
+    """A `PredictResponse` ready for JSON, and the headers that belong to it."""
+
+    body: dict[str, Any]
+    headers: Headers
+
+    def response(self) -> Response:
+        """The HTTP response."""
+        return Response(orjson.dumps(self.body), headers=self.headers)
+
+
 async def predict(worker: Worker, request: Request) -> Response:
     """A `PredictRequest` -> a `PredictResponse`. Raises RequestError."""
     if request.media_type != "application/json":
         raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
+    prediction = await run(worker, json_body.parse(await request.body()), request)
+    return prediction.response()
+
+
+async def run(worker: Worker, body: dict[str, Any], request: Request | None = None) -> Prediction:
+    """The prediction for a `PredictRequest`, for callers in this process too. Raises RequestError."""
     champion = worker.champion
-    inputs, top_k = parse(json_body.parse(await request.body()), champion, worker.settings.max_batch)
-    return await respond(worker, request, champion, inputs, top_k)
-
-
-def parse(body: dict[str, Any], champion: Champion, max_batch: int) -> tuple[np.ndarray, int | None]:
-    """The examples [N, *shape] and `top_k` of a `PredictRequest`. Raises RequestError."""
     if unknown := sorted(body.keys() - FIELDS):
         raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: {', '.join(FIELDS)}")
-    inputs = json_examples.parse(body.get("inputs"), champion.spec, max_batch)
-    return inputs, parse_top_k(body.get("top_k"), champion)
+    inputs = json_examples.parse(body.get("inputs"), champion.spec, worker.settings.max_batch)
+    return await run_inputs(worker, champion, inputs, body.get("top_k"), request)
 
 
-def parse_top_k(value: Any, champion: Champion) -> int | None:
+async def run_inputs(
+    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: Any, request: Request | None, **fields: Any
+) -> Prediction:
+    """The prediction for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
+    count = _top_k(top_k, champion)
+    result = await infer(worker, champion, inputs)
+    if request:
+        request.observed = Observation(champion, inputs, result.outputs)
+    return Prediction(predictions.write(result.outputs, champion, count) | fields, headers(result, champion))
+
+
+def _top_k(value: Any, champion: Champion) -> int | None:
     """The number of labels to return; None means all. Raises RequestError."""
     if value is None:
         return None
@@ -44,24 +66,6 @@ def parse_top_k(value: Any, champion: Champion) -> int | None:
     if type(value) is not int or not 1 <= value <= classes:
         raise invalid(f"top_k: found {summarize(value)}; allowed: a whole number from 1 to {classes}")
     return value
-
-
-async def respond(
-    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: Any
-) -> Response:
-    """Run the model on validated examples [N, *shape]; `fields` are added to the body."""
-    result = await infer(worker, champion, inputs)
-    request.observed = Observation(champion, inputs, result.outputs)
-    body = orjson.dumps(predictions.write(result.outputs, champion, top_k) | fields)
-    return Response(body, headers=headers(result, champion))
-
-
-async def run(worker: Worker, body: dict[str, Any]) -> dict[str, Any]:
-    """The same for callers in this process: a `PredictRequest` -> a `PredictResponse`."""
-    champion = worker.champion
-    inputs, top_k = parse(body, champion, worker.settings.max_batch)
-    result = await infer(worker, champion, inputs)
-    return predictions.write(result.outputs, champion, top_k)
 
 
 async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:

@@ -9,7 +9,7 @@ import numpy as np
 from models import image
 from models.errors import InputError
 from models.image_structure import Structure
-from serving.api import image_form, predict, predictions
+from serving.api import image_form, predict
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
@@ -21,30 +21,23 @@ INLINE_COST = 2_000_000  # nanoseconds of decoding that other requests may wait;
 Result = TypeVar("Result")
 
 
-async def upload(worker: Worker, request: Request) -> Response:
+async def predict_image(worker: Worker, request: Request) -> Response:
     """One image or an `ImageForm` -> a `PredictResponse`. Raises RequestError."""
     champion = worker.champion
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "the input of this model is a table, not an image; use /predict")
     files, fields = await _files(request, worker.settings.max_files)
-    options = _options(request.query | fields)
+    prediction = await run(worker, champion, files, _options(request.query | fields), request)
+    return prediction.response()
+
+
+async def run(
+    worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
+) -> predict.Prediction:
+    """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
     inputs = await decode(worker, files, champion)
-    top_k = predict.parse_top_k(options.get("top_k"), champion)
-    return await predict.respond(worker, request, champion, inputs, top_k, **_pixels(inputs, options))
-
-
-async def run(worker: Worker, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
-    """The same for callers in this process: image files and options -> a `PredictResponse`."""
-    champion = worker.champion
-    inputs = await decode(worker, files, champion)
-    result = await predict.infer(worker, champion, inputs)
-    top_k = predict.parse_top_k(options.get("top_k"), champion)
-    return predictions.write(result.outputs, champion, top_k) | _pixels(inputs, options)
-
-
-def _pixels(inputs: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
-    """The images [N, H, W, C] as the model reads them, if requested."""
-    return {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    return await predict.run_inputs(worker, champion, inputs, options.get("top_k"), request, **pixels)
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:

@@ -1,31 +1,47 @@
-"""How much memory a stage takes that it cannot give back: its own, not that of mapped files."""
+"""Peak memory of a stage that the system cannot reclaim: anonymous pages, not those of mapped files."""
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.pipelines.workspace import REPOSITORY
 
-EVERY = 0.02  # seconds
+INTERVAL = 0.02  # seconds between two samples
+DONE = "done"  # file in a workspace in which the stage has run
+PROGRAM = f"""
+import os, runpy, sys
+sys.argv = sys.argv[1:]
+for folder in os.environ["FOLDERS"].split(os.pathsep):
+    os.chdir(folder)
+    runpy.run_module(sys.argv[0], run_name="__main__")
+    open({DONE!r}, "w").close()
+"""
 
 
-def peak_mebibytes(folder: Path, *command: str) -> float:
-    """The largest anonymous memory of `python -m pipelines.<command>` in `folder`, which must succeed.
+def peaks_mebibytes(folders: Sequence[Path], stage: str, *arguments: str) -> list[float]:
+    """The largest anonymous memory of `python -m pipelines.<stage>` in each workspace, in MiB.
 
-    Pages of memory-mapped files are not counted (proc(5), `RssAnon`): the system drops them when it needs room.
+    One process runs the stage in all of them, in this order, because its imports take longer than the stage; it must
+    succeed. Pages of memory-mapped files are not counted (proc(5), `RssAnon`): the system drops them when it needs
+    memory.
     """
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(folder / "cache")}
-    arguments = [sys.executable, "-m", f"pipelines.{command[0]}", *command[1:]]
-    peak = 0.0
-    with (folder / "said.txt").open("w") as said:
-        process = subprocess.Popen(arguments, cwd=folder, env=environment, stdout=said, stderr=said)
+    variables = {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(folders[0] / "cache")}
+    environment = os.environ | variables | {"FOLDERS": os.pathsep.join(map(str, folders))}
+    command = [sys.executable, "-c", PROGRAM, f"pipelines.{stage}", *arguments]
+    peaks = dict.fromkeys(folders, 0.0)
+    for folder in folders:
+        (folder / DONE).unlink(missing_ok=True)
+    with (folders[0] / "output.txt").open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         while process.poll() is None:
-            peak = max(peak, _anonymous(process.pid))
-            time.sleep(EVERY)
-    assert process.returncode == 0, (folder / "said.txt").read_text()
-    return peak
+            current = next((folder for folder in folders if not (folder / DONE).exists()), folders[-1])
+            peaks[current] = max(peaks[current], _anonymous(process.pid))
+            time.sleep(INTERVAL)
+    assert process.returncode == 0, (folders[0] / "output.txt").read_text()
+    return list(peaks.values())
 
 
 def _anonymous(pid: int) -> float:

@@ -37,7 +37,7 @@ class Weights:
     bias: np.ndarray  # [outputs]
 
     def expected(self, inputs: np.ndarray) -> np.ndarray:
-        """What the graph should answer, in NumPy: float32 [N, outputs]."""
+        """The expected outputs of the graph, in NumPy: float32 [N, outputs]."""
         scale = np.float32(1 / 255 if self.spec.kind == "image" else 1)
         if any(self.spec.fill):
             inputs = np.where(np.isnan(inputs), np.float32(self.spec.fill), inputs)

@@ -1,4 +1,4 @@
-"""A champion on disk, the application in this process, and a really served one."""
+"""A champion on disk, the application in this process, and a served process."""
 
 import asyncio
 import contextlib
@@ -43,8 +43,8 @@ def iris(tmp_path: Path) -> Path:
     return bundles.write(tmp_path / "champion", bundles.weights(bundles.IRIS))
 
 
-async def nothing_behind(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stands where BentoML's application is: these tests never reach it."""
+async def unused_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """In place of BentoML's application, which gets no HTTP requests."""
     raise AssertionError(scope["path"])
 
 
@@ -105,7 +105,7 @@ def local() -> Callable[..., Local]:
         settings = Settings(champion=folder, **changes)
         worker = Worker(settings, Metrics(CollectorRegistry()))
         worker.ready = True
-        return Local(worker, Application(nothing_behind, settings, lambda: worker))
+        return Local(worker, Application(unused_application, settings, lambda: worker))
 
     return make
 
@@ -126,7 +126,7 @@ def free_port() -> int:
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
-    """An environment in which nothing of this machine's BentoML or Tandem settings is left."""
+    """An environment without BentoML or Tandem settings of this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TANDEM_", "BENTOML_"))}
     return kept | {"BENTOML_HOME": str(home), "PYTHONUNBUFFERED": "1"} | changes
 
@@ -171,7 +171,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], output: Path) -
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The digits champion, really served, for all tests of one file."""
+    """The digits champion, served for all tests of one file."""
     home = tmp_path_factory.mktemp("served")
     folder = bundles.write(home / "champion", bundles.weights(bundles.DIGITS))
     with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_POLL_SECONDS="0.1") as running:

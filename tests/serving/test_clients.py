@@ -1,4 +1,4 @@
-"""Clients that others wrote, against the really served process: they are part of the development tools."""
+"""Third-party clients against the served process; they are development dependencies."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def test_tritonclient_reads_metadata_configuration_statistics_and_index(served: 
     assert model == {"name": "tandem", "version": "1", "state": "READY", "reason": ""}
 
 
-def test_tritonclient_is_told_what_is_not_supported(served: Served) -> None:
+def test_tritonclient_reports_unsupported_requests(served: Served) -> None:
     triton = pytest.importorskip("tritonclient.http")
     inputs = raw(DIGITS, 1)
     data = triton.InferInput("image", list(inputs.shape), "UINT8").set_data_from_numpy(inputs)
@@ -79,7 +79,7 @@ def test_tritonclient_is_told_what_is_not_supported(served: Served) -> None:
             assert caught.value.status() == "400"
 
 
-def test_schemathesis_finds_no_failure_of_the_service(served: Served) -> None:
+def test_schemathesis_finds_no_failure(served: Served) -> None:
     command = Path(sys.executable).with_name("schemathesis")
     if not command.exists():
         pytest.skip("schemathesis is not installed")

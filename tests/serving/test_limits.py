@@ -1,4 +1,4 @@
-"""Limits and keys: in this process where that is enough, and over real sockets where the wire matters."""
+"""Limits and API keys: in this process, and over sockets where the transport matters."""
 
 import asyncio
 import json
@@ -35,19 +35,19 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def talk(served: Served, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """Send pieces over a socket of its own; whatever is answered until it is closed or 20 s have passed."""
+def exchange(served: Served, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Send pieces over a new socket; the response until it is closed or 20 s have passed."""
     address = httpx.URL(served.url)
     with socket.create_connection((address.host, address.port or 80), timeout=20) as wire:
         for piece in pieces:
             wire.sendall(piece)
             time.sleep(pause)
-        answer = b""
+        response = b""
         while chunk := wire.recv(65536):
-            answer += chunk
-            if b"\r\n\r\n" in answer and len(answer) > 200:
+            response += chunk
+            if b"\r\n\r\n" in response and len(response) > 200:
                 break
-        return answer
+        return response
 
 
 def head(*lines: str) -> bytes:
@@ -62,56 +62,56 @@ def memory(served: Served) -> int:
     return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
 
 
-def test_a_hundred_megabytes_are_refused_unread(strict: Served) -> None:
+def test_a_hundred_megabytes_are_rejected_unread(strict: Served) -> None:
     before = memory(strict)
-    answer = httpx.post(f"{strict.url}/predict", content=b" " * 100_000_000, timeout=20)
-    assert answer.status_code == 413
+    response = httpx.post(f"{strict.url}/predict", content=b" " * 100_000_000, timeout=20)
+    assert response.status_code == 413
     assert memory(strict) - before < 30e6
 
 
-def test_a_hundred_megabytes_in_chunks_are_refused(strict: Served) -> None:
+def test_a_hundred_megabytes_in_chunks_are_rejected(strict: Served) -> None:
     before = memory(strict)
     chunks = (b" " * 1_000_000 for _ in range(100))
-    answer = httpx.post(f"{strict.url}/predict", content=chunks, headers=TYPE, timeout=20)
-    assert answer.status_code == 413
+    response = httpx.post(f"{strict.url}/predict", content=chunks, headers=TYPE, timeout=20)
+    assert response.status_code == 413
     assert memory(strict) - before < 30e6
 
 
-def test_a_declared_body_is_refused_before_it_is_sent(strict: Served) -> None:
-    answer = talk(strict, head("Content-Length: 100000000"))
-    assert answer.startswith(b"HTTP/1.1 413")
-    assert b"connection: close" in answer
+def test_a_declared_size_is_rejected_before_the_body_is_sent(strict: Served) -> None:
+    response = exchange(strict, head("Content-Length: 100000000"))
+    assert response.startswith(b"HTTP/1.1 413")
+    assert b"connection: close" in response
 
 
-def test_a_slow_body_is_not_waited_for(strict: Served) -> None:
+def test_a_slow_body_times_out(strict: Served) -> None:
     started = time.monotonic()
-    answer = talk(strict, head("Content-Length: 1000"), b"{")
-    assert answer.startswith(b"HTTP/1.1 408")
+    response = exchange(strict, head("Content-Length: 1000"), b"{")
+    assert response.startswith(b"HTTP/1.1 408")
     assert time.monotonic() - started < 5
 
 
-def test_a_body_in_pieces_is_whole(strict: Served) -> None:
+def test_a_body_in_chunks_is_complete(strict: Served) -> None:
     content = json.dumps(BODY["json"]).encode()
     half = len(content) // 2
-    answer = talk(strict, head(f"Content-Length: {len(content)}"), content[:half], content[half:], pause=0.1)
-    assert answer.startswith(b"HTTP/1.1 200")
+    response = exchange(strict, head(f"Content-Length: {len(content)}"), content[:half], content[half:], pause=0.1)
+    assert response.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1, 2", "99999999999999999999999"])
-def test_lengths_that_lie_are_refused(strict: Served, length: str) -> None:
-    answer = talk(strict, head(f"Content-Length: {length}") + b"{}")
-    assert answer.split(b" ")[1] in (b"400", b"413")
+def test_wrong_lengths_are_rejected(strict: Served, length: str) -> None:
+    response = exchange(strict, head(f"Content-Length: {length}") + b"{}")
+    assert response.split(b" ")[1] in (b"400", b"413")
 
 
 @pytest.mark.parametrize(
     "noise", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100, b"PRI * HTTP/2.0\r\n\r\n"]
 )
-def test_noise_does_no_harm(strict: Served, noise: bytes) -> None:
-    talk(strict, noise + b"\r\n\r\n")
+def test_noise_is_ignored(strict: Served, noise: bytes) -> None:
+    exchange(strict, noise + b"\r\n\r\n")
     assert httpx.post(f"{strict.url}/predict", **BODY).status_code == 200
 
 
-def test_a_client_that_leaves_does_no_harm(strict: Served) -> None:
+def test_disconnected_clients_are_ignored(strict: Served) -> None:
     address = httpx.URL(strict.url)
     for _ in range(20):
         with socket.create_connection((address.host, address.port or 80)) as wire:
@@ -144,7 +144,7 @@ def test_unknown_paths_do_not_grow_the_metrics(strict: Served) -> None:
         ({"authorization": f"Bearer {KEY}"}, 200),
     ],
 )
-def test_the_key(digits: Path, local: Make, headers: dict[str, str], status: int) -> None:
+def test_the_api_key(digits: Path, local: Make, headers: dict[str, str], status: int) -> None:
     service = local(digits, api_key=KEY)
     assert service.post("/predict", **BODY, headers=headers).status_code == status
     models = ("/v2/models/tandem", "/v2/models/tandem/ready", "/v2/models/tandem/versions/1/ready")
@@ -158,7 +158,7 @@ def test_health_and_documentation_need_no_key(digits: Path, local: Make, path: s
 
 
 @pytest.mark.parametrize(("key", "shown"), [("", True), (KEY, False)])
-def test_a_real_example_is_shown_where_no_key_is_needed(digits: Path, local: Make, key: str, shown: bool) -> None:
+def test_the_stored_example_is_shown_where_no_key_is_required(digits: Path, local: Make, key: str, shown: bool) -> None:
     paths = local(digits, api_key=key).get("/docs.json").json()["paths"]
     for path in ("/predict", "/v2/models/tandem/infer"):
         example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]["inputs"]
@@ -197,7 +197,7 @@ def test_the_tracking_uri_has_no_local_path_and_no_credentials(
     assert local(folder).get("/model").json()["provenance"] == {"run_id": "1", "tracking_uri": shown}
 
 
-def test_not_ready_is_said(digits: Path, local: Make) -> None:
+def test_not_ready(digits: Path, local: Make) -> None:
     service = local(digits)
     service.worker.ready = False
     for path in ("/readyz", "/v2/health/ready", "/v2/models/tandem/ready"):
@@ -205,25 +205,25 @@ def test_not_ready_is_said(digits: Path, local: Make) -> None:
     assert service.get("/livez").status_code == 200
 
 
-def test_more_than_can_be_held_is_refused_and_the_rest_is_answered(digits: Path, local: Make) -> None:
+def test_requests_beyond_the_limit_are_rejected(digits: Path, local: Make) -> None:
     service = local(digits, max_waiting=10)
-    answers = service.many(*[("POST", "/predict", BODY)] * 30)
-    statuses = [answer.status_code for answer in answers]
+    responses = service.many(*[("POST", "/predict", BODY)] * 30)
+    statuses = [response.status_code for response in responses]
     assert set(statuses) == {200, 503}
     assert statuses.count(200) >= 10
-    assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 503)
+    assert all(response.headers["retry-after"] == "1" for response in responses if response.status_code == 503)
 
 
-def test_more_than_can_be_answered_soon_is_refused(digits: Path, local: Make) -> None:
+def test_requests_with_a_long_expected_wait_are_rejected(digits: Path, local: Make) -> None:
     service = local(digits, max_wait_seconds=1e-9)
-    statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
+    statuses = [response.status_code for response in service.many(*[("POST", "/predict", BODY)] * 30)]
     assert statuses.count(503) == 0  # no load has been measured yet
-    statuses = [answer.status_code for answer in service.many(*[("POST", "/predict", BODY)] * 30)]
+    statuses = [response.status_code for response in service.many(*[("POST", "/predict", BODY)] * 30)]
     assert statuses.count(200) >= 8
     assert statuses.count(503) >= 1
 
 
-def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_load_estimate_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr("serving.scheduling.load_estimate.time.perf_counter", lambda: next(clock) * 0.1)
     load = LoadEstimate()
@@ -243,8 +243,8 @@ def test_the_pace_is_that_of_a_busy_worker(monkeypatch: pytest.MonkeyPatch) -> N
     assert load.wait() == pytest.approx(1.0, rel=0.01)
 
 
-def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local: Make) -> None:
-    """Eight slow clients and one that asks now and then: the worker has nothing to do and says so."""
+def test_unfinished_bodies_do_not_count_as_load(digits: Path, local: Make) -> None:
+    """Twenty slow clients and one that sends a request now and then."""
     service = local(digits)
 
     async def never() -> AsyncIterator[bytes]:
@@ -269,7 +269,7 @@ def test_those_who_are_still_sending_do_not_keep_others_out(digits: Path, local:
     assert service.worker.load.in_flight == 0
 
 
-def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
+def test_chunked_bodies_share_a_memory_budget(digits: Path, local: Make) -> None:
     service = local(digits, max_held_bytes=10_000)
 
     async def pieces(count: int) -> AsyncIterator[bytes]:
@@ -282,7 +282,7 @@ def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             headers = {"content-type": "application/json"}
             asked = (client.post("/predict", content=pieces(count), headers=headers) for count in (4, 4, 4, 30))
-            return [answer.status_code for answer in await asyncio.gather(*asked)]
+            return [response.status_code for response in await asyncio.gather(*asked)]
 
     statuses = asyncio.run(go())
     assert set(statuses) == {400, 503}
@@ -290,7 +290,7 @@ def test_bodies_in_pieces_share_their_room(digits: Path, local: Make) -> None:
     assert service.worker.memory_budget.available == 10_000
 
 
-def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_response_times_out(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     service = local(digits, timeout_seconds=0.1)
     service.worker.batcher.predict = lambda *_: asyncio.sleep(60)  # type: ignore[assignment,method-assign]
 
@@ -299,23 +299,23 @@ def test_an_answer_that_takes_too_long_is_given_up(digits: Path, local: Make, mo
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(service.application), base_url="http://test"
         ) as client:
-            answer = await client.post("/predict", **BODY)
+            response = await client.post("/predict", **BODY)
         watch.cancel()
-        return answer
+        return response
 
-    answer = asyncio.run(go())
-    assert answer.status_code == 503
-    assert "0.1 s" in answer.json()["error"]
+    response = asyncio.run(go())
+    assert response.status_code == 503
+    assert "0.1 s" in response.json()["error"]
     assert len(service.worker.deadlines) == 0
 
 
-def test_other_sites_are_not_let_in_unless_they_are_listed(digits: Path, local: Make) -> None:
+def test_only_configured_origins_are_allowed(digits: Path, local: Make) -> None:
     service = local(digits)
     origin = {"origin": "http://friend"}
     assert "access-control-allow-origin" not in service.post("/predict", **BODY, headers=origin).headers
     service.application = allow(service.application, ("http://friend",))  # type: ignore[assignment]
-    answer = service.post("/predict", **BODY, headers=origin)
-    assert answer.headers["access-control-allow-origin"] == "http://friend"
+    response = service.post("/predict", **BODY, headers=origin)
+    assert response.headers["access-control-allow-origin"] == "http://friend"
     assert (
         "access-control-allow-origin" not in service.post("/predict", **BODY, headers={"origin": "http://foe"}).headers
     )
@@ -323,7 +323,7 @@ def test_other_sites_are_not_let_in_unless_they_are_listed(digits: Path, local: 
     assert service.many(("OPTIONS", "/predict", {"headers": preflight}))[0].status_code == 200
 
 
-def test_the_log_has_one_line_a_request_and_no_content(
+def test_the_access_log_has_one_line_per_request_without_content(
     digits: Path, local: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = local(digits, log_share=1.0)

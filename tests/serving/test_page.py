@@ -31,8 +31,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def complaints(browser: Chrome) -> list[dict[str, str]]:
-    """What the browser has noted since the last time."""
+def browser_errors(browser: Chrome) -> list[dict[str, str]]:
+    """Entries in the browser's log since the last call."""
     found: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     return found
 
@@ -46,10 +46,10 @@ def wait_for_answer(browser: Chrome, part: str = "%") -> str:
     return text(browser, "answer")
 
 
-def no_complaints(browser: Chrome) -> None:
-    """Neither the page nor the browser (scripts, policy, missing files) has anything to complain about."""
+def check_no_errors(browser: Chrome) -> None:
+    """Neither the page nor the browser (scripts, policy, missing files) reports an error."""
     assert text(browser, "error") == ""
-    assert complaints(browser) == []
+    assert browser_errors(browser) == []
 
 
 def test_drawing_by_pointer_and_by_keyboard(browser: Chrome, pictures: Served) -> None:
@@ -66,10 +66,10 @@ def test_drawing_by_pointer_and_by_keyboard(browser: Chrome, pictures: Served) -
     assert "No prediction" in text(browser, "answer")
     canvas.send_keys(" ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
     wait_for_answer(browser)
-    no_complaints(browser)
+    check_no_errors(browser)
 
 
-def test_the_model_sees_exactly_the_file(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
+def test_the_model_reads_exactly_the_pixels_of_the_file(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (8, 8), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     browser.get(pictures.url)
@@ -81,16 +81,16 @@ def test_the_model_sees_exactly_the_file(browser: Chrome, pictures: Served, tmp_
     script = "return [...document.getElementById('pixels').getContext('2d').getImageData(0, 0, 8, 8).data]"
     seen = np.array(browser.execute_script(script)).reshape(8, 8, 4)
     np.testing.assert_array_equal(seen[..., 0], pixels)
-    no_complaints(browser)
+    check_no_errors(browser)
 
 
-def test_a_bad_file_is_refused_in_words(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
+def test_a_bad_file_is_rejected_with_a_message(browser: Chrome, pictures: Served, tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"no picture at all")
     browser.get(pictures.url)
     WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
     browser.find_element(By.ID, "file").send_keys(str(tmp_path / "picture.png"))
     WebDriverWait(browser, 10).until(lambda driver: "found text" in text(driver, "error"))
-    complaints(browser)
+    browser_errors(browser)
 
 
 def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_row_and_a_key(browser: Chrome, tmp_path: Path) -> None:
         fields[2].clear()
         fields[2].send_keys("9.5")
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
-        complaints(browser)
+        browser_errors(browser)
 
 
 def test_a_row_with_categories_and_missing_values(browser: Chrome, tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ def test_a_row_with_categories_and_missing_values(browser: Chrome, tmp_path: Pat
         options[3].click()
         size.clear()
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") not in (first, red))
-        no_complaints(browser)
+        check_no_errors(browser)
 
 
-def test_a_category_is_asked_for_as_it_is_written(browser: Chrome, tmp_path: Path) -> None:
-    """A page shows two spaces as one; the model knows the difference."""
+def test_category_names_keep_their_spaces(browser: Chrome, tmp_path: Path) -> None:
+    """A page shows two spaces as one; for the model they are different categories."""
     spec = replace(HOUSES, categories=((), ("dark red", "dark  red", "red"), HOUSES.categories[2]))
     with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
         browser.get(served.url)
@@ -137,10 +137,10 @@ def test_a_category_is_asked_for_as_it_is_written(browser: Chrome, tmp_path: Pat
         WebDriverWait(browser, 10).until(lambda driver: text(driver, "answer") != first)
         expected = weights(spec).expected(np.array([[100, 1, 0]], np.float32))[0, 0]
         assert float(text(browser, "answer").split(":")[1]) == pytest.approx(expected, rel=1e-5)
-        no_complaints(browser)
+        check_no_errors(browser)
 
 
-def test_large_pictures_are_explained_in_several_requests(browser: Chrome, tmp_path: Path) -> None:
+def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, tmp_path: Path) -> None:
     spec = replace(DIGITS, shape=(128, 128, 3), mean=(9.0,) * 3, std=(1.0,) * 3)
     with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
         browser.get(served.url)
@@ -150,10 +150,10 @@ def test_large_pictures_are_explained_in_several_requests(browser: Chrome, tmp_p
         WebDriverWait(browser, 20).until(
             lambda driver: driver.execute_script("return document.getElementById('occlusion').width") == 128
         )
-        no_complaints(browser)
+        check_no_errors(browser)
 
 
-def test_the_layers_are_shown_to_who_looks(browser: Chrome, pictures: Served) -> None:
+def test_layer_outputs_are_loaded_on_demand(browser: Chrome, pictures: Served) -> None:
     browser.get(pictures.url)
     WebDriverWait(browser, 10).until(lambda driver: driver.find_element(By.ID, "canvas").is_displayed())
     assert not browser.find_element(By.ID, "layer-section").is_displayed()
@@ -167,11 +167,11 @@ def test_the_layers_are_shown_to_who_looks(browser: Chrome, pictures: Served) ->
     assert layer.text.startswith("logits\n10 ·")
     script = "const c = document.querySelector('#layers canvas'); return [c.width, c.height, c.ariaLabel]"
     assert browser.execute_script(script) == [5, 2, "Values of logits"]
-    no_complaints(browser)
+    check_no_errors(browser)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme: str) -> None:
+def test_nothing_is_cut_off_on_a_phone(browser: Chrome, pictures: Served, scheme: str) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
@@ -189,4 +189,4 @@ def test_on_a_phone_nothing_is_cut_off(browser: Chrome, pictures: Served, scheme
 def test_the_documentation_page(browser: Chrome, pictures: Served) -> None:
     browser.get(f"{pictures.url}/docs")
     WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "operations-Prediction-predict"))
-    assert [line for line in complaints(browser) if line["level"] == "SEVERE"] == []
+    assert [line for line in browser_errors(browser) if line["level"] == "SEVERE"] == []

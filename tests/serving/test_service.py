@@ -1,4 +1,4 @@
-"""The service as it is really started: over HTTP, from the command line."""
+"""The service started from the command line, over HTTP."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, serve
 
-STRANGERS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.
 WATCHED = """
 import sys, httpx
@@ -33,8 +33,8 @@ def start(folder: Path, home: Path, *command: str, **changes: str) -> subprocess
 
 def test_predictions_over_http(served: Served) -> None:
     inputs = raw(DIGITS, 3)
-    answer = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
-    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    response = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
+    found = [list(row["probabilities"].values()) for row in response.json()["predictions"]]
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
 
 
@@ -48,7 +48,7 @@ def test_the_typed_client(served: Served, tmp_path: Path) -> None:
     assert image["predictions"] == batch["predictions"][:1]
 
 
-def test_the_same_in_this_process(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_in_process(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_CHAMPION", str(digits))
     from serving.service import Tandem
 
@@ -76,8 +76,8 @@ def test_a_new_champion_is_served_without_a_restart(served: Served) -> None:
         if httpx.get(f"{served.url}/model").json()["version"] == "2":
             break
     inputs = raw(DIGITS, 2)
-    answer = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
-    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    response = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
+    found = [list(row["probabilities"].values()) for row in response.json()["predictions"]]
     np.testing.assert_allclose(found, weights(DIGITS, 5).expected(inputs), atol=1e-6)
     counters = httpx.get(f"{served.url}/metrics").text
     assert 'tandem_champions_total{result="swapped"} 1.0' in counters
@@ -103,7 +103,7 @@ def test_a_second_service_leaves_the_counters_of_the_first(served: Served, digit
         ({"TANDEM_CHAMPIONS": "x"}, "no such setting"),
     ],
 )
-def test_a_bad_start_ends_with_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+def test_start_errors_are_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     ended = start(tmp_path / "none", tmp_path, "-m", "bentoml", **changes)
     assert ended.returncode != 0
     assert message in ended.stderr
@@ -118,7 +118,7 @@ def test_a_corrupt_champion_is_not_served(digits: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wish", [None, "False"])
-def test_nothing_is_reported_unless_the_user_wants_it(tmp_path: Path, wish: str | None) -> None:
+def test_no_telemetry_unless_enabled(tmp_path: Path, wish: str | None) -> None:
     changes = {} if wish is None else {"BENTOML_DO_NOT_TRACK": wish}
     ended = start(tmp_path / "none", tmp_path, "-c", WATCHED, **changes)
     assert "uv run dvc repro" in ended.stderr
@@ -126,6 +126,6 @@ def test_nothing_is_reported_unless_the_user_wants_it(tmp_path: Path, wish: str 
 
 
 def test_serving_needs_no_framework() -> None:
-    code = f"import sys, serving.service; print([name for name in {STRANGERS} if name in sys.modules])"
+    code = f"import sys, serving.service; print([name for name in {FRAMEWORKS} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

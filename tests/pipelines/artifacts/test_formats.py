@@ -34,17 +34,17 @@ def test_names_in_the_validation_report_are_legible(tmp_path):
 def test_a_split_is_written_in_chunks_and_mapped_into_memory(tmp_path):
     inputs, targets = np.arange(24, dtype=np.uint8).reshape(6, 2, 2, 1), np.arange(6)
     split_files.write((inputs[:4], inputs[4:]), inputs[:1], targets, tmp_path)
-    for found, expected in zip(split_files.read(tmp_path), (inputs, targets), strict=True):
-        assert isinstance(found, np.memmap)
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+    for result, expected in zip(split_files.read(tmp_path), (inputs, targets), strict=True):
+        assert isinstance(result, np.memmap)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_layers_are_read_by_column(tmp_path):
     layer_history.write([(1, "std", "dense", 0.5), (2, "std", "dense", 0.25)], tmp_path / layer_history.FILE)
-    found = layer_history.read(tmp_path / layer_history.FILE)
-    assert found["layer"].tolist() == ["dense", "dense"]
-    assert found["value"].tolist() == [0.5, 0.25]
+    result = layer_history.read(tmp_path / layer_history.FILE)
+    assert result["layer"].tolist() == ["dense", "dense"]
+    assert result["value"].tolist() == [0.5, 0.25]
 
 
 def test_metrics_are_flattened_to_their_numbers():

@@ -36,10 +36,10 @@ CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """Parameters of a workspace with a champion; the working directory is that workspace."""
-    found = synthetic.enter(tmp_path, monkeypatch, CHANGES)
+    settings = synthetic.enter(tmp_path, monkeypatch, CHANGES)
     synthetic.write_candidate("torch-cnn")
     write_champion()
-    return found
+    return settings
 
 
 def write_champion():

@@ -68,14 +68,14 @@ def test_accuracy_is_that_of_the_model_itself(evaluated, split):
 
 
 def test_metrics_are_nested_by_what_they_are_about(evaluated):
-    found = read_metrics()
-    assert set(found) == {"provider", "validation", "test", "latency", "model"}
-    assert found["provider"] == "CPUExecutionProvider"
-    assert set(found["validation"]) == {"accuracy", "log_loss"}
-    assert found["test"]["accuracy_low"] < found["test"]["accuracy"] < found["test"]["accuracy_high"]
-    assert list(found["latency"]) == ["batch_1", "batch_32", "batch_256"]
-    assert found["latency"]["batch_1"]["p50_ms"] <= found["latency"]["batch_1"]["p99_ms"]
-    assert found["model"]["bytes"] == (paths.exports(NAME) / "model.onnx").stat().st_size
+    written = read_metrics()
+    assert set(written) == {"provider", "validation", "test", "latency", "model"}
+    assert written["provider"] == "CPUExecutionProvider"
+    assert set(written["validation"]) == {"accuracy", "log_loss"}
+    assert written["test"]["accuracy_low"] < written["test"]["accuracy"] < written["test"]["accuracy_high"]
+    assert list(written["latency"]) == ["batch_1", "batch_32", "batch_256"]
+    assert written["latency"]["batch_1"]["p50_ms"] <= written["latency"]["batch_1"]["p99_ms"]
+    assert written["model"]["bytes"] == (paths.exports(NAME) / "model.onnx").stat().st_size
 
 
 def test_tables_hold_what_the_metrics_say(evaluated):
@@ -99,9 +99,9 @@ def test_pictures_are_there_and_large_enough_to_read(evaluated):
 
 
 def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
-    metrics, found = evaluated.data.metrics, read_metrics()
-    assert metrics["test/accuracy"] == found["test"]["accuracy"]
-    assert metrics["latency/batch_1/p50_ms"] == found["latency"]["batch_1"]["p50_ms"]
+    metrics, written = evaluated.data.metrics, read_metrics()
+    assert metrics["test/accuracy"] == written["test"]["accuracy"]
+    assert metrics["latency/batch_1/p50_ms"] == written["latency"]["batch_1"]["p50_ms"]
     assert metrics["epoch/validation_accuracy"] == 0.5  # of the training, untouched
     assert evaluated.info.status == "FINISHED"
     assert evaluated.data.tags["provider"] == "CPUExecutionProvider"
@@ -116,13 +116,13 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
 def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
     synthetic.write_int8(NAME)
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
-    found = read_metrics()
-    int8 = found.pop("int8")
-    assert set(int8) == {*found, "faster"}
+    written = read_metrics()
+    int8 = written.pop("int8")
+    assert set(int8) == {*written, "faster"}
     assert int8["model"]["bytes"] == (paths.exports(NAME) / "model.int8.onnx").stat().st_size
-    assert int8["test"]["accuracy"] == pytest.approx(found["test"]["accuracy"], abs=0.02)
-    assert int8["test"]["log_loss"] != found["test"]["log_loss"]
-    medians = [(int8["latency"][size]["p50_ms"], times["p50_ms"]) for size, times in found["latency"].items()]
+    assert int8["test"]["accuracy"] == pytest.approx(written["test"]["accuracy"], abs=0.02)
+    assert int8["test"]["log_loss"] != written["test"]["log_loss"]
+    medians = [(int8["latency"][size]["p50_ms"], times["p50_ms"]) for size, times in written["latency"].items()]
     assert int8["faster"] is all(mine < other for mine, other in medians)
     assert f"{NAME}-int8: test accuracy" in capsys.readouterr().out
     (run,) = mlflow.search_runs(experiment_names=["tandem"], output_format="list")
@@ -136,12 +136,12 @@ def test_nothing_is_left_beside(evaluated):
 def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
-    assert capsys.readouterr().out.count("a new run takes its place") == 1
+    assert capsys.readouterr().out.count("a new run replaces it") == 1
     assert len(mlflow.search_runs(experiment_names=["tandem"])) == 1
 
 
 def has_cuda():
-    """Whether ONNX Runtime can really use a GPU, by the provider that a session chose for itself."""
+    """True where ONNX Runtime can use a GPU, by the provider of a session."""
     Path("graph.onnx").write_bytes(synthetic.graph(*synthetic.fitted()).SerializeToString())
     return provider(open_session(Path("graph.onnx"), "auto")) == CUDA
 
@@ -218,15 +218,15 @@ def predictions(channels, classes, wrong):
 
 @pytest.mark.parametrize(("channels", "classes", "wrong"), [(3, 30, 40), (1, 2, 1), (3, 2, 0)])
 def test_pictures_of_any_number_of_classes_channels_and_mistakes(tmp_path, channels, classes, wrong):
-    found = predictions(channels, classes, wrong)
+    made = predictions(channels, classes, wrong)
     for draw in (classification_plots.confusion, classification_plots.roc, classification_plots.misclassified):
-        draw(found, "torch-cnn", tmp_path / "picture.png")
+        draw(made, "torch-cnn", tmp_path / "picture.png")
         with Image.open(tmp_path / "picture.png") as picture:
             picture.verify()
-    plot_tables.roc(found, tmp_path / "roc.csv")
-    plot_tables.confusion(found, tmp_path / "confusion.csv")
+    plot_tables.roc(made, tmp_path / "roc.csv")
+    plot_tables.confusion(made, tmp_path / "confusion.csv")
 
 
 def test_misclassified_examples_are_ordered_by_confidence():
-    found = predictions(channels=1, classes=5, wrong=7)
-    assert classification_plots.misclassified_by_confidence(found).tolist() == list(range(7))
+    made = predictions(channels=1, classes=5, wrong=7)
+    assert classification_plots.misclassified_by_confidence(made).tolist() == list(range(7))

@@ -8,11 +8,11 @@ from pipelines.evaluate import latency
 
 def test_percentiles_and_throughput_of_known_times():
     times = np.arange(1, 101) / 1000  # 1 to 100 ms, 5.05 s together
-    found = latency.summarise(times, batch_size=32)
-    assert found.p50_ms == pytest.approx(50.5)
-    assert found.p90_ms == pytest.approx(90.1)
-    assert found.p99_ms == pytest.approx(99.01)
-    assert found.examples_per_second == round(3200 / 5.05)
+    result = latency.summarise(times, batch_size=32)
+    assert result.p50_ms == pytest.approx(50.5)
+    assert result.p90_ms == pytest.approx(90.1)
+    assert result.p99_ms == pytest.approx(99.01)
+    assert result.examples_per_second == round(3200 / 5.05)
 
 
 def test_calls_are_made_for_about_the_time_that_was_given():
@@ -24,9 +24,9 @@ def test_calls_are_made_for_about_the_time_that_was_given():
 
 
 def test_a_call_slower_than_the_time_given_is_measured_all_the_same():
-    (found,) = latency.time_calls([lambda: time.sleep(0.01)], batch_size=4, seconds=0.001)
-    assert found.p50_ms >= 10
-    assert 0 < found.examples_per_second <= 400
+    (result,) = latency.time_calls([lambda: time.sleep(0.01)], batch_size=4, seconds=0.001)
+    assert result.p50_ms >= 10
+    assert 0 < result.examples_per_second <= 400
 
 
 def test_several_calls_take_turns_and_each_gets_its_own_times():

@@ -28,11 +28,11 @@ def drawn():
 
 
 def test_perfect_predictions_have_perfect_scores(settings):
-    found = classification_metrics.test_metrics(SURE, np.array([0, 1, 2, 0]), settings)
+    scores = classification_metrics.test_metrics(SURE, np.array([0, 1, 2, 0]), settings)
     errors = {"log_loss", "brier", "calibration_error"}
-    low = found.pop("accuracy_low")  # of four examples: 4 / (4 + z²)
-    assert all(abs(found[name]) < 1e-9 for name in errors)
-    assert {value for name, value in found.items() if name not in errors} == {1.0}
+    low = scores.pop("accuracy_low")  # of four examples: 4 / (4 + z²)
+    assert all(abs(scores[name]) < 1e-9 for name in errors)
+    assert {value for name, value in scores.items() if name not in errors} == {1.0}
     assert low == pytest.approx(0.5101, abs=1e-4)
 
 
@@ -40,10 +40,10 @@ def test_scores_agree_with_scikit_learn(drawn, settings):
     probabilities, targets = drawn
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(1, keepdims=True)
-    found = classification_metrics.test_metrics(probabilities, targets, settings)
-    assert found["top_3_accuracy"] == pytest.approx(top_k_accuracy_score(targets, exact, k=3))
-    assert found["brier"] == pytest.approx(brier_score_loss(targets, exact, scale_by_half=False), abs=1e-6)
-    assert found["roc_auc"] == pytest.approx(roc_auc_score(targets, exact, multi_class="ovr"), abs=1e-6)
+    scores = classification_metrics.test_metrics(probabilities, targets, settings)
+    assert scores["top_3_accuracy"] == pytest.approx(top_k_accuracy_score(targets, exact, k=3))
+    assert scores["brier"] == pytest.approx(brier_score_loss(targets, exact, scale_by_half=False), abs=1e-6)
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(targets, exact, multi_class="ovr"), abs=1e-6)
 
 
 def test_log_loss_is_the_mean_logarithm_of_the_true_class():
@@ -55,11 +55,11 @@ def test_log_loss_is_the_mean_logarithm_of_the_true_class():
 
 
 def test_a_class_that_the_split_lacks_does_not_break_the_scores(settings):
-    found = classification_metrics.test_metrics(
+    scores = classification_metrics.test_metrics(
         np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]], np.float32), np.array([0, 1]), settings
     )
-    assert found["accuracy"] == 1
-    assert np.isfinite(list(found.values())).all()
+    assert scores["accuracy"] == 1
+    assert np.isfinite(list(scores.values())).all()
 
 
 def test_top_k_counts_everything_where_there_are_not_more_classes(drawn):
@@ -111,9 +111,9 @@ def test_full_confidence_belongs_to_the_last_bin():
 def test_curves_run_from_corner_to_corner_and_leave_out_absent_classes(drawn):
     probabilities, targets = drawn
     present = targets != 3
-    found = roc_curves.class_rocs(probabilities[present], targets[present], "abcdef")
-    assert list(found) == list("abcef")
-    for roc in (*found.values(), roc_curves.macro_roc(probabilities, targets)):
+    scores = roc_curves.class_rocs(probabilities[present], targets[present], "abcdef")
+    assert list(scores) == list("abcef")
+    for roc in (*scores.values(), roc_curves.macro_roc(probabilities, targets)):
         assert (roc.false_positive_rate[0], roc.true_positive_rate[0]) == (0, 0)
         assert (roc.false_positive_rate[-1], roc.true_positive_rate[-1]) == (1, 1)
         assert (np.diff(roc.false_positive_rate) >= 0).all()
@@ -123,10 +123,10 @@ def test_curves_run_from_corner_to_corner_and_leave_out_absent_classes(drawn):
 def test_intervals_of_a_regression_take_the_memory_of_a_few_splits_not_of_one_for_each_resample(settings):
     targets = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
     tracemalloc.start()
-    found = regression_metrics.test_metrics(
+    scores = regression_metrics.test_metrics(
         targets[:, None] + 0.5, targets, settings.model_copy(update={"bootstrap": 100})
     )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert scores["mae"] == pytest.approx(0.5, abs=1e-6)
     assert peak < 30 * 8 * len(targets)

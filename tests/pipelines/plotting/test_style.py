@@ -1,4 +1,4 @@
-"""What all pictures share."""
+"""The style of all plots."""
 
 from pathlib import Path
 

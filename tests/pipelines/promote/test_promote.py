@@ -10,7 +10,7 @@ from models.errors import InputError
 from pipelines.artifacts import paths
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import runs
+from pipelines.tracking import runs, store
 from tests.pipelines import synthetic
 
 BOTH = {"frameworks": ["torch", "keras"], "architectures": ["cnn"]}
@@ -19,10 +19,10 @@ BOTH = {"frameworks": ["torch", "keras"], "architectures": ["cnn"]}
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """Parameters of a workspace with two candidates; the working directory is that workspace."""
-    found = synthetic.enter(tmp_path, monkeypatch, BOTH)
-    for name in found.candidates:
+    settings = synthetic.enter(tmp_path, monkeypatch, BOTH)
+    for name in settings.candidates:
         synthetic.write_candidate(name)
-    return found
+    return settings
 
 
 def promote_candidates(settings):
@@ -92,18 +92,18 @@ def test_the_bundle_has_all_that_serving_needs(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
     promote_candidates(settings)
-    found = champion()
-    created = found["provenance"].pop("created")
+    manifest = champion()
+    created = manifest["provenance"].pop("created")
     assert created.endswith("+00:00")
-    assert (found["schema"], found["name"], found["version"]) == (1, "torch-cnn", "1")
-    assert found["spec"] == json.loads(paths.SPEC.read_text("utf-8"))
-    assert found["metrics"]["validation/accuracy"] == 0.97
-    assert found["provenance"] == {
+    assert (manifest["schema"], manifest["name"], manifest["version"]) == (1, "torch-cnn", "1")
+    assert manifest["spec"] == json.loads(paths.SPEC.read_text("utf-8"))
+    assert manifest["metrics"]["validation/accuracy"] == 0.97
+    assert manifest["provenance"] == {
         "run_id": run.id,
         "git_commit": synthetic.COMMIT,
         "git_dirty": False,
         "data_sha256": synthetic.DATA,
-        "tracking_uri": runs.uri(),
+        "tracking_uri": store.uri(),
         "experiment": "tandem",
     }
 
@@ -123,15 +123,15 @@ def test_the_registry_knows_the_version_by_its_origin(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     synthetic.write_metrics("keras-cnn", accuracy=0.95)
     promote_candidates(settings)
-    found = champion()
+    manifest = champion()
     assert registered().tags == {
-        "run_id": found["provenance"]["run_id"],
+        "run_id": manifest["provenance"]["run_id"],
         "git_commit": synthetic.COMMIT,
         "data_sha256": synthetic.DATA,
         "candidate": "torch-cnn",
-        "sha256": found["model"]["sha256"],
+        "sha256": manifest["model"]["sha256"],
     }
-    assert registered().run_id == found["provenance"]["run_id"]
+    assert registered().run_id == manifest["provenance"]["run_id"]
     assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
     signature = mlflow.models.get_model_info("models:/tandem@champion").signature
     assert (signature.inputs.input_names(), signature.outputs.input_names()) == (["image"], ["probabilities"])
@@ -210,13 +210,13 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     for name in settings.candidates:
         evaluate.evaluate(name, settings.evaluate, settings.tracking.experiment)
     promote_candidates(settings)
-    found, shown = champion(), capsys.readouterr().out
+    manifest, shown = champion(), capsys.readouterr().out
     report = paths.REPORT.read_text("utf-8")
     links = [part.split(")")[0] for part in report.split("](")[1:]]
     assert len(links) == 15
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
-    assert f"champion: {found['name']}, version 1 of tandem" in shown
+    assert f"champion: {manifest['name']}, version 1 of tandem" in shown
     assert "are tied" in shown  # the two have the same weights
     assert "are tied" in report
-    logged = mlflow.MlflowClient().list_artifacts(found["provenance"]["run_id"], "promotion")
+    logged = mlflow.MlflowClient().list_artifacts(manifest["provenance"]["run_id"], "promotion")
     assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]

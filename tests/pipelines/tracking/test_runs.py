@@ -15,7 +15,7 @@ import pytest
 from models.errors import InputError
 from pipelines.artifacts import paths
 from pipelines.plotting.palette import PALETTE
-from pipelines.tracking import runs
+from pipelines.tracking import model_registry, runs, store
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
@@ -125,8 +125,8 @@ def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
     example = synthetic.digits()["test"][0][:2]
     for expected in ("1", "2"):
         with runs.start("tandem", "torch-cnn", {}) as run:
-            version = run.register_onnx(
-                file, synthetic.SPEC, "digits", np.array(example), {"candidate": "torch-cnn"}, "the best"
+            version = model_registry.register_onnx(
+                file, synthetic.SPEC, np.array(example), run.name, "digits", {"candidate": "torch-cnn"}, "the best"
             )
         assert version == expected
     found = mlflow.MlflowClient().get_model_version_by_alias("digits", "champion")
@@ -139,12 +139,12 @@ def test_a_copy_that_dvc_makes_uses_the_store_of_the_workspace(workspace, monkey
     copy = workspace / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
-    assert runs.workspace() == workspace
-    assert runs.alias() == "challenger"
+    assert store.workspace() == workspace
+    assert model_registry.promotion_alias() == "challenger"
     (copy / "table.csv").write_text("a\n1\n", "utf-8")
     with runs.start("tandem", "torch-cnn", {}) as run:
         run.log_artifact(copy / "table.csv")
-    assert runs.uri() == f"sqlite:///{workspace}/mlflow.db"
+    assert store.uri() == f"sqlite:///{workspace}/mlflow.db"
     assert list(copy.iterdir()) == [copy / "table.csv"]
     assert (workspace / "mlartifacts" / run.id / "artifacts" / "table.csv").is_file()
 
@@ -251,7 +251,7 @@ def test_no_message_and_no_record_shows_a_password(workspace, monkeypatch):
 )
 def test_an_address_is_shown_without_what_is_secret(monkeypatch, address, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert runs.public_uri() == shown
+    assert store.public_uri() == shown
 
 
 def test_neighbouring_runs_differ_in_colour_as_the_pictures_do(workspace):

@@ -1,4 +1,4 @@
-"""`POST /predict/activations`: one picture in, small maps out."""
+"""`POST /predict/activations`: one image in, small maps out."""
 
 import asyncio
 import io
@@ -28,10 +28,10 @@ def picture() -> tuple[np.ndarray, bytes]:
 
 def test_the_bytes_are_the_values_of_the_layers(digits: Path, local: Callable[..., Local]) -> None:
     pixels, content = picture()
-    answer = local(digits).post(PATH, content=content, headers=PNG)
-    assert answer.status_code == 200
-    assert answer.json()["model"] == {"name": "torch-cnn", "version": "1"}
-    (layer,) = answer.json()["layers"]
+    response = local(digits).post(PATH, content=content, headers=PNG)
+    assert response.status_code == 200
+    assert response.json()["model"] == {"name": "torch-cnn", "version": "1"}
+    (layer,) = response.json()["layers"]
     assert (layer["name"], layer["operator"]) == ("logits", "Gemm")
     assert (layer["shape"], layer["shown"]) == ([10], [10, 1, 1])
     low, high = layer["range"]
@@ -51,31 +51,31 @@ def test_the_bytes_are_the_values_of_the_layers(digits: Path, local: Callable[..
         (b"x" * 5000, "image/png", 413),
     ],
 )
-def test_what_is_no_picture_is_refused(
+def test_invalid_images_are_rejected(
     content: bytes, kind: str, status: int, digits: Path, local: Callable[..., Local]
 ) -> None:
     here = local(digits, max_body_bytes=4096)
-    answer = here.post(PATH, content=content, headers={"content-type": kind})
-    assert answer.status_code == status
-    assert answer.json()["error"]
+    response = here.post(PATH, content=content, headers={"content-type": kind})
+    assert response.status_code == status
+    assert response.json()["error"]
 
 
-def test_tables_have_nothing_to_look_at(iris: Path, local: Callable[..., Local]) -> None:
+def test_table_models_have_no_activations(iris: Path, local: Callable[..., Local]) -> None:
     here = local(iris)
     assert here.post(PATH, content=picture()[1], headers=PNG).status_code == 409
     assert PATH not in here.get("/docs.json").json()["paths"]
 
 
-def test_the_layers_are_never_those_of_another_champion(digits: Path, local: Callable[..., Local]) -> None:
+def test_activations_are_those_of_the_current_champion(digits: Path, local: Callable[..., Local]) -> None:
     here, content = local(digits), picture()[1]
-    write(digits, weights(DIGITS, 2), "2")  # and the old one answers until the next poll
+    write(digits, weights(DIGITS, 2), "2")  # the old one is served until the next poll
     refused = here.post(PATH, content=content, headers=PNG)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     asyncio.run(here.worker.reloader.poll())
     assert here.post(PATH, content=content, headers=PNG).json()["model"]["version"] == "2"
 
 
-def test_nothing_is_opened_for_other_requests(digits: Path, local: Callable[..., Local]) -> None:
+def test_layers_are_opened_on_demand(digits: Path, local: Callable[..., Local]) -> None:
     here = local(digits)
     assert here.post("/predict/image", content=picture()[1], headers=PNG).status_code == 200
     assert here.worker.activations.opened == ""
@@ -87,13 +87,13 @@ def test_nothing_is_opened_for_other_requests(digits: Path, local: Callable[...,
     ("shape", "shown"),
     [((100, 224, 200), [32, 32, 29]), ((3, 4, 5), [3, 4, 5]), ((5000,), [1024, 1, 1]), ((7, 9), [63, 1, 1])],
 )
-def test_large_layers_are_thinned_out(shape: tuple[int, ...], shown: list[int]) -> None:
+def test_large_layers_are_subsampled(shape: tuple[int, ...], shown: list[int]) -> None:
     values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     written = activations.write(Layer("Conv_1", "Conv", values))
     assert written["shown"] == shown
     assert len(b64decode(written["values"])) == np.prod(shown)
 
 
-def test_a_layer_of_one_value_is_dark_all_over() -> None:
+def test_a_constant_layer_is_zero() -> None:
     written = activations.write(Layer("Relu_1", "Relu", np.zeros((2, 3, 3), np.float32)))
     assert b64decode(written["values"]) == bytes(18)

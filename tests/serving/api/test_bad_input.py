@@ -1,6 +1,5 @@
-"""What people and attackers send: each is refused with its status, none is a 5xx, none touches its neighbours."""
+"""Invalid requests: each is rejected with its status, none with a 5xx, and concurrent valid requests succeed."""
 
-import io
 import json
 import pickle
 import re
@@ -42,7 +41,7 @@ def deep(levels: int) -> bytes:
 
 
 def png(chunk: tuple[bytes, bytes], times: int = 1) -> bytes:
-    """8x8 pixels with a chunk of one's own before them, so many times."""
+    """8x8 pixels after a given chunk, repeated `times`."""
     first = (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
     chunks = (first, *[chunk] * times, (b"IDAT", zlib.compress(b"\0" * 72)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -236,15 +235,15 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
 }
 
 
-def beside_good_ones(service: Local, bad: tuple[str, str, dict[str, Any]]) -> Any:
-    """The answer to the bad request, sent between good ones that must not notice."""
+def post_among_valid(service: Local, bad: tuple[str, str, dict[str, Any]]) -> Any:
+    """The response to the bad request, sent among valid ones that must succeed."""
     inputs = raw(DIGITS, 4)
     good = [("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs]
-    first, second, answer, *others = service.many(*good[:2], bad, *good[2:])
+    first, second, response, *others = service.many(*good[:2], bad, *good[2:])
     rows = [reply.json()["predictions"][0]["probabilities"] for reply in (first, second, *others)]
     found = [list(row.values()) for row in rows]
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
-    return answer
+    return response
 
 
 @pytest.fixture(scope="module")
@@ -256,68 +255,68 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_documents(folder: Path, local: Make, name: str) -> None:
     content, status, message = DOCUMENTS[name]
     request = ("POST", "/predict", {"content": content, "headers": {"content-type": JSON}})
-    answer = beside_good_ones(local(folder), request)
-    assert answer.status_code == status, answer.text
-    assert re.search(message, answer.json()["error"]), answer.text
+    response = post_among_valid(local(folder), request)
+    assert response.status_code == status, response.text
+    assert re.search(message, response.json()["error"]), response.text
 
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("form", [True, False])
-def test_pictures(folder: Path, local: Make, name: str, form: bool) -> None:
+def test_images(folder: Path, local: Make, name: str, form: bool) -> None:
     content, status, message = PICTURES[name]
     whole: dict[str, Any] = {"content": content, "headers": {"content-type": "image/png"}}
     options = {"files": {"files": ("a.png", content, "image/png")}} if form else whole
-    answer = beside_good_ones(local(folder), ("POST", "/predict/image", options))
-    assert answer.status_code == status, answer.text
-    assert re.search(message, answer.json()["error"]), answer.text
+    response = post_among_valid(local(folder), ("POST", "/predict/image", options))
+    assert response.status_code == status, response.text
+    assert re.search(message, response.json()["error"]), response.text
 
 
 @pytest.mark.parametrize("name", GOOD_PICTURES)
-def test_strange_but_good_pictures(folder: Path, local: Make, name: str) -> None:
+def test_unusual_valid_images(folder: Path, local: Make, name: str) -> None:
     request = {"content": GOOD_PICTURES[name], "headers": {"content-type": "image/png"}}
-    assert beside_good_ones(local(folder), ("POST", "/predict/image", request)).status_code == 200
+    assert post_among_valid(local(folder), ("POST", "/predict/image", request)).status_code == 200
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(iris: Path, local: Make, name: str) -> None:
     inputs, message = TABLES[name]
-    answer = local(iris).post("/predict", content=body(inputs), headers={"content-type": JSON})
-    assert answer.status_code == 400
-    assert re.search(message, answer.json()["error"]), answer.text
+    response = local(iris).post("/predict", content=body(inputs), headers={"content-type": JSON})
+    assert response.status_code == 400
+    assert re.search(message, response.json()["error"]), response.text
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_requests(folder: Path, local: Make, name: str) -> None:
     method, path, options, status = REQUESTS[name]
-    answer = beside_good_ones(local(folder), (method, path, options))
-    assert answer.status_code == status, answer.text
-    assert answer.json()["error"]
+    response = post_among_valid(local(folder), (method, path, options))
+    assert response.status_code == status, response.text
+    assert response.json()["error"]
 
 
-def test_pictures_for_a_table_model(iris: Path, local: Make) -> None:
-    answer = local(iris).post("/predict/image", content=io.BytesIO(b"x").read(), headers={"content-type": "image/png"})
-    assert answer.status_code == 409
+def test_images_for_a_table_model(iris: Path, local: Make) -> None:
+    response = local(iris).post("/predict/image", content=b"x", headers={"content-type": "image/png"})
+    assert response.status_code == 409
 
 
-def test_what_overflows_in_the_model_is_refused_and_its_neighbours_are_not(iris: Path, local: Make) -> None:
+def test_overflow_fails_only_its_own_request(iris: Path, local: Make) -> None:
     inputs = raw(IRIS, 3)
     extreme = np.full((1, 4), 3e38, np.float32)
     service = local(iris)
     batches = (inputs[:1], np.concatenate([inputs[1:2], extreme]), inputs[2:])
-    answers = service.many(*(("POST", "/predict", {"json": {"inputs": batch.tolist()}}) for batch in batches))
-    assert [answer.status_code for answer in answers] == [200, 422, 200]
-    assert "inputs[1]" in answers[1].json()["error"]
+    responses = service.many(*(("POST", "/predict", {"json": {"inputs": batch.tolist()}}) for batch in batches))
+    assert [response.status_code for response in responses] == [200, 422, 200]
+    assert "inputs[1]" in responses[1].json()["error"]
     assert "nan" not in service.get("/metrics").text.lower()
 
 
-def test_pictures_that_are_too_large_together_are_refused(folder: Path, local: Make) -> None:
+def test_total_pixels_of_a_request_are_limited(folder: Path, local: Make) -> None:
     large = encode(Image.new("L", (2000, 2000)))
     files = [("files", ("a.png", large, "image/png"))]
     service = local(folder, max_pixels=10_000_000)
     assert service.post("/predict/image", files=files * 2).status_code == 200
-    answer = service.post("/predict/image", files=files * 3)
-    assert answer.status_code == 400
-    assert answer.json()["error"] == "the 3 pictures have 12000000 pixels; at most 10000000 are allowed"
+    response = service.post("/predict/image", files=files * 3)
+    assert response.status_code == 400
+    assert response.json()["error"] == "the 3 pictures have 12000000 pixels; at most 10000000 are allowed"
 
 
 INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 1], "data": [0] * 64}
@@ -327,20 +326,20 @@ DEEP = b"[" * 900 + b"]" * 900
 @pytest.mark.parametrize("field", ["name", "datatype", "shape"])
 def test_deep_values_in_a_tensor(folder: Path, local: Make, field: str) -> None:
     content = orjson.dumps({"inputs": [INPUT | {field: "DEEP"}]}).replace(b'"DEEP"', DEEP)
-    answer = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
-    assert answer.status_code == 400
-    assert f"inputs[0].{field}: found a list of 1; " in answer.json()["error"]
+    response = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
+    assert response.status_code == 400
+    assert f"inputs[0].{field}: found a list of 1; " in response.json()["error"]
 
 
 def test_a_deep_name_of_the_output(folder: Path, local: Make) -> None:
     content = orjson.dumps({"inputs": [INPUT], "outputs": [{"name": "DEEP"}]}).replace(b'"DEEP"', DEEP)
-    answer = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
-    assert answer.status_code == 400
-    assert "outputs[0].name: found a list of 1; " in answer.json()["error"]
+    response = local(folder).post("/v2/models/tandem/infer", content=content, headers={"content-type": JSON})
+    assert response.status_code == 400
+    assert "outputs[0].name: found a list of 1; " in response.json()["error"]
 
 
 def test_a_header_length_of_thousands_of_digits(folder: Path, local: Make) -> None:
     headers = {"inference-header-content-length": "0" * 19 + "1" + "0" * 4400}
-    answer = local(folder).post("/v2/models/tandem/infer", content=b"{}", headers=headers)
-    assert answer.status_code == 400
-    assert "inference-header-content-length: found '0000" in answer.json()["error"]
+    response = local(folder).post("/v2/models/tandem/infer", content=b"{}", headers=headers)
+    assert response.status_code == 400
+    assert "inference-header-content-length: found '0000" in response.json()["error"]

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: metadata, health, tensors as JSON and as raw bytes, and headers that lie."""
+"""The Open Inference Protocol: metadata, health, tensors as JSON and as raw data, and wrong headers."""
 
 import json
 from collections.abc import Callable
@@ -25,37 +25,37 @@ def tensor(inputs: np.ndarray, spec: DataSpec = DIGITS, **changes: Any) -> dict[
 
 
 def binary(inputs: np.ndarray, spec: DataSpec = DIGITS, **changes: Any) -> dict[str, Any]:
-    """The options of a request with raw bytes both ways."""
+    """The options of a request with raw data in both directions."""
     held = tensor(inputs, spec, parameters={"binary_data_size": inputs.nbytes}) | changes
     header = json.dumps({"inputs": [held], "parameters": {"binary_data_output": True}}).encode()
     headers = {"inference-header-content-length": str(len(header)), "content-type": "application/octet-stream"}
     return {"content": header + inputs.tobytes(), "headers": headers}
 
 
-def outputs(answer: httpx.Response) -> np.ndarray:
-    """The output of an answer, JSON or raw."""
-    length = int(answer.headers.get("inference-header-content-length", len(answer.content)))
-    output = json.loads(answer.content[:length])["outputs"][0]
+def outputs(response: httpx.Response) -> np.ndarray:
+    """The output in a response, JSON or raw."""
+    length = int(response.headers.get("inference-header-content-length", len(response.content)))
+    output = json.loads(response.content[:length])["outputs"][0]
     if "data" in output:
         return np.array(output["data"], np.float32).reshape(output["shape"])
-    assert output["parameters"]["binary_data_size"] == len(answer.content) - length
-    return np.frombuffer(answer.content[length:], np.float32).reshape(output["shape"])
+    assert output["parameters"]["binary_data_size"] == len(response.content) - length
+    return np.frombuffer(response.content[length:], np.float32).reshape(output["shape"])
 
 
 @pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES], ids=lambda spec: spec.name)
 @pytest.mark.parametrize("count", [1, 2, 7, 200])
-def test_json_and_raw_bytes_answer_the_same(tmp_path: Path, local: Make, spec: DataSpec, count: int) -> None:
+def test_json_and_raw_data_agree(tmp_path: Path, local: Make, spec: DataSpec, count: int) -> None:
     service = local(write(tmp_path, weights(spec)))
     inputs = raw(spec, count)
     flat = {"inputs": [tensor(inputs, spec, data=inputs.ravel().tolist())], "id": "mine"}
     nested = {"inputs": [tensor(inputs, spec, data=inputs.tolist())], "outputs": [{"name": spec.output_name}]}
-    answers = service.many(("POST", INFER, {"json": flat}), ("POST", INFER, {"json": nested}))
-    answers += service.many(("POST", INFER, binary(inputs, spec)))
-    for answer in answers:
-        assert answer.status_code == 200, answer.text
-        np.testing.assert_allclose(outputs(answer), weights(spec).expected(inputs), rtol=1e-4, atol=1e-6)
-    assert answers[0].json()["id"] == "mine"
-    assert answers[0].json()["model_version"] == "1"
+    responses = service.many(("POST", INFER, {"json": flat}), ("POST", INFER, {"json": nested}))
+    responses += service.many(("POST", INFER, binary(inputs, spec)))
+    for response in responses:
+        assert response.status_code == 200, response.text
+        np.testing.assert_allclose(outputs(response), weights(spec).expected(inputs), rtol=1e-4, atol=1e-6)
+    assert responses[0].json()["id"] == "mine"
+    assert responses[0].json()["model_version"] == "1"
 
 
 def test_metadata_and_health(digits: Path, local: Make) -> None:
@@ -139,10 +139,10 @@ BAD_LENGTHS = ["0", "-1", "1", "99999999999999999999999999", "1e3", "abc", " ", 
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_does_not_fit_is_refused(digits: Path, local: Make, name: str) -> None:
-    answer = local(digits).post(INFER, **BAD[name])
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["error"]
+def test_invalid_requests_are_rejected(digits: Path, local: Make, name: str) -> None:
+    response = local(digits).post(INFER, **BAD[name])
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]
 
 
 def test_failures_are_counted_by_version(digits: Path, local: Make) -> None:
@@ -181,7 +181,7 @@ def test_the_repository_index(digits: Path, local: Make, content: bytes, status:
 
 
 @pytest.mark.parametrize("length", BAD_LENGTHS)
-def test_header_lengths_that_lie_are_refused(digits: Path, local: Make, length: str) -> None:
+def test_wrong_header_lengths_are_rejected(digits: Path, local: Make, length: str) -> None:
     request = binary(IMAGE)
     request["headers"]["inference-header-content-length"] = length
     assert local(digits).post(INFER, **request).status_code == 400
@@ -194,16 +194,16 @@ def test_raw_floats_must_be_finite(iris: Path, local: Make, value: float) -> Non
     assert local(iris).post(INFER, **binary(inputs, IRIS)).status_code == 400
 
 
-def test_keys_that_come_twice_are_refused(digits: Path, local: Make) -> None:
+def test_duplicate_keys_are_rejected(digits: Path, local: Make) -> None:
     body = (
         b'{"inputs": [], ' + json.dumps({"inputs": [tensor(IMAGE, DIGITS, data=IMAGE.ravel().tolist())]}).encode()[1:]
     )
-    answer = local(digits).post(INFER, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
-    assert "comes twice" in answer.json()["error"]
+    response = local(digits).post(INFER, content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert "comes twice" in response.json()["error"]
 
 
-def test_compressed_bodies_are_refused(digits: Path, local: Make) -> None:
+def test_compressed_bodies_are_rejected(digits: Path, local: Make) -> None:
     request = binary(IMAGE)
     request["headers"]["content-encoding"] = "gzip"
     assert local(digits).post(INFER, **request).status_code == 415

@@ -13,7 +13,7 @@ from serving import routes
 from serving.api import model_schemas, schemas, static_files
 from tests.serving.api.test_bad_input import DOCUMENTS, TABLES, body
 from tests.serving.api.test_inference_protocol import BAD, tensor
-from tests.serving.api.test_table_rows import GOOD, REFUSED
+from tests.serving.api.test_table_rows import GOOD, REJECTED
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local, openapi_document
 
@@ -24,7 +24,7 @@ SPECS = pytest.mark.parametrize("spec", [DIGITS, IRIS, PRICES, HOUSES], ids=lamb
 
 
 def accepts(body_type: Any, spec: DataSpec, content: bytes) -> bool:
-    """Whether the body of a request has the schema that the document gives it."""
+    """True if the body of a request conforms to its schema in the document."""
     try:
         model_schemas.narrowed(spec, 4096, 64)[body_type].model_validate_json(content, strict=True)
     except ValidationError:
@@ -55,9 +55,9 @@ def test_schemas_reject_bad_tables(name: str) -> None:
     assert not accepts(schemas.PredictRequest, IRIS, body(TABLES[name][0]))
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_schemas_reject_bad_rows(name: str) -> None:
-    assert not accepts(schemas.PredictRequest, HOUSES, body([GOOD["missing"][0] | REFUSED[name][0]]))
+    assert not accepts(schemas.PredictRequest, HOUSES, body([GOOD["missing"][0] | REJECTED[name][0]]))
 
 
 @pytest.mark.parametrize("name", sorted(set(BAD) - {*MISMATCHED, *OUTPUTS}))

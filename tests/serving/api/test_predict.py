@@ -17,8 +17,8 @@ from tests.serving.conftest import Local
 Make = Callable[..., Local]
 
 
-def probabilities(answer: dict[str, object]) -> np.ndarray:
-    rows = answer["predictions"]
+def probabilities(response: dict[str, object]) -> np.ndarray:
+    rows = response["predictions"]
     assert isinstance(rows, list)
     return np.array([list(row["probabilities"].values()) for row in rows])
 
@@ -31,22 +31,22 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])
 @pytest.mark.parametrize("channels", [True, False])
-def test_a_batch_of_pictures(digits: Path, local: Make, count: int, channels: bool) -> None:
+def test_a_batch_of_images(digits: Path, local: Make, count: int, channels: bool) -> None:
     inputs = raw(DIGITS, count)
-    answer = local(digits).post("/predict", json={"inputs": (inputs if channels else inputs[..., 0]).tolist()})
+    response = local(digits).post("/predict", json={"inputs": (inputs if channels else inputs[..., 0]).tolist()})
     expected = weights(DIGITS).expected(inputs)
-    assert answer.status_code == 200
-    np.testing.assert_allclose(probabilities(answer.json()), expected, atol=1e-6)
-    assert [row["label"] for row in answer.json()["predictions"]] == [str(i) for i in expected.argmax(axis=1)]
-    assert answer.json()["model"] == {"name": "torch-cnn", "version": "1"}
+    assert response.status_code == 200
+    np.testing.assert_allclose(probabilities(response.json()), expected, atol=1e-6)
+    assert [row["label"] for row in response.json()["predictions"]] == [str(i) for i in expected.argmax(axis=1)]
+    assert response.json()["model"] == {"name": "torch-cnn", "version": "1"}
 
 
-def test_top_k_is_sorted_and_cut(digits: Path, local: Make) -> None:
+def test_top_k_returns_the_largest_in_order(digits: Path, local: Make) -> None:
     inputs = raw(DIGITS, 2)
-    answer = local(digits).post("/predict", json={"inputs": inputs.tolist(), "top_k": 3}).json()
+    response = local(digits).post("/predict", json={"inputs": inputs.tolist(), "top_k": 3}).json()
     expected = -np.sort(-weights(DIGITS).expected(inputs), axis=1)[:, :3]
-    np.testing.assert_allclose(probabilities(answer), expected, atol=1e-6)
-    first = answer["predictions"][0]
+    np.testing.assert_allclose(probabilities(response), expected, atol=1e-6)
+    first = response["predictions"][0]
     assert next(iter(first["probabilities"])) == first["label"]
 
 
@@ -54,19 +54,19 @@ def test_top_k_is_sorted_and_cut(digits: Path, local: Make) -> None:
 def test_table_rows_as_objects_or_lists(iris: Path, local: Make, as_objects: bool) -> None:
     inputs = raw(IRIS, 3)
     rows = [dict(zip(reversed(IRIS.features), reversed(row), strict=True)) for row in inputs.tolist()]
-    answer = local(iris).post("/predict", json={"inputs": rows if as_objects else inputs.tolist()})
-    np.testing.assert_allclose(probabilities(answer.json()), weights(IRIS).expected(inputs), atol=1e-6)
+    response = local(iris).post("/predict", json={"inputs": rows if as_objects else inputs.tolist()})
+    np.testing.assert_allclose(probabilities(response.json()), weights(IRIS).expected(inputs), atol=1e-6)
 
 
-def test_regression_answers_numbers(tmp_path: Path, local: Make) -> None:
+def test_regression_returns_values(tmp_path: Path, local: Make) -> None:
     inputs = raw(PRICES, 3)
-    answer = local(write(tmp_path, weights(PRICES))).post("/predict", json={"inputs": inputs.tolist()}).json()
-    values = [row["value"] for row in answer["predictions"]]
+    response = local(write(tmp_path, weights(PRICES))).post("/predict", json={"inputs": inputs.tolist()}).json()
+    values = [row["value"] for row in response["predictions"]]
     np.testing.assert_allclose(values, weights(PRICES).expected(inputs)[:, 0], rtol=1e-5)
-    assert answer["predictions"][0]["target"] == "price"
+    assert response["predictions"][0]["target"] == "price"
 
 
-def test_pictures_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
+def test_images_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
     inputs = raw(DIGITS, 2)
     files = [("files", (f"{i}.png", png(one[..., 0]), "image/png")) for i, one in enumerate(inputs)]
     service = local(digits)
@@ -77,11 +77,11 @@ def test_pictures_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
     np.testing.assert_allclose(probabilities(body)[0], probabilities(form)[1], atol=1e-6)
 
 
-def test_a_large_photograph_is_taken(digits: Path, local: Make) -> None:
+def test_a_large_photograph_is_accepted(digits: Path, local: Make) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
-    answer = local(digits).post("/predict/image?top_k=2", content=png(noise), headers={"content-type": "image/png"})
-    assert answer.status_code == 200
-    assert len(answer.json()["predictions"][0]["probabilities"]) == 2
+    response = local(digits).post("/predict/image?top_k=2", content=png(noise), headers={"content-type": "image/png"})
+    assert response.status_code == 200
+    assert len(response.json()["predictions"][0]["probabilities"]) == 2
 
 
 def test_many_pixels_in_few_bytes_are_decoded_beside_the_loop(digits: Path, local: Make) -> None:
@@ -100,23 +100,23 @@ def test_many_pixels_in_few_bytes_are_decoded_beside_the_loop(digits: Path, loca
         assert calls == ([1] if content is large else [])
 
 
-def test_every_answer_has_its_headers(digits: Path, local: Make) -> None:
+def test_headers_of_every_response(digits: Path, local: Make) -> None:
     service = local(digits)
     body = {"inputs": raw(DIGITS, 1).tolist()}
-    answer = service.post("/predict", json=body, headers={"x-request-id": "mine-1"})
-    assert answer.headers["x-request-id"] == "mine-1"
-    assert answer.headers["x-model-version"] == "1"
-    assert answer.headers["server-timing"].startswith("queue;dur=")
+    response = service.post("/predict", json=body, headers={"x-request-id": "mine-1"})
+    assert response.headers["x-request-id"] == "mine-1"
+    assert response.headers["x-model-version"] == "1"
+    assert response.headers["server-timing"].startswith("queue;dur=")
     made = [service.post("/predict", json=body, headers={"x-request-id": bad}) for bad in ("", "a b", "x" * 200)]
     assert len({one.headers["x-request-id"] for one in made}) == 3
     assert not {"a b", "x" * 200} & {one.headers["x-request-id"] for one in made}
 
 
-def test_requests_at_the_same_time_share_a_run_and_keep_their_answers(digits: Path, local: Make) -> None:
+def test_concurrent_requests_are_batched(digits: Path, local: Make) -> None:
     inputs = raw(DIGITS, 40)
     service = local(digits)
-    answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
-    found = np.concatenate([probabilities(answer.json()) for answer in answers])
+    responses = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
+    found = np.concatenate([probabilities(response.json()) for response in responses])
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
     service.worker.metrics.flush()
     runs = service.worker.metrics.registry.get_sample_value("tandem_run_rows_count")
@@ -128,32 +128,32 @@ def test_a_slow_model_runs_in_its_thread(digits: Path, local: Make) -> None:
     service = local(digits)
     service.worker.reloader.champion = replace(service.worker.champion, inline=False)
     inputs = raw(DIGITS, 6)
-    answers = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
-    found = np.concatenate([probabilities(answer.json()) for answer in answers])
+    responses = service.many(*(("POST", "/predict", {"json": {"inputs": [one.tolist()]}}) for one in inputs))
+    found = np.concatenate([probabilities(response.json()) for response in responses])
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
 
 
 @pytest.mark.parametrize("inline", [True, False])
-def test_a_run_that_fails_is_told_to_each_and_the_next_one_works(digits: Path, local: Make, inline: bool) -> None:
+def test_a_failed_run_fails_its_requests_and_no_others(digits: Path, local: Make, inline: bool) -> None:
     service = local(digits)
     good = service.worker.champion
     service.worker.reloader.champion = replace(good, inline=inline, predictor=Failing())  # type: ignore[arg-type]
     body = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
-    answers = service.many(*[("POST", "/predict", body)] * 3)
-    assert [answer.status_code for answer in answers] == [500] * 3
-    assert "secret" not in answers[0].text
+    responses = service.many(*[("POST", "/predict", body)] * 3)
+    assert [response.status_code for response in responses] == [500] * 3
+    assert "secret" not in responses[0].text
     service.worker.reloader.champion = replace(good, inline=inline)
     assert service.post("/predict", **body).status_code == 200
 
 
 class Failing:
-    """A model that broke while it was served."""
+    """A predictor that fails."""
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         raise RuntimeError("secret")
 
 
-def test_the_model_is_described(digits: Path, local: Make) -> None:
+def test_model_information(digits: Path, local: Make) -> None:
     found = local(digits).get("/model").json()
     assert found["version"] == "1"
     assert found["provider"] == "CPUExecutionProvider"
@@ -170,10 +170,10 @@ def test_the_documentation_has_an_example_that_works(tmp_path: Path, local: Make
     assert ("/predict/image" in document["paths"]) == (spec is DIGITS)
 
 
-def test_pages_load_nothing_from_elsewhere(digits: Path, local: Make) -> None:
+def test_pages_load_no_external_resources(digits: Path, local: Make) -> None:
     service = local(digits)
     for path in ("/docs", "/docs/start.js"):
-        answer = service.get(path)
-        assert answer.status_code == 200
-        assert "http" not in answer.text.replace("http-equiv", "")
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        response = service.get(path)
+        assert response.status_code == 200
+        assert "http" not in response.text.replace("http-equiv", "")
+        assert "default-src 'none'" in response.headers["content-security-policy"]

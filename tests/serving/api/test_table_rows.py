@@ -1,4 +1,4 @@
-"""Rows of a table as people write them: category names as text, null where a value is missing."""
+"""Table rows as objects: category names as text, null where a value is missing."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ GOOD = {
     "missing": ({"size": None, "colour": None, "sold": None}, [NAN, NAN, NAN]),
     "an unknown category": ({"size": 1, "colour": "mauve", "sold": ""}, [1, -1, -1]),
 }
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "text among numbers": (
         {"size": "big"},
         r"inputs\[1\]\['size'\]: found text 'big'; allowed: a finite .*null",
@@ -49,14 +49,14 @@ def houses(tmp_path: Path) -> Path:
 def test_a_row_becomes_raw_columns(houses: Path, local: Make, row: dict[str, Any], raw: list[float]) -> None:
     expected = np.array([raw], np.float32)
     np.testing.assert_array_equal(table_rows.parse([row], HOUSES), expected)
-    answer = local(houses).post("/predict", json={"inputs": [row]})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["predictions"][0]["target"] == "price"
-    found = answer.json()["predictions"][0]["value"]
+    response = local(houses).post("/predict", json={"inputs": [row]})
+    assert response.status_code == 200, response.text
+    assert response.json()["predictions"][0]["target"] == "price"
+    found = response.json()["predictions"][0]["value"]
     assert found == pytest.approx(weights(HOUSES).expected(expected)[0, 0], rel=1e-5)
 
 
-def test_what_is_missing_or_unknown_is_counted_by_column(houses: Path, local: Make) -> None:
+def test_missing_and_unknown_values_are_counted_by_column(houses: Path, local: Make) -> None:
     asked = local(houses)
     rows_ = [GOOD[name][0] for name in ("all there", "missing", "an unknown category", "an unknown category")]
     assert asked.post("/predict", json={"inputs": rows_}).status_code == 200
@@ -70,21 +70,21 @@ def test_what_is_missing_or_unknown_is_counted_by_column(houses: Path, local: Ma
     }
 
 
-@pytest.mark.parametrize(("wrong", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_wrong_is_named_by_row_column_and_value(
-    houses: Path, local: Make, wrong: dict[str, Any], message: str
-) -> None:
+@pytest.mark.parametrize(("wrong", "message"), REJECTED.values(), ids=REJECTED)
+def test_errors_name_row_column_and_value(houses: Path, local: Make, wrong: dict[str, Any], message: str) -> None:
     good = GOOD["all there"][0]
-    answer = local(houses).post("/predict", json={"inputs": [good, good | wrong]})
-    assert answer.status_code == 400
-    assert re.search(message, answer.json()["error"]), answer.text
+    response = local(houses).post("/predict", json={"inputs": [good, good | wrong]})
+    assert response.status_code == 400
+    assert re.search(message, response.json()["error"]), response.text
 
 
-def test_null_is_refused_where_nothing_may_be_missing(iris: Path, local: Make) -> None:
+def test_null_is_rejected_where_no_value_may_be_missing(iris: Path, local: Make) -> None:
     row = dict.fromkeys(IRIS.features, 1.0) | {"sepal width": None}
-    answer = local(iris).post("/predict", json={"inputs": [row]})
-    assert answer.status_code == 400
-    assert re.search(r"\['sepal width'\]: found null; allowed: a finite number within float32$", answer.json()["error"])
+    response = local(iris).post("/predict", json={"inputs": [row]})
+    assert response.status_code == 400
+    assert re.search(
+        r"\['sepal width'\]: found null; allowed: a finite number within float32$", response.json()["error"]
+    )
 
 
 @pytest.mark.parametrize(("value", "status"), [(NAN, 200), (np.inf, 400)])
@@ -93,12 +93,12 @@ def test_tensors_may_have_nan_where_values_may_be_missing(houses: Path, local: M
     assert local(houses).post(INFER, **binary(inputs, HOUSES)).status_code == status
 
 
-def test_rows_are_written_as_they_are_read() -> None:
+def test_rows_round_trip() -> None:
     row = {"size": 120.0, "colour": "red", "sold": None}
     assert table_rows.write(table_rows.parse([row], HOUSES), HOUSES) == [row]
 
 
-def test_the_document_names_categories_and_what_may_be_null(houses: Path, local: Make) -> None:
+def test_the_document_names_categories_and_nullable_features(houses: Path, local: Make) -> None:
     components = local(houses).get("/docs.json").json()["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["inputs"]["items"] == {"$ref": "#/components/schemas/Row"}
     columns = components["Row"]["properties"]
@@ -107,7 +107,7 @@ def test_the_document_names_categories_and_what_may_be_null(houses: Path, local:
     assert "blue, green, red" in columns["colour"]["description"]
 
 
-def test_a_stored_example_may_lack_values(tmp_path: Path) -> None:
+def test_a_stored_example_may_have_missing_values(tmp_path: Path) -> None:
     outputs = weights(HOUSES).expected(np.array([[NAN, 1, NAN]], np.float32))
     example = {"inputs": [[None, 1, None]], "outputs": outputs.tolist()}
     loaded = champion.load(write(tmp_path, weights(HOUSES), example=example), "cpu")

@@ -18,7 +18,7 @@ from models.errors import InputError
 from pipelines import registry
 from pipelines.artifacts import paths
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import runs
+from pipelines.tracking import model_registry, runs
 from serving.settings import REGISTRY, read
 from tests.pipelines import synthetic
 from tests.serving.conftest import ROOT, free_port, running
@@ -98,8 +98,9 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
     before = content(fetched)
     example = synthetic.digits()["test"][0][:2]
     with runs.start("tandem", "by hand", {}) as run:
-        run.register_onnx(paths.exports("torch-cnn") / "model.onnx", synthetic.SPEC, NAME, example, {}, "")
-    with pytest.raises(InputError, match=r"not one that `promote` registered"):
+        file = paths.exports("torch-cnn") / "model.onnx"
+        model_registry.register_onnx(file, synthetic.SPEC, example, run.name, NAME, {}, "")
+    with pytest.raises(InputError, match=r"not registered by `promote`"):
         registry.fetch(NAME, "champion", fetched)
     assert content(fetched) == before
 
