@@ -28,7 +28,7 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     if (charset := parameters.get(b"charset", b"utf-8")).lower() not in CHARSETS:
         raise invalid(f"the form's charset: found {charset.decode('latin-1')[:50]!r}; allowed: utf-8")
     body = await request.body()
-    # Each place that looks like a boundary costs the parser several calls.
+    # Each candidate for a boundary costs the parser several calls.
     if (boundary := parameters.get(b"boundary")) and body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
         raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
     try:

@@ -66,8 +66,8 @@ def _row(spec: DataSpec) -> Any:
         return dict[str, schemas.Float32 | str | None]
     fields: dict[str, Any] = {}
     for name, categories, fill in zip(spec.features, spec.categories, spec.fill, strict=True):
-        known = f"one of {', '.join(categories)}; any other is unknown" if categories else None
+        about = f"one of {', '.join(categories)}; any other is unknown" if categories else None
         type_: Any = str if categories else schemas.Float32
         type_ = type_ if fill is None else type_ | None
-        fields[f"feature_{len(fields)}"] = (type_, Field(alias=name, description=known))
+        fields[f"feature_{len(fields)}"] = (type_, Field(alias=name, description=about))
     return create_model("Row", __base__=schemas.Body, **fields)

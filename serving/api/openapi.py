@@ -1,6 +1,7 @@
 """The OpenAPI document: the routes with the bodies of one model, its limits and a stored example."""
 
 import asyncio
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from serving.worker import Worker
 
 Routes = Mapping[str, Route]  # by path
 MEANINGS = {
-    400: "The request is invalid; the message says where.",
+    400: "The request is invalid; the message names the value.",
     401: "An API key is required.",
     404: "No such model or version.",
     408: "The body did not arrive in time.",
@@ -31,7 +32,7 @@ MEANINGS = {
     415: "This content type or encoding is not supported.",
     422: "The values are too large: the output of the model is not finite.",
     500: "Internal error; the log of the service has the details.",
-    503: "Not ready, or too many requests; Retry-After gives the seconds to wait.",
+    503: "Not ready, or too many requests; Retry-After is the number of seconds to wait.",
 }
 
 
@@ -103,7 +104,9 @@ def _schemas(spec: DataSpec, max_batch: int, max_files: int, types: tuple[Any, .
 def _operation(path: str, route: Route, schemas: dict[Any, Json], components: Json, examples: dict[Any, Json]) -> Json:
     """One path's operation."""
     name = (route.id or route.name) + ("_version" if "{version}" in path else "")
-    about = {"operationId": name, "tags": [route.tag], "summary": route.summary}
+    about: Json = {"operationId": name, "tags": [route.tag], "summary": route.summary}
+    bodies = [type_ for type_ in (*route.request.values(), route.response) if hasattr(type_, "model_fields")]
+    about |= {"description": inspect.getdoc(bodies[0])} if bodies else {}
     access: Json = {"security": []} if route.public else {}
     parameters, body = _parameters(path, route, components), _request_body(route, schemas, examples)
     return about | access | parameters | body | {"responses": _responses(route, schemas)}

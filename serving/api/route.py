@@ -1,4 +1,4 @@
-"""A route: what the application needs to answer a request, and what the OpenAPI document says about it."""
+"""Routes: how requests are answered, and how they appear in the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

@@ -47,7 +47,7 @@ class PredictRequest(Body):
 
 
 class Files(Body):
-    """Image files: PNG, JPEG, WebP or BMP of any size and mode."""
+    """Image files."""
 
     files: list[Path]
 
@@ -60,7 +60,7 @@ class ImageOptions(Body):
 
 
 class ImageForm(ImageOptions, Files):
-    """Image files and options."""
+    """Image files (PNG, JPEG, WebP or BMP of any size and mode) and options; one image can also be the whole body."""
 
 
 class ModelVersion(Body):
@@ -86,7 +86,7 @@ class ValuePrediction(Body):
 
 
 class PredictResponse(Body):
-    """One prediction for each example, and the model that made them."""
+    """One prediction for each example, and the model."""
 
     predictions: list[dict[str, Any]]
     model: ModelVersion
@@ -213,7 +213,10 @@ class InferInput(TensorMetadata):
 
 
 class InferRequest(ProtocolBody):
-    """An inference request with JSON data."""
+    """An inference request with JSON data.
+
+    With the header `inference-header-content-length` raw data follow the JSON, as in Triton's binary tensor extension.
+    """
 
     id: str = ""
     inputs: list[InferInput] = Field(min_length=1, max_length=1)

@@ -11,12 +11,12 @@ from serving.worker import Worker
 
 async def model(worker: Worker, _: Request) -> Response:
     """Version, run, commit, data hash, metrics and provider of the champion, and the path for inference."""
-    settings, known = worker.settings, worker.champion.describe()
+    settings, information = worker.settings, worker.champion.describe()
     inference = {"infer": f"v2/models/{settings.model_name}/infer", "max_batch": settings.max_batch}
-    provenance = dict(known["provenance"])
+    provenance = dict(information["provenance"])
     if "tracking_uri" in provenance:
         provenance["tracking_uri"] = _public_uri(str(provenance["tracking_uri"]))
-    return Response(orjson.dumps(known | inference | {"provenance": provenance}))
+    return Response(orjson.dumps(information | inference | {"provenance": provenance}))
 
 
 def _public_uri(uri: str) -> str:
