@@ -1,45 +1,53 @@
-"""Whether this machine can do what `params.yaml` asks for: `python -m pipelines.doctor`. Changes nothing.
+"""Check whether this machine supports the configuration in `params.yaml`: `python -m pipelines.doctor`.
 
-A line for each thing: `ok`, `warning` or `problem`, what was found, what to do. Exit status 1 with a problem.
+Prints one line per check: status (`ok`, `warning` or `problem`), subject, detail and advice. Exit status 1 if there is
+a problem. Nothing is changed.
 """
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from models.errors import InputError
 from pipelines.cli import stage
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params
-from pipelines.doctor import computing, data, libraries, processor, stores, versions
-from pipelines.doctor.finding import Finding
-
-CHECKS = (versions.look, processor.look, libraries.look, computing.look, stores.look, data.look)
+from pipelines.doctor import data, devices, libraries, processor, stores, versions
+from pipelines.doctor.check_result import CheckResult
 
 
 def main() -> None:
-    """Print all findings in their order; exit with 1 where one is a problem."""
-    findings = examine()
-    for finding in findings:
-        print(finding)
-    if any(finding.status == "problem" for finding in findings):
+    """Print the results of all checks; exit with status 1 if there is a problem."""
+    results = check()
+    print(*results, sep="\n")
+    if any(result.status == "problem" for result in results):
         sys.exit(1)
 
 
-def examine() -> list[Finding]:
-    """The findings of all checks, which run side by side: most of them wait for processes of their own."""
+def check() -> list[CheckResult]:
+    """The results of all checks; only that of `params.yaml` if it is not valid."""
     try:
         settings = params.read()
         compatibility.require_compatible(settings)
     except InputError as error:
-        return [Finding("problem", "params.yaml", str(error), "nothing else can be judged before that is mended")]
-    read = Finding("ok", "params.yaml", f"valid; {', '.join(settings.candidates)} on {settings.data.source}")
-    return [read, *_all(settings)]
+        return [CheckResult("problem", "params.yaml", str(error), "the other checks need a valid params.yaml")]
+    valid = CheckResult("ok", "params.yaml", f"valid; {', '.join(settings.candidates)} on {settings.data.source}")
+    return [valid, *_check_environment(settings)]
 
 
-def _all(settings: Params) -> list[Finding]:
-    with ThreadPoolExecutor(len(CHECKS)) as pool:
-        parts = pool.map(lambda look: look(settings), CHECKS)
-        return [finding for part in parts for finding in part]
+def _check_environment(settings: Params) -> list[CheckResult]:
+    """All checks in parallel: most of them wait for a child process."""
+    checks = (
+        partial(versions.check, settings.frameworks),
+        processor.check,
+        libraries.check,
+        partial(devices.check, settings.frameworks, settings.train.device, settings.evaluate.device),
+        stores.check,
+        partial(data.check, settings.data),
+    )
+    with ThreadPoolExecutor(len(checks)) as pool:
+        futures = [pool.submit(function) for function in checks]
+        return [result for future in futures for result in future.result()]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""A small convolution in one framework: `python -m pipelines.doctor.convolution torch`.
+"""Compute a small convolution, which requires cuDNN on a GPU: `python -m pipelines.doctor.convolution torch`.
 
-Prints one line of JSON: `device` (`cpu` or `cuda`) that computed it rightly, and `found` for a person.
-A convolution and no sum, because that is what needs cuDNN.
+Prints one line of JSON: the `device` (`cpu` or `cuda`) that gave the correct result, and a readable `detail`.
 """
 
 import json
@@ -18,36 +17,36 @@ from pipelines.inference import onnx_runtime
 
 IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
 KERNEL = np.ones((1, 1, 3, 3), np.float32)
-ANSWER = 9.0  # everywhere
+EXPECTED = 9.0  # every value of the result
 
 
 def main() -> None:
-    """Compute on the GPU, and on the CPU where that fails."""
+    """Compute with the framework named on the command line, on a GPU if one is available."""
     compute = {"torch": _torch, "tensorflow": _tensorflow, "onnxruntime": _onnxruntime}[sys.argv[1]]
-    device, found = _try(compute)
-    print(json.dumps({"device": device, "found": found}))
+    device, detail = _try(compute)
+    print(json.dumps({"device": device, "detail": detail}))
 
 
 def _try(compute: Callable[[str], tuple[str, str, np.ndarray]]) -> tuple[str, str]:
-    """Device and words; of a GPU that fails, its reason and the CPU."""
+    """Device and detail; if the GPU fails, the CPU and the reason of the failure."""
     try:
         return _check(*compute("auto"))
-    except Exception as error:  # each framework has its own
-        device, found = _check(*compute("cpu"))
-        reason = str(error).strip() or type(error).__name__  # an exception may say nothing
-        return device, f"{found}; on the GPU it failed: {reason.splitlines()[0][:200]}"
+    except Exception as error:  # each framework has its own types
+        device, detail = _check(*compute("cpu"))
+        reason = str(error).strip() or type(error).__name__  # the message may be empty
+        return device, f"{detail}; on the GPU it failed: {reason.splitlines()[0][:200]}"
 
 
-def _check(device: str, found: str, result: np.ndarray) -> tuple[str, str]:
-    if not np.all(result == ANSWER):
-        raise ArithmeticError(f"{found}: a convolution gave {result.flat[0]}, not {ANSWER}")
-    return device, found
+def _check(device: str, detail: str, result: np.ndarray) -> tuple[str, str]:
+    if not np.all(result == EXPECTED):
+        raise ArithmeticError(f"{detail}: a convolution gave {result.flat[0]}, not {EXPECTED}")
+    return device, detail
 
 
-def _torch(wanted: str) -> tuple[str, str, np.ndarray]:
+def _torch(requested: str) -> tuple[str, str, np.ndarray]:
     import torch
 
-    device = "cuda" if wanted == "auto" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if requested == "auto" and torch.cuda.is_available() else "cpu"
     image, kernel = (torch.from_numpy(array).to(device) for array in (IMAGE, KERNEL))
     result = torch.nn.functional.conv2d(image, kernel)
     if result.device.type == "cpu":
@@ -57,10 +56,10 @@ def _torch(wanted: str) -> tuple[str, str, np.ndarray]:
     return "cuda", f"on {torch.cuda.get_device_name()}, {built}", result.cpu().numpy()
 
 
-def _tensorflow(wanted: str) -> tuple[str, str, np.ndarray]:
+def _tensorflow(requested: str) -> tuple[str, str, np.ndarray]:
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU") if wanted == "auto" else []
+    gpus = tf.config.list_physical_devices("GPU") if requested == "auto" else []
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     with tf.device("GPU:0" if gpus else "CPU:0"):
@@ -69,28 +68,28 @@ def _tensorflow(wanted: str) -> tuple[str, str, np.ndarray]:
         return "cpu", "on the CPU", result.numpy()
     built = tf.sysconfig.get_build_info()
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "a GPU")
-    words = f"on {name}, CUDA {built.get('cuda_version')}, cuDNN {built.get('cudnn_version')}"
-    return "cuda", words, result.numpy()
+    detail = f"on {name}, CUDA {built.get('cuda_version')}, cuDNN {built.get('cudnn_version')}"
+    return "cuda", detail, result.numpy()
 
 
-def _onnxruntime(wanted: str) -> tuple[str, str, np.ndarray]:
+def _onnxruntime(requested: str) -> tuple[str, str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "convolution.onnx"
-        _write(graph)
-        session = open_session(graph, "cpu" if wanted == "cpu" else "auto")
+        _write_graph(graph)
+        session = open_session(graph, "cpu" if requested == "cpu" else "auto")
     result = onnx_runtime.run(session, IMAGE)
     used = provider(session)
     return "cuda" if used == CUDA else "cpu", f"with {used}", result
 
 
-def _write(path: Path) -> None:
+def _write_graph(path: Path) -> None:
     from onnx import TensorProto, helper, numpy_helper, save
 
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)]
     outputs = [helper.make_tensor_value_info("result", TensorProto.FLOAT, None)]
     node = helper.make_node("Conv", ["image", "kernel"], ["result"])
     graph = helper.make_graph([node], "convolution", inputs, outputs, [numpy_helper.from_array(KERNEL, "kernel")])
-    # Old enough for every ONNX Runtime that the pipeline allows.
+    # Versions that every allowed ONNX Runtime reads.
     save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]), path)
 
 

@@ -1,18 +1,18 @@
-"""Whether the data of `data.source` is here, or where it would come from."""
+"""Location of the data of `data.source`."""
 
 from models.errors import InputError
-from pipelines.config.params import Params
-from pipelines.doctor.finding import Finding
+from pipelines.config.params import DataSource
+from pipelines.doctor.check_result import CheckResult
 from pipelines.sources import by_name
 
 
-def look(settings: Params) -> list[Finding]:
-    """One line; nothing is downloaded and no file is read."""
-    subject = f"data: {settings.data.source}"
+def check(config: DataSource) -> list[CheckResult]:
+    """One result; nothing is downloaded and no file is read."""
+    subject = f"data: {config.source}"
     try:
-        found = by_name.source(settings.data).find(settings.data)
+        location = by_name.source(config).find(config)
     except InputError as error:
-        return [Finding("problem", subject, str(error))]
-    if found is None:
-        return [Finding("warning", subject, "not on this machine", "`load` will download it, which needs a network")]
-    return [Finding("ok", subject, f"in {found}")]
+        return [CheckResult("problem", subject, str(error))]
+    if location is None:
+        return [CheckResult("warning", subject, "not on this machine", "`load` downloads it, which requires a network")]
+    return [CheckResult("ok", subject, f"in {location}")]

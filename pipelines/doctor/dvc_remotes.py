@@ -1,4 +1,7 @@
-"""Whether the remotes of DVC answer: `python -m pipelines.doctor.dvc_remotes`. Prints a list of findings as JSON."""
+"""Check that the DVC remotes can be reached: `python -m pipelines.doctor.dvc_remotes`.
+
+Prints the list of results as JSON.
+"""
 
 import json
 from dataclasses import asdict
@@ -7,35 +10,35 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 
 from pipelines.cli import stage
-from pipelines.doctor.finding import Finding
+from pipelines.doctor.check_result import CheckResult
 
-NONE = Finding("ok", "DVC remotes", "none configured; data and models stay on this machine")
+NONE = CheckResult("ok", "DVC remotes", "none configured; data and models stay on this machine")
 
 
 def main() -> None:
-    """A finding for each remote that is configured."""
-    print(json.dumps([asdict(finding) for finding in look()]))
+    """Print the results."""
+    print(json.dumps([asdict(result) for result in check()]))
 
 
-def look() -> list[Finding]:
-    """Each remote is asked for its own folder, which the first `dvc push` makes."""
+def check() -> list[CheckResult]:
+    """One result per remote: whether its folder, which the first `dvc push` creates, exists."""
     try:
         with Repo() as repo:
-            return [_look(repo, name) for name in repo.config["remote"]] or [NONE]
+            return [_check(repo, name) for name in repo.config["remote"]] or [NONE]
     except NotDvcRepoError as error:
-        return [Finding("warning", "DVC remotes", str(error), "run from the root of the repository")]
+        return [CheckResult("warning", "DVC remotes", str(error), "run from the root of the repository")]
 
 
-def _look(repo: Repo, name: str) -> Finding:
+def _check(repo: Repo, name: str) -> CheckResult:
     subject = f"DVC remote {name}"
     try:
         store = repo.cloud.get_remote(name)
-        there = store.fs.exists(store.path)
-    except Exception as error:  # each kind of remote has its own
-        return Finding("warning", subject, str(error), "`dvc push` and `dvc pull` will fail")
-    if not there:
-        return Finding("warning", subject, f"{store.path} is not there", "`dvc push` makes it if it can")
-    return Finding("ok", subject, f"{store.path} answers")
+        exists = store.fs.exists(store.path)
+    except Exception as error:  # each kind of remote has its own types
+        return CheckResult("warning", subject, str(error), "`dvc push` and `dvc pull` will fail")
+    if not exists:
+        return CheckResult("warning", subject, f"{store.path} does not exist", "`dvc push` creates it if permitted")
+    return CheckResult("ok", subject, f"{store.path} is reachable")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""NVIDIA's driver, and the CUDA libraries that the frameworks load."""
+"""NVIDIA driver, and CUDA libraries that the frameworks load."""
 
 import os
 import sys
@@ -6,10 +6,9 @@ from ctypes.util import find_library
 from pathlib import Path
 
 from models.gpu_driver import has_nvidia_driver
-from pipelines.config.params import Params
-from pipelines.doctor.finding import Finding
+from pipelines.doctor.check_result import CheckResult
 
-# By the name that the loader looks for. PyTorch brings its own; the others come with the extra `gpu`.
+# Names that the dynamic loader searches. PyTorch depends on its own; the others are in the extra `gpu`.
 CUDA = {
     "CUDA 13 (torch, onnxruntime)": (
         "libcudart.so.13",
@@ -28,34 +27,33 @@ CUDA = {
 }
 
 
-def look(_settings: Params) -> list[Finding]:
-    """One line for the driver, and where there could be one, a line for each generation of libraries."""
-    driver = has_nvidia_driver()
-    found = "loads" if driver else "none, so there is no GPU for us: everything runs on the CPU"
-    first = Finding("ok", "NVIDIA driver", found)
+def check() -> list[CheckResult]:
+    """One result for the driver and, on Linux, one per set of CUDA libraries."""
+    has_driver = has_nvidia_driver()
+    driver = CheckResult("ok", "NVIDIA driver", "installed" if has_driver else "not installed; the CPU is used")
     if sys.platform != "linux":
-        return [first]
-    return [first, *(libraries(name, names, needed=driver) for name, names in CUDA.items())]
+        return [driver]
+    return [driver, *(libraries(name, names, required=has_driver) for name, names in CUDA.items())]
 
 
-def libraries(name: str, names: tuple[str, ...], *, needed: bool) -> Finding:
-    """Which of the libraries `names` are there; missing ones matter only beside a driver."""
-    missing = [library for library in names if not _is_there(library)]
+def libraries(name: str, names: tuple[str, ...], *, required: bool) -> CheckResult:
+    """A warning if one of the libraries `names` is missing and they are `required`."""
+    missing = [library for library in names if not _is_installed(library)]
     if not missing:
-        return Finding("ok", name, f"{', '.join(names)} found")
-    found = f"missing {', '.join(missing)}"
-    if not needed:
-        return Finding("ok", name, f"{found}; not needed without a driver")
-    return Finding("warning", name, found, "install them with `uv sync --extra gpu`")
+        return CheckResult("ok", name, f"{', '.join(names)} found")
+    detail = f"missing {', '.join(missing)}"
+    if not required:
+        return CheckResult("ok", name, f"{detail}; not required without a driver")
+    return CheckResult("warning", name, detail, "install them with `uv sync --extra gpu`")
 
 
-def _is_there(library: str) -> bool:
+def _is_installed(library: str) -> bool:
     if any((folder / library).exists() for folder in _folders()):
         return True
     return find_library(library.removeprefix("lib").partition(".")[0]) == library
 
 
 def _folders() -> list[Path]:
-    """Those of NVIDIA's Python packages, from which the frameworks load, and those of the environment."""
-    packages = [folder for place in sys.path for folder in Path(place or ".").glob("nvidia/*/lib")]
-    return packages + [Path(place) for place in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if place]
+    """Folders of NVIDIA's Python packages, and those in LD_LIBRARY_PATH."""
+    packages = [folder for entry in sys.path for folder in Path(entry or ".").glob("nvidia/*/lib")]
+    return packages + [Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]

@@ -1,4 +1,7 @@
-"""Whether MLflow's store answers: `python -m pipelines.doctor.mlflow_store`. Prints a list of findings as JSON."""
+"""Check that the MLflow store can be reached: `python -m pipelines.doctor.mlflow_store`.
+
+Prints the list of results as JSON.
+"""
 
 import json
 from dataclasses import asdict
@@ -9,35 +12,35 @@ from sqlalchemy.exc import ArgumentError
 
 from models.errors import InputError
 from pipelines.cli import stage
-from pipelines.doctor.finding import Finding
+from pipelines.doctor.check_result import CheckResult
 from pipelines.tracking import store
 
 
 def main() -> None:
-    """Ask as `train` does before its run."""
-    print(json.dumps([asdict(look())]))
+    """Print the result."""
+    print(json.dumps([asdict(check())]))
 
 
-def look() -> Finding:
-    """Reachable or not. A database file that is not there yet is not opened, for that would make it."""
+def check() -> CheckResult:
+    """The result. A database file that does not exist yet is not opened, as that would create it."""
     if missing := _missing_file():
-        return Finding("ok", "MLflow store", f"{missing} is not there yet; the first run makes it")
+        return CheckResult("ok", "MLflow store", f"{missing} does not exist yet; the first run creates it")
     try:
         store.require_reachable()
     except InputError as error:
-        return Finding("problem", "MLflow store", str(error))
-    return Finding("ok", "MLflow store", f"{store.public_uri()} can be opened")
+        return CheckResult("problem", "MLflow store", str(error))
+    return CheckResult("ok", "MLflow store", f"{store.public_uri()} can be opened")
 
 
 def _missing_file() -> Path | None:
-    """The SQLite file of the store where there is none, in a folder that is there."""
+    """The SQLite file of the store if it does not exist but its folder does."""
     try:
         address = make_url(store.uri())
-    except ArgumentError:  # a folder, or what MLflow alone can judge
+    except ArgumentError:  # a folder, or a scheme that only MLflow knows
         return None
     file = Path(address.database or "")
-    waits = address.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists()
-    return file if waits else None
+    missing = address.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists()
+    return file if missing else None
 
 
 if __name__ == "__main__":

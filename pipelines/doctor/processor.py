@@ -1,4 +1,4 @@
-"""What the processor can do, and how many of its cores are ours."""
+"""Instruction sets of the processor, and number of available cores."""
 
 import os
 import platform
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import joblib
 
-from pipelines.config.params import Params
-from pipelines.doctor.finding import Finding
+from pipelines.doctor.check_result import CheckResult
 
 CPUINFO = Path("/proc/cpuinfo")
-# As Linux names them: wide vectors, then 8-bit and 16-bit arithmetic, then matrix tiles.
-FEATURES = {
+# Flags in /proc/cpuinfo: vectors, 8-bit and 16-bit arithmetic, matrix tiles.
+INSTRUCTION_SETS = {
     "AVX2": ("avx2",),
     "AVX512": ("avx512f",),
     "VNNI": ("avx512_vnni", "avx_vnni"),
@@ -20,26 +19,27 @@ FEATURES = {
 }
 
 
-def look(_settings: Params) -> list[Finding]:
-    """One line for the instructions, one for the cores."""
-    return [features(), _cores()]
+def check() -> list[CheckResult]:
+    """One result for the instruction sets, one for the cores."""
+    return [instruction_sets(), _cores()]
 
 
-def features(path: Path = CPUINFO) -> Finding:
-    """Which of FEATURES the processor has; only Linux says so in a file."""
+def instruction_sets(path: Path = CPUINFO) -> CheckResult:
+    """The supported INSTRUCTION_SETS, as far as Linux reports them in `path`."""
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
     except OSError:
-        return Finding("ok", "processor", f"{platform.machine()}; its instructions are not known on this system")
+        return CheckResult("ok", "processor", f"{platform.machine()}; instruction sets are not reported on this system")
     flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
     if not flags:
-        return Finding("ok", "processor", f"{platform.machine()}; none of {', '.join(FEATURES)}, which are x86-64's")
-    has = {name: not flags.isdisjoint(names) for name, names in FEATURES.items()}
-    found = ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in has.items())
-    slow = "" if has["AVX2"] else "everything works, but slowly"
-    return Finding("warning" if slow else "ok", "processor", found, slow)
+        return CheckResult("ok", "processor", f"{platform.machine()}, without the instruction sets of x86-64")
+    supported = {name: not flags.isdisjoint(names) for name, names in INSTRUCTION_SETS.items()}
+    detail = ", ".join(f"{name} {'yes' if value else 'no'}" for name, value in supported.items())
+    if not supported["AVX2"]:
+        return CheckResult("warning", "processor", detail, "all stages work, but slowly")
+    return CheckResult("ok", "processor", detail)
 
 
-def _cores() -> Finding:
-    """joblib asks the CPU affinity and the container's quota (cgroups 1 and 2) too."""
-    return Finding("ok", "cores", f"{joblib.cpu_count()} for us, of {os.cpu_count()} that the machine shows")
+def _cores() -> CheckResult:
+    """Available cores, by CPU affinity and container quota (cgroups 1 and 2)."""
+    return CheckResult("ok", "cores", f"{joblib.cpu_count()} available of {os.cpu_count()}")

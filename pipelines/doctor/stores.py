@@ -1,28 +1,27 @@
-"""Whether the stores answer: MLflow's, and the remotes of DVC."""
+"""Reachability of the MLflow store and the DVC remotes."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.config.params import Params
-from pipelines.doctor import subprocess_check
-from pipelines.doctor.finding import Finding, Status
-from pipelines.doctor.subprocess_check import ApartError
+from pipelines.doctor import child_process
+from pipelines.doctor.check_result import CheckResult, Status
+from pipelines.doctor.child_process import CheckProcessError
 
-# Runs cannot be recorded without MLflow's store; no stage needs a remote.
+# Module of the check, and status if it fails: training requires the MLflow store; no stage requires a remote.
 STORES: dict[str, tuple[str, Status]] = {
     "MLflow store": ("pipelines.doctor.mlflow_store", "problem"),
     "DVC remotes": ("pipelines.doctor.dvc_remotes", "warning"),
 }
 
 
-def look(_settings: Params) -> list[Finding]:
-    """The findings of both, each in a process of its own."""
+def check() -> list[CheckResult]:
+    """The results for both, each from a child process."""
     with ThreadPoolExecutor(len(STORES)) as pool:
-        return [finding for part in pool.map(_look, STORES) for finding in part]
+        return [result for results in pool.map(_check, STORES) for result in results]
 
 
-def _look(subject: str) -> list[Finding]:
-    module, worst = STORES[subject]
+def _check(subject: str) -> list[CheckResult]:
+    module, status_on_failure = STORES[subject]
     try:
-        return [Finding(**finding) for finding in subprocess_check.ask(module)]
-    except ApartError as error:
-        return [Finding(worst, subject, str(error), "is it installed, is its server up?")]
+        return [CheckResult(**fields) for fields in child_process.run(module)]
+    except CheckProcessError as error:
+        return [CheckResult(status_on_failure, subject, str(error), "check the installation and the server")]

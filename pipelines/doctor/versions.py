@@ -1,38 +1,37 @@
-"""Which versions are installed, and whether two packages overwrite each other."""
+"""Versions of the installed packages, and conflicts between them."""
 
 import platform
 import sys
+from collections.abc import Collection
 from importlib import metadata
 
-from pipelines.config.params import Params
-from pipelines.doctor.finding import Finding
+from models.config import Framework
+from pipelines.doctor.check_result import CheckResult
 
-PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest, as in pyproject.toml
-NEEDED = ("onnx", "mlflow", "dvc", "bentoml")
-FRAMEWORKS = {"torch": ("torch",), "keras": ("tensorflow", "keras")}
+PYTHON_VERSIONS = ((3, 11), (3, 13))  # minimum and maximum, as in pyproject.toml
+REQUIRED = ("onnx", "mlflow", "dvc", "bentoml")
+FRAMEWORKS: dict[Framework, tuple[str, ...]] = {"torch": ("torch",), "keras": ("tensorflow", "keras")}
 INSTALL = "install it with `uv sync`"
 
 
-def look(settings: Params) -> list[Finding]:
-    """Python, each framework, ONNX Runtime and the tools; a framework that is not asked for may be missing."""
-    frameworks = [
-        _package(name, needed=framework in settings.frameworks)
-        for framework, names in FRAMEWORKS.items()
-        for name in names
+def check(frameworks: Collection[Framework]) -> list[CheckResult]:
+    """Python, frameworks, tools and ONNX Runtime; only the configured `frameworks` are required."""
+    packages = [
+        _package(name, required=framework in frameworks) for framework, names in FRAMEWORKS.items() for name in names
     ]
-    return [_python(), *frameworks, *(_package(name, needed=True) for name in NEEDED), onnxruntime()]
+    return [_python(), *packages, *(_package(name, required=True) for name in REQUIRED), onnxruntime()]
 
 
-def onnxruntime(installed: dict[str, str] | None = None) -> Finding:
-    """The one ONNX Runtime among the `installed` distributions: all of them install the same module."""
-    found = _runtimes() if installed is None else installed
-    described = ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
-    if not found:
-        return Finding("problem", "onnxruntime", "not installed", INSTALL)
-    if len(found) > 1:
+def onnxruntime(installed: dict[str, str] | None = None) -> CheckResult:
+    """One ONNX Runtime among the distributions `installed` (name: version), as all of them install the same module."""
+    installed = _runtimes() if installed is None else installed
+    detail = ", ".join(f"{name} {version}" for name, version in sorted(installed.items()))
+    if not installed:
+        return CheckResult("problem", "onnxruntime", "not installed", INSTALL)
+    if len(installed) > 1:
         advice = "they overwrite each other: uninstall all of them, then `uv sync --reinstall`"
-        return Finding("problem", "onnxruntime", f"{described} are installed together", advice)
-    return Finding("ok", "onnxruntime", described)
+        return CheckResult("problem", "onnxruntime", f"{detail} are installed together", advice)
+    return CheckResult("ok", "onnxruntime", detail)
 
 
 def _runtimes() -> dict[str, str]:
@@ -40,16 +39,16 @@ def _runtimes() -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-def _python() -> Finding:
-    oldest, newest = PYTHONS
-    found = f"{platform.python_version()} at {sys.executable}"
-    if oldest <= sys.version_info[:2] <= newest:
-        return Finding("ok", "python", found)
-    return Finding("problem", "python", found, "use 3.11 to 3.13, such as with `uv python install 3.13`")
+def _python() -> CheckResult:
+    minimum, maximum = PYTHON_VERSIONS
+    detail = f"{platform.python_version()} at {sys.executable}"
+    if minimum <= sys.version_info[:2] <= maximum:
+        return CheckResult("ok", "python", detail)
+    return CheckResult("problem", "python", detail, "use 3.11 to 3.13, for example with `uv python install 3.13`")
 
 
-def _package(name: str, *, needed: bool) -> Finding:
+def _package(name: str, *, required: bool) -> CheckResult:
     try:
-        return Finding("ok", name, metadata.version(name))
+        return CheckResult("ok", name, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Finding("problem" if needed else "warning", name, "not installed", INSTALL)
+        return CheckResult("problem" if required else "warning", name, "not installed", INSTALL)

@@ -1,4 +1,4 @@
-"""`python -m pipelines.doctor`: what it finds here, and what it makes of what other machines have."""
+"""`python -m pipelines.doctor`, on this machine and with simulated properties of others."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from models.gpu_driver import has_nvidia_driver
 from pipelines.config import params
 from pipelines.doctor import __main__ as doctor
 from pipelines.doctor import (
-    computing,
+    child_process,
     convolution,
     data,
+    devices,
     dvc_remotes,
     libraries,
     processor,
     stores,
-    subprocess_check,
     versions,
 )
 from tests.pipelines.workspace import run_stage, write_params
@@ -36,7 +36,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_this_machine_is_told_line_by_line_and_nothing_is_changed(tmp_path: Path) -> None:
+def test_each_subject_is_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
     write_params(tmp_path, {"frameworks": ["torch"]})
     done = run_stage("doctor", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,8 +47,8 @@ def test_this_machine_is_told_line_by_line_and_nothing_is_changed(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} <= {"params.yaml", "cache"}  # the tools' own cache
 
 
-@pytest.mark.skipif(has_nvidia_driver(), reason="there may be a GPU here")
-def test_a_gpu_that_is_asked_for_and_not_there_is_a_problem(tmp_path: Path) -> None:
+@pytest.mark.skipif(has_nvidia_driver(), reason="a GPU may be available")
+def test_a_configured_gpu_that_is_not_available_is_a_problem(tmp_path: Path) -> None:
     write_params(tmp_path, {"train.device": "cuda", "frameworks": ["torch"]})
     done = run_stage("doctor", tmp_path)
     assert done.returncode == 1
@@ -58,11 +58,11 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_a_problem(tmp_path: Path) -> N
     assert "allowed here: auto, cpu" in problems[0]
 
 
-def test_a_bad_params_file_is_a_problem_and_ends_it(workspace: Path) -> None:
+def test_an_invalid_params_file_is_the_only_result(workspace: Path) -> None:
     write_params(workspace, {"train.epochs": 0})
-    (found,) = doctor.examine()
-    assert found.status == "problem"
-    assert "train.epochs = 0" in found.found
+    (result,) = doctor.check()
+    assert result.status == "problem"
+    assert "train.epochs = 0" in result.detail
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_a_bad_params_file_is_a_problem_and_ends_it(workspace: Path) -> None:
         ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
     ],
 )
-def test_what_the_first_stage_refuses_is_a_problem(workspace: Path, changes: dict[str, str], words: str) -> None:
+def test_what_the_check_stage_rejects_is_a_problem(workspace: Path, changes: dict[str, str], words: str) -> None:
     write_params(workspace, changes)
-    (found,) = doctor.examine()
-    assert found.status == "problem"
-    assert words in found.found
+    (result,) = doctor.check()
+    assert result.status == "problem"
+    assert words in result.detail
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_what_the_first_stage_refuses_is_a_problem(workspace: Path, changes: dic
         ({"data.source": "cifar10"}, "ok", "cache/tandem/cifar10"),
     ],
 )
-def test_where_the_data_is(workspace: Path, changes: dict[str, str], status: str, words: str) -> None:
+def test_location_of_the_data(workspace: Path, changes: dict[str, str], status: str, words: str) -> None:
     archive = workspace / "cache" / "tandem" / "cifar10" / "cifar-10-binary.tar.gz"
     archive.parent.mkdir(parents=True)
     archive.touch()
-    (found,) = data.look(params.read(write_params(workspace, changes)))
-    assert found.status == status
-    assert words in found.found
+    (result,) = data.check(params.read(write_params(workspace, changes)).data)
+    assert result.status == status
+    assert words in result.detail
 
 
 @pytest.mark.parametrize(
@@ -116,30 +116,30 @@ def test_two_onnx_runtimes_in_one_environment_are_a_problem(installed: dict[str,
     [
         ("flags : fpu avx2 avx512f avx_vnni", "ok", "AVX2 yes, AVX512 yes, VNNI yes, BF16 no, AMX no"),
         ("flags : fpu avx", "warning", "AVX2 no"),
-        ("Features : fp asimd", "ok", "which are x86-64's"),
+        ("Features : fp asimd", "ok", "without the instruction sets of x86-64"),
     ],
 )
-def test_what_the_processor_can_do(tmp_path: Path, flags: str, status: str, words: str) -> None:
+def test_instruction_sets_of_the_processor(tmp_path: Path, flags: str, status: str, words: str) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n\n")
-    found = processor.features(tmp_path / "cpuinfo")
-    assert found.status == status
-    assert words in found.found
+    result = processor.instruction_sets(tmp_path / "cpuinfo")
+    assert result.status == status
+    assert words in result.detail
 
 
-@pytest.mark.parametrize(("needed", "status"), [(True, "warning"), (False, "ok")])
-def test_missing_libraries_matter_beside_a_driver_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: bool, status: str
+@pytest.mark.parametrize(("required", "status"), [(True, "warning"), (False, "ok")])
+def test_missing_libraries_are_a_warning_only_with_a_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool, status: str
 ) -> None:
     (tmp_path / "libtandem_one.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    found = libraries.libraries("made up", ("libtandem_one.so.1", "libtandem_two.so.1"), needed=needed)
-    assert found.status == status
-    assert "missing libtandem_two.so.1" in found.found
-    assert "one" not in found.found
+    result = libraries.libraries("made up", ("libtandem_one.so.1", "libtandem_two.so.1"), required=required)
+    assert result.status == status
+    assert "missing libtandem_two.so.1" in result.detail
+    assert "one" not in result.detail
 
 
 @pytest.mark.parametrize(
-    ("device", "wanted", "driver", "status"),
+    ("device", "configured", "driver", "status"),
     [
         ("cuda", "auto", True, "ok"),
         ("cpu", "auto", False, "ok"),
@@ -150,16 +150,16 @@ def test_missing_libraries_matter_beside_a_driver_only(
         ("cpu", None, False, "ok"),
     ],
 )
-def test_where_a_framework_computes_against_what_was_asked(device, wanted, driver, status) -> None:
-    assert computing.judge("torch computes", device, "", wanted, driver=driver).status == status
+def test_device_used_against_the_configured_one(device, configured, driver, status) -> None:
+    assert devices.compare("torch computes", device, "", configured, driver=driver).status == status
 
 
 @pytest.mark.parametrize(("error", "words"), [(RuntimeError(), "RuntimeError"), (OSError("one\ntwo"), "one")])
-def test_a_gpu_that_fails_is_told_in_one_line_though_its_error_says_nothing(error: Exception, words: str) -> None:
-    def compute(wanted: str) -> tuple[str, str, np.ndarray]:
-        if wanted == "auto":
+def test_a_gpu_failure_is_reported_in_one_line_even_without_a_message(error: Exception, words: str) -> None:
+    def compute(requested: str) -> tuple[str, str, np.ndarray]:
+        if requested == "auto":
             raise error
-        return "cpu", "on the CPU", np.full((6, 6), convolution.ANSWER)
+        return "cpu", "on the CPU", np.full((6, 6), convolution.EXPECTED)
 
     assert convolution._try(compute) == ("cpu", f"on the CPU; on the GPU it failed: {words}")
 
@@ -168,25 +168,25 @@ def test_a_gpu_that_fails_is_told_in_one_line_though_its_error_says_nothing(erro
     ("module", "words"),
     [("pipelines.nothing", "No module named"), ("models.gpu_driver", "ended with status 0")],
 )
-def test_a_process_that_says_nothing_is_told(module: str, words: str) -> None:
-    with pytest.raises(subprocess_check.ApartError, match=words):
-        subprocess_check.ask(module)
+def test_a_process_without_output_is_reported(module: str, words: str) -> None:
+    with pytest.raises(child_process.CheckProcessError, match=words):
+        child_process.run(module)
 
 
-def test_a_store_that_does_not_answer_is_a_problem_and_a_remote_a_warning(
+def test_an_unreachable_store_is_a_problem_and_a_remote_a_warning(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(doctor.__file__).parents[2]))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
     with Repo.init(workspace, no_scm=True) as repo, repo.config.edit("repo") as config:
         config["remote"] = {"there": {"url": str(workspace)}, "gone": {"url": str(workspace / "gone")}}
-    mlflow, there, gone = stores.look(params.read(write_params(workspace, {})))
+    mlflow, there, gone = stores.check()
     assert (mlflow.status, there.status, gone.status) == ("problem", "ok", "warning")
-    assert "not reachable" in mlflow.found
-    assert "secret" not in mlflow.found
+    assert "not reachable" in mlflow.detail
+    assert "secret" not in mlflow.detail
 
 
 def test_without_remotes_or_repository(workspace: Path) -> None:
-    assert dvc_remotes.look()[0].status == "warning"
+    assert dvc_remotes.check()[0].status == "warning"
     Repo.init(workspace, no_scm=True).close()
-    assert dvc_remotes.look() == [dvc_remotes.NONE]
+    assert dvc_remotes.check() == [dvc_remotes.NONE]
