@@ -1,7 +1,7 @@
 """`history.csv`: the epochs of one training; and the epochs of all candidates in one CSV file."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ ERRORS = ("train_mae", "validation_mae")  # of a regression, in the target's uni
 def read(path: Path) -> np.ndarray:
     """A structured array [epochs] with a field for each column. Raises InputError where columns are missing."""
     rows = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
-    if missing := missing_columns(rows.dtype.names or ()):
+    columns = {*(rows.dtype.names or ())}
+    required = {"epoch", *LOSSES, *(ERRORS if columns.issuperset(ERRORS) else ACCURACIES)}
+    if missing := sorted(required - columns):
         raise InputError(f"{path}: no column {', '.join(missing)}; run `dvc repro` to train again")
     return rows
 
@@ -40,13 +42,6 @@ def write_combined(histories: Mapping[str, np.ndarray], path: Path) -> None:
         writer.writerow(("candidate", *columns))
         for name, epochs in histories.items():
             writer.writerows((name, *(f"{value:.6g}" for value in epoch)) for epoch in epochs[columns].tolist())
-
-
-def missing_columns(columns: Iterable[str]) -> list[str]:
-    """The columns required by the plots that are not among `columns`."""
-    present = set(columns)
-    metrics = ERRORS if present.issuperset(ERRORS) else ACCURACIES
-    return sorted({"epoch", *LOSSES, *metrics} - present)
 
 
 def metric(epochs: np.ndarray) -> str:

@@ -1,6 +1,7 @@
 """Raw examples of a source, images or a table with targets, and their folder `artifacts/data/raw`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,9 @@ class RawData:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-def inputs_path(folder: Path, part: str) -> Path:
-    """The file with the inputs of one part, `train` or `test`."""
-    return folder / f"{part}_inputs.npy"
-
-
-def targets_path(folder: Path, part: str) -> Path:
-    """The file with the targets of one part."""
-    return folder / f"{part}_targets.npy"
+def array_path(folder: Path, name: str) -> Path:
+    """The file of an array: `train_inputs`, `train_targets`, `test_inputs` or `test_targets`."""
+    return folder / f"{name}.npy"
 
 
 def write(raw: RawData, folder: Path) -> None:
@@ -74,7 +70,7 @@ def write(raw: RawData, folder: Path) -> None:
     `unreadable.txt` has a line for each file of the source that was left out, if any.
     """
     for name, array in raw.arrays().items():
-        npy.write((array[span] for span in npy.spans(array)), array.dtype, array.shape, folder / f"{name}.npy")
+        npy.write((array[span] for span in npy.spans(array)), array.dtype, array.shape, array_path(folder, name))
     table = asdict(raw.table) if raw.table else None
     meta = {"name": raw.name, "labels": raw.labels, "target": raw.target, "table": table}
     meta["sha256"] = hash_arrays(raw.arrays(), json.dumps(meta))
@@ -89,31 +85,26 @@ def read(folder: Path) -> RawData:
     Shapes, dtypes and labels are not checked; `pipelines.prepare.validation` does that.
     """
     meta = _read_meta(folder / META)
-    official = inputs_path(folder, "test").exists() or targets_path(folder, "test").exists()
+    official = array_path(folder, "test_inputs").exists() or array_path(folder, "test_targets").exists()
     return RawData(
         meta["name"],
         tuple(meta["labels"]),
-        npy.read(inputs_path(folder, "train")),
-        npy.read(targets_path(folder, "train")),
-        npy.read(inputs_path(folder, "test")) if official else None,
-        npy.read(targets_path(folder, "test")) if official else None,
+        npy.read(array_path(folder, "train_inputs")),
+        npy.read(array_path(folder, "train_targets")),
+        npy.read(array_path(folder, "test_inputs")) if official else None,
+        npy.read(array_path(folder, "test_targets")) if official else None,
         origin=str(folder),
         target=meta["target"],
         table=_table(meta["table"]) if meta["table"] else None,
     )
 
 
-def _table(values: dict[str, Any]) -> Table:
+def _table(values: Mapping[str, Any]) -> Table:
     return Table(tuple(values["features"]), tuple(map(tuple, values["categories"])), values["missing"])
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: not found; run `dvc repro load`") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); run `dvc repro --force load`") from error
-    if not isinstance(meta, dict) or set(meta) != KEYS:
+def _read_meta(path: Path) -> Mapping[str, Any]:
+    meta = json_object.read(path)
+    if set(meta) != KEYS:
         raise InputError(f"{path}: allowed keys: {', '.join(sorted(KEYS))}; run `dvc repro --force load`")
     return meta

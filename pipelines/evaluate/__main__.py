@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import Device
-from models.session import open_session
+from models.session import open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import history, layer_history, metrics_file, paths, records
 from pipelines.artifacts.atomic import staged
@@ -34,7 +34,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
     spec, training = DataSpec.read(paths.SPEC), records.training(name)
     models = [records.model(name, file) for file in records.graphs(name)]
     graphs = [_predict(model, spec, config.device) for model in models]
-    print(f"{name}: {len(graphs[0].test.targets)} test examples on {graphs[0].provider}", flush=True)
+    print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
     measured = measurement.compute_metrics(graphs, config)
     for metrics, model in zip(measured, models, strict=True):
         metrics["model"] = {"bytes": model.stat().st_size}

@@ -94,10 +94,21 @@ def decision_boundary(plane: Plane, probabilities: np.ndarray, spec: DataSpec, n
 
 
 def misclassified(test: Predictions, name: str, path: Path) -> None:
-    """The misclassified examples with the highest confidence."""
+    """The misclassified examples with the highest confidence, as images or as rows of a table."""
     chosen = misclassified_by_confidence(test)[: GRID_ROWS * GRID_COLUMNS]
-    draw = _draw_rows if test.spec.kind == "tabular" else _draw_images
-    draw(test, chosen, name, path)
+    tabular, grid_rows = test.spec.kind == "tabular", max(1, -(-len(chosen) // GRID_COLUMNS))
+    width, height = (11.0, 0.9 + 0.3 * len(chosen)) if tabular else (10.0, 0.4 + 2.2 * grid_rows)
+    order = "" if tabular else " (predicted above actual label)"
+    with picture(path, width, height, f"{name}: misclassified test examples by confidence{order}") as figure:
+        # A single pair of axes: eighteen take a second to lay out.
+        axes = figure.subplots()
+        bare(axes)
+        if not len(chosen):
+            figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
+        elif tabular:
+            _draw_table(axes, test, chosen)
+        else:
+            _draw_images(axes, test, chosen)
 
 
 def misclassified_by_confidence(test: Predictions) -> np.ndarray:
@@ -106,36 +117,24 @@ def misclassified_by_confidence(test: Predictions) -> np.ndarray:
     return np.asarray(wrong[np.argsort(-test.confidence[wrong], kind="stable")])
 
 
-def _draw_images(test: Predictions, chosen: np.ndarray, name: str, path: Path) -> None:
-    rows = max(1, -(-len(chosen) // GRID_COLUMNS))
-    title = f"{name}: misclassified test examples by confidence (predicted above actual label)"
-    with picture(path, 10.0, 0.4 + 2.2 * rows, title) as figure:
-        # A single pair of axes: eighteen take a second to lay out. An example is 1 wide and 1 high.
-        axes = figure.subplots()
-        bare(axes)
-        for place, index in enumerate(chosen):
-            _draw_image(axes, test, index, 1.1 * (place % GRID_COLUMNS), -1.4 * (place // GRID_COLUMNS))
-        axes.set(xlim=(0, 1.1 * GRID_COLUMNS - 0.1), ylim=(-1.4 * (rows - 1), 1.35), aspect="equal")
-        if not len(chosen):
-            figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
+def _draw_images(axes: Axes, test: Predictions, chosen: np.ndarray) -> None:
+    """Examples 1 wide and 1 high in a grid, each below its predicted and its actual label."""
+    for place, index in enumerate(chosen):
+        _draw_image(axes, test, index, 1.1 * (place % GRID_COLUMNS), -1.4 * (place // GRID_COLUMNS))
+    lowest = -1.4 * ((len(chosen) - 1) // GRID_COLUMNS)
+    axes.set(xlim=(0, 1.1 * GRID_COLUMNS - 0.1), ylim=(lowest, 1.35), aspect="equal")
 
 
-def _draw_rows(test: Predictions, chosen: np.ndarray, name: str, path: Path) -> None:
-    """A table of the examples with their first features in the encoding of the model."""
-    with picture(path, 11.0, 0.9 + 0.3 * len(chosen), f"{name}: misclassified test examples by confidence") as figure:
-        axes = figure.subplots()
-        bare(axes)
-        if not len(chosen):
-            figure.text(0.5, 0.4, "Every test example was classified correctly.", ha="center", fontsize=12)
-            return
-        labels, features = test.spec.labels, test.spec.features[:MAX_FEATURES]
-        cells = [
-            [labels[test.predicted[index]], labels[test.targets[index]], f"{test.confidence[index]:.1%}"]
-            + [f"{value:.5g}" for value in test.inputs[index][:MAX_FEATURES].tolist()]
-            for index in chosen
-        ]
-        header = ["predicted", "actual", "confidence", *(feature[:12] for feature in features)]
-        axes.table(cells, colLabels=header, loc="upper center", cellLoc="left", edges="horizontal")
+def _draw_table(axes: Axes, test: Predictions, chosen: np.ndarray) -> None:
+    """Rows with the first features in the encoding of the model."""
+    labels, features = test.spec.labels, test.spec.features[:MAX_FEATURES]
+    cells = [
+        [labels[test.predicted[index]], labels[test.targets[index]], f"{test.confidence[index]:.1%}"]
+        + [f"{value:.5g}" for value in test.inputs[index][:MAX_FEATURES].tolist()]
+        for index in chosen
+    ]
+    header = ["predicted", "actual", "confidence", *(feature[:12] for feature in features)]
+    axes.table(cells, colLabels=header, loc="upper center", cellLoc="left", edges="horizontal")
 
 
 def _label_axes(axes: Axes, labels: tuple[str, ...]) -> None:

@@ -33,11 +33,6 @@ class GraphPredictions:
     validation: Predictions
     test: Predictions
 
-    @property
-    def provider(self) -> str:
-        """The execution provider used by the session."""
-        return provider(self.session)
-
 
 def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> list[dict[str, Any]]:
     """JSON-ready metrics of each graph of one candidate, nested by split and batch size."""
@@ -45,7 +40,7 @@ def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> lis
     functions = classification_metrics if graphs[0].test.spec.labels else regression_metrics
     return [
         {
-            "provider": graph.provider,
+            "provider": provider(graph.session),
             "validation": functions.validation_metrics(graph.validation.outputs, graph.validation.targets),
             "test": functions.test_metrics(graph.test.outputs, graph.test.targets, config),
             "latency": latency_by_size,

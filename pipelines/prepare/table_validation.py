@@ -17,8 +17,8 @@ FEWEST = 10  # rows of a regression
 
 def check_part(folder: Path, part: str, rows: NDArray[Any], targets: NDArray[Any], raw: RawData, table: Table) -> None:
     """Raise InputError, naming file, column and row, for anything that no split could mend."""
-    targets_path = raw_data.targets_path(folder, part)
-    _check_rows(raw_data.inputs_path(folder, part), rows, table)
+    targets_path = raw_data.array_path(folder, f"{part}_targets")
+    _check_rows(raw_data.array_path(folder, f"{part}_inputs"), rows, table)
     if raw.labels:
         class_validation.check(targets_path, targets, len(rows), raw.labels)
     else:

@@ -28,7 +28,7 @@ def check(raw: RawData) -> None:
         if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
             found, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
             raise InputError(
-                f"{raw_data.inputs_path(folder, 'test')}: images of {found}; allowed: {allowed}, as in training"
+                f"{raw_data.array_path(folder, 'test_inputs')}: images of {found}; allowed: {allowed}, as in training"
             )
 
 
@@ -51,9 +51,9 @@ def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[
     if raw.table:
         table_validation.check_part(folder, part, images, targets, raw, raw.table)
         return
-    inputs_path = raw_data.inputs_path(folder, part)
+    inputs_path = raw_data.array_path(folder, f"{part}_inputs")
     _check_images(inputs_path, images)
-    class_validation.check(raw_data.targets_path(folder, part), targets, len(images), raw.labels)
+    class_validation.check(raw_data.array_path(folder, f"{part}_targets"), targets, len(images), raw.labels)
     if len(constant_images(images)) == len(images):
         raise InputError(f"{inputs_path}: all {len(images)} images are empty, of one value each; allowed: pictures")
 

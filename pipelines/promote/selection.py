@@ -46,8 +46,8 @@ def choose(candidates: Sequence[CandidateScore], config: Promote) -> Choice:
     best = max(passed, key=lambda candidate: candidate.score)
     tied = [candidate for candidate in passed if best.score - candidate.score <= config.tie + ROUNDING]
     champion = min(tied, key=lambda candidate: candidate.p50_ms)
-    verdicts = {candidate.name: _verdict(candidate, champion, tied, config) for candidate in candidates}
-    return Choice(champion.name, _reason(champion, best, tied, config), verdicts)
+    verdicts = {candidate.name: _verdict(candidate, tied, config) for candidate in candidates}
+    return Choice(champion.name, _reason(champion, best, tied, config), verdicts | {champion.name: "champion"})
 
 
 def failures(candidate: CandidateScore, config: Promote) -> list[str]:
@@ -69,11 +69,7 @@ def minimum_of(metric: str, config: Promote) -> float:
     return config.minimum_r2 if metric == "r2" else config.minimum_accuracy
 
 
-def _verdict(
-    candidate: CandidateScore, champion: CandidateScore, tied: Sequence[CandidateScore], config: Promote
-) -> str:
-    if candidate is champion:
-        return "champion"
+def _verdict(candidate: CandidateScore, tied: Sequence[CandidateScore], config: Promote) -> str:
     if failed := failures(candidate, config):
         return f"rejected: {', '.join(failed)}"
     return "tied, but slower" if candidate in tied else f"lower validation {candidate.metric}"
