@@ -50,7 +50,7 @@ class Application:
         given_id = request.header(b"x-request-id")
         request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
-        self._worker.metrics.answered(name, response.status, time.perf_counter() - started)
+        self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started)
         if request.observed:
             self._worker.observe(request_id, request.observed)
@@ -65,7 +65,7 @@ class Application:
             self._authorize(route, request)
             return name, await self._run(worker, route, request)
         except RequestError as error:
-            worker.metrics.rejected(error.reason)
+            worker.metrics.count_rejection(error.reason)
             return name, _error(str(error), error.status, error.headers)
         except Exception:  # an unforeseen error: details are for the log alone
             log.exception("request failed: %s", name)
@@ -88,7 +88,8 @@ class Application:
 
     def _check_load(self, worker: Worker) -> None:
         """Raise RequestError (503) if the worker has too many requests, or their expected wait is too long."""
-        too_long = worker.load.in_flight >= MIN_IN_FLIGHT and worker.load.wait() > self._settings.max_wait_seconds
+        load = worker.load
+        too_long = load.in_flight >= MIN_IN_FLIGHT and load.expected_wait() > self._settings.max_wait_seconds
         if len(worker.deadlines) >= self._settings.max_waiting or too_long:
             raise overloaded(f"{len(worker.deadlines)} requests are in progress already; try again in a second")
 

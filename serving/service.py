@@ -23,9 +23,9 @@ from serving.process import cores, preflight, registry_sync, supervision, teleme
 from serving.settings import Settings, read
 from serving.worker import Worker
 
-telemetry.silence()
-supervision.look_often()
-supervision.keep_own_counters()
+telemetry.disable()
+supervision.check_workers_often()
+supervision.use_own_metrics_folder()
 access_log.disable_uvicorn_log()
 
 
@@ -67,7 +67,7 @@ class Tandem:
         """Raise BentoMLException, before any worker starts, unless there is a champion that can be served."""
         try:
             settings = _settings()
-            if registry_sync.is_source(settings):
+            if registry_sync.follows_alias(settings):
                 registry_sync.follow(settings)
             preflight.check(settings)
         except InputError as error:

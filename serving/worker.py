@@ -23,7 +23,7 @@ from serving.settings import Settings
 
 
 class Worker:
-    """`index` is this worker's number, `client_schema` what BentoML's typed client reads.
+    """`index` is this worker's number, `client_schema` returns the schema for BentoML's typed client.
 
     Raises InputError if no champion can be loaded.
     """
@@ -39,7 +39,7 @@ class Worker:
         self.client_schema = client_schema
         self.metrics = metrics or Metrics()
         self.reloader = Reloader(settings, self.metrics.champion_changed)
-        self.batcher = Batcher(settings.run_rows, self.metrics.ran)
+        self.batcher = Batcher(settings.run_rows, self.metrics.record_run)
         self.image_decoder = ImageDecoder(settings.max_pixels)
         self.deadlines = Deadlines(settings.timeout_seconds)
         self.load = LoadEstimate()
@@ -48,38 +48,38 @@ class Worker:
         self.activations_thread = low_priority.thread("activations")
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:
-            self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.logged)
+            self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.count_logged)
         self.shadow: Shadow | None = None
         if settings.challenger:
             self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
-        self._observers: list[Observer] = [each for each in (self.prediction_log, self.shadow) if each]
+        self._observers: list[Observer] = [observer for observer in (self.prediction_log, self.shadow) if observer]
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def champion(self) -> Champion:
-        """The model that answers now."""
+        """The served model."""
         return self.reloader.champion
 
-    def observe(self, request_id: bytes, seen: Observation) -> None:
-        """Show an answer that was sent to those who look on."""
+    def observe(self, request_id: bytes, observation: Observation) -> None:
+        """Pass an answered request to all observers."""
         for observer in self._observers:
-            observer.note(request_id, seen)
+            observer.record(request_id, observation)
 
     async def start(self) -> None:
-        """Watch for a newer champion and for late requests, and be ready."""
-        watches = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
-        watches += [observer.watch() for observer in self._observers]
-        self._tasks = [asyncio.create_task(watch) for watch in watches]
+        """Start the background tasks, and become ready."""
+        loops = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
+        loops += [observer.watch() for observer in self._observers]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
         if self.champion.spec.kind == "image":
             self.image_decoder.start()
         gc.collect()
-        gc.freeze()  # what is loaded stays: the collector need not walk it again and again
-        gc.set_threshold(10_000, 20, 20)  # a request leaves hardly any cycles
+        gc.freeze()  # loaded objects are permanent: exclude them from collections
+        gc.set_threshold(10_000, 20, 20)  # requests create hardly any reference cycles
         self.ready = True
 
     async def stop(self) -> None:
-        """Be ready no longer; what has queued is finished by the server before this is called."""
+        """Stop the background tasks; the server has finished all requests before it calls this."""
         self.ready = False
         for task in self._tasks:
             task.cancel()
@@ -90,7 +90,7 @@ class Worker:
             await observer.close()
 
     async def _flush(self) -> None:
-        """Keep the counters fresh for the other workers, which may be asked for them."""
+        """Update the counters every second: any worker may report those of all."""
         while True:
             await asyncio.sleep(1)
             self.metrics.flush()

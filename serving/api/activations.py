@@ -29,7 +29,7 @@ async def activations(worker: Worker, request: Request) -> Response:
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
     image = await predict_image.decode(worker, [await request.body()], champion)
     loop = asyncio.get_running_loop()
-    layers = await loop.run_in_executor(worker.activations_thread, worker.activations.look, champion, image)
+    layers = await loop.run_in_executor(worker.activations_thread, worker.activations.compute, champion, image)
     model = {"name": champion.name, "version": champion.version}
     return Response(orjson.dumps({"layers": [write(layer) for layer in layers], "model": model}))
 

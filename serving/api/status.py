@@ -11,7 +11,7 @@ from serving.worker import Worker
 
 async def model(worker: Worker, _: Request) -> Response:
     """Version, run, commit, data hash, metrics and provider of the champion, and the path for inference."""
-    settings, information = worker.settings, worker.champion.describe()
+    settings, information = worker.settings, worker.champion.to_dict()
     inference = {"infer": f"v2/models/{settings.model_name}/infer", "max_batch": settings.max_batch}
     provenance = dict(information["provenance"])
     if "tracking_uri" in provenance:

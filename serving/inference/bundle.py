@@ -1,4 +1,4 @@
-"""The champion's folder: `champion.json` and the model file it names by hash. Read and verified, nothing is run."""
+"""Reader of a champion bundle: `champion.json` and the model file that it names by hash."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from models.errors import InputError
 from models.manifest import MANIFEST, Schema
 from models.spec import DataSpec
 
-ADVICE = "run `uv run dvc repro` to make a champion"
+ADVICE = "run `uv run dvc repro` to create a champion"
 
 
 class ModelFile(BaseModel):
-    """The model file, named by its content."""
+    """The model file, named by its SHA-256."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +26,7 @@ class ModelFile(BaseModel):
 
 
 class Example(BaseModel):
-    """A few raw examples [n, *shape] as nested lists, and the outputs [n, K] that belong to them."""
+    """Raw examples [n, *shape] as nested lists, and the expected outputs [n, K]."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +35,7 @@ class Example(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`champion.json`."""
+    """The content of `champion.json`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """What the folder holds, verified: `model` is the ONNX file's content and fits the manifest's SHA-256."""
+    """A verified bundle; `model` is the content of the ONNX file and matches the SHA-256 of the manifest."""
 
     manifest: Manifest
     spec: DataSpec
@@ -63,46 +63,46 @@ class Bundle:
         try:
             return np.asarray(stored.inputs, self.spec.dtype), np.asarray(stored.outputs, np.float32)
         except (ValueError, OverflowError) as error:
-            raise InputError(f"{MANIFEST}: the stored example does not fit the spec ({error})") from error
+            raise InputError(f"{MANIFEST}: the stored example does not match the spec ({error})") from error
 
 
 def read(folder: Path) -> Bundle:
-    """The bundle in `folder`. Raises InputError where it is missing, broken or not what its hash says."""
+    """Read the bundle in `folder`. Raises InputError if a file is missing, invalid or does not match its hash."""
     manifest = _manifest(folder / MANIFEST)
     spec = DataSpec.from_dict(manifest.spec, f"{folder / MANIFEST}: spec")
     return Bundle(manifest, spec, _model(folder / manifest.model.file, manifest.model.sha256))
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """Changes whenever a file of the folder does: name, inode, time and size of each; empty where there is none."""
+    """Name, inode, modification time and size of each file, to detect changes; empty if the folder does not exist."""
     try:
-        found = [(path.name, path.stat()) for path in folder.iterdir()]
+        stats = [(path.name, path.stat()) for path in folder.iterdir()]
     except OSError:
         return ()
-    return tuple(sorted((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in found))
+    return tuple(sorted((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
 
 
 def _manifest(path: Path) -> Manifest:
-    """The parsed manifest. Raises InputError."""
+    """Parse the manifest. Raises InputError."""
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no champion yet; {ADVICE}") from None
+        raise InputError(f"{path}: no champion yet; {ADVICE}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); {ADVICE}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg']}; {ADVICE}") from error
+        location = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: {location}: {first['msg']}; {ADVICE}") from error
 
 
 def _model(path: Path, sha256: str) -> bytes:
-    """The model file's content. Raises InputError where its hash is not `sha256`."""
+    """Read the model file. Raises InputError if its hash is not `sha256`."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); {ADVICE}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise InputError(f"{path}: SHA-256 is {found}, {MANIFEST} says {sha256}; {ADVICE}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise InputError(f"{path}: SHA-256 is {actual}, expected {sha256} from {MANIFEST}; {ADVICE}")
     return content

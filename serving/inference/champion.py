@@ -1,4 +1,4 @@
-"""The model that answers: loaded from its bundle, warmed, and probed with an example whose answer is known."""
+"""The served model: loaded from its bundle, verified with the stored example and warmed up."""
 
 import time
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from serving.inference.bundle import Bundle
 from serving.inference.predictor import Predictor
 from serving.settings import ENGINES
 
-TOLERANCE = 1e-3  # largest difference from the stored outputs: another machine's rounding, not another model
-WARM_BATCHES = (1, 2, 8, 32)
-INLINE_SECONDS = 0.001  # a run shorter than this costs less than handing it to a thread and back
+TOLERANCE = 1e-3  # largest difference from the stored outputs, relative where they exceed 1: allows for rounding only
+WARM_UP_BATCHES = (1, 2, 8, 32)
+MAX_INLINE_SECONDS = 0.001  # a shorter run costs less than a switch to another thread and back
 
 
 @dataclass(frozen=True)
 class Champion:
-    """One version of the model, ready to answer. `inline` says that a run is too short for a thread.
+    """One loaded version of the model.
 
-    A GPU is always waited for in a thread.
+    `inline` is true if a run is short enough for the event loop's own thread; never on a GPU.
     """
 
     name: str
@@ -37,8 +37,8 @@ class Champion:
     provenance: dict[str, Any]
     example: np.ndarray
 
-    def describe(self) -> dict[str, Any]:
-        """The model's pedigree, as JSON-ready values: what `GET /model` answers."""
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready metadata and lineage, the basis of `GET /model`."""
         spec = self.spec
         return {
             "name": self.name,
@@ -60,50 +60,50 @@ class Champion:
 
 
 def load(folder: Path, device: Device, engines: Path = ENGINES) -> Champion:
-    """The champion in `folder` on `device`; TensorRT keeps what it compiles in `engines`. Raises InputError."""
-    found = bundle.read(folder)
-    predictor = Predictor(found.model, found.spec, device, engines)
-    example = _probe(predictor, found)
-    manifest = found.manifest
+    """Load the champion in `folder` on `device`; TensorRT caches its engines in `engines`. Raises InputError."""
+    content = bundle.read(folder)
+    predictor = Predictor(content.model, content.spec, device, engines)
+    example = _verify_example(predictor, content)
+    manifest = content.manifest
     return Champion(
         manifest.name,
         manifest.version,
         manifest.model.sha256,
-        found.spec,
+        content.spec,
         predictor,
-        _warm(predictor, example) < INLINE_SECONDS and predictor.provider == CPU,
+        _warm_up(predictor, example) < MAX_INLINE_SECONDS and predictor.provider == CPU,
         manifest.metrics,
         manifest.provenance,
         example,
     )
 
 
-def _probe(predictor: Predictor, found: Bundle) -> np.ndarray:
-    """The stored examples, once the model has answered them as it should. Raises InputError."""
-    inputs, expected = found.example()
-    if inputs.shape[1:] != found.spec.shape:
-        raise InputError(f"the stored example has shape {inputs.shape[1:]}, the spec says {found.spec.shape}")
+def _verify_example(predictor: Predictor, content: Bundle) -> np.ndarray:
+    """The stored examples [n, *shape]. Raises InputError if the model's outputs differ from the stored ones."""
+    inputs, expected = content.example()
+    if inputs.shape[1:] != content.spec.shape:
+        raise InputError(f"the stored example has shape {inputs.shape[1:]}, the spec has {content.spec.shape}")
     outputs = predictor.predict(inputs)
     if outputs.shape != expected.shape:
-        raise InputError(f"the stored example's outputs have shape {expected.shape}, the model gives {outputs.shape}")
+        raise InputError(f"the stored example's outputs have shape {expected.shape}, the model returns {outputs.shape}")
     difference = float((np.abs(outputs - expected) / np.maximum(1, np.abs(expected))).max())
     if not difference <= TOLERANCE:  # NaN fails too
-        raise InputError(f"the model answers its stored example wrongly: off by {difference:.2g}, allowed {TOLERANCE}")
+        raise InputError(f"wrong outputs for the stored example: off by {difference:.2g}, allowed: {TOLERANCE}")
     return inputs
 
 
-def _warm(predictor: Predictor, example: np.ndarray) -> float:
-    """Seconds for one example after a few runs of several sizes, so that no request pays for the first.
+def _warm_up(predictor: Predictor, example: np.ndarray) -> float:
+    """CPU seconds of one run of one example, after runs of several batch sizes that initialise the session.
 
-    Of the processor and the fastest of several: what else runs, here or on the machine, makes none shorter.
+    The minimum of several runs, which other load on the machine affects least.
     """
-    for size in WARM_BATCHES:
+    for size in WARM_UP_BATCHES:
         predictor.predict(np.resize(example, (size, *example.shape[1:])))
     return min(_seconds(predictor, example[:1]) for _ in range(10))
 
 
 def _seconds(predictor: Predictor, example: np.ndarray) -> float:
-    """How much of the processor's time one run takes; it runs in the thread that calls it."""
+    """CPU seconds of one run, which uses the calling thread only."""
     started = time.thread_time()
     predictor.predict(example)
     return time.thread_time() - started

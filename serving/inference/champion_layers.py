@@ -1,4 +1,4 @@
-"""Whose layers are looked into: the champion's, opened when somebody asks."""
+"""Layer outputs of the champion, from a session that is opened on first use."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from serving.settings import Settings
 
 
 class Activations:
-    """The layers of the champion, opened when they are first asked for: other traffic pays nothing.
+    """Computes layer outputs of the champion. Not thread-safe.
 
-    `opened` is the SHA-256 of the graph that is held. Used from one thread.
+    `opened` is the SHA-256 of the graph in the current session, empty before the first use.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -21,18 +21,18 @@ class Activations:
         self._layers: Layers | None = None
         self.opened = ""
 
-    def look(self, champion: Champion, picture: np.ndarray) -> list[Layer]:
-        """The layers of `champion` for one picture [1, H, W, C]. Raises RequestError while its file is not there."""
+    def compute(self, champion: Champion, image: np.ndarray) -> list[Layer]:
+        """Layer outputs for one image [1, H, W, C]. Raises RequestError (503) while the bundle is being replaced."""
         if self._layers is None or self.opened != champion.sha256:
             self._layers, self.opened = Layers(self._read(champion)), champion.sha256
-        return self._layers.look(picture)
+        return self._layers.run(image)
 
     def _read(self, champion: Champion) -> bytes:
-        """The champion's ONNX file, which may have been replaced since it was loaded."""
+        """The champion's ONNX file, if it has not been replaced since the champion was loaded."""
         try:
-            found = bundle.read(self._settings.champion)
+            content = bundle.read(self._settings.champion)
         except InputError:
-            found = None
-        if found is None or found.manifest.model.sha256 != champion.sha256:
-            raise overloaded("the champion is being replaced; ask again in a second")
-        return found.model
+            content = None
+        if content is None or content.manifest.model.sha256 != champion.sha256:
+            raise overloaded("the champion is being replaced; try again in a second")
+        return content.model

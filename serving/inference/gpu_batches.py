@@ -1,8 +1,7 @@
-"""A session on a GPU: batches of few sizes, in memory of the device that is used again and again.
+"""Predictions on a GPU in batches of a few fixed sizes, with inputs and outputs bound to device memory.
 
-A GPU chooses its kernels anew for each shape it meets, and TensorRT builds an engine; so a batch is filled up
-with zeros to the next size. Inputs and outputs stay bound to the session
-(https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html).
+Kernels are selected, and TensorRT engines built, for each new input shape; batches are therefore padded with zeros to
+the next size. See https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html.
 """
 
 from typing import NamedTuple
@@ -24,7 +23,7 @@ class Bound(NamedTuple):
 
 
 class DeviceBatches:
-    """Runs a session whose first provider computes on `device` ("cuda"; "cpu" for a test). For one thread."""
+    """Runs a session on `device` ("cuda", or "cpu" in tests) in padded batches. Not thread-safe."""
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: DataSpec, device: str) -> None:
         self._session = session
@@ -34,19 +33,19 @@ class DeviceBatches:
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Raw examples [N, *spec.shape] -> float32 [N, K]."""
-        most = SIZES[-1]
-        parts = [self._run(inputs[start : start + most]) for start in range(0, len(inputs), most)]
+        largest = SIZES[-1]
+        parts = [self._run(inputs[start : start + largest]) for start in range(0, len(inputs), largest)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _run(self, inputs: np.ndarray) -> np.ndarray:
         size = next(size for size in SIZES if size >= len(inputs))
         bound = self._bound.get(size) or self._bind(size)
-        filled = self._spec.example(size)
-        filled[: len(inputs)] = inputs
-        bound.inputs.update_inplace(filled)
+        padded = self._spec.example(size)
+        padded[: len(inputs)] = inputs
+        bound.inputs.update_inplace(padded)
         self._session.run_with_iobinding(bound.binding)
         outputs: np.ndarray = bound.outputs.numpy()[: len(inputs)]
-        return outputs.copy()  # the memory is written again by the next run
+        return outputs.copy()  # the next run overwrites this memory
 
     def _bind(self, size: int) -> Bound:
         spec, allocate = self._spec, onnxruntime.OrtValue.ortvalue_from_shape_and_type

@@ -1,4 +1,4 @@
-"""Which champion answers: one reference, swapped when the bundle changes."""
+"""Hot reload: one reference to the served champion, replaced when the bundle changes."""
 
 import asyncio
 import logging
@@ -9,55 +9,56 @@ from serving.inference import bundle, champion
 from serving.inference.champion import Champion
 from serving.settings import Settings
 
-Told = Callable[[Literal["loaded", "swapped", "refused"], Champion, Champion], None]
+OnResult = Callable[[Literal["loaded", "swapped", "refused"], Champion, Champion], None]
 log = logging.getLogger("bentoml.tandem")
 
 
 class Reloader:
-    """Holds the champion, and replaces it by a newer one that has been loaded, warmed and probed.
+    """Holds the champion and replaces it with a newer one once that is loaded, verified and warmed up.
 
-    Raises InputError where there is none to begin with. Later a bundle that fails any check is
-    refused and the old champion goes on. `told` hears what became of each ("loaded", "swapped" or
-    "refused"), which champion answers now and which did before. `role` is what the log
-    calls it: a challenger is held in the same way.
+    Raises InputError if no champion can be loaded at the start. A later bundle that fails a check is rejected and the
+    current champion kept. `on_result` receives the result ("refused" for a rejection), the champion in use and the one
+    before. `role` is the name in the log.
     """
 
-    def __init__(self, settings: Settings, told: Told, role: Literal["champion", "challenger"] = "champion") -> None:
+    def __init__(
+        self, settings: Settings, on_result: OnResult, role: Literal["champion", "challenger"] = "champion"
+    ) -> None:
         self._settings = settings
-        self._told = told
+        self._on_result = on_result
         self._role = role
-        self._seen = bundle.fingerprint(settings.champion)
+        self._fingerprint = bundle.fingerprint(settings.champion)
         self.champion: Champion = champion.load(settings.champion, settings.device, settings.engines)
-        self._told("loaded", self.champion, self.champion)
+        self._on_result("loaded", self.champion, self.champion)
 
     async def watch(self) -> None:
-        """Look for a change every `poll_seconds`, until cancelled."""
+        """Check for a new bundle every `poll_seconds`, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
             await self.poll()
 
     async def poll(self) -> None:
-        """Look once; the loading happens in a thread, the swap is one assignment."""
-        found = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
-        if found == self._seen:
+        """Check once; a new champion is loaded in a thread and swapped in by one assignment."""
+        fingerprint = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
+        if fingerprint == self._fingerprint:
             return
-        self._seen = found
+        self._fingerprint = fingerprint
         try:
             settings = self._settings
             newer = await asyncio.to_thread(champion.load, settings.champion, settings.device, settings.engines)
-        except Exception as error:  # whatever is wrong with the new one, the old one goes on
-            self._refuse(error)
+        except Exception as error:  # an unusable new champion must not stop the current one
+            self._reject(error)
         else:
             self._swap(newer)
 
-    def _refuse(self, error: Exception) -> None:
-        now = self.champion
-        log.warning("new %s refused, %s %s goes on: %s", self._role, now.name, now.version, error)
-        self._told("refused", self.champion, self.champion)
+    def _reject(self, error: Exception) -> None:
+        current = self.champion
+        log.warning("rejected new %s, keeping %s %s: %s", self._role, current.name, current.version, error)
+        self._on_result("refused", self.champion, self.champion)
 
     def _swap(self, newer: Champion) -> None:
-        if newer.describe() == self.champion.describe():
+        if newer.to_dict() == self.champion.to_dict():
             return
-        log.info("%s %s %s follows %s", self._role, newer.name, newer.version, self.champion.version)
+        log.info("%s %s %s replaces version %s", self._role, newer.name, newer.version, self.champion.version)
         before, self.champion = self.champion, newer
-        self._told("swapped", newer, before)
+        self._on_result("swapped", newer, before)

@@ -1,11 +1,11 @@
-"""What is counted for Prometheus. Every label has a fixed set of values: no path, no header, no input becomes one.
+"""Prometheus metrics. Labels have a fixed set of values: none is taken from a path, a header or an input.
 
-A request only notes what happened; the notes are added to Prometheus' counters together, once a second
-and before they are read. Counting one by one would cost as much as a small model.
+Values are collected per request and added to the counters once a second and before they are read: incrementing them
+one by one would cost as much as running a small model.
 """
 
 import os
-from collections import Counter as Tally
+from collections import Counter as Counts
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -20,34 +20,34 @@ from serving.inference.champion import Champion
 from serving.monitoring.model_statistics import ModelStatistics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Without the gauges of workers that were killed: they could not say that another champion answers now."""
+def _remove_dead_workers(folder: Path) -> None:
+    """Remove the gauges of killed workers, which would report a champion that is no longer served."""
     for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
         try:
-            os.kill(pid, 0)  # no signal: it only asks
+            os.kill(pid, 0)  # sends no signal, only checks that the process exists
         except ProcessLookupError:
-            with suppress(FileNotFoundError):  # another worker was asked at the same time
+            with suppress(FileNotFoundError):  # removed by another worker at the same time
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
-class Spread:
-    """A histogram that is filled in batches."""
+class BufferedHistogram:
+    """A histogram whose values are added in batches: single ones in `values`, arrays [n] in `arrays`."""
 
     def __init__(self, name: str, about: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> None:
         self._histogram = Histogram(f"tandem_{name}", about, buckets=buckets, registry=registry)
         self._bounds = np.array(buckets)
-        self.noted: list[float] = []
+        self.values: list[float] = []
         self.arrays: list[np.ndarray] = []
 
     def flush(self) -> None:
-        """Add what was noted. The library only observes single values, so its own counters are used."""
-        values = np.concatenate([self.noted, *self.arrays])
-        self.noted, self.arrays = [], []
+        """Add the buffered values. The library has no batch interface, so its internal counters are incremented."""
+        values = np.concatenate([self.values, *self.arrays])
+        self.values, self.arrays = [], []
         if not values.size:
             return
         self._histogram._sum.inc(float(values.sum()))
@@ -58,27 +58,37 @@ class Spread:
 
 
 class Metrics:
-    """The counters of one worker; Prometheus' multi-process files add the workers up."""
+    """The metrics of one worker; Prometheus' multi-process mode sums those of all workers."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._requests = self._count("requests", "Answers by endpoint and status", "endpoint", "status")
-        self._rejections = self._count("rejections", "Requests not answered, by reason", "reason")
+        self._requests = self._count("requests", "Responses by endpoint and status", "endpoint", "status")
+        self._rejections = self._count("rejections", "Rejected requests by reason", "reason")
         self._predictions = self._count("predictions", "Examples by predicted label", "label")
-        self._logged = self._count("prediction_log", "Examples to be logged, by what became of them", "result")
-        self._unfamiliar = self._count("unfamiliar_values", "Values of a table, by column and why", "feature", "reason")
-        self._champions = self._count("champions", "New champions found, by what became of them", "result")
-        self._confidence = Spread("confidence", "Largest probability of each example", CONFIDENCE, self.registry)
-        self._rows = Spread("run_rows", "Examples in one run of the model", ROWS, self.registry)
-        self._queue = Spread("queue_seconds", "Longest wait before a run", SECONDS, self.registry)
-        self._run = Spread("run_seconds", "One run of the model", SECONDS, self.registry)
-        self._total = Spread("request_seconds", "From a request's headers to its answer", SECONDS, self.registry)
+        self._logged = self._count("prediction_log", "Examples for the prediction log by result", "result")
+        self._unfamiliar = self._count(
+            "unfamiliar_values", "Missing and unknown values of a table by column", "feature", "reason"
+        )
+        self._champions = self._count("champions", "New champions by result", "result")
+        self._confidence = BufferedHistogram(
+            "confidence", "Largest probability of each example", CONFIDENCE_BUCKETS, self.registry
+        )
+        self._rows = BufferedHistogram(
+            "run_rows", "Examples in one run of the model", BATCH_SIZE_BUCKETS, self.registry
+        )
+        self._queue = BufferedHistogram(
+            "queue_seconds", "Longest time in the queue of the requests of a run", SECONDS_BUCKETS, self.registry
+        )
+        self._run = self._histogram("run_seconds", "Duration of a run of the model")
+        self._total = BufferedHistogram(
+            "request_seconds", "Time from request headers to response", SECONDS_BUCKETS, self.registry
+        )
         self.statistics = ModelStatistics(self.registry)
-        self._answers: Tally[tuple[str, int]] = Tally()
+        self._responses: Counts[tuple[str, int]] = Counts()
         self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
             "tandem_champion_info",
-            "1 for the champion that answers",
+            "1 for the served champion",
             ("name", "version", "provider"),
             registry=self.registry,
             multiprocess_mode="livemax",
@@ -87,67 +97,70 @@ class Metrics:
     def _count(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"tandem_{name}", about, labels, registry=self.registry)
 
-    def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Note one request."""
-        self._answers[endpoint, status] += 1
-        self._total.noted.append(seconds)
+    def _histogram(self, name: str, about: str, buckets: tuple[float, ...] = SECONDS_BUCKETS) -> BufferedHistogram:
+        return BufferedHistogram(name, about, buckets, self.registry)
 
-    def rejected(self, reason: str) -> None:
-        """Count one request that was not answered."""
+    def record_request(self, endpoint: str, status: int, seconds: float) -> None:
+        """Record one response."""
+        self._responses[endpoint, status] += 1
+        self._total.values.append(seconds)
+
+    def count_rejection(self, reason: str) -> None:
+        """Count one rejected request."""
         self._rejections.labels(reason).inc()
 
-    def logged(self, result: Literal["written", "dropped", "failed"], examples: int) -> None:
-        """Count what became of some examples' lines."""
+    def count_logged(self, result: Literal["written", "dropped", "failed"], examples: int) -> None:
+        """Count examples of the prediction log."""
         self._logged.labels(result).inc(examples)
 
     def count_missing_and_unknown(self, inputs: np.ndarray, spec: DataSpec) -> None:
-        """Count what of rows [N, F] is missing, or is a category that the training split has not."""
-        found = {"missing": np.isnan(inputs)}
+        """Count missing values of rows [N, F], and categories that are not in the training split."""
+        masks = {"missing": np.isnan(inputs)}
         if any(spec.categories):
-            found["unknown"] = (inputs == UNKNOWN) & [bool(names) for names in spec.categories]
-        for reason, where in found.items():
-            for place in np.flatnonzero(where.any(axis=0)):
-                self._unfamiliar.labels(spec.features[place], reason).inc(int(where[:, place].sum()))
+            masks["unknown"] = (inputs == UNKNOWN) & [bool(names) for names in spec.categories]
+        for reason, mask in masks.items():
+            for column in np.flatnonzero(mask.any(axis=0)):
+                self._unfamiliar.labels(spec.features[column], reason).inc(int(mask[:, column].sum()))
 
-    def ran(self, outputs: np.ndarray, champion: Champion, queue: float, run: float) -> None:
-        """Note one run of the model: outputs [N, K], the longest wait and the run in seconds."""
-        self._rows.noted.append(len(outputs))
-        self._queue.noted.append(queue)
-        self._run.noted.append(run)
+    def record_run(self, outputs: np.ndarray, champion: Champion, queue: float, run: float) -> None:
+        """Record one run of the model: outputs [N, K], longest time in the queue and duration in seconds."""
+        self._rows.values.append(len(outputs))
+        self._queue.values.append(queue)
+        self._run.values.append(run)
         self.statistics.run(champion.version)
         if champion.spec.task == "classification":
             confidence, predicted = outputs.max(axis=1), outputs.argmax(axis=1)
-            if not (finite := np.isfinite(confidence)).all():  # one NaN would spoil the sum for good
+            if not (finite := np.isfinite(confidence)).all():  # one NaN would make the sum NaN for good
                 confidence, predicted = confidence[finite], predicted[finite]
             labels = champion.spec.labels
-            counted = np.bincount(predicted, minlength=len(labels))
-            self._labels[labels] = self._labels.get(labels, 0) + counted
+            counts = np.bincount(predicted, minlength=len(labels))
+            self._labels[labels] = self._labels.get(labels, 0) + counts
             self._confidence.arrays.append(confidence)
 
     def champion_changed(
         self, result: Literal["loaded", "swapped", "refused"], now: Champion, before: Champion
     ) -> None:
-        """Count a new champion, and say which one answers: `now`, in place of `before`."""
+        """Count a new champion and set the served one: `now`, in place of `before`."""
         self._champions.labels(result).inc()
         self._info.labels(before.name, before.version, before.predictor.provider).set(0)
         self._info.labels(now.name, now.version, now.predictor.provider).set(1)
 
     def flush(self) -> None:
-        """Add to the counters what was noted since the last time."""
-        for spread in (self._confidence, self._rows, self._queue, self._run, self._total):
-            spread.flush()
+        """Add the values collected since the last call to the counters."""
+        for histogram in (self._confidence, self._rows, self._queue, self._run, self._total):
+            histogram.flush()
         self.statistics.flush()
-        for (endpoint, status), count in self._answers.items():
+        for (endpoint, status), count in self._responses.items():
             self._requests.labels(endpoint, status).inc(count)
         for labels, counts in self._labels.items():
             for label, count in zip(labels, counts.tolist(), strict=True):
                 if count:
                     self._predictions.labels(label).inc(count)
-        self._answers.clear()
+        self._responses.clear()
         self._labels.clear()
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format, of all workers where there are several."""
+        """The metrics of all workers in the text format of Prometheus."""
         return generate_latest(self.collect())
 
     def collect(self) -> CollectorRegistry:
@@ -155,7 +168,7 @@ class Metrics:
         self.flush()
         if ValueClass.__name__ != "MmapedValue":
             return self.registry
-        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        _remove_dead_workers(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
         return every

@@ -1,4 +1,4 @@
-"""What was asked and what was answered, for those who look on once the answer is sent."""
+"""Answered requests, as passed to observers after the response has been sent."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from serving.inference.champion import Champion
 
 
 class Observation(NamedTuple):
-    """One request: raw examples [N, *shape] and the outputs [N, K] that this champion gave for them."""
+    """One request: raw examples [N, *shape] and the champion's outputs [N, K] for them."""
 
     champion: Champion
     inputs: np.ndarray
@@ -16,13 +16,13 @@ class Observation(NamedTuple):
 
 
 class Observer(Protocol):
-    """The prediction log, or the challenger: started and stopped with the worker."""
+    """Receives answered requests, as the prediction log and the challenger do; started and stopped by the worker."""
 
-    def note(self, request_id: bytes, seen: Observation, /) -> None:
-        """Take note of an answered request by its id; return at once, raise nothing."""
+    def record(self, request_id: bytes, observation: Observation, /) -> None:
+        """Record an answered request without blocking; raises nothing."""
 
     async def watch(self) -> None:
-        """Do the work beside the event loop, until cancelled."""
+        """Process recorded requests, until cancelled."""
 
     async def close(self) -> None:
-        """Finish what was begun."""
+        """Finish the work in progress."""

@@ -23,118 +23,117 @@ import orjson
 from models import summary
 from models.errors import InputError
 from serving.monitoring.observation import Observation
-from serving.monitoring.rotating_file import Lines
+from serving.monitoring.rotating_file import RotatingFile
 from serving.scheduling import low_priority
 from serving.settings import Settings
 
-SECONDS = 0.25  # between two writes: notes gather meanwhile, so that no request wakes a thread
-MOST_NOTES, MOST_BYTES = 8192, 16 << 20  # that wait; more are dropped
-GROUP = 64  # lines written together
+FLUSH_SECONDS = 0.25  # interval of writes; a write for each request would be slower
+MAX_RECORDS, MAX_BYTES = 8192, 16 << 20  # in the queue; further ones are dropped
+LINES_PER_WRITE = 64
 
-Told = Callable[[Literal["written", "dropped", "failed"], int], None]
+OnResult = Callable[[Literal["written", "dropped", "failed"], int], None]
 log = logging.getLogger("bentoml.tandem")
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """One request that waits to be written."""
+class Record:
+    """One answered request in the queue."""
 
     time: float
     request_id: bytes
-    seen: Observation
+    observation: Observation
 
 
 class PredictionLog:
-    """Notes answers, and writes them now and then in a thread. `told` hears how many examples became what.
+    """Queues answered requests on the event loop, and writes them in a thread; `on_result` counts the examples.
 
-    Everything but the writing happens on the event loop. Raises InputError where the folder cannot be
-    written to.
+    Raises InputError if the folder is not writable.
     """
 
-    def __init__(self, settings: Settings, folder: Path, worker: int, told: Told) -> None:
+    def __init__(self, settings: Settings, folder: Path, worker: int, on_result: OnResult) -> None:
         require_folder(folder)
         path = folder / f"{socket.gethostname()}-{worker}.jsonl"
-        self._lines = Lines(path, settings.prediction_log_bytes, settings.prediction_log_files)
-        self._payload = settings.prediction_log_inputs
-        self._told = told
-        self._waiting: list[Note] = []
+        self._file = RotatingFile(path, settings.prediction_log_bytes, settings.prediction_log_files)
+        self._images = settings.prediction_log_inputs
+        self._on_result = on_result
+        self._queue: list[Record] = []
         self._bytes = 0
         self._thread = low_priority.thread("prediction-log")
 
-    def note(self, request_id: bytes, seen: Observation) -> None:
-        """Remember one answer until the next write, or drop it where too many wait."""
-        size = seen.inputs.nbytes
-        if len(self._waiting) >= MOST_NOTES or self._bytes + size > MOST_BYTES:
-            self._told("dropped", len(seen.inputs))
+    def record(self, request_id: bytes, observation: Observation) -> None:
+        """Queue an answered request for the next write, or drop it if the queue is full."""
+        size = observation.inputs.nbytes
+        if len(self._queue) >= MAX_RECORDS or self._bytes + size > MAX_BYTES:
+            self._on_result("dropped", len(observation.inputs))
             return
         self._bytes += size
-        self._waiting.append(Note(time.time(), request_id, seen))
+        self._queue.append(Record(time.time(), request_id, observation))
 
     async def watch(self) -> None:
-        """Write every `SECONDS`, until cancelled."""
+        """Write every `FLUSH_SECONDS`, until cancelled."""
         while True:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what waits."""
-        notes, self._waiting, self._bytes = self._waiting, [], 0
-        if notes:
-            outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, notes)
+        """Write the queued records."""
+        records, self._queue, self._bytes = self._queue, [], 0
+        if records:
+            outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, records)
             for result, count in outcome.items():
-                self._told(result, count)
+                self._on_result(result, count)
 
     async def close(self) -> None:
-        """Write what still waits, and close the file."""
+        """Write the queued records, and close the file."""
         await self.flush()
         self._thread.shutdown()
-        self._lines.close()
+        self._file.close()
 
-    def _write(self, notes: list[Note]) -> Counter[Literal["written", "failed"]]:
-        """How many examples were written, and how many could not be: a full disk costs lines, never answers."""
+    def _write(self, records: list[Record]) -> Counter[Literal["written", "failed"]]:
+        """Write in groups of lines; the numbers of examples written and lost, as a full disk must not fail requests."""
         outcome: Counter[Literal["written", "failed"]] = Counter()
-        lines = (line for note in notes for line in _lines(note, self._payload))
-        while group := list(islice(lines, GROUP)):
+        lines = (line for record in records for line in _lines(record, self._images))
+        while group := list(islice(lines, LINES_PER_WRITE)):
             try:
-                self._lines.write("\n".join(group))
+                self._file.write("\n".join(group))
                 outcome["written"] += len(group)
             except OSError as error:
-                log.warning("prediction log: %d lines lost: %s", len(group), error)
+                log.warning("prediction log: lost %d lines: %s", len(group), error)
                 outcome["failed"] += len(group)
         return outcome
 
 
 def require_folder(folder: Path) -> None:
-    """Make the folder. Raises InputError where it cannot be made or written to."""
+    """Create the folder. Raises InputError if it cannot be created or is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"TANDEM_PREDICTION_LOG: {folder}: {error.strerror or error}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"TANDEM_PREDICTION_LOG: {folder}: not writable; allowed: a folder of this user's own")
+        raise InputError(f"TANDEM_PREDICTION_LOG: {folder}: not writable; name a folder that this user may write to")
 
 
-def _lines(note: Note, payload: bool) -> Iterator[str]:
-    """The request's lines, one for each example."""
-    champion, inputs = note.seen.champion, note.seen.inputs
+def _lines(record: Record, images: bool) -> Iterator[str]:
+    """One JSON line for each example of a request, with the pixels of an image if `images`."""
+    champion, inputs, outputs = record.observation
     rows = summary.summarise(inputs, champion.spec).tolist()
-    for index, (row, output) in enumerate(zip(rows, note.seen.outputs, strict=True)):
+    for index, (row, output) in enumerate(zip(rows, outputs, strict=True)):
         line: dict[str, Any] = {
-            "time": round(note.time, 3),
-            "request_id": note.request_id.decode(),
+            "time": round(record.time, 3),
+            "request_id": record.request_id.decode(),
             "index": index,
             "version": champion.version,
             "sha256": champion.sha256,
             "inputs": row,
-            **_answer(output, champion.spec.labels),
+            **_prediction(output, champion.spec.labels),
         }
-        if payload and champion.spec.kind == "image":
+        if images and champion.spec.kind == "image":
             line["image"] = b64encode(inputs[index].tobytes()).decode()
         yield orjson.dumps(line).decode()
 
 
-def _answer(output: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Label and probabilities of a classifier, or the predicted value; `output` is [K]."""
+def _prediction(output: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Label and probabilities, or the value of a regression, from `output` [K]."""
     values = output.tolist()
     if not labels:
         return {"value": values[0]}

@@ -1,4 +1,4 @@
-"""A file of lines that grows to a size and is then set aside; only the newest few are kept."""
+"""A text file that is rotated at a given size."""
 
 import logging
 from contextlib import suppress
@@ -6,14 +6,14 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 
-class Lines:
-    """`path`, `path.1`, ...: `files` in all, each of at most `size` bytes unless one write alone is larger."""
+class RotatingFile:
+    """`path`, `path.1`, ...: at most `files` files, each of at most `size` bytes unless a single write is larger."""
 
     def __init__(self, path: Path, size: int, files: int) -> None:
         self._handler = _Handler(path, maxBytes=size, backupCount=files - 1, encoding="utf-8", delay=True)
 
     def write(self, text: str) -> None:
-        """Append whole lines; a newline is added. Raises OSError where that cannot be done."""
+        """Append lines and a final newline. Raises OSError."""
         self._handler.handle(logging.makeLogRecord({"msg": text}))
 
     def close(self) -> None:
@@ -22,10 +22,10 @@ class Lines:
 
 
 class _Handler(RotatingFileHandler):
-    """The standard library's, but for its silence about errors."""
+    """The handler of the standard library, except that errors are raised instead of printed."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Rotate where it is time, and write. Raises OSError."""
+        """Rotate if necessary, and write. Raises OSError."""
         if self.shouldRollover(record):
             self.doRollover()
         if self.stream is None:
@@ -34,11 +34,11 @@ class _Handler(RotatingFileHandler):
             self.stream.write(record.msg + self.terminator)
             self.flush()
         except OSError:
-            self._forget()
+            self._discard_stream()
             raise
 
-    def _forget(self) -> None:
-        """Leave the file, so that what could not be written is not tried again with the next line."""
+    def _discard_stream(self) -> None:
+        """Close the stream, so that its buffer is not written again with the next line."""
         stream, self.stream = self.stream, None
         with suppress(OSError):
             if stream:

@@ -1,7 +1,6 @@
-"""The challenger: it is asked what the champion was asked, once that has been answered, and only compared.
+"""Shadow deployment: a challenger receives requests after the champion has answered them, for comparison only.
 
-It never answers anybody. One comparison at a time, in a thread that gives way; what comes meanwhile
-is passed over.
+Comparisons run one at a time in a thread of low priority; requests that arrive meanwhile are skipped.
 """
 
 import asyncio
@@ -27,94 +26,95 @@ log = logging.getLogger("bentoml.tandem")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Outputs [n, K] of the challenger beside those of the champion, and the challenger's seconds for them."""
+    """Outputs [n, K] of challenger and champion for the same examples, and the challenger's seconds for them."""
 
-    ours: np.ndarray
-    theirs: np.ndarray
+    challenger: np.ndarray
+    champion: np.ndarray
     seconds: float
 
 
 class Shadow:
-    """Asks the challenger in `folder` about a share of the traffic. One that is missing or bad harms nobody."""
+    """Compares the challenger in `folder`, if there is a valid one, with the champion on a share of the requests."""
 
     def __init__(self, settings: Settings, folder: Path, metrics: ShadowMetrics) -> None:
         self._settings = settings.model_copy(update={"champion": folder})
         self._metrics = metrics
         self._reloader: Reloader | None = None
-        self._seen: object = None
+        self._fingerprint: object = None
         self._thread = low_priority.thread("challenger")
         self._running: asyncio.Future[Comparison] | None = None
 
     @property
     def challenger(self) -> Champion | None:
-        """The model that is compared, where there is one."""
+        """The loaded challenger, if any."""
         return self._reloader.champion if self._reloader else None
 
     async def watch(self) -> None:
-        """Look for a challenger, and for a newer one, every `poll_seconds`, until cancelled."""
+        """Check for a new challenger every `poll_seconds`, until cancelled."""
         while True:
             await self.poll()
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def poll(self) -> None:
-        """Look once, as the champion's own reloader does."""
+        """Check once: load the first challenger, or let its reloader check for a newer one."""
         if self._reloader:
             await self._reloader.poll()
             return
-        found = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
-        if found and found != self._seen:
-            self._seen = found
+        fingerprint = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
+        if fingerprint and fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
             await self._load()
 
     async def _load(self) -> None:
-        """The first challenger, unless it is a bad one."""
+        """Load the first challenger, or reject it."""
         try:
-            self._reloader = await asyncio.to_thread(Reloader, self._settings, self._metrics.challenged, "challenger")
-        except Exception as error:  # whatever is wrong with it, the champion answers
-            log.warning("challenger refused: %s", error)
-            self._metrics.refused()
+            on_result = self._metrics.challenger_changed
+            self._reloader = await asyncio.to_thread(Reloader, self._settings, on_result, "challenger")
+        except Exception as error:  # an unusable challenger must not affect the champion
+            log.warning("rejected challenger: %s", error)
+            self._metrics.count_rejected()
 
-    def note(self, _request_id: bytes, seen: Observation) -> None:
-        """Compare a share of the answers, or pass over where a comparison is still running."""
+    def record(self, _request_id: bytes, observation: Observation) -> None:
+        """Compare a share of the requests, unless a comparison is still running."""
         challenger = self.challenger
         if challenger is None or random.random() >= self._settings.shadow_share:
             return
         if self._running:
-            self._metrics.passed("busy")
-        elif not _comparable(challenger, seen.champion):
-            self._metrics.passed("incompatible")
+            self._metrics.count_skipped("busy")
+        elif not _comparable(challenger, observation.champion):
+            self._metrics.count_skipped("incompatible")
         else:
-            work = partial(_compare, challenger, seen, self._settings.run_rows)
+            work = partial(_compare, challenger, observation, self._settings.run_rows)
             self._running = asyncio.get_running_loop().run_in_executor(self._thread, work)
-            self._running.add_done_callback(self._compared)
+            self._running.add_done_callback(self._finished)
 
     async def close(self) -> None:
-        """Finish the comparison that is running."""
+        """Finish the comparison in progress."""
         await asyncio.to_thread(self._thread.shutdown)
 
-    def _compared(self, done: asyncio.Future[Comparison]) -> None:
+    def _finished(self, done: asyncio.Future[Comparison]) -> None:
         self._running = None
         if done.cancelled():
             return
         if error := done.exception():
             log.warning("challenger failed: %s", error)
-            self._metrics.passed("failed")
+            self._metrics.count_skipped("failed")
             return
-        found = done.result()
-        self._metrics.compared(found.ours, found.theirs, found.seconds)
+        comparison = done.result()
+        self._metrics.record_comparison(comparison.challenger, comparison.champion, comparison.seconds)
 
 
 def _comparable(challenger: Champion, champion: Champion) -> bool:
-    """Whether both read the same inputs and give outputs of the same meaning."""
-    ours, theirs = (
+    """Return whether both have the same inputs and outputs."""
+    first, second = (
         (spec.kind, spec.shape, spec.dtype, spec.features, spec.categories, spec.labels, spec.task, spec.target)
         for spec in (challenger.spec, champion.spec)
     )
-    return ours == theirs
+    return first == second
 
 
-def _compare(challenger: Champion, seen: Observation, most: int) -> Comparison:
-    """Ask the challenger about the first `most` examples of what the champion answered."""
+def _compare(challenger: Champion, observation: Observation, limit: int) -> Comparison:
+    """Run the challenger on the first `limit` examples of a request."""
     started = time.perf_counter()
-    ours = challenger.predictor.predict(seen.inputs[:most])
-    return Comparison(ours, seen.outputs[:most], time.perf_counter() - started)
+    outputs = challenger.predictor.predict(observation.inputs[:limit])
+    return Comparison(outputs, observation.outputs[:limit], time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Whether the champion can be served, found out before any worker starts: one that fails is restarted forever."""
+"""Check of the champion before any worker starts: the supervisor would restart a failing worker forever."""
 
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,18 +11,18 @@ from serving.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """Load the champion once, in a process of its own. Raises InputError where it, or what goes with it, cannot be.
+    """Load the champion in a separate process. Raises InputError if it or the prediction log cannot be used.
 
-    The process takes what it opened with it: the parent of the workers holds no memory of the device.
+    The process frees the device's memory when it ends, so that the supervisor holds none.
     """
     if settings.prediction_log:
         prediction_log.require_folder(settings.prediction_log)
-    method = "fork" if "fork" in get_all_start_methods() else None  # quick: everything is imported already
+    method = "fork" if "fork" in get_all_start_methods() else None  # faster: all modules are imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
         try:
             pool.submit(_load, settings).result()
         except BrokenProcessPool:
-            raise InputError(f"{settings.champion}: the process that loaded it was killed; is there memory?") from None
+            raise InputError(f"{settings.champion}: loading was killed; is there too little memory?") from None
 
 
 def _load(settings: Settings) -> None:

@@ -1,8 +1,7 @@
 """The champion from an MLflow registry, for TANDEM_CHAMPION = `models:/NAME@ALIAS`.
 
-Another process (`python -m pipelines.registry`) knows MLflow and keeps a bundle folder equal to the
-version that the alias names; the workers watch that folder as they would any other. So no worker
-holds MLflow in its memory, and moving the alias is a hot swap, back or forth.
+A separate process (`python -m pipelines.registry`) copies the version that the alias names to a bundle folder, which
+the workers check as any other. No worker imports MLflow, and moving the alias replaces the served champion.
 """
 
 import atexit
@@ -17,19 +16,19 @@ from models.manifest import MANIFEST
 from serving.settings import REGISTRY, Settings
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 120  # longest time for the first download
+DOWNLOAD_SECONDS = 120  # time limit of the first download
 log = logging.getLogger("bentoml.tandem")
 
 
-def is_source(settings: Settings) -> bool:
-    """Whether the champion's folder is one that follows an alias."""
+def follows_alias(settings: Settings) -> bool:
+    """Return whether the champion comes from a registry."""
     return settings.champion.parent == REGISTRY
 
 
 def follow(settings: Settings) -> None:
-    """Fetch the champion, and have it followed for as long as this process lives.
+    """Download the champion, and keep it up to date until this process ends.
 
-    Raises InputError where it cannot be fetched and there is none from an earlier time.
+    Raises InputError if it cannot be downloaded and no earlier download exists.
     """
     command = _command(settings.champion)
     try:
@@ -37,14 +36,14 @@ def follow(settings: Settings) -> None:
     except InputError as error:
         if not (settings.champion / MANIFEST).is_file():
             raise
-        log.warning("the champion of an earlier time goes on: %s", error)
+        log.warning("keeping the champion of an earlier download: %s", error)
     watch = ["--poll", str(settings.poll_seconds), "--parent", str(os.getpid())]
     process = subprocess.Popen([*command, *watch], env=_environment(), stdin=subprocess.DEVNULL)
     atexit.register(process.terminate)
 
 
 def _command(folder: Path) -> list[str]:
-    """Raises InputError where the pipeline is not installed beside the service."""
+    """The command of the separate process. Raises InputError if the pipeline is not installed."""
     if not (ROOT / "pipelines" / "registry.py").is_file():
         sidecar = "run `python -m pipelines.registry` beside the service and give TANDEM_CHAMPION its folder"
         raise InputError(f"TANDEM_CHAMPION: models:/{folder.name}: the pipeline is not installed here; {sidecar}")
@@ -52,7 +51,7 @@ def _command(folder: Path) -> list[str]:
 
 
 def _fetch(command: list[str]) -> None:
-    """Fetch once. Raises InputError with the last line that the other process wrote."""
+    """Download once. Raises InputError with the last line of the process's standard error."""
     try:
         done = subprocess.run(
             command,
@@ -60,18 +59,18 @@ def _fetch(command: list[str]) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=DOWNLOAD_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{command[3]}: not fetched within {SECONDS} s") from None
+        raise InputError(f"{command[3]}: not downloaded within {DOWNLOAD_SECONDS} s") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise InputError(said[-1].removeprefix("error: "))
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise InputError(lines[-1].removeprefix("error: "))
 
 
 def _environment() -> dict[str, str]:
-    """This one's, with the code where the other process finds it, and without bars of progress."""
+    """This process's environment with the repository in PYTHONPATH and without MLflow's progress bars."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | quiet

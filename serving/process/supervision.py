@@ -1,6 +1,6 @@
-"""What BentoML's supervisor does for the workers, where its defaults do not fit and cannot be set.
+"""Changes to defaults of BentoML's supervisor for which it has no setting.
 
-Called while the service is imported, which `bentoml serve` does before it looks these defaults up.
+Applied while the service is imported, before `bentoml serve` reads these defaults.
 """
 
 import atexit
@@ -12,22 +12,22 @@ from functools import partial
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
-SECONDS = 2
-COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
+CHECK_SECONDS = 2
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def look_often() -> None:
-    """Look for dead workers every 2 s, not every 10: a killed worker should be back well within 10."""
+def check_workers_often() -> None:
+    """Check for dead workers every 2 s instead of every 10 s, so that a killed one is replaced within 10 s."""
     if not isinstance(circus.create_standalone_arbiter, partial):
-        circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=SECONDS)
+        circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=CHECK_SECONDS)
 
 
-def keep_own_counters() -> None:
-    """Let this service's workers add up their counters in a folder of their own.
+def use_own_metrics_folder() -> None:
+    """Store the metrics of this service's workers in a folder of its own.
 
-    BentoML has one folder for all services of a user, and empties it when the next one starts.
+    BentoML uses one folder for all services of a user and empties it whenever one starts.
     """
-    if COUNTERS in os.environ:  # a worker has its folder from the supervisor
+    if METRICS_FOLDER in os.environ:  # set by the supervisor for its workers
         return
     folder = tempfile.mkdtemp(prefix="tandem-counters-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

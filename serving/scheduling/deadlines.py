@@ -1,52 +1,52 @@
-"""Requests in hand and when each must be done: one look at all of them now and then, not a timer for each."""
+"""Time limits of requests, enforced by one periodic check instead of a timer for each request."""
 
 import asyncio
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 class Deadlines:
-    """Every request gets the same time, so the first in is the first that is late."""
+    """Requests in flight with the same time limit, so the oldest expires first."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._held: dict[asyncio.Task[object], float] = {}
-        self._late: set[asyncio.Task[object]] = set()
+        self._started: dict[asyncio.Task[object], float] = {}
+        self._expired: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
-        """Requests in hand."""
-        return len(self._held)
+        """The number of requests in flight."""
+        return len(self._started)
 
-    async def within(self, work: Awaitable[Answer]) -> Answer:
-        """The answer. Raises TimeoutError where it is not there in time."""
+    async def within(self, work: Awaitable[Value]) -> Value:
+        """Await `work`. Raises TimeoutError after the time limit."""
         task = asyncio.current_task()
         assert task is not None
-        self._held[task] = time.monotonic()
+        self._started[task] = time.monotonic()
         try:
             return await work
         except asyncio.CancelledError:
-            if task not in self._late:
+            if task not in self._expired:
                 raise
             task.uncancel()
             raise TimeoutError from None
         finally:
-            del self._held[task]
-            self._late.discard(task)
+            del self._started[task]
+            self._expired.discard(task)
 
     async def watch(self) -> None:
-        """Cancel what is late, until cancelled."""
+        """Cancel expired requests periodically, until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._seconds / 10))
-            self.look()
+            self.cancel_expired()
 
-    def look(self) -> None:
-        """Cancel what is late."""
-        limit = time.monotonic() - self._seconds
-        for task, since in self._held.items():
-            if since > limit:
+    def cancel_expired(self) -> None:
+        """Cancel the requests that have exceeded the time limit."""
+        latest = time.monotonic() - self._seconds
+        for task, started in self._started.items():
+            if started > latest:
                 break
-            self._late.add(task)
+            self._expired.add(task)
             task.cancel()

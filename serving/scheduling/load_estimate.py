@@ -1,14 +1,14 @@
-"""What a worker has to answer, how fast it does, and so how long one more request would have to wait."""
+"""Requests in flight, their throughput, and the expected wait of a further request."""
 
 import time
 
-WEIGHT = 0.01  # of the latest interval in the mean: about a hundred requests are remembered
+WEIGHT = 0.01  # of the latest interval in the exponential mean, which covers about a hundred requests
 
 
 class LoadEstimate:
-    """Counts the requests in hand, and the mean time from one answer to the next while there are others.
+    """Counts requests in flight, and averages the time between two responses while others are in flight.
 
-    In hand are those that have arrived whole: one that is still being sent waits for its client.
+    A request is in flight once its body has arrived.
     """
 
     def __init__(self) -> None:
@@ -18,17 +18,17 @@ class LoadEstimate:
         self._busy = False
 
     def arrived(self) -> None:
-        """Note a request that is whole."""
+        """Count a request whose body has arrived."""
         self.in_flight += 1
 
     def answered(self) -> None:
-        """Note that one of them is answered."""
+        """Count a response."""
         self.in_flight -= 1
         now = time.perf_counter()
         if self._busy:
             self._seconds += WEIGHT * (now - self._last - self._seconds)
         self._last, self._busy = now, self.in_flight > 0
 
-    def wait(self) -> float:
-        """How many seconds it takes to answer what is in hand (Little 1961, doi:10.1287/opre.9.3.383)."""
+    def expected_wait(self) -> float:
+        """Seconds until all requests in flight are answered (Little 1961, doi:10.1287/opre.9.3.383)."""
         return self.in_flight * self._seconds

@@ -1,4 +1,4 @@
-"""Work beside the event loop that must not slow it down."""
+"""Threads with a lower priority than the event loop."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def thread(name: str) -> ThreadPoolExecutor:
-    """One thread that lets the event loop go first. Only Linux has a niceness for each thread."""
-    return ThreadPoolExecutor(1, name, _give_way)
+    """An executor of one thread with raised niceness; only Linux supports this per thread."""
+    return ThreadPoolExecutor(1, name, _lower_priority)
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     if sys.platform == "linux":
         os.nice(10)

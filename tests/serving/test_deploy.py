@@ -21,7 +21,7 @@ PROBES = {name: probe["httpGet"] for name, probe in CONTAINER.items() if name.en
 
 def settings() -> Settings:
     """What the service makes of the container's environment."""
-    return read({each["name"]: each.get("value", "a secret") for each in CONTAINER["env"]})
+    return read({each["name"]: each.get("value", "secret") for each in CONTAINER["env"]})
 
 
 @pytest.mark.parametrize("kind", OBJECTS)

@@ -27,8 +27,8 @@ def test_a_good_bundle_is_loaded(digits: Path) -> None:
     loaded = champion.load(digits, "cpu")
     inputs = raw(DIGITS, 5)
     np.testing.assert_allclose(loaded.predictor.predict(inputs), weights(DIGITS).expected(inputs), atol=1e-6)
-    assert loaded.describe()["provenance"]["git_commit"] == "f626b23"
-    json.dumps(loaded.describe())
+    assert loaded.to_dict()["provenance"]["git_commit"] == "f626b23"
+    json.dumps(loaded.to_dict())
 
 
 @pytest.mark.parametrize("spec", [IRIS, PRICES], ids=lambda spec: spec.name)
@@ -45,10 +45,10 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "metrics: Field required": lambda folder: edit(folder, lambda content: content.pop("metrics")),
     "String should match": lambda folder: edit(folder, lambda content: content["model"].update(file="../x.onnx")),
     "missing or unknown keys: std": lambda folder: edit(folder, lambda content: content["spec"].pop("std")),
-    "answers its stored example wrongly": lambda folder: edit(
+    "wrong outputs for the stored example": lambda folder: edit(
         folder, lambda content: content["example"]["outputs"][0].reverse()
     ),
-    "the stored example does not fit": lambda folder: edit(
+    "the stored example does not match": lambda folder: edit(
         folder, lambda content: content["example"]["inputs"][0].pop()
     ),
     "outputs have shape": lambda folder: edit(folder, lambda content: content["example"]["outputs"].pop()),
@@ -69,16 +69,16 @@ def test_without_a_champion_it_says_what_to_run(tmp_path: Path) -> None:
         champion.load(tmp_path / "nothing", "cpu")
 
 
-class Told(list[str]):
-    """What the reloader has said."""
+class Results(list[str]):
+    """The results that the reloader reports."""
 
     def __call__(self, result: str, now: champion.Champion, before: champion.Champion) -> None:
         self.append(f"{result} {before.version} {now.version}")
 
 
 def test_a_new_champion_takes_over_and_a_bad_one_does_not(digits: Path) -> None:
-    told = Told()
-    reloader = Reloader(Settings(champion=digits, device="cpu"), told)
+    results = Results()
+    reloader = Reloader(Settings(champion=digits, device="cpu"), results)
 
     def poll() -> str:
         asyncio.run(reloader.poll())
@@ -94,11 +94,11 @@ def test_a_new_champion_takes_over_and_a_bad_one_does_not(digits: Path) -> None:
     assert poll() == "2"
     write(digits, weights(DIGITS), "1")  # rollback is the same move
     assert poll() == "1"
-    assert told == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
+    assert results == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
 
 
 def test_a_bundle_that_arrives_in_the_wrong_order_is_taken_once_it_is_whole(digits: Path, tmp_path: Path) -> None:
-    reloader = Reloader(Settings(champion=digits, device="cpu"), Told())
+    reloader = Reloader(Settings(champion=digits, device="cpu"), Results())
     newer = write(tmp_path / "newer", weights(DIGITS, 2), "2")
     model = next(newer.glob("*.onnx"))
     (digits / "champion.json").write_bytes((newer / "champion.json").read_bytes())

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from serving.inference.graph_layers import MOST, Layers
+from serving.inference.graph_layers import MAX_LAYERS, Layers
 from tests.serving.bundles import DIGITS, graph, raw, weights
 
 
@@ -38,7 +38,7 @@ def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
 def test_the_values_are_those_of_the_graph() -> None:
     model = convolutional(2)
     example = np.random.default_rng(6).normal(size=(1, 1, 8, 8)).astype(np.float32)
-    found = Layers(model.SerializeToString()).look(example)
+    found = Layers(model.SerializeToString()).run(example)
     assert [layer.operator for layer in found] == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool"]
     reference = ReferenceEvaluator(exposed(model))
     expected = dict(zip(reference.output_names, reference.run(None, {"image": example}), strict=True))
@@ -47,8 +47,8 @@ def test_the_values_are_those_of_the_graph() -> None:
 
 
 def test_deep_graphs_are_thinned_out_evenly() -> None:
-    found = Layers(convolutional(40).SerializeToString()).look(np.zeros((1, 1, 8, 8), np.float32))
-    assert len(found) == MOST
+    found = Layers(convolutional(40).SerializeToString()).run(np.zeros((1, 1, 8, 8), np.float32))
+    assert len(found) == MAX_LAYERS
     assert (found[0].name, found[-1].name) == ("conv_0", "probabilities")
 
 
@@ -57,13 +57,13 @@ def test_a_graph_without_layers_has_none_to_show() -> None:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("image", "probabilities")]
     made = helper.make_graph(nodes, "empty", ends[:1], ends[1:])
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    assert Layers(model.SerializeToString()).look(np.zeros((1, 2), np.float32)) == []
+    assert Layers(model.SerializeToString()).run(np.zeros((1, 2), np.float32)) == []
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_looking_changes_no_answer(seed: int) -> None:
     """What protobuf is not told about, weights among them, is carried over."""
     model, example = weights(DIGITS, seed), raw(DIGITS, 1)
-    (logits,) = Layers(graph(model)).look(example)
+    (logits,) = Layers(graph(model)).run(example)
     exponentials = np.exp(logits.values - logits.values.max())
     np.testing.assert_allclose(exponentials / exponentials.sum(), model.expected(example)[0], atol=1e-5)

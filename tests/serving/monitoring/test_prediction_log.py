@@ -84,7 +84,7 @@ def test_the_inference_protocol_is_logged_too_and_refusals_are_not(local: Make, 
 def test_more_than_can_wait_is_dropped_and_counted(
     local: Make, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction_log, "MOST_BYTES", 5 * 64)
+    monkeypatch.setattr(prediction_log, "MAX_BYTES", 5 * 64)
     found = local(digits, prediction_log=tmp_path / "log")
     for _ in range(4):
         assert found.post("/predict", json={"inputs": raw(DIGITS, 2).tolist()}).status_code == 200

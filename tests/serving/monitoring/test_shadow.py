@@ -152,8 +152,8 @@ def test_other_categories_are_not_compared(local: Make, tmp_path: Path) -> None:
 
 def test_a_challenger_that_finds_no_number_does_not_spoil_the_sums() -> None:
     metrics = ShadowMetrics(registry := CollectorRegistry())
-    metrics.compared(np.array([[0.5, np.nan]]), np.array([[0.5, 0.5]]), 0.1)
-    metrics.compared(np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]]), 0.1)
+    metrics.record_comparison(np.array([[0.5, np.nan]]), np.array([[0.5, 0.5]]), 0.1)
+    metrics.record_comparison(np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]]), 0.1)
     assert registry.get_sample_value("tandem_shadow_difference_sum") == 0.25
     results = {
         result: registry.get_sample_value("tandem_shadow_requests_total", {"result": result})
