@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from models.augment import augment, mixup
 from models.config import Augment
-from models.spec import DataSpec
-
-Measure = Literal["accuracy", "mae"]
+from models.spec import DataSpec, Metric
 
 
 class Batch(NamedTuple):
@@ -52,8 +50,8 @@ class Data:
     unit: float = 1.0
 
     @property
-    def measure(self) -> Measure:
-        """What is told of a training beside its loss: the share of right classes, or the mean absolute error."""
+    def metric(self) -> Metric:
+        """The metric of a training beside its loss: the share of right classes, or the mean absolute error."""
         return "accuracy" if self.train.targets.dtype == np.int64 else "mae"
 
 

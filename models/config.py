@@ -68,7 +68,7 @@ class Examples(Protocol):
         """Of one example; () where it is not known yet."""
 
 
-class Model(Config):
+class ModelConfig(Config):
     """The parameters of one architecture; `kinds` are the kinds of examples that it can learn from."""
 
     kinds: ClassVar[tuple[Kind, ...]] = get_args(Kind)
@@ -85,13 +85,13 @@ class Model(Config):
         """Raise InputError where it cannot learn from batches of such examples, `count` in all where that is known."""
 
 
-class Linear(Model):
+class Linear(ModelConfig):
     """One dense layer on the flattened, scaled input: softmax or linear regression, the baseline of every other."""
 
     initializer: Initializer
 
 
-class Hidden(Model):
+class Hidden(ModelConfig):
     """What the hidden layers of one architecture have in common; `initializer` is that of their kernels.
 
     A layer with normalisation has no bias of its own, as the normalisation adds one.
@@ -208,6 +208,11 @@ class Models(Config):
     mlp: MLP
     cnn: CNN
     resnet: ResNet
+
+    def of(self, architecture: str) -> ModelConfig:
+        """The section of one architecture."""
+        section: ModelConfig = getattr(self, architecture)
+        return section
 
 
 def known_architecture(name: str) -> str:

@@ -12,6 +12,7 @@ from models.errors import InputError
 
 Task = Literal["classification", "regression"]
 Kind = Literal["image", "tabular"]
+Metric = Literal["accuracy", "mae"]  # of a training, beside its loss
 
 UNKNOWN = -1.0  # in a categorical column: a category that the training split has not
 

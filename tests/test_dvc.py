@@ -78,12 +78,15 @@ def module_of(stage: str) -> str:
 
 
 def chosen_modules(stage: str, framework: str, architecture: str = "") -> set[str]:
-    """What is imported by a name that is known at run time only: rooms of frameworks, sources of data."""
+    """What is imported by a name that is known at run time only: modules of a framework, sources of data."""
     if stage == "load":
         return set(imports().find_descendants("pipelines.sources"))
-    tree = ast.parse(file_of(module_of(stage)).read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node) == "room"]
-    names = [architecture if isinstance(call.args[0], ast.Attribute) else call.args[0].value for call in calls]
+    main = file_of(module_of(stage))
+    files = main.parent.glob("*.py") if main.stem == "__main__" else [main]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    names = {ast.literal_eval(call.args[0]) for call in calls if called(call) == "framework_module"}
+    names |= {architecture for call in calls if called(call) == "architecture_module"}
     return {f"models.{framework}.{name}" for name in names}
 
 
@@ -107,7 +110,7 @@ def test_every_stage_of_the_pipeline_is_looked_at(pipeline):
     assert sorted(stages(pipeline)) == sorted(STAGES)
 
 
-def test_modules_are_found_by_import_statements_but_for_rooms_and_sources():
+def test_modules_are_found_by_import_statements_but_for_frameworks_and_sources():
     """Any other way to import would not be seen above."""
     files = [*(REPOSITORY / "pipelines").rglob("*.py"), *(REPOSITORY / "models").rglob("*.py")]
     users = {file.relative_to(REPOSITORY).as_posix() for file in files if "import_module" in file.read_text("utf-8")}
@@ -193,9 +196,9 @@ def test_a_parameter_of_the_cnn_runs_its_trainings_again_and_what_follows(pipeli
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_change_in_a_room_runs_no_stage_of_the_other_framework(pipeline, framework):
-    room = (REPOSITORY / "models" / framework).glob("*.py")
-    files = {file.relative_to(REPOSITORY).as_posix() for file in room if file.read_text("utf-8")}
+def test_a_change_in_a_framework_package_runs_no_stage_of_the_other_framework(pipeline, framework):
+    package = (REPOSITORY / "models" / framework).glob("*.py")
+    files = {file.relative_to(REPOSITORY).as_posix() for file in package if file.read_text("utf-8")}
     users = [name for name in stages(pipeline) if files & code_deps(pipeline, name)]
     candidates = [f"{framework}-{architecture}" for architecture in ARCHITECTURES]
     expected = {f"{stage}@{name}" for stage in PER_CANDIDATE for name in candidates}
@@ -241,12 +244,12 @@ def test_a_stage_imports_no_framework_before_it_knows_which(stage):
 
 
 @pytest.mark.parametrize(("framework", "others"), [("torch", {"tensorflow", "keras", "tf2onnx"}), ("keras", {"torch"})])
-def test_a_room_imports_its_own_framework_only(framework, others):
+def test_a_framework_package_imports_its_own_framework_only(framework, others):
     files = sorted(file.stem for file in (REPOSITORY / "models" / framework).glob("*.py") if not is_init(file))
     program = (
         "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
         "from pipelines.cli.candidate import Candidate\n"
-        f"for file in {files}: Candidate('{framework}', 'mlp').room(file)"
+        f"for file in {files}: Candidate('{framework}', 'mlp').framework_module(file)"
     )
     loaded = loaded_after(program)
     assert framework in loaded

@@ -68,12 +68,13 @@ from pipelines.config import params
 
 def main(framework, architecture, folder):
     chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
-    device = chosen.room('device').choose(settings.train)
-    model = chosen.room(architecture).build(spec, getattr(settings.models, architecture))
+    device = chosen.framework_module('device').choose(settings.train)
+    model = chosen.architecture_module().build(spec, settings.models.of(architecture))
     train, validation = (Split(*split_files.read(paths.split(name))) for name in ('train', 'validation'))
     data = Data(train, validation, spec.outputs)
-    chosen.room('fit').fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
-    chosen.room('export').export(model, spec, Path(folder))
+    fit = chosen.framework_module('fit').fit
+    fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
+    chosen.framework_module('export').export(model, spec, Path(folder))
     print(hash_files([Path(folder) / 'model.onnx']))
 
 main(*sys.argv[1:])

@@ -11,7 +11,7 @@ from tensorboard.plugins.histogram.metadata import create_summary_metadata
 BUCKETS = 30  # of a histogram, all of one width
 
 
-class Board:
+class EventWriter:
     """The event file of one training, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf2onnx
 
 from models.graph import finish
+from models.interfaces import Predict
 from models.keras.layers import unscale
 from models.spec import DataSpec
 
@@ -86,7 +87,7 @@ def _erfc(context: Any, node: Any, name: str, _: list[str]) -> None:
     )
 
 
-def predictor(model: keras.Model, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(model: keras.Model, spec: DataSpec) -> Predict:
     """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
     serve = served(model, spec)
 

@@ -1,7 +1,5 @@
 """Training in Keras on TensorFlow: the maths of one step; the epochs are `models.loop`."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,32 +9,29 @@ from models.batches import Batch, Data
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.keras import optimizers, snapshot
+from models.epoch import Epoch
+from models.interfaces import OnEpoch, OnStep, Totals
+from models.keras import optimizers
 from models.keras.losses import loss, total_weight
+from models.keras.snapshot import snapshot
 from models.keras.store import get_weights, set_weights
-from models.loop import Epoch, Learner, Progress, Totals
 from models.snapshot import Snapshot
 
 
 def fit(
-    model: keras.Model,
-    data: Data,
-    config: Train,
-    device: Device,
-    on_epoch: Callable[[Epoch, Learner], None],
-    on_step: Callable[[Progress], None],
+    model: keras.Model, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch.
 
     Raises NotFiniteError where the loss is no longer a number.
     """
-    learner = KerasLearner(model, config, device, class_weights(config, data.train, data.outputs))
+    learner = Learner(model, config, device, class_weights(config, data.train, data.outputs))
     history = loop.run(learner, data, config, on_epoch, on_step)
     learner.finish()
     return history
 
 
-class KerasLearner:
+class Learner:
     """A Keras model, its optimizer and its device.
 
     `model` stays in float32; in bfloat16 a clone with the same float32 weights does the training.
@@ -59,7 +54,7 @@ class KerasLearner:
         self._train_step(tf.constant(batch.inputs), tf.constant(batch.targets))
 
     def validate_batch(self, batch: Batch) -> None:
-        """Loss and measure in inference mode."""
+        """Loss and metric in inference mode."""
         self._validation_step(tf.constant(batch.inputs), tf.constant(batch.targets))
 
     def read_totals(self) -> Totals:
@@ -79,10 +74,10 @@ class KerasLearner:
         """Put a copy back."""
         set_weights(self.trained, weights)
 
-    def look(self, batch: Batch) -> Snapshot:
-        """What is inside the model, seen with a batch."""
+    def inspect(self, batch: Batch) -> Snapshot:
+        """Layer statistics, weights and gradients for a batch."""
         inputs, targets = tf.constant(batch.inputs), tf.constant(batch.targets)
-        return snapshot.take(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
+        return snapshot(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Logits in inference mode."""
@@ -111,11 +106,11 @@ class KerasLearner:
 
     def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
         count, weight = tf.cast(tf.shape(targets)[0], tf.float32), total_weight(targets, self.weights)
-        sums = tf.stack([value * weight, weight, _measure(logits, targets), norm * count, count])
+        sums = tf.stack([value * weight, weight, _metric(logits, targets), norm * count, count])
         self.totals.assign_add(tf.cast(sums, self.totals.dtype))
 
 
-def _measure(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+def _metric(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
     if targets.shape.rank == 2:
         targets = tf.argmax(targets, 1)

@@ -11,7 +11,7 @@ from models.keras.store import get_weights, to_shared, variables
 from models.snapshot import Outputs, Snapshot, is_watched
 
 
-def take(model: keras.Model, inputs: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> Snapshot:
+def snapshot(model: keras.Model, inputs: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> Snapshot:
     """What the layers make of raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
 
     The model is as before: no statistic moves.

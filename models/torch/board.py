@@ -13,7 +13,7 @@ from torch import nn
 BUCKETS = 30  # of a histogram, all of one width, as TensorFlow has them
 
 
-class Board:
+class EventWriter:
     """The event file of one training, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:

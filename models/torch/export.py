@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import nn
 from torch.export import Dim
 
 from models.graph import finish
+from models.interfaces import Predict
 from models.spec import DataSpec
 from models.torch.layers import Unscale
 
@@ -64,7 +64,7 @@ def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:
     return finish(program.model_proto, spec)
 
 
-def predictor(model: nn.Module, spec: DataSpec) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(model: nn.Module, spec: DataSpec) -> Predict:
     """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
     served = Served(model, spec).eval()
 

@@ -1,7 +1,7 @@
 """Training in torch: the maths of one step; the epochs are `models.loop`."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,10 +13,12 @@ from models.batches import Batch, Data
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.loop import Epoch, Learner, Progress, Totals
+from models.epoch import Epoch
+from models.interfaces import OnEpoch, OnStep, Totals
 from models.snapshot import Snapshot
-from models.torch import optimizers, snapshot
+from models.torch import optimizers
 from models.torch.losses import loss, total_weight
+from models.torch.snapshot import snapshot
 from models.torch.store import get_weights, set_weights
 
 # Numbers in a batch. Measured on 2 cores with all architectures: below it one thread is up to 1.6 times as fast as two
@@ -24,20 +26,13 @@ from models.torch.store import get_weights, set_weights
 SMALL_BATCH = 1 << 14
 
 
-def fit(
-    model: nn.Module,
-    data: Data,
-    config: Train,
-    device: Device,
-    on_epoch: Callable[[Epoch, Learner], None],
-    on_step: Callable[[Progress], None],
-) -> list[Epoch]:
+def fit(model: nn.Module, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch. The model is on the CPU afterwards.
 
     Raises NotFiniteError where the loss is no longer a number.
     """
     with _threads_for(config.batch_size * math.prod(data.train.inputs.shape[1:])):
-        learner = TorchLearner(model, config, device, class_weights(config, data.train, data.outputs))
+        learner = Learner(model, config, device, class_weights(config, data.train, data.outputs))
         history = loop.run(learner, data, config, on_epoch, on_step)
     model.cpu().to(memory_format=torch.contiguous_format).eval()
     return history
@@ -54,7 +49,7 @@ def _threads_for(numbers: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class TorchLearner:
+class Learner:
     """A torch model, its optimizer and its device."""
 
     def __init__(self, model: nn.Module, config: Train, device: Device, weights: np.ndarray) -> None:
@@ -95,7 +90,7 @@ class TorchLearner:
 
     @torch.no_grad()
     def validate_batch(self, batch: Batch) -> None:
-        """Loss and measure in inference mode."""
+        """Loss and metric in inference mode."""
         inputs, targets = self._on_device(batch)
         logits = self.model.eval()(inputs)
         value = loss(logits, targets, self.config, self.weights)
@@ -117,10 +112,10 @@ class TorchLearner:
         """Put a copy back."""
         set_weights(self.model, weights)
 
-    def look(self, batch: Batch) -> Snapshot:
-        """What is inside the model, seen with a batch."""
+    def inspect(self, batch: Batch) -> Snapshot:
+        """Layer statistics, weights and gradients for a batch."""
         inputs, targets = self._on_device(batch)
-        return snapshot.take(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
+        return snapshot(self.model, inputs, lambda logits: loss(logits, targets, self.config, self.weights))
 
     @torch.no_grad()
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -141,11 +136,11 @@ class TorchLearner:
     def _add(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, norm: torch.Tensor) -> None:
         count, weight = len(targets), total_weight(targets, self.weights)
         self.totals += torch.stack(
-            [value * weight, weight, _measure(logits, targets), norm * count, torch.full_like(value, count)]
+            [value * weight, weight, _metric(logits, targets), norm * count, torch.full_like(value, count)]
         )
 
 
-def _measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The number of right classes of logits [N,K], or the sum of absolute errors of predictions [N,1]."""
     if targets.ndim == 2:
         targets = targets.argmax(1)

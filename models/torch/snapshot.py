@@ -12,7 +12,7 @@ from models.snapshot import Outputs, Snapshot, is_watched
 from models.torch.store import get_weights, layer_name, tensors, to_shared
 
 
-def take(model: nn.Module, inputs: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> Snapshot:
+def snapshot(model: nn.Module, inputs: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> Snapshot:
     """What the layers make of raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
 
     The model is as before: no gradient is kept in it, no statistic moves.

@@ -1,12 +1,20 @@
-"""One framework with one architecture: which instance of a stage runs."""
+"""One framework with one architecture, and typed access to the modules of its framework package."""
 
 import argparse
 import importlib
 from dataclasses import dataclass
-from types import ModuleType
-from typing import get_args
+from typing import Literal, get_args, overload
 
-from models.config import Framework, Models
+from models.config import Framework, ModelConfig, Models
+from models.interfaces import (
+    ArchitectureModule,
+    BoardModule,
+    DeviceModule,
+    ExportModule,
+    FitModule,
+    FrameworkModel,
+    StoreModule,
+)
 from pipelines.cli.banners import banners_hidden
 
 
@@ -22,10 +30,25 @@ class Candidate:
         """The one name: stage suffix, folder, MLflow run and row in every table."""
         return f"{self.framework}-{self.architecture}"
 
-    def room(self, file: str) -> ModuleType:
-        """A file of the framework's room, imported only now: no process ever imports both frameworks."""
+    @overload
+    def framework_module(self, name: Literal["board"]) -> BoardModule[FrameworkModel]: ...
+    @overload
+    def framework_module(self, name: Literal["device"]) -> DeviceModule: ...
+    @overload
+    def framework_module(self, name: Literal["export"]) -> ExportModule[FrameworkModel]: ...
+    @overload
+    def framework_module(self, name: Literal["fit"]) -> FitModule[FrameworkModel]: ...
+    @overload
+    def framework_module(self, name: Literal["store"]) -> StoreModule[FrameworkModel]: ...
+    def framework_module(self, name: str) -> object:
+        """A module of the framework package, imported on demand: no process imports both frameworks."""
         with banners_hidden():
-            return importlib.import_module(f"models.{self.framework}.{file}")
+            return importlib.import_module(f"models.{self.framework}.{name}")
+
+    def architecture_module(self) -> ArchitectureModule[ModelConfig, FrameworkModel]:
+        """The module of the architecture, imported on demand."""
+        with banners_hidden():
+            return importlib.import_module(f"models.{self.framework}.{self.architecture}")
 
     @property
     def tags(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import onnx
 
 from models.batches import Split
 from models.encoding import any_missing
+from models.interfaces import Predict
 from models.spec import UNKNOWN, DataSpec
 from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.atomic import staged
@@ -18,7 +19,7 @@ from pipelines.cli.banners import banners_hidden
 from pipelines.config import params
 from pipelines.config.params import Export
 from pipelines.export import graph_svg, parity, quantization, reader_processes
-from pipelines.export.batch_sizes import BATCHES, Predict, predict
+from pipelines.export.batch_sizes import BATCHES, predict
 from pipelines.export.reader import READERS
 from pipelines.export.reader_processes import Runtimes
 
@@ -33,16 +34,16 @@ def main() -> None:
     names = [name for name, reader in READERS.items() if chosen.framework in reader.of]
     target = paths.exports(chosen.name)
     with reader_processes.started(names) as readers, staged(target.parent, [target.name]) as beside:
-        chosen.room("device").on_cpu()
-        model = chosen.room(chosen.architecture).build(spec, getattr(settings.models, chosen.architecture))
-        chosen.room("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
+        chosen.framework_module("device").on_cpu()
+        model = chosen.architecture_module().build(spec, settings.models.of(chosen.architecture))
+        chosen.framework_module("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
         folder = beside / target.name
         folder.mkdir()
         with banners_hidden():
-            chosen.room("export").export(model, spec, folder)
+            chosen.framework_module("export").export(model, spec, folder)
         graph = onnx.load(folder / ONNX)
         reason = quantize(graph, folder / INT8, spec, settings.export.calibration)
-        trained = chosen.room("export").predictor(model, spec)
+        trained = chosen.framework_module("export").predictor(model, spec)
         proof = {"candidate": chosen.name, **prove(trained, readers, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
         (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")

@@ -1,10 +1,9 @@
 """A function of a raw batch, asked about many examples in batches of several sizes."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-Predict = Callable[[np.ndarray], np.ndarray]
+from models.interfaces import Predict
+
 BATCHES = (1, 2, 7, 32)
 
 

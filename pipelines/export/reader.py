@@ -10,14 +10,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from models.config import Framework
+from models.interfaces import Predict
 from models.spec import DataSpec
 from pipelines.cli import stage
-from pipelines.export.batch_sizes import Predict, predict_in_all_sizes
+from pipelines.export.batch_sizes import predict_in_all_sizes
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "models.torch", "models.keras"}
 Open = Callable[[Path, DataSpec], Predict]
@@ -65,7 +66,7 @@ def tensorflow() -> Open:
     def open_file(file: Path, spec: DataSpec) -> Predict:
         model = tf.saved_model.load(str(file))
 
-        def predict(raw: np.ndarray, _owner: Any = model) -> np.ndarray:
+        def predict(raw: np.ndarray, _owner: object = model) -> np.ndarray:
             return np.asarray(model.signatures["serve"](tf.constant(raw))[spec.output_name])
 
         return predict

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from models.batches import Data, Split
-from models.config import Model, Train
+from models.config import ModelConfig, Train
 from models.device import Device
-from models.loop import Epoch, Learner, best_epoch
+from models.epoch import Epoch, best_epoch
+from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
 from pipelines.artifacts import history, layer_history, paths, split_files, validation_report
 from pipelines.artifacts.atomic import staged
@@ -31,7 +32,7 @@ RUN, WEIGHTS = "run.json", "weights.npz"
 class Trained:
     """A trained model, its history, that of its layers and what it cost in seconds."""
 
-    model: Any
+    model: FrameworkModel
     history: list[Epoch]
     layers: list[layer_history.Row]
     device: Device
@@ -43,17 +44,17 @@ def main() -> None:
     chosen = candidate.from_command_line("train")
     settings = params.read()
     spec = DataSpec.read(paths.SPEC)
-    config = getattr(settings.models, chosen.architecture)
+    config = settings.models.of(chosen.architecture)
     require_fit(config, settings.train, chosen, spec)
     data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
     store.require_reachable()
-    device = chosen.room("device").choose(settings.train)
+    device = chosen.framework_module("device").choose(settings.train)
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     begun = runs.start(settings.tracking.experiment, chosen.name, tags)
     with begun as run, staged(paths.TENSORBOARD, [chosen.name]) as beside:
         describe(run, settings, chosen, device, spec, data_sha256)
-        model = chosen.room(chosen.architecture).build(spec, config)
+        model = chosen.architecture_module().build(spec, config)
         trained = train(model, spec, settings, chosen, device, run, beside / chosen.name)
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(trained, chosen)}
         record["git_dirty"] = tags["git_dirty"] == "true"
@@ -63,7 +64,7 @@ def main() -> None:
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
 
-def require_fit(config: Model, settings: Train, chosen: Candidate, spec: DataSpec) -> None:
+def require_fit(config: ModelConfig, settings: Train, chosen: Candidate, spec: DataSpec) -> None:
     """Raise InputError where architecture, training, framework and data do not fit each other."""
     settings.require_framework(chosen.framework)
     config.require_fit(spec)
@@ -82,14 +83,20 @@ def describe(run: Run, settings: Params, chosen: Candidate, device: Device, spec
 
 
 def train(
-    model: Any, spec: DataSpec, settings: Params, chosen: Candidate, device: Device, run: Run, events: Path
+    model: FrameworkModel,
+    spec: DataSpec,
+    settings: Params,
+    chosen: Candidate,
+    device: Device,
+    run: Run,
+    folder: Path,
 ) -> Trained:
-    """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `events`."""
+    """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `folder`."""
     learned, watched = (open_split(name).standardised(spec) for name in ("train", "validation"))
     data = Data(learned, watched, spec.outputs, spec.target_std)
-    with closing(chosen.room("board").Board(events)) as board:
-        monitor.introduce(board, model, spec, data)
-        watching = Watch(run, board, spec, data, settings.train.epochs_for(len(learned)), settings.tracking.histograms)
+    with closing(chosen.framework_module("board").EventWriter(folder)) as events:
+        monitor.introduce(events, model, spec, data)
+        watching = Watch(run, events, spec, data, settings.train.epochs_for(len(learned)), settings.tracking.histograms)
         start = time.perf_counter()
         epochs = fit(model, data, settings.train, chosen, device, watching)
         return Trained(model, epochs, watching.layers, device, time.perf_counter() - start)
@@ -100,7 +107,9 @@ def open_split(name: str) -> Split:
     return Split(*split_files.read(paths.split(name)))
 
 
-def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch) -> list[Epoch]:
+def fit(
+    model: FrameworkModel, data: Data, config: Train, chosen: Candidate, device: Device, watching: Watch
+) -> list[Epoch]:
     """The epochs of a training, each shown as it ends."""
     epochs = config.epochs_for(len(data.train))
     if epochs > config.epochs:
@@ -112,8 +121,7 @@ def fit(model: Any, data: Data, config: Train, chosen: Candidate, device: Device
         display.epoch(epoch)
 
     try:
-        trained: list[Epoch] = chosen.room("fit").fit(model, data, config, device, on_epoch, display.step)
-        return trained
+        return chosen.framework_module("fit").fit(model, data, config, device, on_epoch, display.step)
     finally:
         display.close()
 
@@ -124,7 +132,7 @@ def summary(trained: Trained, chosen: Candidate) -> dict[str, Any]:
         "device": trained.device.kind,
         "precision": trained.device.precision,
         "seconds": round(trained.seconds, 3),
-        "parameters": chosen.room("store").parameters(trained.model),
+        "parameters": chosen.framework_module("store").parameters(trained.model),
         "best_epoch": best_epoch(trained.history).epoch,
     }
 
@@ -134,7 +142,7 @@ def write_checkpoint(trained: Trained, chosen: Candidate, record: dict[str, Any]
     target = paths.checkpoint(chosen.name)
     with staged(target.parent, [target.name]) as folder:
         (folder / target.name).mkdir()
-        chosen.room("store").save(trained.model, folder / target.name / WEIGHTS)
+        chosen.framework_module("store").save(trained.model, folder / target.name / WEIGHTS)
         history.write(trained.history, folder / target.name / history.FILE)
         layer_history.write(trained.layers, folder / target.name / layer_history.FILE)
         (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")

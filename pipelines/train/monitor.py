@@ -1,12 +1,10 @@
 """What a person can see of a training: each epoch in MLflow, in TensorBoard, and as a table of its layers."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 import numpy as np
 
 from models.batches import Data, spread
-from models.loop import Epoch, Learner
+from models.epoch import Epoch
+from models.interfaces import EventWriter, FrameworkModel, Learner
 from models.snapshot import Snapshot
 from models.spec import DataSpec
 from pipelines.artifacts.layer_history import Row
@@ -17,30 +15,15 @@ from pipelines.train.image_grid import mosaic
 
 EXAMPLES = 64  # of the training split that the layers are looked at with
 PICTURE = "epoch/decision boundary"  # MLflow draws it in the group `epoch`
-
-
-class Board(Protocol):
-    """TensorBoard's event file, written by one of the frameworks."""
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
-
-    def histograms(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
-        """Add a histogram of each array."""
-
-    def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:
-        """Add a picture."""
-
-    def graph(self, model: Any, example: np.ndarray) -> None:
-        """Add the graph of a model."""
+Events = EventWriter[FrameworkModel]
 
 
 class Watch:
     """Looks on while one model is trained, and changes nothing in it."""
 
-    def __init__(self, run: Run, board: Board, spec: DataSpec, data: Data, epochs: int, histograms: bool) -> None:
+    def __init__(self, run: Run, events: Events, spec: DataSpec, data: Data, epochs: int, histograms: bool) -> None:
         self.run = run
-        self.board = board
+        self.events = events
         self.epochs = epochs
         self.histograms = histograms
         self.batch = spread(data.train, EXAMPLES)
@@ -53,12 +36,12 @@ class Watch:
 
     def epoch(self, epoch: Epoch, learner: Learner) -> None:
         """Record one epoch."""
-        snapshot = learner.look(self.batch)
+        snapshot = learner.inspect(self.batch)
         layers = snapshot.numbers()
         numbers = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
         numbers |= {f"layers/{name}": value for name, value in layers.items()}
         self.run.log_epoch(epoch.epoch, numbers)
-        self.board.scalars(numbers, epoch.epoch)
+        self.events.scalars(numbers, epoch.epoch)
         self.layers += [_row(epoch.epoch, name, value) for name, value in layers.items()]
         if self.histograms:
             self._histograms(snapshot, epoch.epoch)
@@ -69,7 +52,7 @@ class Watch:
         """Values that are no numbers have no histogram; the training is about to end because of them."""
         for kind, arrays in (("weights", snapshot.weights), ("gradients", snapshot.gradients)):
             finite = {f"{kind}/{name}": array for name, array in arrays.items() if np.isfinite(array).all()}
-            self.board.histograms(finite, epoch)
+            self.events.histograms(finite, epoch)
 
     def _boundary(self, plane: decision_boundary.Plane, learner: Learner, epoch: int) -> None:
         logits = learner.predict(plane.grid)
@@ -77,14 +60,14 @@ class Watch:
             return
         image = decision_boundary.draw(plane, decision_boundary.probabilities(logits), PALETTE)
         self.run.log_image(PICTURE, image, epoch)
-        self.board.image(PICTURE, image, epoch)
+        self.events.image(PICTURE, image, epoch)
 
 
-def introduce(board: Board, model: Any, spec: DataSpec, data: Data) -> None:
+def introduce(events: Events, model: FrameworkModel, spec: DataSpec, data: Data) -> None:
     """What is there before the first epoch: the graph, and images as the model gets them."""
-    board.graph(model, spec.example(2))
+    events.graph(model, spec.example(2))
     if spec.kind == "image":
-        board.image("training images", mosaic(data.train), 0)
+        events.image("training images", mosaic(data.train), 0)
 
 
 def _row(epoch: int, name: str, value: float) -> Row:

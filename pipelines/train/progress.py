@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from models.loop import Epoch, Progress
+from models.epoch import Epoch, Progress
 
 LINE_EVERY = 2.0  # seconds between lines, at least
 ON_TERMINAL = 0.1  # the same, where a person looks on: few examples have hundreds of epochs
@@ -22,11 +22,11 @@ class Display:
         self.last_line = 0.0
 
     def step(self, progress: Progress) -> None:
-        """Move the bar; loss and measure are those of the epoch so far."""
+        """Move the bar; loss and metric are those of the epoch so far."""
         if progress.examples < self.bar.n or self.bar.total is None:
             self.bar.reset(progress.total)
         self.bar.set_description(f"{self.candidate} epoch {progress.epoch}/{self.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {progress.loss:.4f} {progress.measure} {progress.value:.4f}", refresh=False)
+        self.bar.set_postfix_str(f"loss {progress.loss:.4f} {progress.metric} {progress.value:.4f}", refresh=False)
         self.bar.update(progress.examples - self.bar.n)
 
     def epoch(self, epoch: Epoch) -> None:

@@ -23,9 +23,9 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def room(framework: str, file: str) -> ModuleType:
-    """A file of one framework's room."""
-    return importlib.import_module(f"models.{framework}.{file}")
+def framework_module(framework: str, name: str) -> ModuleType:
+    """A module of one framework package."""
+    return importlib.import_module(f"models.{framework}.{name}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from models.spec import DataSpec
-from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
 VALUES = np.arange(60, dtype=np.float32).reshape(6, 10) / 7
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -19,13 +19,13 @@ IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 @pytest.fixture(params=FRAMEWORKS)
 def events(request: pytest.FixtureRequest, spec: DataSpec, tmp_path: Path) -> EventAccumulator:
-    board = room(request.param, "board").Board(tmp_path / "run")
-    board.graph(room(request.param, "cnn").build(spec, CONFIGS["cnn"]), spec.example(2))
-    board.image("picture", IMAGE, 0)
+    writer = framework_module(request.param, "board").EventWriter(tmp_path / "run")
+    writer.graph(framework_module(request.param, "cnn").build(spec, CONFIGS["cnn"]), spec.example(2))
+    writer.image("picture", IMAGE, 0)
     for step in (1, 2):
-        board.scalars({"epoch/train_loss": 1 / step}, step)
-        board.histograms({"weights/conv_1/kernel": step * VALUES}, step)
-    board.close()
+        writer.scalars({"epoch/train_loss": 1 / step}, step)
+        writer.histograms({"weights/conv_1/kernel": step * VALUES}, step)
+    writer.close()
     found = EventAccumulator(str(tmp_path / "run"), {"histograms": 0, "tensors": 0})  # 0: all of them
     found.Reload()
     return found

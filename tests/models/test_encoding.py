@@ -16,7 +16,7 @@ from models.spec import DataSpec
 from pipelines.export import __main__ as export
 from pipelines.export import reader_processes
 from pipelines.export.reader import READERS
-from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
 NAN = np.nan
 MESSY = DataSpec(
@@ -60,7 +60,7 @@ def by_hand(spec: DataSpec) -> np.ndarray:
 
 
 def first_layer(framework: str, spec: DataSpec) -> np.ndarray:
-    layer = room(framework, "layers").scale(spec)
+    layer = framework_module(framework, "layers").scale(spec)
     if framework == "torch":
         import torch
 
@@ -70,21 +70,21 @@ def first_layer(framework: str, spec: DataSpec) -> np.ndarray:
 
 def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[str, np.ndarray]]:
     """A session on the ONNX file, and what the model and all of its files say, of a model with the twin's weights."""
-    torch_model = room("torch", "mlp").build(spec, CONFIGS["mlp"])
-    model = room(framework, "mlp").build(spec, CONFIGS["mlp"])
-    weights = room("torch", "store").get_weights(torch_model)
+    torch_model = framework_module("torch", "mlp").build(spec, CONFIGS["mlp"])
+    model = framework_module(framework, "mlp").build(spec, CONFIGS["mlp"])
+    weights = framework_module("torch", "store").get_weights(torch_model)
     random = np.random.default_rng(0)
-    room(framework, "store").set_weights(
+    framework_module(framework, "store").set_weights(
         model, {name: np.float32(random.normal(0, 0.3, weights[name].shape)) for name in sorted(weights)}
     )
-    room(framework, "export").export(model, spec, folder)
+    framework_module(framework, "export").export(model, spec, folder)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     files = [folder / name for name in READERS if (folder / name).exists()]
     with reader_processes.started([file.name for file in files]) as readers:
         said = {file.name: outputs for file, outputs in readers.ask(files, spec, rows(spec))}
-    return session, {"trained": room(framework, "export").predictor(model, spec)(rows(spec)), **said}
+    return session, {"trained": framework_module(framework, "export").predictor(model, spec)(rows(spec)), **said}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -158,9 +158,9 @@ def test_blends_of_a_number_and_a_missing_one_are_missing_and_are_learned_from(
     assert gaps[0] < gaps[1] <= 2 * gaps[0]
     assert np.isfinite(batch.inputs[:, 1:]).all()
     config = train_config.model_copy(update={"augment": augment, "epochs": 20, "learning_rate": 0.03})
-    device = room(framework, "device").choose(config)
-    model = room(framework, "linear").build(NUMBERS, CONFIGS["linear"])
-    history = room(framework, "fit").fit(model, data, config, device, lambda *_: None, lambda *_: None)
+    device = framework_module(framework, "device").choose(config)
+    model = framework_module(framework, "linear").build(NUMBERS, CONFIGS["linear"])
+    history = framework_module(framework, "fit").fit(model, data, config, device, lambda *_: None, lambda *_: None)
     assert history[-1].validation_loss < 0.2 < history[0].validation_loss
 
 

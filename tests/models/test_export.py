@@ -13,14 +13,14 @@ from models.config import Activation
 from models.spec import DataSpec
 from pipelines.export import reader_processes
 from pipelines.export.batch_sizes import BATCHES
-from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
 
 
 def exported(framework: str, architecture: str, spec: DataSpec, folder: Path):
-    model = room(framework, architecture).build(spec, CONFIGS[architecture])
+    model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
     folder.mkdir(exist_ok=True)
-    room(framework, "export").export(model, spec, folder)
+    framework_module(framework, "export").export(model, spec, folder)
     return model
 
 
@@ -47,8 +47,8 @@ def test_onnx_takes_raw_pixels_in_any_batch(
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_activation_is_exported(framework: str, activation: str, spec: DataSpec, digits: Split) -> None:
     config = CONFIGS["mlp"].model_copy(update={"activation": activation})
-    model = room(framework, "mlp").build(spec, config)
-    export, images = room(framework, "export"), digits.inputs[:7]
+    model = framework_module(framework, "mlp").build(spec, config)
+    export, images = framework_module(framework, "export"), digits.inputs[:7]
     graph = export.to_onnx(export.Served(model, spec).eval() if framework == "torch" else model, spec)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"image": images})
@@ -86,7 +86,7 @@ def test_every_value_of_the_graph_has_a_shape_and_nothing_else_is_named(
 def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec, tmp_path: Path) -> None:
     model = exported(framework, "cnn", spec, tmp_path / "first")
     (tmp_path / "second").mkdir()
-    room(framework, "export").export(model, spec, tmp_path / "second")
+    framework_module(framework, "export").export(model, spec, tmp_path / "second")
     assert (tmp_path / "first/model.onnx").read_bytes() == (tmp_path / "second/model.onnx").read_bytes()
 
 
@@ -102,7 +102,7 @@ def test_all_formats_are_written_and_read_back(
         model = exported(framework, architecture, spec, tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == files
         expected = softmax(logits(framework, model, digits.inputs[:7]))
-        found = room(framework, "export").predictor(model, spec)(digits.inputs[:7])
+        found = framework_module(framework, "export").predictor(model, spec)(digits.inputs[:7])
         np.testing.assert_allclose(found, expected, atol=1e-5)
         read = dict(readers.ask([tmp_path / name for name in sorted(files)], spec, digits.inputs[:7]))
     assert {path.name for path in read} == files
@@ -115,12 +115,12 @@ def test_twins_have_the_same_latency_graph(spec: DataSpec, tmp_path: Path) -> No
     """After ONNX Runtime's own optimisation both are the same operators in the same order."""
     operators = []
     for framework in FRAMEWORKS:
-        model = room(framework, "cnn").build(spec, CONFIGS["cnn"])
-        store = room(framework, "store")
+        model = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"])
+        store = framework_module(framework, "store")
         # A bias of zero would be left out by one exporter.
         store.set_weights(model, {name: array + np.float32(0.01) for name, array in store.get_weights(model).items()})
         (tmp_path / framework).mkdir()
-        room(framework, "export").export(model, spec, tmp_path / framework)
+        framework_module(framework, "export").export(model, spec, tmp_path / framework)
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / f"{framework}.onnx")
         options.log_severity_level = 4

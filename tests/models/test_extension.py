@@ -37,11 +37,12 @@ split = Split(np.uint8(bunch.images * 15)[..., None], bunch.target.astype(np.int
 labels = tuple(map(str, range(10)))
 spec = DataSpec("digits", "classification", "image", (8, 8, 1), "uint8", labels, "label", (), (73.0,), (90.0,))
 settings.train.require_fit(spec)
-model = chosen.room(chosen.architecture).build(spec, settings.models.bottleneck)
-device = chosen.room("device").choose(settings.train)
+model = chosen.framework_module(chosen.architecture).build(spec, settings.models.bottleneck)
+device = chosen.framework_module("device").choose(settings.train)
 data = Data(split, split, spec.outputs)
-history = chosen.room("fit").fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
-weights = chosen.room("store").get_weights(model)
+fit = chosen.framework_module("fit").fit
+history = fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
+weights = chosen.framework_module("store").get_weights(model)
 print(history[-1].validation_loss, history[-1].validation_accuracy, *sorted(weights))
 """
 

@@ -11,18 +11,20 @@ from models import loop
 from models.batches import Batch, Data, Split, shuffled
 from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
-from models.loop import Epoch, NotFiniteError, Totals, best_epoch
+from models.epoch import Epoch, best_epoch
+from models.interfaces import Totals
+from models.loop import NotFiniteError
 from models.spec import DataSpec
-from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 
 
 def fit(
     framework: str, architecture: str, spec: DataSpec, data: Data, config: Train, seen: list[Epoch] | None = None
 ) -> tuple[Any, list[Epoch]]:
-    device = room(framework, "device").choose(config)
-    model = room(framework, architecture).build(spec, CONFIGS[architecture])
+    device = framework_module(framework, "device").choose(config)
+    model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
     on_epoch = (lambda epoch, _: None) if seen is None else (lambda epoch, _: seen.append(epoch))
-    return model, room(framework, "fit").fit(model, data, config, device, on_epoch, lambda progress: None)
+    return model, framework_module(framework, "fit").fit(model, data, config, device, on_epoch, lambda progress: None)
 
 
 def longer(config: Train, **changes: Any) -> Train:
@@ -78,7 +80,7 @@ def test_the_same_seed_gives_the_same_bits(
     framework: str, architecture: str, spec: DataSpec, data: Data, train_config: Train
 ) -> None:
     first, second = (
-        room(framework, "store").get_weights(fit(framework, architecture, spec, data, train_config)[0])
+        framework_module(framework, "store").get_weights(fit(framework, architecture, spec, data, train_config)[0])
         for _ in range(2)
     )
     for name, array in first.items():
@@ -93,7 +95,7 @@ def test_bfloat16_trains_a_float32_model(
     config = longer(train_config, precision="bfloat16")
     model, history = fit(framework, architecture, spec, data, config)
     assert history[-1].validation_accuracy > 0.85
-    weights = room(framework, "store").get_weights(model)
+    weights = framework_module(framework, "store").get_weights(model)
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
     assert logits(framework, model, data.validation.inputs[:2]).dtype == np.float32
 
@@ -129,7 +131,7 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(ValueError, match=r"train\.device = 'cuda'.*allowed here: auto, cpu"):
-        room(framework, "device").choose(train_config.model_copy(update={"device": "cuda"}))
+        framework_module(framework, "device").choose(train_config.model_copy(update={"device": "cuda"}))
 
 
 @pytest.mark.gpu
@@ -137,7 +139,7 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_it_learns_on_a_gpu(framework: str, precision: str, spec: DataSpec, data: Data, train_config: Train) -> None:
     config = longer(train_config, device="cuda", precision=precision)
-    assert room(framework, "device").choose(config).kind == "cuda"
+    assert framework_module(framework, "device").choose(config).kind == "cuda"
     _, history = fit(framework, "cnn", spec, data, config)
     assert history[-1].validation_accuracy > 0.85
     assert math.isfinite(history[-1].gradient_norm)
@@ -194,9 +196,9 @@ def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: Data, trai
 
     before, seen = torch.get_num_threads(), []
     config = train_config.model_copy(update={"epochs": 1})
-    device = room("torch", "device").choose(config)
-    model = room("torch", "mlp").build(spec, CONFIGS["mlp"])
-    room("torch", "fit").fit(
+    device = framework_module("torch", "device").choose(config)
+    model = framework_module("torch", "mlp").build(spec, CONFIGS["mlp"])
+    framework_module("torch", "fit").fit(
         model, data, config, device, lambda epoch, learner: seen.append(torch.get_num_threads()), lambda step: None
     )
     assert seen == [1]

@@ -13,7 +13,7 @@ from models.class_weights import class_weights
 from models.config import LOSSES, Train
 from models.errors import InputError
 from models.spec import DataSpec
-from tests.models.conftest import FRAMEWORKS, room
+from tests.models.conftest import FRAMEWORKS, framework_module
 from tests.models.equality import require_equal
 
 GAMMA, DELTA = 1.5, 0.7
@@ -44,7 +44,7 @@ CLOSED_FORMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def values_and_gradient(framework: str, outputs: np.ndarray, targets: np.ndarray, config: Train, weights: np.ndarray):
-    loss = room(framework, "losses").loss
+    loss = framework_module(framework, "losses").loss
     if framework == "torch":
         import torch
 
@@ -120,7 +120,7 @@ def test_the_mean_of_a_batch_times_its_weight_is_a_sum(framework: str, train_con
 
 
 def total_weight(framework: str, targets: np.ndarray, weights: np.ndarray) -> float:
-    function = room(framework, "losses").total_weight
+    function = framework_module(framework, "losses").total_weight
     if framework == "torch":
         import torch
 

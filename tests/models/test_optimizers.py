@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from models.batches import Data
 from models.config import MISSING, Augment, Optimizer, Schedule, Train
 from models.spec import DataSpec
-from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.models.equality import require_equal
 
 TWINS = [name for name in get_args(Optimizer) if name not in MISSING["keras"]]
@@ -28,9 +28,11 @@ def test_optimizers_move_the_same_weights_alike(changes: dict[str, Any], spec: D
     """Six steps with the same gradients, of all sizes down to below epsilon where no penalty may cancel them."""
     config = train_config.model_copy(update=changes)
     prelu = CONFIGS["mlp"].model_copy(update={"activation": "prelu"})
-    models = {framework: room(framework, "mlp").build(spec, prelu) for framework in FRAMEWORKS}
-    room("keras", "store").set_weights(models["keras"], room("torch", "store").get_weights(models["torch"]))
-    start = room("torch", "store").get_weights(models["torch"])
+    models = {framework: framework_module(framework, "mlp").build(spec, prelu) for framework in FRAMEWORKS}
+    framework_module("keras", "store").set_weights(
+        models["keras"], framework_module("torch", "store").get_weights(models["torch"])
+    )
+    start = framework_module("torch", "store").get_weights(models["torch"])
     movers = {"torch": move_torch(models["torch"], config), "keras": move_keras(models["keras"], config)}
     random = np.random.default_rng(0)
     shapes = [variable.shape for variable in models["keras"].trainable_variables]
@@ -38,7 +40,9 @@ def test_optimizers_move_the_same_weights_alike(changes: dict[str, Any], spec: D
         gradients = [of_all_sizes(shape, -1 if config.weight_decay else -10, random) for shape in shapes]
         for mover in movers.values():
             mover(gradients, 0.01 * (step + 1) / (1 + step**2))
-    found, expected = (room(framework, "store").get_weights(models[framework]) for framework in ("keras", "torch"))
+    found, expected = (
+        framework_module(framework, "store").get_weights(models[framework]) for framework in ("keras", "torch")
+    )
     for name, array in expected.items():
         assert not np.array_equal(array, start[name]), f"{name} did not move"
         require_equal("optimizers", found[name], array)
@@ -47,7 +51,7 @@ def test_optimizers_move_the_same_weights_alike(changes: dict[str, Any], spec: D
 def move_torch(model: Any, config: Train):
     import torch
 
-    optimizers = room("torch", "optimizers")
+    optimizers = framework_module("torch", "optimizers")
     optimizer = optimizers.build(model, config)
 
     def move(gradients: list[np.ndarray], rate: float) -> None:
@@ -64,7 +68,7 @@ def move_torch(model: Any, config: Train):
 def move_keras(model: Any, config: Train):
     import tensorflow as tf
 
-    optimizers, variables = room("keras", "optimizers"), model.trainable_variables
+    optimizers, variables = framework_module("keras", "optimizers"), model.trainable_variables
     optimizer = optimizers.build(model, config)
 
     def move(gradients: list[np.ndarray], rate: float) -> None:
@@ -94,9 +98,9 @@ def test_every_optimizer_learns(
     changes |= {"batch_size": 512 if optimizer == "lbfgs" else 16}
     changes |= {"schedule": Schedule(name="constant", warmup=0.0), "augment": Augment(shift=0, flip=False, mixup=0.0)}
     config = train_config.model_copy(update=changes)
-    model = room(framework, "linear").build(spec, CONFIGS["linear"])
-    device = room(framework, "device").choose(config)
-    history = room(framework, "fit").fit(
+    model = framework_module(framework, "linear").build(spec, CONFIGS["linear"])
+    device = framework_module(framework, "device").choose(config)
+    history = framework_module(framework, "fit").fit(
         model, data, config, device, lambda epoch, learner: None, lambda progress: None
     )
     assert history[-1].validation_accuracy > 0.85
@@ -107,10 +111,12 @@ def test_an_l1_penalty_makes_kernels_smaller(framework: str, spec: DataSpec, dat
     sizes = []
     for l1 in (0.0, 0.01):
         config = train_config.model_copy(update={"optimizer": "sgd", "learning_rate": 0.05, "l1": l1, "epochs": 12})
-        model = room(framework, "linear").build(spec, CONFIGS["linear"])
-        device = room(framework, "device").choose(config)
-        room(framework, "fit").fit(model, data, config, device, lambda epoch, learner: None, lambda progress: None)
-        sizes.append(np.abs(room(framework, "store").get_weights(model)["logits/kernel"]).mean())
+        model = framework_module(framework, "linear").build(spec, CONFIGS["linear"])
+        device = framework_module(framework, "device").choose(config)
+        framework_module(framework, "fit").fit(
+            model, data, config, device, lambda epoch, learner: None, lambda progress: None
+        )
+        sizes.append(np.abs(framework_module(framework, "store").get_weights(model)["logits/kernel"]).mean())
     assert sizes[1] < sizes[0] / 1.5
 
 

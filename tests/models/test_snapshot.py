@@ -9,9 +9,8 @@ from models.batches import Batch, Data, spread
 from models.config import Train
 from models.snapshot import Snapshot
 from models.spec import DataSpec
-from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
-LEARNERS = {"torch": "TorchLearner", "keras": "KerasLearner"}
 VARIANTS = {
     **CONFIGS,
     "mlp prelu": CONFIGS["mlp"].model_copy(update={"activation": "prelu"}),
@@ -19,13 +18,11 @@ VARIANTS = {
 }
 
 
-def look(framework: str, model: Any, batch: Batch, spec: DataSpec, config: Train) -> Snapshot:
-    device = room(framework, "device").choose(config)
-    learner = getattr(room(framework, "fit"), LEARNERS[framework])(
-        model, config, device, np.ones(spec.outputs, np.float32)
-    )
-    found: Snapshot = learner.look(batch)
-    return found
+def inspect(framework: str, model: Any, batch: Batch, spec: DataSpec, config: Train) -> Snapshot:
+    device = framework_module(framework, "device").choose(config)
+    learner = framework_module(framework, "fit").Learner(model, config, device, np.ones(spec.outputs, np.float32))
+    snapshot: Snapshot = learner.inspect(batch)
+    return snapshot
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -33,9 +30,11 @@ def test_twins_with_the_same_weights_show_the_same(
     variant: str, spec: DataSpec, data: Data, train_config: Train
 ) -> None:
     architecture, batch = variant.split(maxsplit=1)[0], spread(data.train, 64)
-    models = {name: room(name, architecture).build(spec, VARIANTS[variant]) for name in FRAMEWORKS}
-    room("keras", "store").set_weights(models["keras"], room("torch", "store").get_weights(models["torch"]))
-    torch, keras = (look(name, models[name], batch, spec, train_config) for name in FRAMEWORKS)
+    models = {name: framework_module(name, architecture).build(spec, VARIANTS[variant]) for name in FRAMEWORKS}
+    framework_module("keras", "store").set_weights(
+        models["keras"], framework_module("torch", "store").get_weights(models["torch"])
+    )
+    torch, keras = (inspect(name, models[name], batch, spec, train_config) for name in FRAMEWORKS)
     assert list(torch.numbers()) == list(keras.numbers())
     assert {"gradient_norm/logits", "mean/logits", "std/logits", "zeros/logits", "dead/logits"} <= set(torch.numbers())
     np.testing.assert_allclose(list(keras.numbers().values()), list(torch.numbers().values()), rtol=1e-4, atol=1e-4)
@@ -44,27 +43,27 @@ def test_twins_with_the_same_weights_show_the_same(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_looking_changes_nothing(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_inspection_changes_nothing(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
     def fit(on_epoch: Any) -> dict[str, np.ndarray]:
-        device = room(framework, "device").choose(train_config)
-        model = room(framework, "cnn").build(spec, CONFIGS["cnn"])
-        room(framework, "fit").fit(model, data, train_config, device, on_epoch, lambda step: None)
-        weights: dict[str, np.ndarray] = room(framework, "store").get_weights(model)
+        device = framework_module(framework, "device").choose(train_config)
+        model = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"])
+        framework_module(framework, "fit").fit(model, data, train_config, device, on_epoch, lambda step: None)
+        weights: dict[str, np.ndarray] = framework_module(framework, "store").get_weights(model)
         return weights
 
     batch = spread(data.train, 64)
-    seen = fit(lambda epoch, learner: (learner.look(batch), learner.predict(batch.inputs)))
+    seen = fit(lambda epoch, learner: (learner.inspect(batch), learner.predict(batch.inputs)))
     for name, array in fit(lambda epoch, learner: None).items():
         np.testing.assert_array_equal(seen[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_dead_units_are_counted(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
-    model, store = room(framework, "mlp").build(spec, CONFIGS["mlp"]), room(framework, "store")
+    model, store = framework_module(framework, "mlp").build(spec, CONFIGS["mlp"]), framework_module(framework, "store")
     weights = store.get_weights(model)
     weights["dense_2/bias"][:4] = -1e6  # of 16
     store.set_weights(model, weights)
-    numbers = look(framework, model, spread(data.train, 64), spec, train_config).numbers()
+    numbers = inspect(framework, model, spread(data.train, 64), spec, train_config).numbers()
     assert numbers["dead/activation_2"] == pytest.approx(0.25, abs=0.07)
     assert 0.25 <= numbers["zeros/activation_2"] < 1
     assert numbers["dead/logits"] == 0

@@ -1,5 +1,6 @@
 """Each architecture is the same model in both frameworks."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.batches import Batch, Split
-from models.config import Activation, Augment, Initializer, Linear, Normalization, Train
+from models.config import Activation, Augment, Initializer, Linear, Models, Normalization, Train
 from models.errors import InputError
 from models.spec import DataSpec
-from tests.models.conftest import CONFIGS, FRAMEWORKS, logits, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
 
 PARAMETERS = {"linear": 650, "mlp": 2778, "cnn": 3682, "resnet": 10978}  # on digits
@@ -21,8 +22,8 @@ OTHER = {"torch": "keras", "keras": "torch"}
 def test_twins_have_the_same_weights_layer_by_layer(architecture: str, spec: DataSpec) -> None:
     shapes = {}
     for framework in FRAMEWORKS:
-        model = room(framework, architecture).build(spec, CONFIGS[architecture])
-        weights = room(framework, "store").get_weights(model)
+        model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
+        weights = framework_module(framework, "store").get_weights(model)
         shapes[framework] = [(name, array.shape) for name, array in weights.items()]
     assert shapes["torch"] == shapes["keras"]
 
@@ -30,10 +31,17 @@ def test_twins_have_the_same_weights_layer_by_layer(architecture: str, spec: Dat
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_twins_have_the_same_number_of_trainable_parameters(architecture: str, spec: DataSpec) -> None:
     counts = [
-        room(framework, "store").parameters(room(framework, architecture).build(spec, CONFIGS[architecture]))
+        framework_module(framework, "store").parameters(
+            framework_module(framework, architecture).build(spec, CONFIGS[architecture])
+        )
         for framework in FRAMEWORKS
     ]
     assert counts[0] == counts[1] == PARAMETERS[architecture]
+
+
+def test_the_static_check_names_every_architecture() -> None:
+    names = re.findall(r"\w+", Path(__file__).with_name("interfaces.py").read_text("utf-8"))
+    assert set(Models.model_fields) <= set(names)
 
 
 VARIANCE = {  # of a kernel [inputs, outputs]: Glorot & Bengio 2010, He et al. 2015
@@ -49,8 +57,8 @@ VARIANCE = {  # of a kernel [inputs, outputs]: Glorot & Bengio 2010, He et al. 2
 def test_kernels_start_with_the_distribution_of_their_initializer(framework: str, initializer: str) -> None:
     labels = tuple(map(str, range(200)))
     spec = DataSpec("wide", "classification", "image", (20, 30, 1), "uint8", labels, "label", (), (0.0,), (1.0,))
-    model = room(framework, "linear").build(spec, Linear(initializer=initializer))
-    weights = room(framework, "store").get_weights(model)
+    model = framework_module(framework, "linear").build(spec, Linear(initializer=initializer))
+    weights = framework_module(framework, "store").get_weights(model)
     kernel = weights["logits/kernel"] / np.sqrt(VARIANCE[initializer](600, 200))
     assert kernel.mean() == pytest.approx(0, abs=0.02)
     assert kernel.var() == pytest.approx(1, rel=0.02)
@@ -86,17 +94,17 @@ def test_ported_weights_give_the_same_logits(
     variant: str, source: str, spec: DataSpec, digits: Split, train_config: Train, tmp_path: Path
 ) -> None:
     architecture, config = variant.split(maxsplit=1)[0], VARIANTS[variant]
-    room(source, "device").choose(train_config)  # with a seed: the same weights in each run of the tests
-    original = room(source, architecture).build(spec, config)
-    store = room(source, "store")
+    framework_module(source, "device").choose(train_config)  # with a seed: the same weights in each run of the tests
+    original = framework_module(source, architecture).build(spec, config)
+    store = framework_module(source, "store")
     random = np.random.default_rng(0)
     # As after a training: no bias or moving statistic is still at its first value.
     store.set_weights(
         original, {name: vary(name, array, random) for name, array in store.get_weights(original).items()}
     )
     store.save(original, tmp_path / "weights.npz")
-    twin = room(OTHER[source], architecture).build(spec, config)
-    room(OTHER[source], "store").load(twin, tmp_path / "weights.npz")
+    twin = framework_module(OTHER[source], architecture).build(spec, config)
+    framework_module(OTHER[source], "store").load(twin, tmp_path / "weights.npz")
     images = digits.inputs[:256]
     expected, found = logits(source, original, images), logits(OTHER[source], twin, images)
     assert np.abs(expected).max() > 0.1
@@ -117,19 +125,19 @@ def test_one_training_step_changes_both_twins_alike(
     """Same weights, same batch: the same loss, gradients and moving statistics."""
     architecture, config = variant.split(maxsplit=1)[0], VARIANTS[variant].model_copy(update={"dropout": 0.0})
     settings = train_config.model_copy(update={"optimizer": "sgd", "weight_decay": 0.0, "gradient_clip": 1.0})
-    room("torch", "device").choose(settings)
-    start = room("torch", "store").get_weights(room("torch", architecture).build(spec, config))
+    framework_module("torch", "device").choose(settings)
+    start = framework_module("torch", "store").get_weights(framework_module("torch", architecture).build(spec, config))
     batch = Batch(digits.inputs[:64], digits.targets[:64])
     totals, steps = {}, {}
-    for framework, learner_name in (("torch", "TorchLearner"), ("keras", "KerasLearner")):
-        model = room(framework, architecture).build(spec, config)
-        room(framework, "store").set_weights(model, start)
-        device = room(framework, "device").choose(settings)
-        learner = getattr(room(framework, "fit"), learner_name)(model, settings, device, np.ones(10, np.float32))
+    for framework in FRAMEWORKS:
+        model = framework_module(framework, architecture).build(spec, config)
+        framework_module(framework, "store").set_weights(model, start)
+        device = framework_module(framework, "device").choose(settings)
+        learner = framework_module(framework, "fit").Learner(model, settings, device, np.ones(10, np.float32))
         learner.train_batch(batch, 1.0)
         totals[framework] = learner.read_totals()
         steps[framework] = {name: array - start[name] for name, array in learner.get_weights().items()}
-    assert totals["keras"].measure == totals["torch"].measure
+    assert totals["keras"].metric == totals["torch"].metric
     require_equal("loss", totals["keras"].loss, totals["torch"].loss, totals["torch"].loss)
     for name, step in steps["torch"].items():
         largest = np.abs(step).max()
@@ -140,11 +148,11 @@ def test_one_training_step_changes_both_twins_alike(
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
     for framework in FRAMEWORKS:
-        model = room(framework, "mlp").build(spec, CONFIGS["mlp"])
-        weights = room(framework, "store").get_weights(model)
+        model = framework_module(framework, "mlp").build(spec, CONFIGS["mlp"])
+        weights = framework_module(framework, "store").get_weights(model)
         weights["dense_1/kernel"] = weights["dense_1/kernel"][:, :5]
         with pytest.raises(InputError, match=r"'dense_1/kernel': found \(64, 5\), allowed \(64, 32\)"):
-            room(framework, "store").set_weights(model, weights)
+            framework_module(framework, "store").set_weights(model, weights)
 
 
 def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:

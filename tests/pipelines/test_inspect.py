@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from pipelines import inspect
 from pipelines.export import quantization
 from tests.browser import NO_BROWSER, chromium
-from tests.models.conftest import CONFIGS, FRAMEWORKS, room
+from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
 
@@ -41,8 +41,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     for framework in FRAMEWORKS:
         (folder / framework).mkdir()
-        model = room(framework, "cnn").build(synthetic.SPEC, CONFIGS["cnn"])
-        room(framework, "export").export(model, synthetic.SPEC, folder / framework)
+        model = framework_module(framework, "cnn").build(synthetic.SPEC, CONFIGS["cnn"])
+        framework_module(framework, "export").export(model, synthetic.SPEC, folder / framework)
     graph, inputs = onnx.load(folder / "torch" / "model.onnx"), synthetic.digits()["train"][0][:50]
     quantization.quantize(graph, folder / "torch" / "model.int8.onnx", synthetic.SPEC, inputs)
     return folder

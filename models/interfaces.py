@@ -1,0 +1,148 @@
+"""Typed interface between `pipelines` and the framework packages `models.torch` and `models.keras`.
+
+A protocol called `...Module` stands for a module of either package: its methods are the module's functions.
+`ModelT` is the framework's class of models; outside the package a model is an opaque `FrameworkModel`.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, NewType, Protocol, TypeVar
+
+import numpy as np
+
+from models.batches import Batch, Data
+from models.config import Train
+from models.device import Device
+from models.epoch import Epoch, Progress
+from models.snapshot import Snapshot
+from models.spec import DataSpec
+
+FrameworkModel = NewType("FrameworkModel", object)
+Predict = Callable[[np.ndarray], np.ndarray]  # raw [N, *shape] to probabilities [N, K] or predictions [N, 1]
+ModelT_co = TypeVar("ModelT_co", covariant=True)
+ModelT_contra = TypeVar("ModelT_contra", contravariant=True)
+ConfigT_contra = TypeVar("ConfigT_contra", contravariant=True)
+
+
+class Totals(NamedTuple):
+    """Sums over the examples seen: loss and what each counts in it, right classes or absolute errors, gradient norm,
+    and their number."""
+
+    loss: float
+    weight: float
+    metric: float
+    gradient_norm: float
+    examples: float
+
+
+class Learner(Protocol):
+    """One framework's model, optimizer and device behind a few verbs."""
+
+    def train_batch(self, batch: Batch, rate: float) -> None:
+        """One optimizer step at this learning rate; adds to the totals, without waiting for the device."""
+
+    def validate_batch(self, batch: Batch) -> None:
+        """Add loss and metric of a batch, in float32 and in inference mode."""
+
+    def read_totals(self) -> Totals:
+        """The totals since they were last cleared; this waits for the device."""
+
+    def clear_totals(self) -> None:
+        """Start to add up anew."""
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """A copy of all weights and statistics."""
+
+    def set_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Put a copy back."""
+
+    def inspect(self, batch: Batch) -> Snapshot:
+        """Layer statistics, weights and gradients for a batch, in float32 and inference mode. Changes nothing."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits float32 [N,K] of raw inputs [N, *shape] in inference mode."""
+
+
+OnEpoch = Callable[[Epoch, Learner], None]
+OnStep = Callable[[Progress], None]
+
+
+class EventWriter(Protocol[ModelT_contra]):
+    """Writer of one training's TensorBoard event file."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+
+    def histograms(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
+        """Add a histogram of each array, whose values are finite."""
+
+    def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:
+        """Add an image, uint8 with 1 or 3 channels."""
+
+    def graph(self, model: ModelT_contra, example: np.ndarray) -> None:
+        """Add the graph of a model, traced with raw inputs [N, *shape]."""
+
+    def close(self) -> None:
+        """Write what is not yet written."""
+
+
+class ArchitectureModule(Protocol[ConfigT_contra, ModelT_co]):
+    """A module named after an architecture, such as `cnn`."""
+
+    def build(self, spec: DataSpec, config: ConfigT_contra) -> ModelT_co:
+        """A new model of raw examples [N, *shape] to logits float32 [N, K]."""
+
+
+class BoardModule(Protocol[ModelT_contra]):
+    """The module `board`."""
+
+    def EventWriter(self, folder: Path) -> EventWriter[ModelT_contra]:  # noqa: N802  # a class in both packages
+        """A writer of a new event file in `folder`."""
+
+
+class DeviceModule(Protocol):
+    """The module `device`."""
+
+    def choose(self, config: Train) -> Device:
+        """Seed the framework and choose its device. Raises InputError where the requested one is not available."""
+
+    def on_cpu(self) -> None:
+        """Compute on the CPU. Called before anything else uses the framework."""
+
+
+class ExportModule(Protocol[ModelT_contra]):
+    """The module `export`."""
+
+    def export(self, model: ModelT_contra, spec: DataSpec, folder: Path) -> None:
+        """Write `model.onnx` and the framework's own formats into an existing folder."""
+
+    def predictor(self, model: ModelT_contra, spec: DataSpec) -> Predict:
+        """The trained model as a function, with its postprocessing."""
+
+
+class FitModule(Protocol[ModelT_contra]):
+    """The module `fit`."""
+
+    def fit(
+        self, model: ModelT_contra, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
+    ) -> list[Epoch]:
+        """Train the model in place. Raises NotFiniteError where the loss becomes NaN or infinite."""
+
+
+class StoreModule(Protocol[ModelT_contra]):
+    """The module `store`."""
+
+    def get_weights(self, model: ModelT_contra) -> dict[str, np.ndarray]:
+        """All weights and moving statistics, float32, copied."""
+
+    def set_weights(self, model: ModelT_contra, weights: dict[str, np.ndarray]) -> None:
+        """Copy weights in. Raises InputError where names or shapes differ from the model's."""
+
+    def save(self, model: ModelT_contra, path: Path) -> None:
+        """Write the weights of a model."""
+
+    def load(self, model: ModelT_contra, path: Path) -> None:
+        """Read weights into a model that was built with the same configuration."""
+
+    def parameters(self, model: ModelT_contra) -> int:
+        """The number of trainable parameters."""
