@@ -48,14 +48,9 @@ def promote(names: Sequence[str], config: Promote, experiment: str) -> None:
 
 
 def _score(candidate: CandidateRecord) -> CandidateScore:
+    times = candidate.smallest_batch["p50_ms"], candidate.smallest_batch["p99_ms"]
     return CandidateScore(
-        candidate.name,
-        candidate.parity_passed,
-        candidate.score,
-        candidate.smallest_batch["p50_ms"],
-        candidate.smallest_batch["p99_ms"],
-        candidate.metric,
-        candidate.faster,
+        candidate.name, candidate.parity_passed, candidate.score, *times, candidate.metric, candidate.faster
     )
 
 
