@@ -14,7 +14,9 @@ import psutil
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
+from tests.models.test_image import encode
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, running
 
@@ -117,6 +119,12 @@ def test_it_serves_by_itself(from_bento: Served) -> None:
     assert answer.status_code == 200
     found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-5)
+
+
+def test_large_images_are_decoded_in_its_own_processes(from_bento: Served) -> None:
+    large = encode(Image.new("L", (2000, 2000), 9))
+    response = httpx.post(f"{from_bento.url}/predict/image", content=large, headers={"content-type": "image/png"})
+    assert response.status_code == 200
 
 
 def test_its_page_and_its_documentation_are_there(from_bento: Served) -> None:
