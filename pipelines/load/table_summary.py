@@ -1,4 +1,4 @@
-"""The columns of a table as a person looks at them: what each holds, and what is odd about it."""
+"""Summary of the columns of a table: kind, missing values, range, and warnings."""
 
 from collections.abc import Sequence
 
@@ -8,34 +8,41 @@ from tabulate import tabulate
 
 from pipelines.artifacts.raw_data import Table
 
-SHOWN = 4  # categories
-FEWEST = 20  # rows from which on it is odd that no two are alike
+MAX_CATEGORIES = 4  # listed for each column
+MIN_ROWS = 20  # below it, values that are all different are no reason for a warning
 
 
-def describe(rows: NDArray[np.float32], table: Table, noted: Sequence[str] = ()) -> str:
-    """A line for each column of `rows` [N, F], what the source `noted`, and a note on each that is worth a look."""
-    columns = [(name, rows[:, place], table.categories[place]) for place, name in enumerate(table.features)]
-    lines = [(name, "categories" if names else "numbers", *_found(values, names)) for name, values, names in columns]
-    notes = [f"column '{name}' {odd}" for name, values, names in columns if (odd := _odd(values, names))]
-    shown = tabulate(lines, ("column", "kind", "missing", "values"), disable_numparse=True)
-    return "\n".join([shown, *(f"note: {note}" for note in (*noted, *notes))])
+def summary(rows: NDArray[np.float32], table: Table, notes: Sequence[str] = ()) -> str:
+    """A table with a line for each column of `rows` [N, F], then the `notes` of the source and the warnings."""
+    columns = [(name, rows[:, index], table.categories[index]) for index, name in enumerate(table.features)]
+    lines = [
+        (name, "categories" if categories else "numbers", int(np.isnan(values).sum()), _values(values, categories))
+        for name, values, categories in columns
+    ]
+    warnings = [
+        f"column '{name}' {warning}"
+        for name, values, categories in columns
+        if (warning := _column_warning(values, categories))
+    ]
+    text = tabulate(lines, ("column", "kind", "missing", "values"), disable_numparse=True)
+    return "\n".join([text, *(f"note: {note}" for note in (*notes, *warnings))])
 
 
-def _found(values: NDArray[np.float32], names: tuple[str, ...]) -> tuple[int, str]:
-    """How many are missing, and the range of numbers, or the first categories."""
-    missing = int(np.isnan(values).sum())
-    if not names:
-        return missing, f"{np.nanmin(values):g} to {np.nanmax(values):g}"
-    return missing, f"{len(names)}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+def _values(values: NDArray[np.float32], categories: tuple[str, ...]) -> str:
+    """The range of numbers, or the number of categories and the first of them."""
+    if not categories:
+        return f"{np.nanmin(values):g} to {np.nanmax(values):g}"
+    ellipsis = ", ..." if len(categories) > MAX_CATEGORIES else ""
+    return f"{len(categories)}: {', '.join(categories[:MAX_CATEGORIES])}{ellipsis}"
 
 
-def _odd(values: NDArray[np.float32], names: tuple[str, ...]) -> str:
-    """Why a column can hardly help, or nothing."""
-    different = len(np.unique(values[~np.isnan(values)]))
-    if different == 1:
+def _column_warning(values: NDArray[np.float32], categories: tuple[str, ...]) -> str:
+    """The reason why a column is not useful as a feature; empty if there is none."""
+    distinct = len(np.unique(values[~np.isnan(values)]))
+    if distinct == 1:
         return "holds the same value in every row"
-    if names and different > len(values) / 2 >= FEWEST / 2:
-        return f"has {different} categories in {len(values)} rows, as names have; leave it out by data.features"
-    if not names and different == len(values) >= FEWEST and (np.abs(np.diff(values)) == 1).all():
-        return "counts the rows; leave it out by data.features"
+    if categories and distinct > len(values) / 2 >= MIN_ROWS / 2:
+        return f"has {distinct} categories in {len(values)} rows, like an identifier; exclude it with data.features"
+    if not categories and distinct == len(values) >= MIN_ROWS and (np.abs(np.diff(values)) == 1).all():
+        return "numbers the rows; exclude it with data.features"
     return ""

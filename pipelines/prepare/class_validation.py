@@ -1,4 +1,4 @@
-"""Whether classes can be learned."""
+"""Checks of class labels and class targets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 
-FEWEST = 2  # examples of a class: one to learn from, one to check with
+MIN_EXAMPLES = 2  # of each class: one to train with, one to validate with
 
 
 def check_labels(labels: Sequence[str], path: Path) -> None:
-    """Raise InputError where there are not two or more labels, each once."""
+    """Raise InputError unless there are two or more different labels."""
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise InputError(f"{path}: labels = {list(labels)}; allowed: two or more, each once")
 
 
 def check(path: Path, targets: NDArray[Any], count: int, labels: Sequence[str]) -> None:
-    """Raise InputError where `targets` are not `count` numbers of classes, or a class has too few."""
+    """Raise InputError unless `targets` are `count` class indices with MIN_EXAMPLES of each class."""
     if targets.dtype != np.int64 or targets.shape != (count,):
         raise InputError(f"{path}: {targets.dtype} {targets.shape}; allowed: int64 ({count},), one for each example")
     wrong = np.flatnonzero((targets < 0) | (targets >= len(labels)))
@@ -27,11 +27,11 @@ def check(path: Path, targets: NDArray[Any], count: int, labels: Sequence[str]) 
         value = targets[wrong[0]]
         raise InputError(f"{path}: label {value} of example {wrong[0]}; allowed: 0 to {len(labels) - 1}")
     for label, examples in class_counts(targets, labels).items():
-        if examples < FEWEST:
-            raise InputError(f"{path}: class '{label}' has {examples} example(s); allowed: {FEWEST} or more")
+        if examples < MIN_EXAMPLES:
+            raise InputError(f"{path}: class '{label}' has {examples} example(s); allowed: {MIN_EXAMPLES} or more")
 
 
 def class_counts(targets: NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:
-    """How many of `targets` [N] belong to each class."""
+    """The number of `targets` [N] in each class."""
     counts = np.bincount(targets, minlength=len(labels))
     return {label: int(count) for label, count in zip(labels, counts, strict=True)}

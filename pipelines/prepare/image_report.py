@@ -1,4 +1,4 @@
-"""What `prepare` found in the splits: counted for programs, drawn and summed up for people."""
+"""Report on the splits of an image data set: JSON, plots and a text summary."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ Targets = Mapping[str, NDArray[np.int64]]  # of each split, [n]
 
 
 def inspect(inputs: Inputs, targets: Targets, spec: DataSpec) -> dict[str, Any]:
-    """The numbers of examples and what is odd about them, as JSON-ready values."""
+    """Counts of examples, classes, empty and duplicate images, as JSON-ready values."""
     constant = {name: validation.constant_images(images) for name, images in inputs.items()}
     return {
         "examples": {name: len(images) for name, images in inputs.items()},
@@ -29,26 +29,25 @@ def inspect(inputs: Inputs, targets: Targets, spec: DataSpec) -> dict[str, Any]:
 def write(
     report: Mapping[str, Any], spec: DataSpec, images: NDArray[np.uint8], targets: NDArray[np.int64], folder: Path
 ) -> None:
-    """`validation.json` with the `report`; `balance.png`; `samples.png` with some of the training split's `images`."""
+    """Write `validation.json`, `balance.png`, and `samples.png` with some of the training `images`."""
     folder.mkdir()
     validation_report.write(report, folder / validation_report.FILE)
     title = f"{spec.name}: training examples"
-    image_plots.draw_samples(folder / "samples.png", title, images, targets, spec.labels)
-    title = f"{spec.name}: examples of each class (dashed: an even balance)"
-    image_plots.draw_balance(folder / "balance.png", title, report["classes"])
+    image_plots.draw_samples(images, targets, spec.labels, title, folder / "samples.png")
+    title = f"{spec.name}: examples per class (dashed: mean)"
+    image_plots.draw_balance(report["classes"], title, folder / "balance.png")
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """A line for the splits, and one for each thing that a person should look at."""
+    """A line for the splits, and a note for each anomaly."""
     counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
     lines = [f"prepared {report['name']}: {counts}"]
     for pair, count in report["duplicates"].items():
         earlier, later = pair.split("/")
-        lines += [f"note: {count} of the {later} images are in the {earlier} split too"] if count else []
+        lines += [f"note: {count} of the {later} images are also in the {earlier} split"] if count else []
     for name, constant in report["constant_images"].items():
-        lines += (
-            [f"note: {constant['count']} of the {name} images are empty, of one value"] if constant["count"] else []
-        )
+        count = constant["count"]
+        lines += [f"note: {count} of the {name} images are empty, with a single value"] if count else []
     if report["constant_channels"]:
-        lines.append(f"note: the channels {report['constant_channels']} of the train images never change")
+        lines.append(f"note: the channels {report['constant_channels']} of the train images are constant")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Which example belongs to which split: the same share of each class, the same for the same seed."""
+"""Assignment of examples to splits: stratified by class, reproducible by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,54 +15,54 @@ NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Split:
-    """The examples `rows` (int64 [n], rising) of `inputs` [N, ...] and `targets` [N]."""
+class SplitRows:
+    """The `rows` (int64 [n], ascending) of `inputs` [N, ...] and `targets` [N] that belong to a split."""
 
     inputs: NDArray[Any]
     targets: NDArray[Any]
     rows: NDArray[np.int64]
 
 
-def split(raw: RawData, config: Prepare) -> dict[str, Split]:
-    """The three splits of `raw`; an official test split stays as it is, in its order.
+def split(raw: RawData, config: Prepare) -> dict[str, SplitRows]:
+    """The three splits of `raw`; an official test split is used unchanged.
 
-    Raises InputError where a class would have no example in one of them.
+    Raises InputError if a class would have no example in one of them.
     """
-    # A regression has no classes: all its examples are one.
+    # A regression is split as a single class.
     targets = np.asarray(raw.train_targets) if raw.labels else np.zeros(len(raw.train_targets), np.int64)
     labels = raw.labels or (raw.target,)
     if raw.test_inputs is None or raw.test_targets is None:
         rows = stratify(targets, {"validation": config.validation, "test": config.test}, config.seed, labels)
-        return {name: Split(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES}
+        return {name: SplitRows(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES}
     rows = stratify(targets, {"validation": config.validation}, config.seed, labels)
-    parts = {name: Split(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES[:2]}
-    return {**parts, "test": Split(raw.test_inputs, raw.test_targets, np.arange(len(raw.test_targets)))}
+    parts = {name: SplitRows(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES[:2]}
+    return {**parts, "test": SplitRows(raw.test_inputs, raw.test_targets, np.arange(len(raw.test_targets)))}
 
 
 def stratify(
     targets: NDArray[np.int64], shares: dict[str, float], seed: int, labels: Sequence[str]
 ) -> dict[str, NDArray[np.int64]]:
-    """Row numbers (int64, rising) of each split named in `shares`, and of `train`, which gets the rest.
+    """Row indices (int64, ascending) of each split named in `shares`, and of `train`, which gets the rest.
 
-    Each class is shuffled and cut by itself, so each split has the classes in the proportions of
-    `targets` [N]. Raises InputError where a class of `labels` has no example in a split.
+    Each class is shuffled and divided separately, so that the splits have the class proportions of `targets` [N].
+    Raises InputError if a class of `labels` has no example in a split.
     """
     random = np.random.default_rng(seed)
     parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in (*shares, "train")}
-    for number, label in enumerate(labels):
-        rows = random.permutation(np.flatnonzero(targets == number))
+    for index, label in enumerate(labels):
+        rows = random.permutation(np.flatnonzero(targets == index))
         cuts = np.rint(np.cumsum(list(shares.values())) * len(rows)).astype(int)
         for (name, part), cut in zip(parts.items(), np.split(rows, cuts), strict=True):
-            _refuse_none(name, label, len(cut), len(rows))
+            _require_examples(name, label, len(cut), len(rows))
             part.append(cut)
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 
 
-def _refuse_none(name: str, label: str, count: int, examples: int) -> None:
+def _require_examples(name: str, label: str, count: int, examples: int) -> None:
     if count == 0:
         key = "prepare.validation + prepare.test" if name == "train" else f"prepare.{name}"
-        change = "less" if name == "train" else "more"
+        change = "reduce" if name == "train" else "increase"
         raise InputError(
             f"{key}: none of the {examples} examples of class '{label}' is left for the {name} split; "
-            f"allowed: 1 or more in each split; ask for a {change} than that share or add examples"
+            f"allowed: 1 or more in each split; {change} that share or add examples"
         )

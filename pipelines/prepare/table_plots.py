@@ -1,4 +1,4 @@
-"""What a table looks like: how the values of each column and of the target are distributed."""
+"""Plots of a table: distributions of the columns and of the target."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from models.spec import DataSpec
 from pipelines.plotting.style import TRAIN, histogram, picture
 
-ACROSS, MOST = 4, 40  # panels
+PANELS_PER_ROW, MAX_PANELS = 4, 40
 BINS = 30
-NAMED = 12  # categories that have room for their names
+MAX_CATEGORY_LABELS = 12
 
 
-def draw_features(path: Path, spec: DataSpec, rows: NDArray[np.float32]) -> None:
-    """A panel for each of the first columns of `rows` [N, F]: a histogram, or a bar for each category."""
-    shown = list(zip(spec.features, spec.categories, strict=True))[:MOST]
-    down = -(-len(shown) // ACROSS)
-    with picture(path, 11, 0.6 + 2.1 * down, f"{spec.name}: columns of the training split") as figure:
-        panels = figure.subplots(down, ACROSS, squeeze=False).ravel()
-        for place, (name, categories) in enumerate(shown):
-            _draw_column(panels[place], name, categories, rows[:, place])
-        for axes in panels[len(shown) :]:
+def draw_features(rows: NDArray[np.float32], spec: DataSpec, path: Path) -> None:
+    """A panel for each of the first MAX_PANELS columns of `rows` [N, F]: a histogram, or a bar for each category."""
+    columns = list(zip(spec.features, spec.categories, strict=True))[:MAX_PANELS]
+    panel_rows = -(-len(columns) // PANELS_PER_ROW)
+    with picture(path, 11, 0.6 + 2.1 * panel_rows, f"{spec.name}: columns of the training split") as figure:
+        panels = figure.subplots(panel_rows, PANELS_PER_ROW, squeeze=False).ravel()
+        for index, (name, categories) in enumerate(columns):
+            _draw_column(panels[index], name, categories, rows[:, index])
+        for axes in panels[len(columns) :]:
             axes.set_visible(False)
 
 
-def draw_target(path: Path, spec: DataSpec, targets: NDArray[np.float32]) -> None:
-    """The distribution of what is to be predicted, `targets` [N]."""
+def draw_target(targets: NDArray[np.float32], spec: DataSpec, path: Path) -> None:
+    """A histogram of `targets` [N]."""
     with picture(path, 7, 3.6, f"{spec.name}: {spec.target} in the training split") as figure:
         axes = figure.subplots()
         histogram(axes, targets, BINS, TRAIN)
@@ -42,5 +42,5 @@ def _draw_column(axes: Axes, name: str, categories: tuple[str, ...], values: NDA
         histogram(axes, known, BINS, TRAIN)
         return
     axes.bar(range(len(categories)), np.bincount(known.astype(np.int64), minlength=len(categories)), color=TRAIN)
-    if len(categories) <= NAMED:
+    if len(categories) <= MAX_CATEGORY_LABELS:
         axes.set_xticks(range(len(categories)), categories, rotation=45, ha="right", fontsize=8)

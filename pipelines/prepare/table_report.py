@@ -1,4 +1,4 @@
-"""What `prepare` found in the splits of a table: counted for programs, drawn and summed up for people."""
+"""Report on the splits of a table: JSON, plots and a text summary."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,48 +15,48 @@ Arrays = Mapping[str, NDArray[Any]]  # of each split, [n, F] or [n]
 
 
 def inspect(inputs: Arrays, targets: Arrays, spec: DataSpec) -> dict[str, Any]:
-    """The numbers of examples and what is odd about them, as JSON-ready values; columns with none are left out."""
-    found: dict[str, Any] = {"examples": {name: len(rows) for name, rows in inputs.items()}}
+    """Counts of examples, classes, missing and unknown values, JSON-ready; columns without any are omitted."""
+    report: dict[str, Any] = {"examples": {name: len(rows) for name, rows in inputs.items()}}
     if spec.labels:
         counts = class_validation.class_counts
-        found["classes"] = {name: counts(array, spec.labels) for name, array in targets.items()}
+        report["classes"] = {name: counts(array, spec.labels) for name, array in targets.items()}
     else:
-        found["target"] = {name: _range(array) for name, array in targets.items()}
-    found["missing"] = {name: _missing(rows, spec) for name, rows in inputs.items()}
-    found["unknown"] = {name: _unknown(rows, spec) for name, rows in inputs.items()}
-    found["duplicates"] = validation.duplicates(inputs)
-    return found
+        report["target"] = {name: _range(array) for name, array in targets.items()}
+    report["missing"] = {name: _missing(rows, spec) for name, rows in inputs.items()}
+    report["unknown"] = {name: _unknown(rows, spec) for name, rows in inputs.items()}
+    report["duplicates"] = validation.duplicates(inputs)
+    return report
 
 
 def write(
     report: Mapping[str, Any], spec: DataSpec, rows: NDArray[np.float32], targets: NDArray[Any], folder: Path
 ) -> None:
-    """`validation.json` with the `report`; `features.png` with the training `rows`; `balance.png` or `target.png`."""
+    """Write `validation.json`, `features.png` with the training `rows`, and `balance.png` or `target.png`."""
     folder.mkdir()
     validation_report.write(report, folder / validation_report.FILE)
-    table_plots.draw_features(folder / "features.png", spec, rows)
+    table_plots.draw_features(rows, spec, folder / "features.png")
     if spec.labels:
-        title = f"{spec.name}: examples of each class (dashed: an even balance)"
-        image_plots.draw_balance(folder / "balance.png", title, report["classes"])
+        title = f"{spec.name}: examples per class (dashed: mean)"
+        image_plots.draw_balance(report["classes"], title, folder / "balance.png")
     else:
-        table_plots.draw_target(folder / "target.png", spec, targets)
+        table_plots.draw_target(targets, spec, folder / "target.png")
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """A line for the splits, and one for each thing that a person should look at."""
+    """A line for the splits, and a note for each anomaly."""
     counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
     lines = [f"prepared {report['name']}: {counts}"]
     for pair, count in report["duplicates"].items():
         earlier, later = pair.split("/")
-        lines += [f"note: {count} of the {later} rows are in the {earlier} split too"] if count else []
+        lines += [f"note: {count} of the {later} rows are also in the {earlier} split"] if count else []
     for split, unknown in report["unknown"].items():
         for name, count in unknown.items():
-            lines.append(f"note: {count} of the {split} rows have a category of '{name}' that no training row has")
+            lines.append(f"note: {count} of the {split} rows have a category of '{name}' unseen in training")
     return "\n".join(lines)
 
 
 def _range(targets: NDArray[np.float32]) -> dict[str, float]:
-    numbers = targets.astype(np.float64)  # squares of large ones are beyond float32
+    numbers = targets.astype(np.float64)  # squares of large numbers overflow float32
     return {name: float(getattr(np, name)(numbers)) for name in ("min", "max", "mean", "std")}
 
 

@@ -1,4 +1,4 @@
-"""Whether a table can be learned from."""
+"""Checks of the rows and targets of a table."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from pipelines.artifacts.npy import spans
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.prepare import class_validation
 
-FEWEST = 10  # rows of a regression
+MIN_ROWS = 10  # of a regression
 
 
 def check_part(folder: Path, part: str, rows: NDArray[Any], targets: NDArray[Any], raw: RawData, table: Table) -> None:
-    """Raise InputError, naming file, column and row, for anything that no split could mend."""
+    """Raise InputError, with file, column and row, if the `part`, train or test, is not valid."""
     targets_path = raw_data.array_path(folder, f"{part}_targets")
     _check_rows(raw_data.array_path(folder, f"{part}_inputs"), rows, table)
     if raw.labels:
@@ -44,7 +44,7 @@ def _check_numbers(path: Path, targets: NDArray[Any], count: int) -> None:
     if not np.isfinite(targets).all():
         row = int(np.isfinite(targets).argmin())
         raise InputError(f"{path}: {targets[row]} in row {row}; allowed: finite numbers")
-    if count < FEWEST:
-        raise InputError(f"{path}: {count} rows; allowed: {FEWEST} or more")
+    if count < MIN_ROWS:
+        raise InputError(f"{path}: {count} rows; allowed: {MIN_ROWS} or more")
     if targets.min() == targets.max():
         raise InputError(f"{path}: every target is {targets[0]:g}; allowed: numbers that differ")

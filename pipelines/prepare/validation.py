@@ -1,4 +1,4 @@
-"""Whether the examples can be learned from: what is wrong is refused, what is odd is counted."""
+"""Validation of the raw examples: invalid data is rejected, empty and duplicate images are counted."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CHANNELS = (1, 3)
 
 
 def check(raw: RawData) -> None:
-    """Raise InputError, naming file, value and what is allowed, for anything that no split could mend."""
+    """Raise InputError, with file, value and allowed values, if the examples are not valid."""
     folder = Path(raw.origin)
     if raw.labels or raw.table is None:
         class_validation.check_labels(raw.labels, folder / raw_data.META)
@@ -26,24 +26,24 @@ def check(raw: RawData) -> None:
     if raw.test_inputs is not None and raw.test_targets is not None:
         _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw)
         if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
-            found, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
+            actual, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
             raise InputError(
-                f"{raw_data.array_path(folder, 'test_inputs')}: images of {found}; allowed: {allowed}, as in training"
+                f"{raw_data.array_path(folder, 'test_inputs')}: images of {actual}; allowed: {allowed}, as in training"
             )
 
 
 def constant_images(images: NDArray[np.uint8]) -> list[int]:
-    """The rows of `images` [N, H, W, C] whose values are all the same: empty pictures."""
+    """The rows of `images` [N, H, W, C] whose values are all equal: empty images."""
     flat = images.reshape(len(images), -1)
     rows = [np.flatnonzero((flat[span] == flat[span, :1]).all(axis=1)) + span.start for span in spans(images)]
     return [int(row) for part in rows for row in part]
 
 
 def duplicates(splits: Mapping[str, NDArray[np.uint8]]) -> dict[str, int]:
-    """For each pair `earlier/later`, how many images of the later split stand in the earlier one, byte for byte."""
+    """For each pair `earlier/later` of splits, the number of examples of the later one in the earlier one."""
     digests = {name: _digests(images) for name, images in splits.items()}
     names = list(splits)
-    pairs = [(earlier, later) for place, later in enumerate(names) for earlier in names[:place]]
+    pairs = [(earlier, later) for index, later in enumerate(names) for earlier in names[:index]]
     return {f"{earlier}/{later}": _common(digests[earlier], digests[later]) for earlier, later in pairs}
 
 
@@ -55,7 +55,7 @@ def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[
     _check_images(inputs_path, images)
     class_validation.check(raw_data.array_path(folder, f"{part}_targets"), targets, len(images), raw.labels)
     if len(constant_images(images)) == len(images):
-        raise InputError(f"{inputs_path}: all {len(images)} images are empty, of one value each; allowed: pictures")
+        raise InputError(f"{inputs_path}: all {len(images)} images are empty (one value each); allowed: others")
 
 
 def _check_images(path: Path, images: NDArray[Any]) -> None:
@@ -68,7 +68,7 @@ def _check_images(path: Path, images: NDArray[Any]) -> None:
 
 
 def _digests(images: NDArray[np.uint8]) -> list[bytes]:
-    """16 bytes for each image: 70,000 of them meet by chance once in 10^29 sets."""
+    """A digest of 16 bytes per image; the probability of a collision among 70,000 is 1e-29."""
     return [
         hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
         for span in spans(images)
@@ -77,5 +77,5 @@ def _digests(images: NDArray[np.uint8]) -> list[bytes]:
 
 
 def _common(earlier: list[bytes], later: list[bytes]) -> int:
-    known = set(earlier)
-    return sum(digest in known for digest in later)
+    digests = set(earlier)
+    return sum(digest in digests for digest in later)

@@ -89,6 +89,6 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 def test_the_data_stages_start_without_a_framework() -> None:
     heavy = "{'torch', 'tensorflow', 'keras', 'mlflow', 'sklearn', 'requests'}"
-    code = f"import sys, pipelines.load, pipelines.prepare; print({heavy} & set(sys.modules))"
+    code = f"import sys, pipelines.load.__main__, pipelines.prepare.__main__; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -76,7 +76,7 @@ def test_a_category_that_training_has_not_is_unknown_and_told(capsys: pytest.Cap
     assert DataSpec.read(paths.SPEC).categories[1] == ("blue", "green")
     assert (read_split("test")[0][:, 1] == -1).sum() == len(rare) == report["unknown"]["test"]["colour"]
     assert report["unknown"]["train"] == {}
-    assert "of the test rows have a category of 'colour' that no training row has" in capsys.readouterr().out
+    assert "of the test rows have a category of 'colour' unseen in training" in capsys.readouterr().out
 
 
 def test_where_nothing_may_be_missing_nothing_is_filled() -> None:

@@ -64,18 +64,20 @@ def test_diabetes_is_in_the_units_it_was_measured_in():
     assert (age.min(), age.max()) == (19, 79)
 
 
-def test_columns_are_described_and_odd_ones_noted():
+def test_each_column_has_a_line_and_unusable_ones_a_warning():
     count = 40
     names = tuple(f"name {number}" for number in range(count))
     table = Table(("size", "colour", "same", "row", "name"), ((), ("blue", "red"), (), (), names), missing=True)
     places = np.arange(count, dtype=np.float32)
     rows = np.stack([np.sqrt(places), places % 2, np.ones(count), places, places], axis=1).astype(np.float32)
     rows[3, :2] = np.nan
-    text = table_summary.describe(rows, table)
+    text = table_summary.summary(rows, table)
     lines = text.splitlines()
     assert len(lines) == 2 + 5 + 3
     assert lines[2].split() == ["size", "numbers", "1", "0", "to", "6.245"]
     assert lines[3].split() == ["colour", "categories", "1", "2:", "blue,", "red"]
     assert "note: column 'same' holds the same value in every row" in lines
-    assert "note: column 'row' counts the rows; leave it out by data.features" in lines
-    assert "note: column 'name' has 40 categories in 40 rows, as names have; leave it out by data.features" in lines
+    assert "note: column 'row' numbers the rows; exclude it with data.features" in lines
+    assert (
+        "note: column 'name' has 40 categories in 40 rows, like an identifier; exclude it with data.features" in lines
+    )
