@@ -1,10 +1,13 @@
 """A workspace of its own for a stage under test: the repository's `params.yaml` with some values changed."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ruamel.yaml import YAML
 
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.raw_data import RawData
+from pipelines.cli import stage
 from pipelines.config.params import DataSource
 from pipelines.prepare import __main__ as prepare
 
@@ -55,11 +59,29 @@ def read_split(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.load(paths.split(name) / "inputs.npy"), np.load(paths.split(name) / "targets.npy")
 
 
-def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_stage(stage: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m pipelines.<stage>` in `folder`, with a cache folder inside it."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(folder / "cache")}
-    command = [sys.executable, "-m", f"pipelines.{stage}"]
+    command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_main(main: Callable[[], None], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`main` as a stage runs it, but in this process and its working directory: no imports that take seconds."""
+    stdout, stderr, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", ["stage", *arguments])
+        try:
+            stage.run(main)
+            status: object = 0
+        except SystemExit as ended:
+            status = ended.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    if isinstance(status, str):
+        print(status, file=stderr)
+    code = status if isinstance(status, int) else 1
+    return subprocess.CompletedProcess(["stage", *arguments], code, stdout.getvalue(), stderr.getvalue())
 
 
 def mount_small_disk(folder: Path, kilobytes: int) -> None:

@@ -3,11 +3,8 @@
 import asyncio
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +25,7 @@ from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
 from serving.worker import Worker
 from tests.pipelines import synthetic
-from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, run_stage
 
 CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
 
@@ -82,24 +79,19 @@ def usual():
     return synthetic.digits()["test"][0]
 
 
-def run(*arguments, **variables):
-    command = [sys.executable, "-m", "pipelines.drift", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_usual_traffic_is_no_drift(settings):
     generator = np.random.default_rng(0)
     every = np.concatenate([images for images, _ in synthetic.digits().values()])
     serve(generator.permutation(every)[:600])
-    done = run("--log", "log")
+    done = run_stage("drift", Path.cwd(), "--log", "log")
     assert (done.returncode, done.stderr) == (0, "")
     assert "no drift in 9 columns; report: artifacts/drift/report.html" in done.stdout
 
 
-def test_other_images_are_drift_and_the_report_shows_it_without_any_other_file(settings):
+def test_other_images_are_drift_and_the_report_shows_it_without_any_other_file(settings, monkeypatch):
     serve(255 - usual())
-    done = run(TANDEM_PREDICTION_LOG="log")
+    monkeypatch.setenv("TANDEM_PREDICTION_LOG", "log")
+    done = run_main(drift.main)
     assert (done.returncode, done.stderr) == (2, "")
     assert re.search(r"^mean +Kolmogorov-Smirnov .* drift$", done.stdout, re.MULTILINE)
     assert [path.name for path in paths.DRIFT_REPORT.parent.iterdir()] == ["report.html"]
@@ -150,19 +142,22 @@ def test_lines_of_other_models_and_broken_ones_are_passed_over_and_counted(setti
 
 def test_too_few_rows_say_nothing(settings):
     serve(usual()[:50])
-    assert_one_error_line(run("--log", "log"), "log: 50 examples", "drift.minimum_rows = 200")
+    assert_one_error_line(run_main(drift.main, "--log", "log"), "log: 50 examples", "drift.minimum_rows = 200")
     assert not paths.DRIFT_REPORT.exists()
 
 
 def test_a_log_that_is_not_there(settings):
-    assert_one_error_line(run("--log", "nothing"), "nothing: contains no prediction log", "TANDEM_PREDICTION_LOG")
-    assert_one_error_line(run(), "give --log FOLDER")
-    assert_one_error_line(run("--logs", "x"), "allowed: --log FOLDER")
+    done = run_stage("drift", Path.cwd(), "--log", "nothing")
+    assert_one_error_line(done, "nothing: contains no prediction log", "TANDEM_PREDICTION_LOG")
+    assert_one_error_line(run_main(drift.main), "give --log FOLDER")
+    assert_one_error_line(run_main(drift.main, "--logs", "x"), "allowed: --log FOLDER")
 
 
 def test_no_champion(settings):
     (paths.CHAMPION / "champion.json").unlink()
-    assert_one_error_line(run("--log", "log"), "artifacts/champion/champion.json: not found; run `dvc repro`")
+    assert_one_error_line(
+        run_main(drift.main, "--log", "log"), "artifacts/champion/champion.json: not found; run `dvc repro`"
+    )
 
 
 def test_other_data_than_the_champion_was_trained_on(settings):

@@ -1,7 +1,5 @@
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,6 @@ from models.errors import InputError
 from pipelines.artifacts import paths, raw_data
 from pipelines.load import __main__ as load
 from tests.pipelines.workspace import (
-    REPOSITORY,
     assert_one_error_line,
     mount_small_disk,
     run_stage,
@@ -85,10 +82,3 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         assert list((tmp_path / "artifacts").rglob("*")) == [tmp_path / "artifacts" / "data"]
     finally:
         unmount(tmp_path / "artifacts")
-
-
-def test_the_data_stages_start_without_a_framework() -> None:
-    heavy = "{'torch', 'tensorflow', 'keras', 'mlflow', 'sklearn', 'requests'}"
-    code = f"import sys, pipelines.load.__main__, pipelines.prepare.__main__; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry, runs
 from serving.settings import REGISTRY, read
 from tests.pipelines import synthetic
+from tests.pipelines.workspace import assert_one_error_line, run_main, run_stage
 from tests.serving.conftest import ROOT, free_port, running
 
 NAME = "tandem"
@@ -30,11 +32,13 @@ NAME = "tandem"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an MLflow server with an empty store; ended by its process id."""
     folder, address = tmp_path_factory.mktemp("mlflow"), f"http://127.0.0.1:{free_port()}"
+    shutil.copy(synthetic.store(), folder / "mlflow.db")
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
     place = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
     with (folder / "output.txt").open("wb") as output:
         command = [sys.executable, "-m", "mlflow", "server", *store, *place]
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they are eight more processes
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait(lambda: httpx.get(f"{address}/health").status_code == 200, 90)
         yield address
@@ -105,20 +109,12 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
     assert content(fetched) == before
 
 
-def test_mistakes_are_one_line(promoted: Path, server: str) -> None:
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": server, **variables}
-        command = [sys.executable, "-m", "pipelines.registry", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    for address, said, variables in (
-        ("tandem@champion", "allowed: models:/NAME@ALIAS", {}),
-        ("models:/tandem@nobody", "nobody", {}),
-        ("models:/tandem@champion", "not reachable", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}),
-    ):
-        done = run(address, "nowhere", **variables)
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert said in done.stderr
+def test_mistakes_are_one_line(promoted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_one_error_line(run_stage("registry", promoted, "models:/tandem@nobody", "nowhere"), "nobody")
+    done = run_main(registry.main, "tandem@champion", "nowhere")
+    assert_one_error_line(done, "allowed: models:/NAME@ALIAS")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert_one_error_line(run_main(registry.main, "models:/tandem@champion", "nowhere"), "not reachable")
     assert not Path("nowhere").exists()
 
 
