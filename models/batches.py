@@ -31,7 +31,7 @@ class Split:
 
     def standardised(self, spec: DataSpec) -> "Split":
         """The same split with the targets of a regression as they are learned: of mean 0 and deviation 1."""
-        if spec.task == "classification":
+        if spec.is_classification:
             return self
         standardised = (self.targets - spec.target_mean) / spec.target_std
         return replace(self, targets=standardised.astype(np.float32))
@@ -42,17 +42,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """What a model is fitted on and what it is watched with. A target of 1 is `unit` in its own unit."""
+    """The examples that a model is trained and validated on; targets of a regression are standardised."""
 
     train: Split
     validation: Split
-    outputs: int  # of the model: K classes, or 1
-    unit: float = 1.0
+    spec: DataSpec
 
     @property
     def metric(self) -> Metric:
         """The metric of a training beside its loss: the share of right classes, or the mean absolute error."""
-        return "accuracy" if self.train.targets.dtype == np.int64 else "mae"
+        return "accuracy" if self.spec.is_classification else "mae"
 
 
 def steps(split: Split, batch_size: int) -> int:

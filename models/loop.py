@@ -73,13 +73,13 @@ class _Training:
 
     def _mean_metric(self, totals: Totals) -> float:
         """The mean of the metric, in the target's unit."""
-        return totals.metric / totals.examples * self.data.unit
+        return totals.metric / totals.examples * self.data.spec.target_std
 
     def _train(self, number: int) -> float:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
         count, rate, shown = steps(train, config.batch_size), 0.0, time.perf_counter()
-        batches = shuffled(train, config.batch_size, config.augment, self.data.outputs, self.random)
+        batches = shuffled(train, config.batch_size, config.augment, self.data.spec.outputs, self.random)
         for step, batch in enumerate(prefetched(batches)):
             done = (number - 1) * count + step
             rate = learning_rate(done, self.epochs * count, config.learning_rate, config.schedule)

@@ -54,6 +54,11 @@ class DataSpec:
                 raise InputError(f"spec of '{self.name}': {name} = {count}; allowed: {allowed}, one for each feature")
 
     @property
+    def is_classification(self) -> bool:
+        """True of a classification, False of a regression."""
+        return self.task == "classification"
+
+    @property
     def input_name(self) -> str:
         """Name of the exported graph's one input."""
         return "image" if self.kind == "image" else "features"
@@ -61,12 +66,12 @@ class DataSpec:
     @property
     def output_name(self) -> str:
         """Name of the exported graph's one output."""
-        return "probabilities" if self.task == "classification" else "prediction"
+        return "probabilities" if self.is_classification else "prediction"
 
     @property
     def outputs(self) -> int:
         """Width of the model's last layer: K classes, or 1."""
-        return len(self.labels) if self.task == "classification" else 1
+        return len(self.labels) if self.is_classification else 1
 
     @property
     def width(self) -> int:

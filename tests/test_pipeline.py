@@ -71,7 +71,7 @@ def main(framework, architecture, folder):
     device = chosen.framework_module('device').choose(settings.train)
     model = chosen.architecture_module().build(spec, settings.models.of(architecture))
     train, validation = (Split(*split_files.read(paths.split(name))) for name in ('train', 'validation'))
-    data = Data(train, validation, spec.outputs)
+    data = Data(train, validation, spec)
     fit = chosen.framework_module('fit').fit
     fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     chosen.framework_module('export').export(model, spec, Path(folder))

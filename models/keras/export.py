@@ -26,7 +26,7 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 
     It gives {name: probabilities float32 [N,K] or predictions [N,1]}.
     """
-    activation = tf.nn.softmax if spec.task == "classification" else partial(unscale, spec)
+    activation = tf.nn.softmax if spec.is_classification else partial(unscale, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
 
     @tf.function(input_signature=signature)

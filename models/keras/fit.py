@@ -25,7 +25,7 @@ def fit(
 
     Raises NotFiniteError where the loss is no longer a number.
     """
-    learner = Learner(model, config, device, class_weights(config, data.train, data.outputs))
+    learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
     history = loop.run(learner, data, config, on_epoch, on_step)
     learner.finish()
     return history

@@ -24,7 +24,7 @@ class Served(nn.Module):
     def __init__(self, model: nn.Module, spec: DataSpec) -> None:
         super().__init__()
         self.model = model
-        self.activation = nn.Softmax(-1) if spec.task == "classification" else Unscale(spec)
+        self.activation = nn.Softmax(-1) if spec.is_classification else Unscale(spec)
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """Raw [N, *shape] to probabilities float32 [N,K] or predictions [N,1]."""

@@ -32,7 +32,7 @@ def fit(model: nn.Module, data: Data, config: Train, device: Device, on_epoch: O
     Raises NotFiniteError where the loss is no longer a number.
     """
     with _threads_for(config.batch_size * math.prod(data.train.inputs.shape[1:])):
-        learner = Learner(model, config, device, class_weights(config, data.train, data.outputs))
+        learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
         history = loop.run(learner, data, config, on_epoch, on_step)
     model.cpu().to(memory_format=torch.contiguous_format).eval()
     return history

@@ -53,6 +53,11 @@ class RawData:
     unreadable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_classification(self) -> bool:
+        """True where the targets have labels, False of a regression."""
+        return bool(self.labels)
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays that are not None, by field name."""
         names = ("train_inputs", "train_targets", "test_inputs", "test_targets")

@@ -115,7 +115,7 @@ def _columns(spec: DataSpec, inputs: np.ndarray, logged: LoggedPredictions, outp
         for index, name in enumerate(summary.names(spec))
         for column in _input_columns(spec, index, name, inputs[:, index], logged.inputs[:, index])
     ]
-    if not spec.labels:
+    if not spec.is_classification:
         return [ColumnSamples(f"predicted {spec.target}", outputs[:, 0], logged.outputs[:, 0]), *input_columns]
     labels = ColumnSamples("predicted label", outputs.argmax(axis=1), logged.predicted, spec.labels)
     # Rounded as in the log: otherwise values close to 1 would differ by their number of digits.

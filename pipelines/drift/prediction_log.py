@@ -53,8 +53,8 @@ def read(folder: Path, spec: DataSpec, sha256: str, limit: int) -> LoggedPredict
         raise InputError(f"{folder}: contains no prediction log; serve with TANDEM_PREDICTION_LOG set to a folder")
     ignored: Counter[str] = Counter()
     entries = heapq.nlargest(limit, _entries(files, spec, sha256, ignored), key=lambda entry: entry.time)
-    predicted = [spec.labels.index(entry.label) if spec.labels else 0 for entry in entries]
-    outputs = [entry.probabilities if spec.labels else [entry.value] for entry in entries]
+    predicted = [spec.labels.index(entry.label) if spec.is_classification else 0 for entry in entries]
+    outputs = [entry.probabilities if spec.is_classification else [entry.value] for entry in entries]
     return LoggedPredictions(
         np.array([entry.inputs for entry in entries], np.float64).reshape(len(entries), len(summary.names(spec))),
         np.array(outputs).reshape(len(entries), spec.outputs),
@@ -94,5 +94,5 @@ def _lines(files: list[Path]) -> Iterator[bytes]:
 
 def _is_valid(entry: LogEntry, spec: DataSpec) -> bool:
     """True where label, probabilities and inputs have the shapes of an example of this spec."""
-    valid = not spec.labels or (entry.label in spec.labels and len(entry.probabilities) == spec.outputs)
+    valid = not spec.is_classification or (entry.label in spec.labels and len(entry.probabilities) == spec.outputs)
     return valid and len(entry.inputs) == len(summary.names(spec))

@@ -37,7 +37,7 @@ class GraphPredictions:
 def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> list[dict[str, Any]]:
     """JSON-ready metrics of each graph of one candidate, nested by split and batch size."""
     times = latencies([graph.session for graph in graphs], graphs[0].test.inputs, config)
-    functions = classification_metrics if graphs[0].test.spec.labels else regression_metrics
+    functions = classification_metrics if graphs[0].test.spec.is_classification else regression_metrics
     return [
         {
             "provider": provider(graph.session),
@@ -73,7 +73,7 @@ def write_plots(test: Predictions, name: str, config: Evaluate, folder: Path) ->
     """
     for kind in (*TABLES, PICTURES):
         (folder / kind).mkdir()
-    write = _write_classification_plots if test.spec.labels else _write_regression_plots
+    write = _write_classification_plots if test.spec.is_classification else _write_regression_plots
     write(test, name, config, folder)
 
 

@@ -98,7 +98,7 @@ def unit(spec: DataSpec) -> float:
 
     Where that is small beside the mean, a hundredth of the mean: float32 has seven digits.
     """
-    return 1.0 if spec.labels else max(spec.target_std, abs(spec.target_mean) / 100)
+    return 1.0 if spec.is_classification else max(spec.target_std, abs(spec.target_mean) / 100)
 
 
 def report(proof: Mapping[str, Any]) -> None:

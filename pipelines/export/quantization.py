@@ -46,7 +46,7 @@ class Examples(CalibrationDataReader):  # type: ignore[misc]
 
 def reason_against(model: onnx.ModelProto, spec: DataSpec) -> str:
     """Why there is no int8 graph of this one, or nothing."""
-    if spec.task != "classification":
+    if not spec.is_classification:
         return "a regression has no classes to agree on, by which an int8 graph is judged"
     if not quantized_nodes(model.graph):
         return f"no layer reads {FEWEST_INPUTS} channels or features or more; for fewer int8 is not faster"

@@ -86,7 +86,7 @@ def keras() -> Open:
         # Compiled once for all batch sizes: called layer by layer, it would be ten times as slow.
         signature = [tf.TensorSpec((None, *spec.shape), spec.dtype)]
         run = tf.function(lambda raw: model(raw, training=False), input_signature=signature)
-        if spec.task == "classification":
+        if spec.is_classification:
             return lambda raw: np.asarray(keras.ops.softmax(run(raw)))
         return lambda raw: np.asarray(run(raw)) * np.float32(spec.target_std) + np.float32(spec.target_mean)
 

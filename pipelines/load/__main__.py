@@ -30,7 +30,7 @@ def _summary(raw: RawData) -> str:
     shape = "×".join(str(size) for size in raw.train_inputs.shape[1:])
     unit, size = ("rows", f"{shape} columns") if raw.table else ("images", shape)
     test = "no official test split" if raw.test_inputs is None else f"{len(raw.test_inputs)} official test {unit}"
-    target = f"{len(raw.labels)} classes" if raw.labels else f"regression of '{raw.target}'"
+    target = f"{len(raw.labels)} classes" if raw.is_classification else f"regression of '{raw.target}'"
     return f"loaded {raw.name} from {raw.origin}: {len(raw.train_inputs)} {unit} of {size}, {target}, {test}"
 
 

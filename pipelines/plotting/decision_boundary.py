@@ -31,7 +31,7 @@ class Plane:
 
 def is_applicable(spec: DataSpec) -> bool:
     """True for a classification of two numerical features."""
-    return spec.task == "classification" and spec.kind == "tabular" and spec.categories == ((), ())
+    return spec.is_classification and spec.kind == "tabular" and spec.categories == ((), ())
 
 
 def plane(inputs: np.ndarray, targets: np.ndarray) -> Plane:

@@ -89,7 +89,7 @@ def _make_spec(
         mean, std = channel_statistics(inputs)
     spec = DataSpec(
         name=raw.name,
-        task="classification" if raw.labels else "regression",
+        task="classification" if raw.is_classification else "regression",
         kind="tabular" if raw.table else "image",
         shape=tuple(inputs.shape[1:]),
         dtype=str(inputs.dtype),
@@ -100,8 +100,8 @@ def _make_spec(
         std=tuple(value or 1.0 for value in std),
         categories=tuple(column.categories for column in columns),
         fill=tuple(column.fill for column in columns),
-        target_mean=0.0 if raw.labels else float(np.mean(targets, dtype=np.float64)),
-        target_std=1.0 if raw.labels else float(np.std(targets, dtype=np.float64)) or 1.0,
+        target_mean=0.0 if raw.is_classification else float(np.mean(targets, dtype=np.float64)),
+        target_std=1.0 if raw.is_classification else float(np.std(targets, dtype=np.float64)) or 1.0,
     )
     return spec, [index for index, value in enumerate(std) if value == 0]
 

@@ -29,7 +29,7 @@ def split(raw: RawData, config: Prepare) -> dict[str, SplitRows]:
     Raises InputError if a class would have no example in one of them.
     """
     # A regression is split as a single class.
-    targets = np.asarray(raw.train_targets) if raw.labels else np.zeros(len(raw.train_targets), np.int64)
+    targets = np.asarray(raw.train_targets) if raw.is_classification else np.zeros(len(raw.train_targets), np.int64)
     labels = raw.labels or (raw.target,)
     if raw.test_inputs is None or raw.test_targets is None:
         rows = stratify(targets, {"validation": config.validation, "test": config.test}, config.seed, labels)

@@ -17,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]  # of each split, [n, F] or [n]
 def inspect(inputs: Arrays, targets: Arrays, spec: DataSpec) -> dict[str, Any]:
     """Counts of examples, classes, missing and unknown values, JSON-ready; columns without any are omitted."""
     report: dict[str, Any] = {"examples": {name: len(rows) for name, rows in inputs.items()}}
-    if spec.labels:
+    if spec.is_classification:
         counts = class_validation.class_counts
         report["classes"] = {name: counts(array, spec.labels) for name, array in targets.items()}
     else:
@@ -35,7 +35,7 @@ def write(
     folder.mkdir()
     validation_report.write(report, folder / validation_report.FILE)
     table_plots.draw_features(rows, spec, folder / "features.png")
-    if spec.labels:
+    if spec.is_classification:
         title = f"{spec.name}: examples per class (dashed: mean)"
         image_plots.draw_balance(report["classes"], title, folder / "balance.png")
     else:

@@ -19,7 +19,7 @@ def check_part(folder: Path, part: str, rows: NDArray[Any], targets: NDArray[Any
     """Raise InputError, with file, column and row, if the `part`, train or test, is not valid."""
     targets_path = raw_data.array_path(folder, f"{part}_targets")
     _check_rows(raw_data.array_path(folder, f"{part}_inputs"), rows, table)
-    if raw.labels:
+    if raw.is_classification:
         class_validation.check(targets_path, targets, len(rows), raw.labels)
     else:
         _check_numbers(targets_path, targets, len(rows))

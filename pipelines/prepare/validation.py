@@ -20,7 +20,7 @@ CHANNELS = (1, 3)
 def check(raw: RawData) -> None:
     """Raise InputError, with file, value and allowed values, if the examples are not valid."""
     folder = Path(raw.origin)
-    if raw.labels or raw.table is None:
+    if raw.is_classification or raw.table is None:
         class_validation.check_labels(raw.labels, folder / raw_data.META)
     _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw)
     if raw.test_inputs is not None and raw.test_targets is not None:

@@ -21,7 +21,7 @@ def log_native(model: Any, framework: Framework, spec: DataSpec, example: np.nda
         getattr(mlflow, FLAVORS[framework]).log_model(
             model,
             name=name,
-            signature=signature(spec, "logits" if spec.labels else "standardised"),
+            signature=signature(spec, "logits" if spec.is_classification else "standardised"),
             input_example=example,
             pip_requirements=REQUIREMENTS[framework],
             **options,

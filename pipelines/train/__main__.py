@@ -93,7 +93,7 @@ def train(
 ) -> Trained:
     """Fit the model, showing and logging each epoch as it ends; TensorBoard's file is written into `folder`."""
     learned, watched = (open_split(name).standardised(spec) for name in ("train", "validation"))
-    data = Data(learned, watched, spec.outputs, spec.target_std)
+    data = Data(learned, watched, spec)
     with closing(chosen.framework_module("board").EventWriter(folder)) as events:
         monitor.introduce(events, model, spec, data)
         watching = Watch(run, events, spec, data, settings.train.epochs_for(len(learned)), settings.tracking.histograms)

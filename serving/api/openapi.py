@@ -163,7 +163,9 @@ def _about(champion: Champion) -> str:
     spec = champion.spec
     shape = " x ".join(map(str, spec.shape))
     inputs = f"images ({shape}, {spec.dtype})" if spec.kind == "image" else f"rows of {spec.shape[0]} features"
-    output = f"one of {len(spec.labels)} classes" if spec.labels else f"the number `{spec.target or 'value'}`"
+    output = (
+        f"one of {len(spec.labels)} classes" if spec.is_classification else f"the number `{spec.target or 'value'}`"
+    )
     data = f" of `{spec.name}`" if spec.name else ""
     return f"`{champion.name}` version {champion.version}: {inputs}{data} in, {output} out."
 

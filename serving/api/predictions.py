@@ -13,7 +13,7 @@ def write(outputs: np.ndarray, champion: Champion, top_k: int | None = None) -> 
     For a classifier each prediction has the most probable `label`, its `probability`, and
     `probabilities` by label: all in the order of the labels, or the `top_k` largest, largest first.
     """
-    rows = _values(outputs, champion) if champion.spec.task == "regression" else _classes(outputs, champion, top_k)
+    rows = _classes(outputs, champion, top_k) if champion.spec.is_classification else _values(outputs, champion)
     return {"predictions": rows, "model": {"name": champion.name, "version": champion.version}}
 
 

@@ -22,6 +22,7 @@ import orjson
 
 from models import summary
 from models.errors import InputError
+from models.spec import DataSpec
 from serving.monitoring.observation import Observation
 from serving.monitoring.rotating_file import RotatingFile
 from serving.scheduling import low_priority
@@ -125,17 +126,17 @@ def _lines(record: Record, images: bool) -> Iterator[str]:
             "version": champion.version,
             "sha256": champion.sha256,
             "inputs": row,
-            **_prediction(output, champion.spec.labels),
+            **_prediction(output, champion.spec),
         }
         if images and champion.spec.kind == "image":
             line["image"] = b64encode(inputs[index].tobytes()).decode()
         yield orjson.dumps(line).decode()
 
 
-def _prediction(output: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
+def _prediction(output: np.ndarray, spec: DataSpec) -> dict[str, Any]:
     """Label and probabilities, or the value of a regression, from `output` [K]."""
     values = output.tolist()
-    if not labels:
+    if not spec.is_classification:
         return {"value": values[0]}
     rounded = [round(value, summary.PROBABILITY_DECIMALS) for value in values]
-    return {"label": labels[int(output.argmax())], "probabilities": rounded}
+    return {"label": spec.labels[int(output.argmax())], "probabilities": rounded}

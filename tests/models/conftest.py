@@ -44,10 +44,10 @@ def digits() -> Split:
 
 
 @pytest.fixture(scope="session")
-def data(digits: Split) -> Data:
+def data(digits: Split, spec: DataSpec) -> Data:
     """A training and a validation split of them."""
     return Data(
-        Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812]), 10
+        Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812]), spec
     )
 
 

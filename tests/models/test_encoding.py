@@ -150,7 +150,7 @@ def test_blends_of_a_number_and_a_missing_one_are_missing_and_are_learned_from(
     inputs = np.float32(random.normal(NUMBERS.mean, NUMBERS.std, (300, 4)))
     targets = np.float32(((inputs - NUMBERS.mean) / NUMBERS.std)[:, [0, 2]].sum(axis=1))
     inputs[:200][random.random(200) < 0.1, 0] = NAN
-    data = Data(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), 1)
+    data = Data(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), NUMBERS)
     augment = Augment(shift=0, flip=False, mixup=0.3)
     augment.require_fit(NUMBERS)
     (batch,) = shuffled(data.train, 200, augment, 1, random)

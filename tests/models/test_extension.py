@@ -39,7 +39,7 @@ spec = DataSpec("digits", "classification", "image", (8, 8, 1), "uint8", labels,
 settings.train.require_fit(spec)
 model = chosen.framework_module(chosen.architecture).build(spec, settings.models.bottleneck)
 device = chosen.framework_module("device").choose(settings.train)
-data = Data(split, split, spec.outputs)
+data = Data(split, split, spec)
 fit = chosen.framework_module("fit").fit
 history = fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
 weights = chosen.framework_module("store").get_weights(model)

@@ -66,7 +66,7 @@ def test_class_weights_count_in_the_losses_whatever_the_batches_are(
     still = {"epochs": 1, "optimizer": "sgd", "learning_rate": 1e-30, "label_smoothing": 0.0}
     for batch_size in (1, 32, len(split)):
         config = longer(train_config, **still, batch_size=batch_size, class_weights="balanced")
-        model, (epoch,) = fit(framework, "linear", spec, Data(split, split, 10), config)
+        model, (epoch,) = fit(framework, "linear", spec, Data(split, split, spec), config)
         each = -log_softmax(logits(framework, model, split.inputs), axis=1)[np.arange(len(split)), split.targets]
         expected = np.average(each, weights=class_weights(config, split, 10)[split.targets])
         assert expected != pytest.approx(each.mean(), rel=1e-3)
@@ -106,7 +106,7 @@ def test_patience_stops_and_restores_the_best_weights(
 ) -> None:
     """Noise for labels: the validation loss gets worse soon."""
     noise = np.random.default_rng(0).integers(0, 10, len(data.train))
-    noisy = Data(Split(data.train.inputs, noise), data.validation, 10)
+    noisy = Data(Split(data.train.inputs, noise), data.validation, spec)
     config = train_config.model_copy(update={"patience": 2, "epochs": 40, "learning_rate": 0.01})
     model, history = fit(framework, "mlp", spec, noisy, config)
     best = best_epoch(history)
@@ -166,7 +166,9 @@ def test_batches_of_three_or_more_leave_no_example_alone(digits: Split, train_co
     assert smallest(5, 2) == 1
 
 
-def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_config: Train, digits: Split) -> None:
+def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(
+    spec: DataSpec, train_config: Train, digits: Split
+) -> None:
     rates = []
 
     class Learner:
@@ -184,7 +186,7 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(train_conf
     config = train_config.model_copy(
         update={"epochs": 1, "minimum_steps": 9, "batch_size": 20, "schedule": Schedule(name="cosine", warmup=0.0)}
     )
-    history = loop.run(Learner(), Data(few, few, 10), config, lambda epoch, learner: None, lambda step: None)
+    history = loop.run(Learner(), Data(few, few, spec), config, lambda epoch, learner: None, lambda step: None)
     assert len(history) == 5
     assert len(rates) == 10
     assert rates[0] == config.learning_rate

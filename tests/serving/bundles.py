@@ -42,7 +42,7 @@ class Weights:
         if any(self.spec.fill):
             inputs = np.where(np.isnan(inputs), np.float32(self.spec.fill), inputs)
         logits = (inputs.astype(np.float32) * scale).reshape(len(inputs), -1) @ self.kernel + self.bias
-        if self.spec.task == "regression":
+        if not self.spec.is_classification:
             return logits
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -72,9 +72,9 @@ def graph(of: Weights) -> bytes:
         helper.make_node("Mul", ["cast", "scale"], ["scaled"]),
         helper.make_node("Flatten", ["scaled"], ["flat"]),
     ]
-    logits = spec.output_name if spec.task == "regression" else "logits"
+    logits = "logits" if spec.is_classification else spec.output_name
     nodes += [helper.make_node("Gemm", ["flat", "kernel", "bias"], [logits])]
-    if spec.task == "classification":
+    if spec.is_classification:
         nodes += [helper.make_node("Softmax", ["logits"], [spec.output_name], axis=1)]
     kind = TensorProto.UINT8 if spec.dtype == "uint8" else TensorProto.FLOAT
     made = helper.make_graph(

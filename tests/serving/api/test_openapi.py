@@ -71,7 +71,7 @@ def test_schemas_accept_batches(spec: DataSpec) -> None:
     flat, nested = (tensor(inputs, spec, data=data.tolist()) for data in (inputs.ravel(), inputs))
     for each in (flat, nested):
         assert accepts(schemas.InferRequest, spec, orjson.dumps({"inputs": [each], "id": "mine"}))
-    top_k = {"top_k": 2} if spec.labels else {}
+    top_k = {"top_k": 2} if spec.is_classification else {}
     for batch in [inputs.tolist()] + ([inputs[..., 0].tolist()] if spec is DIGITS else []):
         assert accepts(schemas.PredictRequest, spec, body(batch, **top_k)) == (spec is not HOUSES)
 
