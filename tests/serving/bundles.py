@@ -1,4 +1,4 @@
-"""Small real champions: ONNX graphs with fixed random weights, and the same maths in NumPy."""
+"""Small champion bundles: ONNX graphs with fixed random weights, and their NumPy equivalent."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def weights(spec: DataSpec, seed: int = 0) -> Weights:
 
 
 def graph(of: Weights) -> bytes:
-    """Cast or fill, scale, flatten, Gemm, and Softmax for a classifier."""
+    """The content of an ONNX file: Cast or Where, Mul, Flatten, Gemm, and Softmax for a classifier."""
     spec = of.spec
     rank = len(spec.shape)
     scale = np.full((1,) * (rank + 1), 1 / 255 if spec.kind == "image" else 1, np.float32)
@@ -125,7 +125,7 @@ def manifest(of: Weights, model: bytes, version: str) -> dict[str, Any]:
 
 
 def write(folder: Path, of: Weights, version: str = "1", **changes: Any) -> Path:
-    """A whole bundle, as `promote` writes it: the manifest last, in one rename."""
+    """Write a bundle as `promote` does: the manifest last, by renaming it."""
     model = graph(of)
     content = manifest(of, model, version) | changes
     folder.mkdir(parents=True, exist_ok=True)

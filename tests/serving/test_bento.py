@@ -1,4 +1,4 @@
-"""The Bento: what is in it, what it asks for, and that it serves by itself where no framework can be imported."""
+"""The Bento: its files and requirements, and that it serves where no framework can be imported."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, running
 
 FOREIGN = ("torch", "tensorflow", "keras", "onnx", "mlflow", "dvc", "sklearn", "matplotlib", "pipelines")
-# Whoever asks the network meets a closed port.
+# Requests to the network fail at a closed port.
 OFFLINE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "UV_OFFLINE": "1"}
 BLOCKER = f"""
 import sys
@@ -41,10 +41,10 @@ def project() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources with a champion of its own, and what should stay behind."""
+    """A copy of the sources with a champion and files that must not be included."""
     source = tmp_path_factory.mktemp("source")
-    for room in ("serving", "models"):
-        shutil.copytree(ROOT / room, source / room)
+    for package in ("serving", "models"):
+        shutil.copytree(ROOT / package, source / package)
     shutil.copy(ROOT / "pyproject.toml", source)
     champion = write(source / "artifacts" / "champion", weights(DIGITS))
     (champion / ".champion.json.partial").touch()
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bento(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Bento, built without a network."""
+    """The Bento, built without network access."""
     home = tmp_path_factory.mktemp("bento")
     command = [sys.executable, "-m", "bentoml", "build", str(source)]
     subprocess.run(command, check=True, cwd=source, env=environment(home, **OFFLINE))
@@ -63,7 +63,7 @@ def bento(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def from_bento(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Served far from the sources, in processes that cannot import what is not in the Bento."""
+    """The Bento served outside the repository, in processes that cannot import packages it does not contain."""
     home = tmp_path_factory.mktemp("elsewhere")
     (home / "sitecustomize.py").write_text(BLOCKER, "utf-8")
     blocked = subprocess.run(
@@ -79,7 +79,7 @@ def requirements(bento: Path) -> list[Requirement]:
     return [Requirement(line) for line in lines if line]
 
 
-def test_it_holds_serving_and_the_champion_only(source: Path, bento: Path) -> None:
+def test_it_contains_only_serving_its_imports_and_the_champion(source: Path, bento: Path) -> None:
     files = {path.relative_to(bento / "src") for path in (bento / "src").rglob("*") if path.is_file()}
     every = {path.relative_to(source) for path in (source / "serving").rglob("*") if path.is_file()}
     serving = {path for path in every if not {"deploy", "__pycache__"} & set(path.parts)}
@@ -90,14 +90,14 @@ def test_it_holds_serving_and_the_champion_only(source: Path, bento: Path) -> No
     assert files == serving | modules | champion | {Path("models/__init__.py"), Path("bentofile.yaml")}
 
 
-def test_it_asks_for_what_serving_needs_only(bento: Path) -> None:
-    asked = requirements(bento)
-    wanted = {Requirement(line).name for line in project()["project"]["dependencies"]}  # type: ignore[index]
-    assert {requirement.name for requirement in asked} == wanted
-    assert not wanted & set(FOREIGN)
+def test_it_requires_only_the_packages_of_serving(bento: Path) -> None:
+    required = requirements(bento)
+    expected = {Requirement(line).name for line in project()["project"]["dependencies"]}  # type: ignore[index]
+    assert {requirement.name for requirement in required} == expected
+    assert not expected & set(FOREIGN)
 
 
-def test_the_image_has_the_projects_versions_and_no_root(bento: Path) -> None:
+def test_the_image_has_the_projects_versions_and_a_user_other_than_root(bento: Path) -> None:
     dockerfile = (bento / "env" / "docker" / "Dockerfile").read_text("utf-8").splitlines()
     assert dockerfile[[line.startswith("FROM") for line in dockerfile].index(True)].startswith("FROM python:3.11-slim")
     assert [line for line in dockerfile if line.startswith("USER")] == ["USER bentoml"]
@@ -107,18 +107,18 @@ def test_the_image_has_the_projects_versions_and_no_root(bento: Path) -> None:
     assert f"ARG UV_EXCLUDE_NEWER={newest}" in dockerfile
 
 
-def test_it_says_what_it_is(bento: Path) -> None:
+def test_its_labels_and_service(bento: Path) -> None:
     content = yaml.safe_load((bento / "bento.yaml").read_text("utf-8"))
     assert content["labels"] == {"project": "tandem"}
     assert content["service"] == "serving.service:Tandem"
 
 
-def test_it_serves_by_itself(from_bento: Served) -> None:
+def test_its_predictions(from_bento: Served) -> None:
     inputs = raw(DIGITS, 5)
     answer = httpx.post(f"{from_bento.url}/predict", json={"inputs": inputs[..., 0].tolist()})
     assert answer.status_code == 200
-    found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
-    np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-5)
+    outputs = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(outputs, weights(DIGITS).expected(inputs), atol=1e-5)
 
 
 def test_large_images_are_decoded_in_its_own_processes(from_bento: Served) -> None:
@@ -127,13 +127,13 @@ def test_large_images_are_decoded_in_its_own_processes(from_bento: Served) -> No
     assert response.status_code == 200
 
 
-def test_its_page_and_its_documentation_are_there(from_bento: Served) -> None:
+def test_its_pages_and_documentation(from_bento: Served) -> None:
     for path in ("/", "/page.js", "/docs", "/docs/swagger-ui-bundle.js", "/docs.json", "/schema.json"):
         assert httpx.get(from_bento.url + path).status_code == 200
 
 
-def test_the_number_of_workers_is_that_of_where_it_serves(from_bento: Served) -> None:
-    """Not that of the machine where it was built."""
+def test_the_number_of_workers_is_set_where_it_is_served(from_bento: Served) -> None:
+    """And not by the machine where it was built."""
     children = psutil.Process(from_bento.process.pid).children(recursive=True)
     workers = [child for child in children if "_bentoml_impl.worker.service" in " ".join(child.cmdline())]
     assert len(workers) == 1

@@ -1,4 +1,4 @@
-"""The Kubernetes manifest: it fits the schemas, and what it says about the service is true."""
+"""The Kubernetes manifest: schemas, and agreement with the service."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +13,19 @@ from serving.settings import Settings, read
 from tests.serving.conftest import ROOT, Local
 
 MANIFEST = ROOT / "serving" / "deploy" / "kubernetes.yaml"
-OBJECTS: dict[str, dict[str, Any]] = {found["kind"]: found for found in yaml.safe_load_all(MANIFEST.read_text("utf-8"))}
+OBJECTS: dict[str, dict[str, Any]] = {each["kind"]: each for each in yaml.safe_load_all(MANIFEST.read_text("utf-8"))}
 POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]
 CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
 PROBES = {name: probe["httpGet"] for name, probe in CONTAINER.items() if name.endswith("Probe")}
 
 
 def settings() -> Settings:
-    """What the service makes of the container's environment."""
+    """The settings from the container's environment."""
     return read({each["name"]: each.get("value", "secret") for each in CONTAINER["env"]})
 
 
 @pytest.mark.parametrize("kind", OBJECTS)
-def test_it_fits_the_schema(kind: str) -> None:
+def test_it_matches_the_schema(kind: str) -> None:
     schemas = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate, which has the schemas, is missing"
     )
@@ -38,35 +38,35 @@ def test_the_probes_are_answered_without_a_key(probe: str, digits: Path, local: 
     assert local(digits, api_key="secret").get(PROBES[probe]["path"]).status_code == 200
 
 
-def test_until_the_champion_is_ready_only_liveness_is_answered(digits: Path, local: Callable[..., Local]) -> None:
-    here = local(digits)
-    here.worker.ready = False
-    found = {name: here.get(probe["path"]).status_code for name, probe in PROBES.items()}
-    assert found == {"startupProbe": 503, "readinessProbe": 503, "livenessProbe": 200}
+def test_until_the_champion_is_ready_only_liveness_succeeds(digits: Path, local: Callable[..., Local]) -> None:
+    service = local(digits)
+    service.worker.ready = False
+    statuses = {name: service.get(probe["path"]).status_code for name, probe in PROBES.items()}
+    assert statuses == {"startupProbe": 503, "readinessProbe": 503, "livenessProbe": 200}
 
 
-def test_the_port_is_the_one_that_is_listened_to() -> None:
+def test_the_port_is_that_of_the_service() -> None:
     (port,) = CONTAINER["ports"]
     assert port == {"name": "http", "containerPort": BentoMLContainer.http.port.get()}
-    named = [probe["port"] for probe in PROBES.values()]
-    named += [each["targetPort"] for each in OBJECTS["Service"]["spec"]["ports"]]
-    named += [each["port"] for rule in OBJECTS["NetworkPolicy"]["spec"]["ingress"] for each in rule["ports"]]
-    assert set(named) == {"http"}
+    ports = [probe["port"] for probe in PROBES.values()]
+    ports += [each["targetPort"] for each in OBJECTS["Service"]["spec"]["ports"]]
+    ports += [each["port"] for rule in OBJECTS["NetworkPolicy"]["spec"]["ingress"] for each in rule["ports"]]
+    assert set(ports) == {"http"}
     assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
 
 
-def test_the_settings_are_known_and_fit_the_resources() -> None:
-    """Kubernetes' own links to a service called tandem would be unknown settings."""
+def test_the_settings_are_valid_and_match_the_resources() -> None:
+    """The variables that Kubernetes sets for a service named tandem would be unknown settings."""
     assert settings().workers == int(CONTAINER["resources"]["limits"]["cpu"])
     assert POD["spec"]["enableServiceLinks"] is False
 
 
-def test_what_is_in_hand_is_finished_before_the_end() -> None:
-    waits = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert POD["spec"]["terminationGracePeriodSeconds"] > waits + settings().timeout_seconds
+def test_requests_in_flight_can_finish_before_termination() -> None:
+    delay = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert POD["spec"]["terminationGracePeriodSeconds"] > delay + settings().timeout_seconds
 
 
-def test_it_runs_as_the_images_user_and_writes_to_tmp_only() -> None:
+def test_it_runs_as_the_user_of_the_image_and_writes_only_to_tmp() -> None:
     assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
     assert POD["spec"]["securityContext"]["runAsUser"] == DEFAULT_BENTO_ENVS["uid_gid"]
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
@@ -76,7 +76,7 @@ def test_it_runs_as_the_images_user_and_writes_to_tmp_only() -> None:
     assert Path(homes[0]).is_relative_to(mounts[0])
 
 
-def test_every_object_means_the_same_pods() -> None:
+def test_all_objects_select_the_same_pods() -> None:
     labels = POD["metadata"]["labels"]
     selectors = [OBJECTS[kind]["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget")]
     selectors += [

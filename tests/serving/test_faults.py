@@ -1,4 +1,4 @@
-"""Faults while people use it: swaps, garbage, a killed worker, a stop. No request that was taken is lost."""
+"""Faults under load: replaced and invalid champions, a killed worker, a stop. No accepted request is lost."""
 
 import json
 import os
@@ -21,8 +21,8 @@ BODY = json.dumps({"inputs": INPUTS.tolist()}).encode()
 TYPE = {"content-type": "application/json"}
 
 
-def ask_until(url: str, end: float) -> list[httpx.Response]:
-    """Ask again and again over one connection."""
+def post_until(url: str, end: float) -> list[httpx.Response]:
+    """Responses to requests on one connection until the time `end`."""
     answers = []
     with httpx.Client() as client:
         while time.monotonic() < end:
@@ -31,13 +31,13 @@ def ask_until(url: str, end: float) -> list[httpx.Response]:
 
 
 def replace_manifest(folder: Path, source: Path) -> None:
-    """At once, and nothing else in the folder changes: whoever looks in between would count one more."""
+    """Replace the manifest atomically, without another change to the folder that a worker would count."""
     beside = folder.with_name("next.json")
     shutil.copy(source, beside)
     beside.replace(folder / "champion.json")
 
 
-def test_swaps_and_garbage_lose_no_request_and_mix_no_answers(tmp_path: Path) -> None:
+def test_replaced_and_invalid_champions_lose_no_request_and_mix_no_outputs(tmp_path: Path) -> None:
     folder = tmp_path / "champion"
     manifests = {"garbage": tmp_path / "garbage"}
     manifests["garbage"].write_bytes(os.urandom(100))
@@ -46,21 +46,22 @@ def test_swaps_and_garbage_lose_no_request_and_mix_no_answers(tmp_path: Path) ->
         manifests[version] = Path(shutil.copy(folder / "champion.json", tmp_path / f"{version}.json"))
     with serve(folder, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_POLL_SECONDS="0.1") as served:
         with ThreadPoolExecutor(4) as pool:
-            asking = [pool.submit(ask_until, served.url, time.monotonic() + 4) for _ in range(4)]
+            clients = [pool.submit(post_until, served.url, time.monotonic() + 4) for _ in range(4)]
             for change in ("2", "garbage", "3", "1"):
                 time.sleep(0.8)
                 replace_manifest(folder, manifests[change])
-            answers = [answer for each in asking for answer in each.result()]
+            answers = [answer for client in clients for answer in client.result()]
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.headers["x-model-version"] for answer in answers} == {"1", "2", "3"}
         for answer in answers[::7]:
             expected = weights(DIGITS, int(answer.json()["model"]["version"])).expected(INPUTS)
-            found = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
-            np.testing.assert_allclose(found, expected, atol=1e-6)
+            outputs = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+            np.testing.assert_allclose(outputs, expected, atol=1e-6)
         assert 'tandem_champions_total{result="refused"} 2.0' in httpx.get(f"{served.url}/metrics").text
+        assert "rejected new champion, keeping torch-cnn 2: " in served.output.read_text()
 
 
-def test_a_killed_worker_comes_back(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     folder = write(tmp_path / "champion", weights(DIGITS))
     with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
         worker = psutil.Process(served.process.pid).children()[0]
@@ -71,7 +72,7 @@ def test_a_killed_worker_comes_back(tmp_path: Path) -> None:
         assert time.monotonic() - started < 15
 
 
-def test_a_stop_answers_what_is_in_hand(tmp_path: Path) -> None:
+def test_requests_in_flight_are_answered_before_a_stop(tmp_path: Path) -> None:
     folder = write(tmp_path / "champion", weights(DIGITS))
     with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
         address = httpx.URL(served.url)

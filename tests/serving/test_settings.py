@@ -1,4 +1,4 @@
-"""Settings come from the environment and are checked."""
+"""Settings: reading from the environment, and validation."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from serving.settings import Settings, read
 def test_defaults_and_changes() -> None:
     assert read({}) == Settings()
     given = {"TANDEM_CHAMPION": "x", "TANDEM_WORKERS": "3", "TANDEM_CORS_ORIGINS": "http://a, http://b", "HOME": "y"}
-    found = read(given)
-    assert (found.champion, found.workers, found.cors_origins) == (Path("x"), 3, ("http://a", "http://b"))
+    settings = read(given)
+    assert (settings.champion, settings.workers, settings.cors_origins) == (Path("x"), 3, ("http://a", "http://b"))
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_defaults_and_changes() -> None:
         ("TANDEM_WORKER", "1", "TANDEM_WORKER: no such setting; allowed: TANDEM_CHAMPION"),
     ],
 )
-def test_mistakes_are_named_in_one_line(name: str, value: str, message: str) -> None:
+def test_errors_are_one_line(name: str, value: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read({name: value})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
+def test_cores_are_limited_by_the_containers_quota(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("150000 100000\n")
     assert cores.available(quota) == 1

@@ -1,4 +1,4 @@
-"""The bundle is verified, probed, swapped when it changes, and kept when the new one is bad."""
+"""Loading and verification of a bundle, and hot reload."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / "champion.json").write_text(json.dumps(content))
 
 
-def test_a_good_bundle_is_loaded(digits: Path) -> None:
+def test_a_valid_bundle_is_loaded(digits: Path) -> None:
     loaded = champion.load(digits, "cpu")
     inputs = raw(DIGITS, 5)
     np.testing.assert_allclose(loaded.predictor.predict(inputs), weights(DIGITS).expected(inputs), atol=1e-6)
@@ -32,7 +32,7 @@ def test_a_good_bundle_is_loaded(digits: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", [IRIS, PRICES], ids=lambda spec: spec.name)
-def test_tables_too(tmp_path: Path, spec: Any) -> None:
+def test_a_bundle_of_a_table_model_is_loaded(tmp_path: Path, spec: Any) -> None:
     assert champion.load(write(tmp_path, weights(spec)), "cpu").spec == spec
 
 
@@ -57,14 +57,14 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("message", BROKEN)
-def test_a_bad_bundle_is_refused(digits: Path, message: str) -> None:
+def test_an_invalid_bundle_is_rejected(digits: Path, message: str) -> None:
     BROKEN[message](digits)
     with pytest.raises(InputError, match=message) as caught:
         champion.load(digits, "cpu")
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_champion_it_says_what_to_run(tmp_path: Path) -> None:
+def test_without_a_champion_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="uv run dvc repro"):
         champion.load(tmp_path / "nothing", "cpu")
 
@@ -76,7 +76,7 @@ class Results(list[str]):
         self.append(f"{result} {before.version} {now.version}")
 
 
-def test_a_new_champion_takes_over_and_a_bad_one_does_not(digits: Path) -> None:
+def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(digits: Path) -> None:
     results = Results()
     reloader = Reloader(Settings(champion=digits, device="cpu"), results)
 
@@ -89,15 +89,15 @@ def test_a_new_champion_takes_over_and_a_bad_one_does_not(digits: Path) -> None:
     assert poll() == "2"
     (digits / "champion.json").write_text("garbage")
     assert poll() == "2"
-    assert poll() == "2"  # and it is not tried again until something changes
+    assert poll() == "2"  # not tried again until a file changes
     (digits / "champion.json").unlink()
     assert poll() == "2"
-    write(digits, weights(DIGITS), "1")  # rollback is the same move
+    write(digits, weights(DIGITS), "1")  # rollback
     assert poll() == "1"
     assert results == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
 
 
-def test_a_bundle_that_arrives_in_the_wrong_order_is_taken_once_it_is_whole(digits: Path, tmp_path: Path) -> None:
+def test_a_bundle_copied_in_the_wrong_order_is_loaded_once_it_is_complete(digits: Path, tmp_path: Path) -> None:
     reloader = Reloader(Settings(champion=digits, device="cpu"), Results())
     newer = write(tmp_path / "newer", weights(DIGITS, 2), "2")
     model = next(newer.glob("*.onnx"))

@@ -1,4 +1,4 @@
-"""Looking into graphs: the values are those that the graph computes, and deep graphs are thinned out."""
+"""Layer outputs: their values, and the selection of layers in deep graphs."""
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ from tests.serving.bundles import DIGITS, graph, raw, weights
 
 
 def convolutional(depth: int) -> onnx.ModelProto:
-    """`depth` times Conv and Relu over [N, 1, 8, 8], then the mean of each of 4 channels."""
+    """`depth` layers of Conv and Relu on [N, 1, 8, 8], then the mean of each of 4 channels."""
     generator = np.random.default_rng(5)
     nodes, kernels, last, channels = [], [], "image", 1
     for index in range(depth):
@@ -28,31 +28,31 @@ def convolutional(depth: int) -> onnx.ModelProto:
 
 
 def exposed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with every value as an output, made by the ONNX package."""
+    """The graph with every value as an output, by the package `onnx`."""
     known = {value.name for value in model.graph.output}
     names = [node.output[0] for node in model.graph.node if node.output[0] not in known]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return model
 
 
-def test_the_values_are_those_of_the_graph() -> None:
+def test_layer_outputs_equal_those_of_the_reference_evaluator() -> None:
     model = convolutional(2)
     example = np.random.default_rng(6).normal(size=(1, 1, 8, 8)).astype(np.float32)
-    found = Layers(model.SerializeToString()).run(example)
-    assert [layer.operator for layer in found] == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool"]
+    layers = Layers(model.SerializeToString()).run(example)
+    assert [layer.operator for layer in layers] == ["Conv", "Relu", "Conv", "Relu", "GlobalAveragePool"]
     reference = ReferenceEvaluator(exposed(model))
     expected = dict(zip(reference.output_names, reference.run(None, {"image": example}), strict=True))
-    for layer in found:
+    for layer in layers:
         np.testing.assert_allclose(layer.values, expected[layer.name][0], rtol=1e-4, atol=1e-4)
 
 
-def test_deep_graphs_are_thinned_out_evenly() -> None:
-    found = Layers(convolutional(40).SerializeToString()).run(np.zeros((1, 1, 8, 8), np.float32))
-    assert len(found) == MAX_LAYERS
-    assert (found[0].name, found[-1].name) == ("conv_0", "probabilities")
+def test_of_a_deep_graph_evenly_spaced_layers_are_returned() -> None:
+    layers = Layers(convolutional(40).SerializeToString()).run(np.zeros((1, 1, 8, 8), np.float32))
+    assert len(layers) == MAX_LAYERS
+    assert (layers[0].name, layers[-1].name) == ("conv_0", "probabilities")
 
 
-def test_a_graph_without_layers_has_none_to_show() -> None:
+def test_a_graph_without_layers_has_no_layer_outputs() -> None:
     nodes = [helper.make_node("Identity", ["image"], ["probabilities"])]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("image", "probabilities")]
     made = helper.make_graph(nodes, "empty", ends[:1], ends[1:])
@@ -61,8 +61,8 @@ def test_a_graph_without_layers_has_none_to_show() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_looking_changes_no_answer(seed: int) -> None:
-    """What protobuf is not told about, weights among them, is carried over."""
+def test_weights_are_preserved(seed: int) -> None:
+    """Fields that are not declared, such as weights, are kept by protobuf."""
     model, example = weights(DIGITS, seed), raw(DIGITS, 1)
     (logits,) = Layers(graph(model)).run(example)
     exponentials = np.exp(logits.values - logits.values.max())

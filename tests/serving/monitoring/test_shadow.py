@@ -1,4 +1,4 @@
-"""The challenger is compared and counted; whatever it does, the champion's answers stay what they are."""
+"""Shadow deployment: comparison with the challenger, and no effect on responses."""
 
 import asyncio
 import threading
@@ -26,102 +26,100 @@ def challenger(tmp_path: Path) -> Path:
     return write(tmp_path / "challenger", weights(DIGITS, 2), "2")
 
 
-def compare(found: Local, *batches: np.ndarray) -> list[dict[str, Any]]:
-    """The answers to these batches at the same time, after one look for a challenger; comparisons are finished."""
+def compare(service: Local, *batches: np.ndarray) -> list[dict[str, Any]]:
+    """Responses to these batches, sent at the same time after one check for a challenger; waits for comparisons."""
 
     async def go() -> list[dict[str, Any]]:
-        assert found.worker.shadow
-        await found.worker.shadow.poll()
-        transport = httpx.ASGITransport(found.application)
+        assert service.worker.shadow
+        await service.worker.shadow.poll()
+        transport = httpx.ASGITransport(service.application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            asked = [client.post("/predict", json={"inputs": batch.tolist()}) for batch in batches]
-            answers = [answer.raise_for_status().json() for answer in await asyncio.gather(*asked)]
-        if found.worker.shadow._running:
-            await asyncio.wait([found.worker.shadow._running])
+            requests = [client.post("/predict", json={"inputs": batch.tolist()}) for batch in batches]
+            answers = [answer.raise_for_status().json() for answer in await asyncio.gather(*requests)]
+        if service.worker.shadow._running:
+            await asyncio.wait([service.worker.shadow._running])
             await asyncio.sleep(0)
         return answers
 
     return asyncio.run(go())
 
 
-def value(found: Local, name: str, /, **labels: str) -> float:
-    return found.worker.metrics.registry.get_sample_value(f"tandem_{name}", labels) or 0.0
+def value(service: Local, name: str, /, **labels: str) -> float:
+    return service.worker.metrics.registry.get_sample_value(f"tandem_{name}", labels) or 0.0
 
 
 def test_agreement_difference_and_time_are_counted(local: Make, digits: Path, challenger: Path) -> None:
-    found, images = local(digits, challenger=challenger), raw(DIGITS, 20)
-    [answer] = compare(found, images)
-    ours, theirs = weights(DIGITS, 2).expected(images), weights(DIGITS).expected(images)
-    agreed = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-    assert value(found, "shadow_examples_total", top1="agreed") == agreed
-    assert value(found, "shadow_examples_total", top1="differed") == 20 - agreed
-    difference = np.abs(ours - theirs).max(axis=1).sum()
-    assert value(found, "shadow_difference_sum") == pytest.approx(difference, rel=1e-4)
-    assert value(found, "shadow_run_seconds_count") == value(found, "shadow_requests_total", result="compared") == 1
-    assert value(found, "challenger_info", name="torch-cnn", version="2", provider="CPUExecutionProvider") == 1
+    service, images = local(digits, challenger=challenger), raw(DIGITS, 20)
+    [answer] = compare(service, images)
+    second, first = weights(DIGITS, 2).expected(images), weights(DIGITS).expected(images)
+    agreed = int((second.argmax(axis=1) == first.argmax(axis=1)).sum())
+    assert value(service, "shadow_examples_total", top1="agreed") == agreed
+    assert value(service, "shadow_examples_total", top1="differed") == 20 - agreed
+    difference = np.abs(second - first).max(axis=1).sum()
+    assert value(service, "shadow_difference_sum") == pytest.approx(difference, rel=1e-4)
+    assert value(service, "shadow_run_seconds_count") == value(service, "shadow_requests_total", result="compared") == 1
+    assert value(service, "challenger_info", name="torch-cnn", version="2", provider="CPUExecutionProvider") == 1
     assert answer["model"]["version"] == "1"
 
 
-def test_a_share_of_none_compares_nothing(local: Make, digits: Path, challenger: Path) -> None:
-    found = local(digits, challenger=challenger, shadow_share=0.0)
-    compare(found, raw(DIGITS, 1))
-    assert value(found, "shadow_requests_total", result="compared") == 0
+def test_with_a_share_of_zero_nothing_is_compared(local: Make, digits: Path, challenger: Path) -> None:
+    service = local(digits, challenger=challenger, shadow_share=0.0)
+    compare(service, raw(DIGITS, 1))
+    assert value(service, "shadow_requests_total", result="compared") == 0
 
 
-def test_what_comes_while_one_is_compared_is_passed_over(
+def test_requests_during_a_comparison_are_skipped(
     local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, real = threading.Event(), shadow._compare
     monkeypatch.setattr(shadow, "_compare", lambda *given: (go.wait(10), real(*given))[1])
-    found = local(digits, challenger=challenger)
+    service = local(digits, challenger=challenger)
     threading.Timer(0.5, go.set).start()
-    answers = compare(found, raw(DIGITS, 1), raw(DIGITS, 1), raw(DIGITS, 1))
+    answers = compare(service, raw(DIGITS, 1), raw(DIGITS, 1), raw(DIGITS, 1))
     assert len(answers) == 3
-    assert value(found, "shadow_requests_total", result="busy") == 2
-    assert value(found, "shadow_requests_total", result="compared") == 1
+    assert value(service, "shadow_requests_total", result="busy") == 2
+    assert value(service, "shadow_requests_total", result="compared") == 1
 
 
-def test_a_challenger_that_reads_something_else_is_never_asked(local: Make, digits: Path, tmp_path: Path) -> None:
-    found = local(digits, challenger=write(tmp_path / "challenger", weights(IRIS)))
-    compare(found, raw(DIGITS, 1))
-    assert value(found, "shadow_requests_total", result="incompatible") == 1
+def test_a_challenger_with_other_inputs_is_not_run(local: Make, digits: Path, tmp_path: Path) -> None:
+    service = local(digits, challenger=write(tmp_path / "challenger", weights(IRIS)))
+    compare(service, raw(DIGITS, 1))
+    assert value(service, "shadow_requests_total", result="incompatible") == 1
 
 
-def test_one_that_fails_is_counted_and_nothing_else(
+def test_a_failing_challenger_is_counted_and_does_not_affect_responses(
     local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(shadow, "_compare", fail)
-    found = local(digits, challenger=challenger)
-    assert compare(found, raw(DIGITS, 1))[0]["predictions"]
-    assert value(found, "shadow_requests_total", result="failed") == 1
+    service = local(digits, challenger=challenger)
+    assert compare(service, raw(DIGITS, 1))[0]["predictions"]
+    assert value(service, "shadow_requests_total", result="failed") == 1
 
 
-def test_a_missing_or_bad_challenger_harms_nobody_and_a_good_one_is_found_later(
-    local: Make, digits: Path, tmp_path: Path
-) -> None:
+def test_a_valid_challenger_is_loaded_after_a_missing_or_invalid_one(local: Make, digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "challenger"
-    found = local(digits, challenger=folder)
-    compare(found, raw(DIGITS, 1))
+    service = local(digits, challenger=folder)
+    compare(service, raw(DIGITS, 1))
     folder.mkdir()
     (folder / "champion.json").write_text("garbage")
-    compare(found, raw(DIGITS, 1))
-    compare(found, raw(DIGITS, 1))
-    assert value(found, "challengers_total", result="refused") == 1
+    compare(service, raw(DIGITS, 1))
+    compare(service, raw(DIGITS, 1))
+    assert value(service, "challengers_total", result="refused") == 1
     write(folder, weights(DIGITS, 2), "2")
-    compare(found, raw(DIGITS, 1))
+    compare(service, raw(DIGITS, 1))
     write(folder, weights(DIGITS, 3), "3")
-    compare(found, raw(DIGITS, 1))
-    assert found.worker.shadow
-    assert found.worker.shadow.challenger
-    assert found.worker.shadow.challenger.version == "3"
-    assert value(found, "challengers_total", result="swapped") == 1
-    assert value(found, "shadow_requests_total", result="compared") == 2
+    compare(service, raw(DIGITS, 1))
+    assert service.worker.shadow
+    assert service.worker.shadow.challenger
+    assert service.worker.shadow.challenger.version == "3"
+    assert value(service, "challengers_total", result="swapped") == 1
+    assert value(service, "shadow_requests_total", result="compared") == 2
 
 
-def test_served_with_both_the_answers_are_the_champion_s(digits: Path, challenger: Path, tmp_path: Path) -> None:
+def test_responses_are_those_of_the_champion(digits: Path, challenger: Path, tmp_path: Path) -> None:
     images = raw(DIGITS, 4)
     with serve(
         digits,
@@ -133,24 +131,24 @@ def test_served_with_both_the_answers_are_the_champion_s(digits: Path, challenge
     ) as served:
         for _ in range(50):
             answer = httpx.post(f"{served.url}/predict", json={"inputs": images.tolist()}).json()
-            told = [list(each["probabilities"].values()) for each in answer["predictions"]]
-            np.testing.assert_allclose(told, weights(DIGITS).expected(images), atol=1e-6)
+            outputs = [list(each["probabilities"].values()) for each in answer["predictions"]]
+            np.testing.assert_allclose(outputs, weights(DIGITS).expected(images), atol=1e-6)
         text = httpx.get(f"{served.url}/metrics").text
     assert 'tandem_shadow_requests_total{result="compared"}' in text
     assert "tandem_challenger_info{" in text
 
 
 def test_other_categories_are_not_compared(local: Make, tmp_path: Path) -> None:
-    """The same number is another category there."""
+    """The same index means another category."""
     other = replace(HOUSES, categories=((), ("amber", "blue", "red"), HOUSES.categories[2]))
     assert other.categories != HOUSES.categories
     champion, challenger = write(tmp_path / "champion", weights(HOUSES)), write(tmp_path / "other", weights(other))
-    found = local(champion, challenger=challenger)
-    compare(found, np.array([[1, 0, 1]], np.float32))
-    assert value(found, "shadow_requests_total", result="incompatible") == 1
+    service = local(champion, challenger=challenger)
+    compare(service, np.array([[1, 0, 1]], np.float32))
+    assert value(service, "shadow_requests_total", result="incompatible") == 1
 
 
-def test_a_challenger_that_finds_no_number_does_not_spoil_the_sums() -> None:
+def test_outputs_that_are_not_finite_do_not_affect_the_sums() -> None:
     metrics = ShadowMetrics(registry := CollectorRegistry())
     metrics.record_comparison(np.array([[0.5, np.nan]]), np.array([[0.5, 0.5]]), 0.1)
     metrics.record_comparison(np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]]), 0.1)

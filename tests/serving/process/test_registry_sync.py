@@ -1,4 +1,4 @@
-"""The champion of a real MLflow registry: fetched, followed as its alias moves, and rolled back by moving it back."""
+"""The champion from an MLflow registry: download, hot reload when the alias moves, and rollback."""
 
 import contextlib
 import json
@@ -30,14 +30,14 @@ NAME = "tandem"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server with an empty store; ended by its process id."""
+    """The address of an MLflow server with an empty store."""
     folder, address = tmp_path_factory.mktemp("mlflow"), f"http://127.0.0.1:{free_port()}"
     shutil.copy(synthetic.store(), folder / "mlflow.db")
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    place = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
+    options = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
     with (folder / "output.txt").open("wb") as output:
-        command = [sys.executable, "-m", "mlflow", "server", *store, *place]
-        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they are eight more processes
+        command = [sys.executable, "-m", "mlflow", "server", *store, *options]
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight more processes
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait(lambda: httpx.get(f"{address}/health").status_code == 200, 90)
@@ -48,14 +48,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait(done: Callable[[], Any], seconds: float = 30) -> None:
-    """Until `done` says something true."""
+    """Wait until `done` returns a true value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError, OSError):
             if done():
                 return
         time.sleep(0.1)
-    raise AssertionError("not within the time")
+    raise AssertionError(f"not within {seconds} s")
 
 
 @pytest.fixture(scope="module")
@@ -75,26 +75,26 @@ def promoted(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def client(server: str, promoted: Path) -> mlflow.MlflowClient:
-    """For moving the alias, which is at version 2 when a test begins."""
-    found = mlflow.MlflowClient(server)
-    found.set_registered_model_alias(NAME, "champion", "2")
-    return found
+    """A client for moving the alias, which is set to version 2."""
+    client = mlflow.MlflowClient(server)
+    client.set_registered_model_alias(NAME, "champion", "2")
+    return client
 
 
 def content(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "champion.json").read_text("utf-8")))
 
 
-def test_what_is_fetched_is_the_bundle_that_promote_wrote(client: mlflow.MlflowClient, promoted: Path) -> None:
+def test_the_downloaded_bundle_equals_the_one_written_by_promote(client: mlflow.MlflowClient, promoted: Path) -> None:
     fetched = promoted / "fetched"
-    found = registry.fetch(NAME, "champion", fetched)
+    version = registry.fetch(NAME, "champion", fetched)
     assert {path.name: path.read_bytes() for path in fetched.iterdir()} == {
         path.name: path.read_bytes() for path in paths.CHAMPION.iterdir()
     }
-    assert registry.fetch(NAME, "champion", fetched, found) == found
+    assert registry.fetch(NAME, "champion", fetched, version) == version
 
 
-def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
+def test_a_version_that_promote_did_not_register_leaves_the_folder_unchanged(
     client: mlflow.MlflowClient, promoted: Path
 ) -> None:
     fetched = promoted / "kept"
@@ -109,7 +109,7 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_as_it_was(
     assert content(fetched) == before
 
 
-def test_mistakes_are_one_line(promoted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(promoted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_one_error_line(run_stage("registry", promoted, "models:/tandem@nobody", "nowhere"), "nobody")
     done = run_main(registry.main, "tandem@champion", "nowhere")
     assert_one_error_line(done, "allowed: models:/NAME@ALIAS")
@@ -125,7 +125,7 @@ def test_the_setting_names_a_folder_for_each_address() -> None:
             read({"TANDEM_CHAMPION": wrong})
 
 
-def test_moving_the_alias_is_a_hot_swap_and_moving_it_back_a_rollback(
+def test_moving_the_alias_replaces_the_served_champion_in_both_directions(
     client: mlflow.MlflowClient, promoted: Path, server: str, tmp_path: Path
 ) -> None:
     variables = {
@@ -150,7 +150,7 @@ def test_moving_the_alias_is_a_hot_swap_and_moving_it_back_a_rollback(
         assert content(promoted / REGISTRY / f"{NAME}@champion")["version"] == "2"
 
 
-def test_serving_holds_no_mlflow() -> None:
+def test_serving_imports_neither_mlflow_nor_pipelines() -> None:
     imports = "import serving.service, serving.process.registry_sync, sys"
     program = f"{imports}; print('mlflow' in sys.modules, 'pipelines' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
