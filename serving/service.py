@@ -17,6 +17,7 @@ from models.errors import InputError
 from serving.api import predict, predict_image
 from serving.api.schemas import ImageForm, PredictRequest, PredictResponse
 from serving.application import Application
+from serving.connections import server
 from serving.http import access_log, cors
 from serving.http.messages import ASGIApp
 from serving.process import cores, preflight, registry_sync, supervision, telemetry
@@ -30,13 +31,25 @@ access_log.disable_uvicorn_log()
 
 
 class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
-    """A BentoML service whose workers serve `Application`."""
+    """A BentoML service whose workers serve `Application` with the limits of `serving.connections`."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that a worker serves."""
         settings = _settings()
-        application = Application(super().to_asgi(is_main), settings, lambda: bentoml.get_current_service().worker)
+        index = max(0, (bentoml.server_context.worker_index or 1) - 1)
+        server.install(settings, supervision.shared_file(), _workers(), index, _reject)
+        application = Application(super().to_asgi(is_main), settings, _worker)
         return cors.allow(application, settings.cors_origins)
+
+
+def _worker() -> Worker:
+    """The components of this worker process, once they are made."""
+    return cast(Worker, bentoml.get_current_service().worker)
+
+
+def _reject(reason: str) -> None:
+    """Count a refused connection."""
+    _worker().metrics.rejected(reason)
 
 
 def _settings() -> Settings:
@@ -47,10 +60,15 @@ def _settings() -> Settings:
         raise BentoMLException(str(error)) from error
 
 
+def _workers() -> int:
+    """The number of worker processes."""
+    return _settings().workers or cores.available()
+
+
 @bentoml.service(
     name="tandem",
     service_class=TandemService,
-    workers=_settings().workers or cores.available(),
+    workers=_workers(),
     metrics={"enabled": False},  # `serving.monitoring` has metrics with bounded labels
     logging={"access": {"enabled": False}},
 )

@@ -64,6 +64,16 @@ class Settings(BaseModel):
     max_wait_seconds: float = Field(0.1, gt=0, description="longest expected queueing time of an accepted request")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="time limit for receiving and for answering a request")
+    max_connections: int = Field(1024, ge=1, description="most open connections of a worker")
+    max_header_bytes: int = Field(16_384, ge=256, description="most bytes of the headers of a request")
+    max_headers: int = Field(100, ge=1, description="most headers of a request")
+    max_url_bytes: int = Field(8192, ge=64, description="longest URL: path and query")
+    header_timeout_seconds: float = Field(
+        10.0, gt=0, description="time limit for the headers of a request, and for the silence of a new connection"
+    )
+    write_timeout_seconds: float = Field(
+        10.0, gt=0, description="longest time in which a client reads nothing of its response"
+    )
     api_key: str = Field(
         "",
         pattern=r"^[!-~]*$",

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from functools import partial
+from pathlib import Path
 
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
@@ -32,3 +33,8 @@ def use_own_metrics_folder() -> None:
     folder = tempfile.mkdtemp(prefix="tandem-counters-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     BentoMLContainer.prometheus_multiproc_dir.set(folder)
+
+
+def shared_file() -> Path | None:
+    """A file of this service's workers for their numbers of connections, in a worker; None elsewhere."""
+    return Path(os.environ[COUNTERS], "connections") if COUNTERS in os.environ else None

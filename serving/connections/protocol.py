@@ -1,0 +1,214 @@
+"""One HTTP/1.1 connection with limits for headers, URL, silence and clients that do not read.
+
+uvicorn's httptools protocol has none of these. Its parser is kept; this class counts what the parser has been given
+without a result, and answers the refusals itself: no such request reaches the application.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from serving.errors import RequestError
+from serving.settings import Settings
+
+LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
+LINGER_PAUSE = 0.001  # seconds between two reads of what nobody wants
+MAX_PIPELINED = 64  # requests that a client sent before the first of them was answered
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the connections of a worker share: limits, the counter of refusals, a call when one opens or closes."""
+
+    settings: Settings
+    rejected: Callable[[str], None]
+    changed: Callable[[], None]
+
+
+class Connection(HttpToolsProtocol):
+    """One connection; `expire` closes it when its client is late.
+
+    Memory before a request is complete: at most `max_header_bytes` in the parser and as many in the headers.
+    """
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], shared: Shared) -> None:
+        super().__init__(config, server_state, app_state)
+        self.url = b""
+        self._shared = shared
+        self._settings = shared.settings
+        self._max_header_bytes = shared.settings.max_header_bytes
+        self._unparsed = 0  # bytes given to the parser since the last part of a body or the end of a message
+        self._in_body = False  # the headers are complete, the message is not
+        self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
+        self._error: RequestError | None = None
+        self._refused_at = 0.0  # 0 unless the connection was refused
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    @property
+    def _busy(self) -> bool:
+        """A request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: Any) -> None:
+        """Refuse the connection (503) where the worker holds too many."""
+        super().connection_made(transport)
+        self._waiting_since = self.loop.time()
+        self._shared.changed()
+        if len(self.connections) > self._settings.max_connections:
+            message = "too many connections; try again in a second"
+            self._refuse(RequestError(503, "connections", message, ((b"retry-after", b"1"),)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count the connection no longer."""
+        super().connection_lost(exc)
+        self._shared.changed()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, outside a body in pieces no larger than the headers may be: so much is allocated before a check."""
+        if self._refused_at:
+            self._discard()
+        elif self._in_body or len(data) <= self._max_header_bytes:
+            self._parse(data)
+        else:
+            self._parse_pieces(memoryview(data))
+
+    def _parse_pieces(self, rest: memoryview) -> None:
+        while rest and not self._refused_at and not self.transport.is_closing():
+            size = len(rest) if self._in_body else self._max_header_bytes
+            self._parse(rest[:size])
+            rest = rest[size:]
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        self._unparsed += len(data)
+        super().data_received(data)  # type: ignore[arg-type]
+        if self._unparsed > self._max_header_bytes and not self._refused_at:
+            self._refuse(self._too_large())
+        if not (self._waiting_since or self._busy):
+            self._waiting_since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, unless the headers exceed a limit."""
+        self._in_body = True
+        self._waiting_since = 0.0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.transport.abort()  # an answer now would be taken for that to an earlier request
+            self._shared.rejected("pipelined")
+            raise RequestError(400, "pipelined", "too many requests at once")
+        if self._exceeds_limits():
+            self._error = self._too_large()
+            raise self._error  # ends the parser; uvicorn then calls send_400_response
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Count from here: what the parser still keeps follows this part of the body."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Count from here: the next request follows."""
+        self._unparsed = 0
+        self._in_body = False
+        super().on_message_complete()
+
+    def _exceeds_limits(self) -> bool:
+        settings = self._settings
+        if len(self.headers) > settings.max_headers or len(self.url) > settings.max_url_bytes:
+            return True
+        if self._unparsed <= self._max_header_bytes:
+            return False  # the usual case: what has arrived, the headers and perhaps a part of the body, is smaller
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_header_bytes
+
+    def _too_large(self) -> RequestError:
+        settings = self._settings
+        if len(self.url) > settings.max_url_bytes:
+            return RequestError(414, "url", f"the URL is longer than {settings.max_url_bytes} bytes")
+        limits = f"{settings.max_headers} headers, {settings.max_header_bytes} bytes"
+        return RequestError(431, "headers", f"the headers exceed the limit: {limits}")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be parsed, or exceeds a limit."""
+        if not self.transport.is_closing():
+            self._refuse(self._error or RequestError(400, "malformed", msg))
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer with an error and close; a client that is still sending has a moment to read it."""
+        self._refused_at = self.loop.time()
+        self._shared.rejected(error.reason)
+        self.transport.write(_response(error, self.server_state.default_headers))
+        if self._busy or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    def _discard(self) -> None:
+        """Ignore what was received, and read on after a pause: other connections are waiting."""
+        self.transport.pause_reading()
+        self.loop.call_later(LINGER_PAUSE, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection open for the answer where the client has sent a whole request and no more follows."""
+        if not self._busy or self._in_body or self.scheme == "https":
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def expire(self, now: float) -> None:
+        """Close the connection where its client is late at `now`, a time of the event loop."""
+        late = now - self._refused_at > LINGER_SECONDS if self._refused_at else self._unread(now) or self._overdue(now)
+        if late:
+            self.transport.abort()
+
+    def _overdue(self, now: float) -> bool:
+        """True where nothing was received for too long, and nothing is to be answered; half a request gets a 408."""
+        if not self._waiting_since or self._busy:
+            self._waiting_since = now if self._waiting_since else 0.0
+            return False
+        seconds = self._settings.header_timeout_seconds
+        if now - self._waiting_since <= seconds:
+            return False
+        if self._in_body or not self._unparsed:
+            self._shared.rejected("silent")
+            return True
+        self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
+        return False
+
+    def _unread(self, now: float) -> bool:
+        """True where the client has read nothing for too long of what it was sent."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._unsent_since = now
+        self._unsent_since = self._unsent_since or now
+        self._unsent = unsent
+        if now - self._unsent_since <= self._settings.write_timeout_seconds:
+            return False
+        self._shared.rejected("unread")
+        return True
+
+
+def _response(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The error as a complete HTTP/1.1 response."""
+    body = orjson.dumps({"error": str(error)})
+    headers = [
+        *default_headers,
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", os.urandom(8).hex().encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-store"),
+        *error.headers,
+        (b"connection", b"close"),
+    ]
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
+    return b"\r\n".join([status, *(name + b": " + value for name, value in headers), b"", body])

@@ -1,0 +1,104 @@
+"""uvicorn's server with this package's connections, accepted evenly over the workers.
+
+BentoML's worker makes a `uvicorn.Server` and has no setting for another one, nor for its protocol.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from serving.connections.acceptor import Acceptor
+from serving.connections.protocol import Connection, Shared
+from serving.connections.shared_counts import SharedCounts
+from serving.settings import Settings
+
+WATCH_SECONDS = 0.25  # between two checks of all connections: the precision of their time limits
+REFUSED = 64  # connections beyond the limit that are accepted to be refused with 503; more wait in the queue
+SILENT = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+log = logging.getLogger("bentoml.tandem")
+
+
+class Server(uvicorn.Server):
+    """Serves `settings.max_connections` connections at a time; `rejected` counts refusals by reason."""
+
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, counts: SharedCounts, rejected: Callable[[str], None]
+    ) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._counts = counts
+        self._shared = Shared(settings, rejected, self._count)
+        self._acceptors: list[Acceptor] = []
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections from `sockets`."""
+        self.config.ws_protocol_class = None  # a WebSocket would be outside the limits, and the service has none
+        await super().startup(sockets=[])
+        self._watcher = asyncio.create_task(self._watch())
+        limit = self._settings.max_connections + REFUSED
+        for listener in sockets or []:
+            _warn_without_key(listener, self._settings)
+            self._acceptors.append(Acceptor(listener, self._connect, self._held, limit, self._counts))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, finish what is in hand, and end the application."""
+        self._counts.leave()
+        for acceptor in self._acceptors:
+            await acceptor.close()
+        await super().shutdown(sockets)
+        if self._watcher:
+            self._watcher.cancel()
+
+    def _held(self) -> int:
+        return len(self.server_state.connections) + sum(acceptor.connecting for acceptor in self._acceptors)
+
+    def _count(self) -> None:
+        self._counts.set(self._held())
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        """Make a connection of a socket. A failed TLS handshake, or a client that has left, needs no message."""
+        timeout = self._settings.header_timeout_seconds if self.config.ssl else None
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection, accepted, ssl=self.config.ssl, ssl_handshake_timeout=timeout
+            )
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state, self._shared)
+
+    async def _watch(self) -> None:
+        """Show the other workers that this one is alive, and close connections whose clients are late."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self.should_exit:
+                self._counts.renew()
+            for connection in list(self.server_state.connections):
+                connection.expire(loop.time())  # type: ignore[union-attr]
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
+    """Warn where other machines can reach the service and no key protects it."""
+    host, port = listener.getsockname()[:2]
+    if not settings.api_key and not ipaddress.ip_address(host).is_loopback:
+        log.warning("listening on %s:%d without TANDEM_API_KEY: whoever reaches this address can use it", host, port)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """False for the messages about single requests: they are counted, and clients could fill the log with them."""
+    return not record.getMessage().startswith(SILENT)
+
+
+def install(settings: Settings, file: Path | None, workers: int, index: int, rejected: Callable[[str], None]) -> None:
+    """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
+    logging.getLogger("uvicorn.error").addFilter(_is_shown)
+    counts = SharedCounts(file, workers, index)
+    uvicorn.Server = partial(Server, settings=settings, counts=counts, rejected=rejected)  # type: ignore[assignment,misc]

@@ -1,0 +1,257 @@
+"""Connections that send too much before a request is complete, nothing at all, or do not read."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import Served, serve
+from tests.serving.test_limits import memory
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+BODY = json.dumps({"inputs": raw(DIGITS, 1).tolist()}).encode()
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY)
+CONNECTIONS = 400
+MEGABYTES = 20
+LARGE: dict[str, tuple[int, bytes, bytes]] = {  # status, what is sent first, what is repeated until MEGABYTES are sent
+    "one header": (431, HEAD + b"x: ", b"a"),
+    "many headers": (431, HEAD, b"a: b\r\n"),
+    "a header name": (431, HEAD, b"a"),
+    "empty lines": (431, b"", b"\r\n"),
+    "a URL": (414, b"GET /", b"a"),
+    "a trailer": (431, CHUNKED + b"0\r\nx: ", b"a"),
+    "a chunk extension": (431, CHUNKED + b"1;x=", b"a"),
+}
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One worker with short timeouts."""
+    home = tmp_path_factory.mktemp("strict")
+    folder = write(home / "champion", weights(DIGITS))
+    changes = {"HEADER_TIMEOUT_SECONDS": "1", "WRITE_TIMEOUT_SECONDS": "1", "MAX_CONNECTIONS": str(CONNECTIONS)}
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", **{f"TANDEM_{k}": v for k, v in changes.items()}) as each:
+        yield each
+
+
+def connect(served: Served, receive_buffer: int = 0) -> socket.socket:
+    url = httpx.URL(served.url)
+    wire = socket.socket()
+    wire.settimeout(20)
+    if receive_buffer:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    wire.connect((url.host, url.port or 80))
+    return wire
+
+
+def read(wire: socket.socket) -> bytes:
+    """What is received until the service closes the connection."""
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := wire.recv(65536):
+            answer += chunk
+    return answer
+
+
+def talk(served: Served, *pieces: bytes) -> bytes:
+    """The answer to `pieces`, sent as far as the service reads them."""
+    with connect(served) as wire:
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                wire.sendall(piece)
+        return read(wire)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def rejections(served: Served, reason: str) -> float:
+    text = httpx.get(f"{served.url}/metrics").text
+    found = [line for line in text.splitlines() if line.startswith(f'tandem_rejections_total{{reason="{reason}"}}')]
+    return float(found[0].split()[1]) if found else 0.0
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_headers_are_not_collected_without_limit(strict: Served, name: str) -> None:
+    expected, first, repeated = LARGE[name]
+    reason = "url" if expected == 414 else "headers"
+    before, counted = memory(strict), rejections(strict, reason)
+    piece = repeated * (1_000_000 // len(repeated))
+    answer = talk(strict, first, *[piece] * MEGABYTES)
+    if answer:  # a client that is still sending after LINGER_SECONDS loses it
+        assert status(answer) == expected
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert b"connection: close" in answer
+    assert rejections(strict, reason) == counted + 1
+    assert memory(strict) - before < 10e6
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (HEAD + b"a: b\r\n" * 98, 200),
+        (HEAD + b"a: b\r\n" * 100, 431),
+        (HEAD + b"a: " + b"b" * 16_000 + b"\r\n", 200),
+        (HEAD + b"a: " + b"b" * 16_400 + b"\r\n", 431),
+        (HEAD + (b"a: " + b"b" * 1000 + b"\r\n") * 17, 431),
+        (b"GET /livez?" + b"a" * 8000 + b" HTTP/1.1\r\n", 200),
+        (b"GET /livez?" + b"a" * 8192 + b" HTTP/1.1\r\n", 414),
+        (POST + b"a: " + b"b" * 15_000 + b"\r\n", 200),
+    ],
+)
+def test_complete_headers_up_to_the_limits_are_accepted(strict: Served, request_: bytes, expected: int) -> None:
+    body = BODY if request_.startswith(b"POST") else b""
+    assert status(talk(strict, request_ + b"Connection: close\r\n\r\n" + body)) == expected
+
+
+def test_a_large_body_beside_headers_is_accepted(strict: Served) -> None:
+    content = json.dumps({"inputs": raw(DIGITS, 2000).tolist()})
+    padding = {"content-type": "application/json", "x-padding": "a" * 15_000}
+    assert httpx.post(f"{strict.url}/predict", content=content, headers=padding).status_code == 200
+
+
+def test_a_body_in_pieces_of_a_byte_is_accepted(strict: Served) -> None:
+    pieces = (BODY[at : at + 1] for at in range(len(BODY)))
+    headers = {"content-type": "application/json"}
+    assert httpx.post(f"{strict.url}/predict", content=pieces, headers=headers).status_code == 200
+
+
+def test_good_requests_are_not_delayed_by_large_headers(strict: Served) -> None:
+    def attack() -> None:
+        talk(strict, HEAD + b"x: ", *[b"a" * 1_000_000] * 60)
+
+    for _ in range(ATTEMPTS):
+        longest = 0.0
+        with ThreadPoolExecutor(2) as pool, httpx.Client() as client:
+            client.get(f"{strict.url}/livez")
+            attacks = [pool.submit(attack) for _ in range(2)]
+            while not all(each.done() for each in attacks):
+                started = time.perf_counter()
+                assert client.get(f"{strict.url}/livez").status_code == 200
+                longest = max(longest, time.perf_counter() - started)
+        if longest <= MAX_DELAY:
+            break
+    assert longest <= MAX_DELAY
+
+
+@pytest.mark.parametrize(("start", "expected"), [(b"", 0), (b"GET /li", 408), (HEAD, 408), (b"\r\n", 408)])
+def test_half_a_request_is_not_waited_for(strict: Served, start: bytes, expected: int) -> None:
+    started = time.monotonic()
+    answer = talk(strict, start)
+    assert (status(answer) if answer else 0) == expected
+    assert 1 <= time.monotonic() - started < 4
+
+
+def test_headers_that_arrive_byte_by_byte_are_not_waited_for(strict: Served) -> None:
+    started = time.monotonic()
+    with connect(strict) as wire, contextlib.suppress(ConnectionError):
+        for _ in range(80):
+            wire.sendall(b"a")
+            time.sleep(0.05)
+    assert time.monotonic() - started < 4
+
+
+def test_a_body_that_nobody_reads_does_not_keep_the_connection(strict: Served) -> None:
+    with connect(strict) as wire:
+        wire.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+        assert status(wire.recv(65536)) == 200
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 8:
+                wire.sendall(b"a")
+                time.sleep(0.1)
+        assert time.monotonic() - started < 6
+
+
+def test_idle_connections_are_closed(strict: Served) -> None:
+    wires = [connect(strict) for _ in range(300)]
+    for wire in wires:
+        assert read(wire) == b""
+        wire.close()
+    assert rejections(strict, "silent") >= 300
+
+
+def test_a_client_that_does_not_read_is_disconnected(strict: Served) -> None:
+    """Pipelined, so that more is sent than the kernel buffers."""
+    with connect(strict, receive_buffer=4096) as wire:
+        wire.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        deadline = time.monotonic() + 10
+        while not rejections(strict, "unread") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert rejections(strict, "unread") == 1
+
+
+def test_a_client_that_reads_slowly_is_served(strict: Served) -> None:
+    page = httpx.get(f"{strict.url}/docs/swagger-ui-bundle.js").content
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
+    started = time.monotonic()
+    with connect(strict, receive_buffer=65536) as wire:
+        wire.sendall((request + b"\r\n") * 4 + request + b"Connection: close\r\n\r\n")
+        received = 0
+        while chunk := wire.recv(65536):
+            received += len(chunk)
+            time.sleep(0.02)
+    assert received > 5 * len(page)
+    assert time.monotonic() - started > 2  # longer than the timeout
+
+
+def test_many_pipelined_requests_end_the_connection(strict: Served) -> None:
+    assert talk(strict, (HEAD + b"\r\n") * 2000).count(b"HTTP/1.1 200") < 100
+    assert rejections(strict, "pipelined") == 1
+    assert talk(strict, (HEAD + b"\r\n") * 60).count(b"HTTP/1.1 200") == 60
+
+
+def test_more_connections_than_the_limit_are_refused(strict: Served) -> None:
+    held = psutil.Process(strict.process.pid).children()[0].num_fds()
+    wires = [connect(strict) for _ in range(CONNECTIONS)]
+    try:
+        assert status(read(connect(strict))) == 503
+        assert psutil.Process(strict.process.pid).children()[0].num_fds() < held + CONNECTIONS + 80
+    finally:
+        for wire in wires:
+            wire.close()
+    deadline = time.monotonic() + 5
+    while httpx.get(f"{strict.url}/livez").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_whole_request_is_answered_though_its_client_sends_no_more(strict: Served) -> None:
+    with connect(strict) as wire:
+        wire.sendall(POST + b"\r\n" + BODY)
+        wire.shutdown(socket.SHUT_WR)
+        assert status(read(wire)) == 200
+
+
+@pytest.mark.parametrize("noise", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100])
+def test_what_is_not_http_gets_400_and_no_line_in_the_log(strict: Served, noise: bytes) -> None:
+    before = len(strict.output.read_bytes())
+    answer = talk(strict, noise)
+    assert status(answer) == 400
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert len(strict.output.read_bytes()) == before
+
+
+def test_a_stop_does_not_wait_for_idle_clients(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("stop")
+    folder = write(home / "champion", weights(DIGITS))
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1") as served:
+        wires = [connect(served) for _ in range(5)]
+        wires[0].sendall(b"GET /li")
+        started = time.monotonic()
+        served.process.terminate()
+        assert served.process.wait(20) == 0
+        assert time.monotonic() - started < 8
+        for wire in wires:
+            wire.close()

@@ -1,0 +1,194 @@
+"""Connections are distributed evenly over the workers, and none is lost with a worker that does not hold it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serving.connections import acceptor
+from serving.connections.acceptor import Acceptor
+from serving.connections.shared_counts import SharedCounts
+from tests.serving.bundles import DIGITS, weights, write
+from tests.serving.conftest import Served, serve
+
+OPENED, LIMIT, RUNS = 32, 22, 20
+REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Two workers."""
+    home = tmp_path_factory.mktemp("two")
+    folder = write(home / "champion", weights(DIGITS))
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="2") as served:
+        wait_for_workers(served)
+        yield served
+
+
+def wait_for_workers(served: Served) -> list[int]:
+    """The process ids of two workers that accept connections: they have written a sign of life beside their count."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        files: set[str] = set()
+        with contextlib.suppress(psutil.Error):  # a process that has just ended
+            files = {each.path for worker in workers(served) for each in worker.memory_maps()}
+        files = {path for path in files if path.endswith("/connections")}
+        if len(files) == 1 and len(workers(served)) == 2:
+            times = struct.unpack("qdqd", Path(files.pop()).read_bytes())[1::2]
+            if min(times) > time.monotonic() - 1:
+                return [each.pid for each in workers(served)]
+        time.sleep(0.1)
+    raise AssertionError(served.output.read_text())
+
+
+def workers(served: Served) -> list[psutil.Process]:
+    children = psutil.Process(served.process.pid).children()
+    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
+
+
+async def open_at_once(served: Served) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """32 connections, each with an answered request."""
+    url = httpx.URL(served.url)
+
+    async def one() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        await request(reader, writer)
+        return reader, writer
+
+    async with asyncio.timeout(10):
+        return await asyncio.gather(*(one() for _ in range(OPENED)))
+
+
+async def request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(REQUEST)
+    assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+
+
+def holders(served: Served) -> dict[int, int]:
+    """The process id of the worker by the client's port, of each established connection."""
+    return {
+        each.raddr.port: worker.pid
+        for worker in workers(served)
+        for each in worker.net_connections("tcp")
+        if each.status == psutil.CONN_ESTABLISHED and each.raddr
+    }
+
+
+def ports(opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> list[int]:
+    return [writer.get_extra_info("sockname")[1] for _, writer in opened]
+
+
+def test_of_32_connections_no_worker_holds_more_than_22(two: Served) -> None:
+    async def largest() -> int:
+        opened = await open_at_once(two)
+        holder = holders(two)
+        counts = Counter(holder[port] for port in ports(opened))
+        for _, writer in opened:
+            writer.close()
+        return max(counts.values())
+
+    found = []
+    for _ in range(RUNS):
+        found.append(asyncio.run(largest()))
+        time.sleep(0.1)  # the workers notice that they are closed
+    assert max(found) <= LIMIT, found
+
+
+def test_a_killed_worker_takes_only_its_own_connections_with_it(two: Served) -> None:
+    wait_for_workers(two)
+
+    async def go() -> None:
+        held = await open_at_once(two)
+        holder = holders(two)
+        killed, kept = (each.pid for each in workers(two))
+        os.kill(killed, signal.SIGSTOP)  # it accepts no more, and then it is gone
+        waiting = asyncio.create_task(open_at_once(two))
+        await asyncio.sleep(0.02)
+        os.kill(killed, signal.SIGKILL)
+        opened = await waiting
+        assert {holders(two)[port] for port in ports(opened)} == {kept}
+        kept_ones = [each for each, port in zip(held, ports(held), strict=True) if holder[port] == kept]
+        assert len(kept_ones) >= OPENED - LIMIT
+        for reader, writer in kept_ones:
+            await request(reader, writer)
+        for _, writer in [*held, *opened]:
+            writer.close()
+
+    asyncio.run(go())
+
+
+def test_a_worker_accepts_alone_while_another_one_starts(two: Served) -> None:
+    """The killed one's count stays, and is ignored as soon as its last sign of life is too old."""
+    os.kill(wait_for_workers(two)[0], signal.SIGKILL)
+    url = httpx.URL(two.url)
+    for _ in range(100):
+        with socket.create_connection((url.host, url.port or 80), timeout=5) as wire:
+            wire.sendall(REQUEST)
+            assert wire.recv(1000).startswith(b"HTTP/1.1 200")
+    wait_for_workers(two)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+def counts(folder: Path, *others: int) -> SharedCounts:
+    """Those of worker 0 beside workers that hold so many connections."""
+    file = folder / "counts"
+    for index, count in enumerate(others, 1):
+        other = SharedCounts(file, len(others) + 1, index)
+        other.set(count)
+        other.renew()
+    return SharedCounts(file, len(others) + 1, 0)
+
+
+async def seconds_until_accepted(listener: socket.socket, held: int, shared: SharedCounts, limit: int = 100) -> float:
+    accepted = asyncio.get_running_loop().create_future()
+
+    async def connect(wire: socket.socket) -> None:
+        wire.close()
+        accepted.set_result(time.perf_counter())
+
+    accepting = Acceptor(listener, connect, lambda: held, limit, shared)
+    started = time.perf_counter()
+    with socket.create_connection(listener.getsockname()):
+        try:
+            return await asyncio.wait_for(accepted, 0.5) - started
+        finally:
+            await accepting.close()
+
+
+@pytest.mark.parametrize(("held", "others", "deferred"), [(3, (), 0), (3, (5, 3), 0), (3, (5, 2), 0), (3, (5, 1), 1)])
+def test_a_connection_is_left_to_a_worker_that_holds_fewer(
+    listener: socket.socket, tmp_path: Path, held: int, others: tuple[int, ...], deferred: bool
+) -> None:
+    seconds = asyncio.run(seconds_until_accepted(listener, held, counts(tmp_path, *others)))
+    assert (seconds >= acceptor.DEFER_SECONDS) == deferred
+
+
+def test_a_full_worker_accepts_nothing(listener: socket.socket, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        asyncio.run(seconds_until_accepted(listener, 100, counts(tmp_path)))
+
+
+def test_a_worker_without_a_sign_of_life_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = counts(tmp_path, 7, 1)
+    assert shared.fewest() == 1
+    SharedCounts(tmp_path / "counts", 3, 2).leave()
+    assert shared.fewest() == 7
+    now = time.monotonic()
+    monkeypatch.setattr("serving.connections.shared_counts.time.monotonic", lambda: now + 10)
+    assert shared.fewest() is None
