@@ -37,7 +37,7 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         """The application that a worker serves."""
         settings = _settings()
         index = max(0, (bentoml.server_context.worker_index or 1) - 1)
-        server.install(settings, supervision.shared_file(), _workers(), index, _reject)
+        server.install(settings, supervision.connection_counts_file(), _workers(), index, _reject)
         application = Application(super().to_asgi(is_main), settings, _worker)
         return cors.allow(application, settings.cors_origins)
 

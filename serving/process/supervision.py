@@ -35,6 +35,6 @@ def use_own_metrics_folder() -> None:
     BentoMLContainer.prometheus_multiproc_dir.set(folder)
 
 
-def shared_file() -> Path | None:
-    """A file of this service's workers for their numbers of connections, in a worker; None elsewhere."""
-    return Path(os.environ[COUNTERS], "connections") if COUNTERS in os.environ else None
+def connection_counts_file() -> Path | None:
+    """The file in which the workers of this service count their connections; None outside a worker."""
+    return Path(os.environ[METRICS_FOLDER], "connections") if METRICS_FOLDER in os.environ else None
