@@ -37,7 +37,7 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         """The application that a worker serves."""
         settings = _settings()
         index = max(0, (bentoml.server_context.worker_index or 1) - 1)
-        server.install(settings, supervision.connection_counts_file(), _workers(), index, _reject)
+        server.install(settings, supervision.connection_counts_file(), _workers(), index, _count_rejection)
         application = Application(super().to_asgi(is_main), settings, _worker)
         return cors.allow(application, settings.cors_origins)
 
@@ -47,9 +47,9 @@ def _worker() -> Worker:
     return cast(Worker, bentoml.get_current_service().worker)
 
 
-def _reject(reason: str) -> None:
+def _count_rejection(reason: str) -> None:
     """Count a refused connection."""
-    _worker().metrics.rejected(reason)
+    _worker().metrics.count_rejection(reason)
 
 
 def _settings() -> Settings:
