@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from models.config import Train
-from models.device import Device
+from models.device import Device, cpu_name, missing_code, no_gpu
 from models.errors import InputError
 
 
@@ -16,16 +16,26 @@ def choose(config: Train) -> Device:
     Raises InputError for a device or precision that is asked for and not there.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if config.device == "cuda" and not gpus:
-        raise InputError("train.device = 'cuda': TensorFlow sees no CUDA device; allowed here: auto, cpu")
+    reason = "" if config.device == "cpu" else _reason_against_gpu(gpus)
+    if config.device == "cuda" and reason:
+        raise InputError(f"train.device = 'cuda': {reason}; allowed here: auto, cpu")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     # float32 means float32: no TensorFloat-32 behind the user's back.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if config.device == "cpu" or not gpus:
+    if config.device == "cpu" or reason:
         on_cpu()
-        return Device("cpu", "CPU", _precision(config, faster=False))
+        return Device("cpu", cpu_name("CPU", reason), _precision(config, faster=False))
     return _on_gpu(gpus[0], config)
+
+
+def _reason_against_gpu(gpus: list[tf.config.PhysicalDevice]) -> str:
+    """Why TensorFlow cannot compute on the first GPU; empty if it can."""
+    if not gpus:
+        return no_gpu("TensorFlow")
+    details = tf.config.experimental.get_device_details(gpus[0])
+    architectures = tf.sysconfig.get_build_info()["cuda_compute_capabilities"]
+    return missing_code(details["device_name"], details["compute_capability"], architectures)
 
 
 def on_cpu() -> None:

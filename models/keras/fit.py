@@ -44,9 +44,11 @@ class Learner:
         self.optimizer = optimizers.build(self.trained, config)
         self.weights = tf.constant(weights)
         self.totals = tf.Variable(tf.zeros(len(Totals._fields), tf.float64))
-        compiled = {"jit_compile": device.kind == "cuda", "reduce_retracing": True}
-        self._train_step = tf.function(self._train, **compiled)
-        self._validation_step = tf.function(self._validate, **compiled)
+        on_gpu = device.kind == "cuda"
+        self._train_step = tf.function(
+            self._train, jit_compile=on_gpu and not _has_max_pooling(model), reduce_retracing=True
+        )
+        self._validation_step = tf.function(self._validate, jit_compile=on_gpu, reduce_retracing=True)
 
     def train_batch(self, batch: Batch, rate: float) -> None:
         """One step of the optimizer."""
@@ -108,6 +110,14 @@ class Learner:
         count, weight = tf.cast(tf.shape(targets)[0], tf.float32), total_weight(targets, self.weights)
         sums = tf.stack([value * weight, weight, _metric(logits, targets), norm * count, count])
         self.totals.assign_add(tf.cast(sums, self.totals.dtype))
+
+
+def _has_max_pooling(model: keras.Model) -> bool:
+    """XLA has no deterministic gradient of max pooling on a GPU, and training is deterministic."""
+    return any(
+        _has_max_pooling(layer) if isinstance(layer, keras.Model) else isinstance(layer, keras.layers.MaxPooling2D)
+        for layer in model.layers
+    )
 
 
 def _metric(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from models.torch.store import get_weights, set_weights
 # Numbers in a batch. Measured on 2 cores with all architectures: below it one thread is up to 1.6 times as fast as two
 # (8x8 images, batch 32), above it two are with convolutions (1.4 times at 28x28 and batch 128).
 SMALL_BATCH = 1 << 14
+# The annotations of `Module.to` lack its keyword `memory_format`.
+CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}
+CHANNELS_LAST: dict[str, Any] = {"memory_format": torch.channels_last}
 
 
 def fit(model: nn.Module, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
@@ -34,7 +38,7 @@ def fit(model: nn.Module, data: Data, config: Train, device: Device, on_epoch: O
     with _threads_for(config.batch_size * math.prod(data.train.inputs.shape[1:])):
         learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
         history = loop.run(learner, data, config, on_epoch, on_step)
-    model.cpu().to(memory_format=torch.contiguous_format).eval()
+    model.cpu().to(**CONTIGUOUS).eval()
     return history
 
 
@@ -54,7 +58,7 @@ class Learner:
 
     def __init__(self, model: nn.Module, config: Train, device: Device, weights: np.ndarray) -> None:
         # Convolutions are fastest where the channels lie next to each other.
-        self.model = model.to(device.kind).to(memory_format=torch.channels_last)
+        self.model = model.to(device.kind).to(**CHANNELS_LAST)
         self.config = config
         self.device = device
         self.optimizer = optimizers.build(model, config)

@@ -6,6 +6,7 @@ QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer opera
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path
@@ -17,12 +18,20 @@ from onnx import numpy_helper
 # ONNX Runtime reads this when it is imported; a person who wants telemetry sets it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-
 from models.graph import finish
 from models.spec import DataSpec
 from pipelines.inference import onnx_runtime
+
+# `onnxruntime.tools`, which the quantiser imports, imports torch where it is installed. In a process that exports a
+# Keras model torch must not be loaded: for this import it is as if it were not installed.
+_torch_hidden = sys.modules.setdefault("torch", None) is None  # type: ignore[arg-type]
+try:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+finally:
+    if _torch_hidden:
+        del sys.modules["torch"]
+
 
 FEWEST_INPUTS = 8  # of a layer; for fewer the float kernels are faster: 0.13 in place of 0.72 ms for one channel
 LAYERS = ("Conv", "Gemm", "MatMul")

@@ -1,7 +1,7 @@
 """Training: it learns, repeats itself, stops when it should and says what it does."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from models import loop
 from models.batches import Batch, Data, Split, shuffled
 from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
+from models.device import Device
 from models.epoch import Epoch, best_epoch
 from models.interfaces import Totals
 from models.loop import NotFiniteError
@@ -132,6 +133,26 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
         pytest.skip("there is a GPU here")
     with pytest.raises(ValueError, match=r"train\.device = 'cuda'.*allowed here: auto, cpu"):
         framework_module(framework, "device").choose(train_config.model_copy(update={"device": "cuda"}))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_keras_takes_the_steps_of_a_gpu(
+    architecture: str, precision: Literal["float32", "bfloat16"], spec: DataSpec, data: Data, train_config: Train
+) -> None:
+    """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both."""
+    framework_module("keras", "device").choose(train_config)
+    model = framework_module("keras", architecture).build(spec, CONFIGS[architecture])
+    weights = class_weights(train_config, data.train, data.outputs)
+    learner = framework_module("keras", "fit").Learner(model, train_config, Device("cuda", "", precision), weights)
+    batch = Batch(data.train.inputs[:32], data.train.targets[:32])
+    learner.train_batch(batch, 0.001)
+    trained = learner.read_totals()
+    learner.clear_totals()
+    learner.validate_batch(batch)
+    assert trained.examples == learner.read_totals().examples == 32
+    assert math.isfinite(trained.loss)
+    assert math.isfinite(learner.read_totals().loss)
 
 
 @pytest.mark.gpu

@@ -145,10 +145,48 @@ def test_missing_libraries_are_a_warning_only_with_a_driver(
 ) -> None:
     (tmp_path / "libtandem_one.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    result = libraries.libraries("made up", ("libtandem_one.so.1", "libtandem_two.so.1"), required=required)
+    result = libraries.check_libraries(("libtandem_one.so.1", "libtandem_two.so.1"), required=required)
     assert result.status == status
     assert "missing libtandem_two.so.1" in result.detail
     assert "one" not in result.detail
+
+
+@pytest.mark.parametrize(
+    ("cuda", "status", "words"),
+    [
+        (None, "ok", "not installed"),
+        (11_080, "warning", "supports CUDA 11.8"),
+        (12_000, "ok", "supports CUDA 12.0"),
+        (13_010, "ok", "supports CUDA 13.1"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_a_warning(cuda: int | None, status: str, words: str) -> None:
+    result = libraries.check_driver(cuda)
+    assert result.status == status
+    assert words in result.detail
+    assert ("driver 525 or newer" in result.advice) == (status == "warning")
+
+
+def test_packages_of_two_cuda_versions_are_a_problem_and_named() -> None:
+    names = {"nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-ml-py", "torch"}
+    result = libraries.check_packages(names)
+    assert result.status == "problem"
+    assert "CUDA 12: nvidia-cublas-cu12, nvidia-cudnn-cu12; CUDA 13: nvidia-cudnn-cu13" in result.detail
+    assert "uv sync --extra gpu" in result.advice
+    assert libraries.check_packages(names - {"nvidia-cudnn-cu13"}).status == "ok"
+    assert libraries.check_packages({"torch"}).detail == "none installed"
+
+
+@pytest.mark.parametrize(
+    ("loaded", "consistent", "status"),
+    [("9.10.2", True, "ok"), ("9.10", True, "ok"), ("9.1", True, "problem"), ("9.10.2", False, "problem")],
+)
+def test_a_loaded_library_of_another_version_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, loaded: str, consistent: bool, status: str
+) -> None:
+    monkeypatch.setattr(libraries.metadata, "version", lambda _: "9.10.2.21")
+    result = libraries.check_version("cuDNN", "nvidia-cudnn-cu12", loaded, consistent=consistent)
+    assert result.status == status
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""The choice of a device, without a GPU: what its capability and the build of the framework say."""
+
+import pytest
+
+from models import device
+from models.device import cpu_name, missing_code, no_gpu
+
+TORCH = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+TENSORFLOW = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "has_code"),
+    [
+        ((7, 0), TORCH, False),  # Volta
+        ((6, 1), TORCH, False),  # Pascal
+        ((7, 5), TORCH, True),
+        ((8, 9), TORCH, True),  # runs code for 8.6
+        ((9, 0), TORCH, True),
+        ((10, 3), TORCH, True),
+        ((11, 0), TORCH, False),
+        ((7, 0), TENSORFLOW, True),
+        ((5, 2), TENSORFLOW, False),
+        ((12, 0), TENSORFLOW, True),  # compiled from that for 9.0 when it is loaded
+    ],
+)
+def test_code_for_a_gpu(capability: tuple[int, int], architectures: list[str], has_code: bool) -> None:
+    reason = missing_code("GPU 1", capability, architectures)
+    assert (reason == "") == has_code
+    if reason:
+        assert f"GPU 1 has compute capability {capability[0]}.{capability[1]}" in reason
+        assert architectures[0] in reason
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
+    driver: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "has_nvidia_driver", lambda: driver)
+    assert ("pipelines.doctor" in no_gpu("torch")) == driver
+    assert cpu_name("CPU", no_gpu("torch")).startswith("CPU (torch sees no CUDA device" if driver else "CPU")
+    assert (cpu_name("CPU", no_gpu("torch")) == "CPU") != driver
+    assert cpu_name("CPU", "") == "CPU"

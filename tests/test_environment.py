@@ -1,0 +1,99 @@
+"""The installed environment and the one that pyproject.toml resolves to: one CUDA, one owner of each file."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Of NVIDIA's packages those with a suffix are of the CUDA that it names; from CUDA 13 on most have none.
+SUFFIX = re.compile(r"^nvidia-(?P<library>[a-z-]+?)(?:-cu(?P<cuda>\d+))?$")
+NO_CUDA = {"nvidia-ml-py"}  # a client of the driver
+# They come with the driver, or with TensorRT, which is an installation of its own.
+FROM_ELSEWHERE = {"libcuda.so.1", "libnvidia-ml.so.1", "libnvinfer.so.10", "libnvonnxparser.so.10"}
+RUNTIMES = ("torch/lib/*.so*", "tensorflow/*.so*", "onnxruntime/capi/*.so")
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The versions of every package in a fresh resolution of pyproject.toml, all extras and groups included."""
+    if not (uv := shutil.which("uv")):
+        pytest.skip("uv, which resolves the dependencies, is not on the path")
+    folder = tmp_path_factory.mktemp("lock")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copy(ROOT / "README.md", folder)
+    done = subprocess.run([uv, "lock"], cwd=folder, capture_output=True, text=True, check=False)
+    if "Failed to fetch" in done.stderr:
+        pytest.skip("the package registry cannot be reached")
+    assert done.returncode == 0, done.stderr
+    versions: dict[str, set[str]] = defaultdict(set)
+    for package in tomllib.loads((folder / "uv.lock").read_text("utf-8"))["package"]:
+        versions[package["name"]].add(package["version"])
+    return versions
+
+
+def cuda_of(names: set[str]) -> dict[str, set[str]]:
+    """The CUDA suffixes of NVIDIA's packages, by the library that they install below `nvidia/`."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in names - NO_CUDA:
+        if match := SUFFIX.match(name):
+            found[match["library"]].add(match["cuda"] or "none")
+    return found
+
+
+def test_the_lock_has_one_cuda(locked: dict[str, set[str]]) -> None:
+    libraries = cuda_of(set(locked))
+    assert {"cudnn", "nccl", "cublas"} <= set(libraries)
+    assert set().union(*libraries.values()) == {"12"}
+
+
+def test_two_generations_of_one_library_are_seen() -> None:
+    assert cuda_of({"nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas", "nvidia-ml-py"}) == {
+        "cudnn": {"12", "13"},
+        "cublas": {"none"},
+    }
+
+
+def test_the_lock_has_one_version_of_each_framework_and_cuda_library(locked: dict[str, set[str]]) -> None:
+    frameworks = {"torch", "tensorflow", "keras", "onnxruntime", "onnxruntime-gpu"}
+    several = {
+        name: versions
+        for name, versions in locked.items()
+        if len(versions) > 1 and (name in frameworks or SUFFIX.match(name))
+    }
+    assert several == {}
+
+
+def test_no_two_installed_packages_own_one_file_with_different_contents() -> None:
+    owners: dict[str, dict[str, str]] = defaultdict(dict)
+    for distribution in metadata.distributions():
+        for file in distribution.files or []:
+            if file.hash and ".." not in file.parts:
+                owners[str(file)].setdefault(file.hash.value, distribution.metadata["Name"])
+    assert {file: sorted(each.values()) for file, each in owners.items() if len(each) > 1} == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ldd is a Linux command")
+def test_every_cuda_library_that_a_runtime_needs_is_installed() -> None:
+    """With the extra `gpu`. Without it TensorFlow and ONNX Runtime lack some of theirs, which is not looked at."""
+    site = Path(metadata.distribution("torch").locate_file(""))
+    if not (site / "nvidia" / "cuda_nvcc").is_dir():
+        pytest.skip("the extra `gpu` is not installed")
+    folders = [*site.glob("nvidia/*/lib"), site / "torch" / "lib"]
+    environment = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
+    missing = defaultdict(list)
+    for pattern in RUNTIMES:
+        files = sorted(site.glob(pattern))
+        assert files, pattern
+        for file in files:
+            done = subprocess.run(["ldd", str(file)], env=environment, capture_output=True, text=True, check=False)
+            for library in re.findall(r"(\S+) => not found", done.stdout):
+                missing[library].append(file.name)
+    assert set(missing) <= FROM_ELSEWHERE, missing
