@@ -69,6 +69,7 @@ def _workers() -> int:
     name="tandem",
     service_class=TandemService,
     workers=_workers(),
+    http={"host": "127.0.0.1"},  # unless `--host` or BENTOML_HOST, which the Bento's image sets, names another
     metrics={"enabled": False},  # `serving.monitoring` has metrics with bounded labels
     logging={"access": {"enabled": False}},
 )

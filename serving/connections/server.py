@@ -26,12 +26,21 @@ log = logging.getLogger("bentoml.tandem")
 
 
 class Server(uvicorn.Server):
-    """Serves `settings.max_connections` connections at a time; `rejected` counts refusals by reason."""
+    """Serves `settings.max_connections` connections at a time; `rejected` counts refusals by reason.
+
+    The `first` of the workers warns where the address that all share is public and needs a key.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, settings: Settings, counts: SharedCounts, rejected: Callable[[str], None]
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        counts: SharedCounts,
+        rejected: Callable[[str], None],
+        first: bool = True,
     ) -> None:
         super().__init__(config)
+        self._first = first
         self._settings = settings
         self._counts = counts
         self._shared = Shared(settings, rejected, self._count)
@@ -45,7 +54,8 @@ class Server(uvicorn.Server):
         self._watcher = asyncio.create_task(self._watch())
         limit = self._settings.max_connections + REFUSED
         for listener in sockets or []:
-            _warn_without_key(listener, self._settings)
+            if self._first:
+                _warn_without_key(listener, self._settings)
             self._acceptors.append(Acceptor(listener, self._connect, self._held, limit, self._counts))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -101,4 +111,5 @@ def install(settings: Settings, file: Path | None, workers: int, index: int, rej
     """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
     logging.getLogger("uvicorn.error").addFilter(_is_shown)
     counts = SharedCounts(file, workers, index)
-    uvicorn.Server = partial(Server, settings=settings, counts=counts, rejected=rejected)  # type: ignore[assignment,misc]
+    options = {"settings": settings, "counts": counts, "rejected": rejected, "first": index == 0}
+    uvicorn.Server = partial(Server, **options)  # type: ignore[assignment,misc,arg-type]

@@ -139,18 +139,24 @@ def serve(folder: Path, home: Path, **changes: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def running(target: str, directory: Path, home: Path, **changes: str) -> Iterator[Served]:
-    """`bentoml serve` of a service or a Bento on a free port of 127.0.0.1, ready; ended by its process id."""
+def running(
+    target: str, directory: Path, home: Path, host: str = "127.0.0.1", given: bool = True, **changes: str
+) -> Iterator[Served]:
+    """`bentoml serve` of a service or a Bento on a free port, ready; ended by its process id.
+
+    `host` is passed as an option if `given`; otherwise it is where the service is expected.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+    options = ["--host", host] if given else []
+    command = [sys.executable, "-m", "bentoml", "serve", target, *options, "--port", str(port)]
     output = home / "output.txt"
     home.mkdir(parents=True, exist_ok=True)
     variables = environment(home, **changes)
     with output.open("wb") as stream:
         process = subprocess.Popen(command, cwd=directory, env=variables, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process, output)
-        yield Served(f"http://127.0.0.1:{port}", process, output)
+        wait_until_ready(f"http://{host}:{port}", process, output)
+        yield Served(f"http://{host}:{port}", process, output)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -102,6 +102,7 @@ def test_the_image_has_the_projects_versions_and_a_user_other_than_root(bento: P
     assert dockerfile[[line.startswith("FROM") for line in dockerfile].index(True)].startswith("FROM python:3.11-slim")
     assert [line for line in dockerfile if line.startswith("USER")] == ["USER bentoml"]
     assert "EXPOSE 3000" in dockerfile
+    assert {"ARG BENTOML_HOST=0.0.0.0", "ENV BENTOML_HOST=$BENTOML_HOST"} <= set(dockerfile)
     assert "ENV BENTOML_DO_NOT_TRACK=$BENTOML_DO_NOT_TRACK" in dockerfile
     newest = project()["tool"]["uv"]["exclude-newer"]  # type: ignore[index]
     assert f"ARG UV_EXCLUDE_NEWER={newest}" in dockerfile
