@@ -1,4 +1,4 @@
-"""Stage `check`: refuse a bad `params.yaml` before any other stage starts: `python -m pipelines.check`."""
+"""Stage `check`: validate `params.yaml` before any other stage runs."""
 
 from pipelines.artifacts.paths import CHECKED
 from pipelines.cli import stage
@@ -6,7 +6,7 @@ from pipelines.config import compatibility, params
 
 
 def main() -> None:
-    """Read all parameters. The output never changes, so it makes no later stage run again."""
+    """Validate all parameters. The output is constant, so that other stages do not rerun because of it."""
     settings = params.read()
     compatibility.require_devices(settings)
     compatibility.require_compatible(settings)

@@ -1,6 +1,7 @@
-"""Show an exported file in Netron, on this machine only: `python -m pipelines.inspect torch-cnn --file model.onnx`.
+"""Show an exported file in Netron: `python -m pipelines.inspect torch-cnn --file model.onnx`.
 
-It prints an address and serves until Ctrl-C; it opens no page and calls nobody. Netron's page, once opened, does.
+Serves Netron's page on the loopback interface until Ctrl-C and prints its address. The command itself makes no network
+request; Netron's page does when it is opened.
 """
 
 import argparse
@@ -18,25 +19,25 @@ LOOPBACK = "127.0.0.1"
 
 
 def main() -> None:
-    """Serve the file that the command line names. Raises InputError where there is none."""
+    """Serve the file named on the command line. Raises InputError if it does not exist."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.inspect", description=__doc__)
     parser.add_argument("candidate", help="such as torch-cnn")
-    parser.add_argument("--file", default="model.onnx", help="one of its exported files (model.onnx)")
-    given = parser.parse_args()
-    file = find(given.candidate, given.file)
-    logging.getLogger("netron").setLevel(logging.WARNING)  # it tells the address too, in other words
+    parser.add_argument("--file", default="model.onnx", help="one of its exported files; default: model.onnx")
+    arguments = parser.parse_args()
+    file = find(arguments.candidate, arguments.file)
+    logging.getLogger("netron").setLevel(logging.WARNING)  # it logs the address as well
     host, port = netron.start(str(netron_file(file)), (LOOPBACK, None), browse=False)
-    with suppress(KeyboardInterrupt):  # it may arrive before Netron waits for it
+    with suppress(KeyboardInterrupt):  # it may be raised before Netron handles it
         print(f"{file}: http://{host}:{port} (Ctrl-C ends)", flush=True)
         netron.wait()
 
 
 def find(candidate: str, name: str) -> Path:
-    """An exported file. Raises InputError with what there is in its place."""
+    """The path of an exported file. Raises InputError, with the existing ones, if it does not exist."""
     folder = paths.exports(candidate)
-    there = sorted(path.parent.name for path in folder.parent.glob("*/parity.json"))
-    if candidate not in there:
-        raise InputError(f"candidate '{candidate}' is not in {folder.parent}; allowed: {_listed(there)}")
+    candidates = sorted(path.parent.name for path in folder.parent.glob("*/parity.json"))
+    if candidate not in candidates:
+        raise InputError(f"candidate '{candidate}' is not in {folder.parent}; allowed: {_listed(candidates)}")
     files = sorted(records.parity(candidate)["files"])
     if name not in files:
         raise InputError(f"file '{name}' is not in {folder}; allowed: {_listed(files)}")
@@ -44,7 +45,7 @@ def find(candidate: str, name: str) -> Path:
 
 
 def netron_file(file: Path) -> Path:
-    """What Netron opens: of a SavedModel the graph in its folder."""
+    """The file to open: for a SavedModel, the graph in its folder."""
     return file / "saved_model.pb" if file.is_dir() else file
 
 

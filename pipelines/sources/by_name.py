@@ -1,4 +1,4 @@
-"""The module of a data source, by the name in `data.source`."""
+"""Import of the module of a data source by its name."""
 
 import importlib
 from types import ModuleType
@@ -7,5 +7,5 @@ from pipelines.config.params import DataSource
 
 
 def source(config: DataSource) -> ModuleType:
-    """The file of the source named in `data.source`, imported only now, for what it needs itself."""
+    """The module of the source named in `data.source`, imported on demand, as some dependencies load slowly."""
     return importlib.import_module(f"pipelines.sources.{config.source}")

@@ -1,6 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html): 60,000 colour photographs, 32x32.
 
-The binary version, because the other one is pickled and so could run code while it is read.
+The binary version, because unpickling the Python version could execute code.
 """
 
 import tarfile
@@ -13,14 +13,14 @@ from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
 from pipelines.sources.published import locate
-from pipelines.sources.published.pinned import Pinned, verify
+from pipelines.sources.published.pinned import PinnedFile, verify
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-ARCHIVE = Pinned(
+ARCHIVE = PinnedFile(
     "cifar-10-binary.tar.gz",
     170_052_171,
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    packed=False,
+    gzipped=False,
 )
 MIRRORS = (
     "https://www.cs.toronto.edu/~kriz",
@@ -33,13 +33,15 @@ RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue plane
 
 
 def find(config: DataSource) -> str | None:
-    """Where the archive is; None where it would be downloaded. Raises InputError as `locate.find`."""
+    """The folder of the archive; None if it has to be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "cifar10", (ARCHIVE,))
 
 
 def load(config: DataSource) -> RawData:
-    """50,000 training and 10,000 official test images, uint8 [N, 32, 32, 3]. Raises InputError as `locate` does,
-    and where the archive is not the published one or lacks a file."""
+    """50,000 training and 10,000 official test images, uint8 [N, 32, 32, 3].
+
+    Raises InputError as `locate`, and if the archive is not the published one or lacks a file.
+    """
     path = locate.locate(config, "cifar10", ARCHIVE, MIRRORS)
     verify(path, ARCHIVE)
     records = _read(path, (*TRAIN, TEST))
@@ -50,11 +52,11 @@ def load(config: DataSource) -> RawData:
 
 def _read(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.uint8]]:
     """The named files of the archive, uint8 [RECORDS, RECORD] each; nothing is written to disk."""
-    with tarfile.open(path, "r:gz") as archive:  # in the order of the archive, which unpacks it once
-        found = {member.name: _records(path, archive, member) for member in archive if member.name in names}
-    if missing := [name for name in names if name not in found]:
+    with tarfile.open(path, "r:gz") as archive:  # in the order of the archive, so that it is unpacked once
+        records = {member.name: _records(path, archive, member) for member in archive if member.name in names}
+    if missing := [name for name in names if name not in records]:
         raise InputError(f"{path}: lacks {', '.join(missing)}")
-    return found
+    return records
 
 
 def _records(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> NDArray[np.uint8]:

@@ -2,31 +2,23 @@
 
 import numpy as np
 
-from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
-from pipelines.sources.options import refuse_others
+from pipelines.sources.built_in import embedded
 
-BRIGHTEST = 16
-
-
-def find(config: DataSource) -> str:
-    """Where the examples are. Raises InputError where `data.path` is set, for there is no file to look for."""
-    if config.path is not None:
-        raise InputError(f"data.path = {config.path!r}; allowed: null, as the digits are part of scikit-learn")
-    refuse_others(config, ())
-    return "scikit-learn"
+MAX_VALUE = 16
+find = embedded.find
 
 
 def load(config: DataSource) -> RawData:
-    """1,797 images, uint8 [N, 8, 8, 1], stretched from 0..16 to 0..255; no official test split.
+    """1,797 images, uint8 [N, 8, 8, 1], scaled from 0..16 to 0..255; no official test split.
 
     Raises InputError as `find`.
     """
     origin = find(config)
-    from sklearn import datasets  # takes more than a second, which the other sources need not pay
+    from sklearn import datasets  # slow to import
 
     digits = datasets.load_digits()
-    inputs = np.rint(digits.images[..., None] * (255 / BRIGHTEST)).astype(np.uint8)  # [N, 8, 8] -> [N, 8, 8, 1]
+    inputs = np.rint(digits.images[..., None] * (255 / MAX_VALUE)).astype(np.uint8)  # [N, 8, 8] -> [N, 8, 8, 1]
     labels = tuple(str(label) for label in digits.target_names)
     return RawData("digits", labels, inputs, digits.target.astype(np.int64), None, None, origin)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 70,000 pictures of clothes, 28x28."""
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 70,000 images of clothing, 28x28."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
 )
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 
 
 def find(config: DataSource) -> str | None:
-    """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
+    """The folders of the files; None if they have to be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "fashion_mnist", FILES, (DEBIAN,))
 
 
 def load(config: DataSource) -> RawData:
     """60,000 training and 10,000 official test images, uint8 [N, 28, 28, 1]. Raises InputError as `idx.load`."""
-    return idx.load(config, "fashion_mnist", LABELS, FILES, mirrors=MIRRORS, installed=(DEBIAN,))
+    return idx.load(config, "fashion_mnist", LABELS, FILES, mirrors=MIRRORS, system_folders=(DEBIAN,))

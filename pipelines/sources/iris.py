@@ -4,10 +4,7 @@ from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
 from pipelines.sources.built_in import embedded
 
-
-def find(config: DataSource) -> str:
-    """Where the examples are. Raises InputError as `embedded.find`."""
-    return embedded.find(config)
+find = embedded.find
 
 
 def load(config: DataSource) -> RawData:

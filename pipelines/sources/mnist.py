@@ -18,7 +18,7 @@ MIRRORS = (
 
 
 def find(config: DataSource) -> str | None:
-    """Where the files are; None where they would be downloaded. Raises InputError as `locate.find`."""
+    """The folders of the files; None if they have to be downloaded. Raises InputError as `locate.find`."""
     return locate.find(config, "mnist", FILES)
 
 

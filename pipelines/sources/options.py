@@ -1,4 +1,4 @@
-"""Which parameters of the section `data` a source uses; any other is refused, so that none is set in vain."""
+"""Rejection of options in the section `data` that a source does not use."""
 
 from collections.abc import Collection
 
@@ -8,14 +8,13 @@ from pipelines.config.params import DataSource
 UNSET = (None, (), "auto")
 
 
-def refuse_others(config: DataSource, used: Collection[str]) -> None:
-    """Raise InputError where a parameter is set that is not among `used`."""
+def reject_unused(config: DataSource, used: Collection[str]) -> None:
+    """Raise InputError if an option that is not in `used` is set."""
     for name, value in config:
         if name not in ("source", *used) and value not in UNSET:
             allowed = {"mirrors": "[]", "task": "auto"}.get(name, "null")
-            raise InputError(f"data.{name} = {_shown(value)}: {config.source} does not use it; allowed: {allowed}")
+            raise InputError(f"data.{name} = {_as_yaml(value)}: {config.source} does not use it; allowed: {allowed}")
 
 
-def _shown(value: object) -> str:
-    """A list as YAML has it."""
+def _as_yaml(value: object) -> str:
     return str(list(value)) if isinstance(value, tuple) else repr(value)

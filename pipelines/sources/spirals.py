@@ -1,4 +1,4 @@
-"""Two spirals, one within the other (Lang and Witbrock 1988): no line parts them."""
+"""Two intertwined spirals (Lang and Witbrock 1988), which are not linearly separable."""
 
 import numpy as np
 
@@ -9,17 +9,14 @@ from pipelines.sources.built_in import generated
 TURNS = 1.25
 NOISE = 0.02  # standard deviation; the radius grows to 1
 
-
-def find(config: DataSource) -> str:
-    """Where the examples are. Raises InputError as `generated.find`."""
-    return generated.find(config)
+find = generated.find
 
 
 def load(config: DataSource) -> RawData:
-    """Points of two arms, the second half a turn from the first. Raises InputError as `find`."""
+    """Points on two arms, the second rotated by half a turn, float32 [2000, 2]. Raises InputError as `find`."""
     random = np.random.default_rng(generated.SEED)
     arms = np.arange(generated.EXAMPLES) % 2
-    radius = np.sqrt(random.uniform(0.01, 1, len(arms)))  # as many points in the outer turn as its length asks for
+    radius = np.sqrt(random.uniform(0.01, 1, len(arms)))  # density independent of the radius
     angle = 2 * np.pi * TURNS * radius + np.pi * arms
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return generated.classes(config, points + random.normal(0, NOISE, points.shape), arms, ("first", "second"))

@@ -4,12 +4,9 @@ from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
 from pipelines.sources.built_in import embedded
 
-
-def find(config: DataSource) -> str:
-    """Where the examples are. Raises InputError as `embedded.find`."""
-    return embedded.find(config)
+find = embedded.find
 
 
 def load(config: DataSource) -> RawData:
-    """The results of 13 chemical analyses, float32 [178, 13]. Raises InputError as `find`."""
+    """Results of 13 chemical analyses, float32 [178, 13]. Raises InputError as `find`."""
     return embedded.load(config, "cultivar")

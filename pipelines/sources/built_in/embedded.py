@@ -1,28 +1,28 @@
-"""Tables that are part of scikit-learn, under the name of their source."""
+"""Data sets that are part of scikit-learn, loaded by the name of the source."""
 
 import numpy as np
 
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
-from pipelines.sources.options import refuse_others
+from pipelines.sources.options import reject_unused
 
 
 def find(config: DataSource) -> str:
-    """Where the examples are. Raises InputError where `data.path` is set, for there is no file to look for."""
+    """The location of the examples. Raises InputError if `data.path` or an unused option is set."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as {config.source} is part of scikit-learn")
-    refuse_others(config, ())
+    reject_unused(config, ())
     return "scikit-learn"
 
 
 def load(config: DataSource, target: str, **options: bool) -> RawData:
-    """What scikit-learn's `load_<source>` gives with its `options`; no value is missing, no official test split.
+    """The table of scikit-learn's `load_<source>(**options)`, without missing values and official test split.
 
     Raises InputError as `find`.
     """
     origin = find(config)
-    from sklearn import datasets  # takes more than a second, which the other sources need not pay
+    from sklearn import datasets  # slow to import
 
     bunch = getattr(datasets, f"load_{config.source}")(**options)
     labels = tuple(str(label) for label in getattr(bunch, "target_names", ()))

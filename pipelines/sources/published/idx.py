@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its successors (http://yann.lecun.com/exdb/mnist/): one file's array, four files' set."""
+"""The IDX format (http://yann.lecun.com/exdb/mnist/), and data sets of four IDX files."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
 from pipelines.sources.published import pinned
 from pipelines.sources.published.locate import locate
-from pipelines.sources.published.pinned import Pinned
+from pipelines.sources.published.pinned import PinnedFile
 
 UINT8 = 0x08
 
 
-def files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[Pinned, ...]:
-    """The four files of a set of 60,000 and 10,000 images of 28x28, by the SHA-256 of their content."""
+def files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[PinnedFile, ...]:
+    """The four files of a data set of 60,000 and 10,000 images of 28x28, given the SHA-256 of their content."""
     return (
-        Pinned("train-images-idx3-ubyte.gz", 16 + 60_000 * 28 * 28, train_images, packed=True),
-        Pinned("train-labels-idx1-ubyte.gz", 8 + 60_000, train_labels, packed=True),
-        Pinned("t10k-images-idx3-ubyte.gz", 16 + 10_000 * 28 * 28, test_images, packed=True),
-        Pinned("t10k-labels-idx1-ubyte.gz", 8 + 10_000, test_labels, packed=True),
+        PinnedFile("train-images-idx3-ubyte.gz", 16 + 60_000 * 28 * 28, train_images, gzipped=True),
+        PinnedFile("train-labels-idx1-ubyte.gz", 8 + 60_000, train_labels, gzipped=True),
+        PinnedFile("t10k-images-idx3-ubyte.gz", 16 + 10_000 * 28 * 28, test_images, gzipped=True),
+        PinnedFile("t10k-labels-idx1-ubyte.gz", 8 + 10_000, test_labels, gzipped=True),
     )
 
 
@@ -31,13 +31,13 @@ def load(
     config: DataSource,
     source: str,
     labels: tuple[str, ...],
-    parts: Sequence[Pinned],
+    parts: Sequence[PinnedFile],
     *,
     mirrors: Sequence[str],
-    installed: Sequence[Path] = (),
+    system_folders: Sequence[Path] = (),
 ) -> RawData:
-    """Find, check and parse the four files of one set. Raises InputError as `locate` and `pinned.read` do."""
-    paths = [locate(config, source, part, mirrors, installed) for part in parts]
+    """Find, verify and parse the four files of a data set. Raises InputError as `locate` and `pinned.read`."""
+    paths = [locate(config, source, part, mirrors, system_folders) for part in parts]
     train_images, train_labels, test_images, test_labels = (
         parse(pinned.read(path, part), path) for path, part in zip(paths, parts, strict=True)
     )
@@ -53,10 +53,10 @@ def load(
 
 
 def parse(content: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    """The array in an IDX file's unpacked content: uint8 [N, H, W] for `idx3`, [N] for `idx1` in the name of `path`.
+    """The array in the unpacked content of an IDX file: uint8 [N, H, W] if the name contains `idx3`, else [N].
 
-    Raises InputError for another magic number, element type or number of axes, and where the
-    content is shorter or longer than its axes say.
+    Raises InputError for another magic number, element type or number of axes, and for a length that does not match
+    the axes.
     """
     axes = 3 if "idx3" in path.name else 1
     expected = [0, 0, UINT8, axes]
@@ -64,10 +64,10 @@ def parse(content: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         raise InputError(
             f"{path}: starts with {content[:4].tolist()}; allowed: {expected}, IDX of {axes} axes in uint8"
         )
-    head, body = np.split(content, [4 + 4 * axes])
-    sizes = tuple(int.from_bytes(head[start : start + 4].tobytes(), "big") for start in range(4, len(head), 4))
-    if len(head) < 4 + 4 * axes:
-        raise InputError(f"{path}: ends in its head after {len(head)} bytes; allowed: {4 + 4 * axes} or more")
+    header, body = np.split(content, [4 + 4 * axes])
+    sizes = tuple(int.from_bytes(header[start : start + 4].tobytes(), "big") for start in range(4, len(header), 4))
+    if len(header) < 4 + 4 * axes:
+        raise InputError(f"{path}: ends in its header after {len(header)} bytes; allowed: {4 + 4 * axes} or more")
     if len(body) != math.prod(sizes):
         raise InputError(f"{path}: {len(body)} values for axes {sizes}; allowed: {math.prod(sizes)}")
     return body.reshape(sizes)

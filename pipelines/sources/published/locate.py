@@ -1,4 +1,4 @@
-"""Where a source's files are: the folder that was asked for, or cache, system and mirrors in turn."""
+"""Location of the files of a source: the folder `data.path`, or else cache, system folders and mirrors in turn."""
 
 import os
 import sys
@@ -7,68 +7,70 @@ from pathlib import Path
 
 from models.errors import InputError
 from pipelines.config.params import DataSource
-from pipelines.sources.options import refuse_others
-from pipelines.sources.published.pinned import Pinned
+from pipelines.sources.options import reject_unused
+from pipelines.sources.published.pinned import PinnedFile
 
 
 def locate(
-    config: DataSource, source: str, pinned: Pinned, mirrors: Sequence[str], installed: Sequence[Path] = ()
+    config: DataSource, source: str, pinned: PinnedFile, mirrors: Sequence[str], system_folders: Sequence[Path] = ()
 ) -> Path:
-    """The path of one file of `source`, downloaded into the cache where it is nowhere.
+    """The path of one file of `source`, downloaded into the cache if it is not found.
 
-    A folder named in `data.path` is the only place looked at. Raises InputError where it or the
-    file in it is missing, and where no mirror gives the file. The content is not checked here.
+    If `data.path` is set, only that folder is searched. Raises InputError if the folder or the file in it is missing,
+    or if no mirror provides the file. The content is not verified.
     """
-    refuse_others(config, ("path", "mirrors"))
-    if found := _find(config, source, pinned, installed):
-        return found
-    from pipelines.sources.published import download  # brings requests, which most runs never need
+    reject_unused(config, ("path", "mirrors"))
+    if path := _find(config, source, pinned, system_folders):
+        return path
+    from pipelines.sources.published import download  # imports requests, which is rarely needed
 
     return download.fetch(pinned, config.mirrors or mirrors, cache_folder(source))
 
 
-def find(config: DataSource, source: str, parts: Sequence[Pinned], installed: Sequence[Path] = ()) -> str | None:
-    """The folders in which all `parts` of `source` lie; None where one would have to be downloaded.
+def find(
+    config: DataSource, source: str, parts: Sequence[PinnedFile], system_folders: Sequence[Path] = ()
+) -> str | None:
+    """The folders of all `parts` of `source`; None if one of them has to be downloaded.
 
-    Raises InputError as `locate` does for `data.path`.
+    Raises InputError as `locate` for `data.path`.
     """
-    refuse_others(config, ("path", "mirrors"))
-    found = [_find(config, source, part, installed) for part in parts]
-    there = sorted({str(path.parent) for path in found if path})
-    return ", ".join(there) if all(found) else None
+    reject_unused(config, ("path", "mirrors"))
+    files = [_find(config, source, part, system_folders) for part in parts]
+    folders = sorted({str(path.parent) for path in files if path})
+    return ", ".join(folders) if all(files) else None
 
 
 def cache_folder(source: str) -> Path:
-    """The user's cache folder of one source, as each system has it. Raises InputError without a home."""
+    """The cache folder of one source. Raises InputError if the user has no home folder."""
     try:
         return _cache_root() / "tandem" / source
     except RuntimeError as error:
-        raise InputError(f"no home folder to keep {source} in; set XDG_CACHE_HOME or data.path") from error
+        raise InputError(f"no home folder for the cache of {source}; set XDG_CACHE_HOME or data.path") from error
 
 
 def _cache_root() -> Path:
-    """XDG Base Directory specification; on Windows and macOS their own places, unless XDG's is set."""
-    if named := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
-        return Path(named)
+    """According to the XDG Base Directory specification, or the conventions of Windows and macOS."""
+    if folder := os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA"):
+        return Path(folder)
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser()
 
 
-def _find(config: DataSource, source: str, pinned: Pinned, installed: Sequence[Path]) -> Path | None:
+def _find(config: DataSource, source: str, pinned: PinnedFile, system_folders: Sequence[Path]) -> Path | None:
     if config.path is not None:
-        return _given(Path(config.path).expanduser(), pinned)
-    folders = (cache_folder(source), *installed)
-    return next((found for folder in folders if (found := _in(folder, pinned))), None)
+        return _in_required(Path(config.path).expanduser(), pinned)
+    folders = (cache_folder(source), *system_folders)
+    return next((path for folder in folders if (path := _in(folder, pinned))), None)
 
 
-def _given(folder: Path, pinned: Pinned) -> Path:
+def _in_required(folder: Path, pinned: PinnedFile) -> Path:
     if not folder.is_dir():
         raise InputError(f"data.path = {str(folder)!r}: no such folder; allowed: a folder that holds {pinned.name}")
-    if found := _in(folder, pinned):
-        return found
+    if path := _in(folder, pinned):
+        return path
     raise InputError(f"data.path = {str(folder)!r}: lacks {pinned.name}; allowed: a folder that holds it, or null")
 
 
-def _in(folder: Path, pinned: Pinned) -> Path | None:
-    """Unpacked copies have the name without `.gz`."""
-    names = (pinned.name, pinned.name.removesuffix(".gz")) if pinned.packed else (pinned.name,)
+def _in(folder: Path, pinned: PinnedFile) -> Path | None:
+    """The file in a folder; unpacked copies have the name without `.gz`."""
+    names = (pinned.name, pinned.name.removesuffix(".gz")) if pinned.gzipped else (pinned.name,)
     return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -1,4 +1,4 @@
-"""A published file whose content is known in advance, and checked while it is read."""
+"""Files whose size and SHA-256 are known in advance and verified while they are read."""
 
 import gzip
 import hashlib
@@ -17,57 +17,57 @@ BLOCK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """`size` in bytes and `sha256` describe the content.
+class PinnedFile:
+    """A file `name` with its `size` in bytes and `sha256`.
 
-    `packed`: the content is what gzip unpacks, so that copies which were compressed again, or not
-    at all, are equal. Otherwise the content is the file itself.
+    `gzipped`: size and hash are those of the unpacked content, so that differently compressed and uncompressed
+    copies are valid as well.
     """
 
     name: str
     size: int
     sha256: str
-    packed: bool
+    gzipped: bool
 
 
-def read(path: Path, pinned: Pinned) -> NDArray[np.uint8]:
-    """The content of `path`, uint8 [pinned.size]. Raises InputError where it is not the pinned one."""
+def read(path: Path, pinned: PinnedFile) -> NDArray[np.uint8]:
+    """The content of `path`, uint8 [pinned.size]. Raises InputError if it is not the pinned content."""
     content = bytearray()
     for block in _blocks(path, pinned):
         content += block
     return np.frombuffer(content, np.uint8)
 
 
-def verify(path: Path, pinned: Pinned) -> None:
-    """Read `path` without keeping it. Raises InputError where it is not the pinned content."""
+def verify(path: Path, pinned: PinnedFile) -> None:
+    """Raise InputError if `path` does not have the pinned content."""
     for _ in _blocks(path, pinned):
         pass
 
 
-def _blocks(path: Path, pinned: Pinned) -> Iterator[bytes]:
-    """Never unpacks more than one block beyond the pinned size, whatever the file claims to hold."""
+def _blocks(path: Path, pinned: PinnedFile) -> Iterator[bytes]:
+    """The content in blocks; unpacks at most one block beyond the pinned size."""
     digest, size = hashlib.sha256(), 0
     try:
-        with _open(path, pinned.packed) as file:
+        with _open(path, pinned.gzipped) as file:
             while size <= pinned.size and (block := file.read(BLOCK)):
                 digest.update(block)
                 size += len(block)
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: broken gzip data after {size} bytes ({error}); allowed: a whole file") from error
+        raise InputError(f"{path}: broken gzip data after {size} bytes ({error}); allowed: a complete file") from error
     _compare(path, pinned, size, digest.hexdigest())
 
 
-def _open(path: Path, packed: bool) -> BinaryIO:
-    """Known by its first two bytes: a partial download has another suffix."""
+def _open(path: Path, gzipped: bool) -> BinaryIO:
+    """Detects gzip by the first two bytes, because partial downloads have a different suffix."""
     with path.open("rb") as file:
-        compressed = packed and file.read(2) == b"\x1f\x8b"
+        compressed = gzipped and file.read(2) == b"\x1f\x8b"
     return cast(BinaryIO, gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
-def _compare(path: Path, pinned: Pinned, size: int, sha256: str) -> None:
+def _compare(path: Path, pinned: PinnedFile, size: int, sha256: str) -> None:
     if size != pinned.size:
-        found = f"more than {pinned.size}" if size > pinned.size else str(size)
-        raise InputError(f"{path}: {found} bytes of content; allowed: {pinned.size}")
+        actual = f"more than {pinned.size}" if size > pinned.size else str(size)
+        raise InputError(f"{path}: {actual} bytes of content; allowed: {pinned.size}")
     if sha256 != pinned.sha256:
         raise InputError(f"{path}: wrong checksum: SHA-256 {sha256} of the content; allowed: {pinned.sha256}")

@@ -1,4 +1,4 @@
-"""A table in a file as Arrow columns, and which of them are learned from."""
+"""Reading of table files with Arrow, and selection of columns."""
 
 import re
 from pathlib import Path
@@ -10,53 +10,53 @@ from pyarrow import csv, parquet
 from models.errors import InputError
 from pipelines.config.params import DataSource
 
-INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls the numbers of its rows
+INDEX = re.compile(r"__index_level_\d+__")  # name that pandas gives to its index
 
 
-class Chosen(NamedTuple):
-    """The names of the columns that are learned from, and of the one that is learned."""
+class Selection(NamedTuple):
+    """Names of the feature columns and of the target column."""
 
     features: tuple[str, ...]
     target: str
 
 
 def read(path: Path) -> Any:
-    """The `pyarrow.Table` in a file, its names without the space around them; every column of a CSV file is text.
+    """The `pyarrow.Table` in a file, with trimmed column names; all columns of a CSV file have type string.
 
-    Raises InputError where the file is no table, or has no row, or names a column twice or not at all.
+    Raises InputError if the file is not a table, has no rows, or has missing or duplicate column names.
     """
     is_text = path.suffix.lower() != ".parquet"
     try:
         table = _read_text(path) if is_text else _read_parquet(path)
     except InputError:
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a broken page
-        allowed = "one header and rows of equal length, in UTF-8" if is_text else "a whole Parquet file"
+    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a damaged page
+        allowed = "one header and rows of equal length, in UTF-8" if is_text else "a complete Parquet file"
         raise InputError(f"{path}: {' '.join(str(error).split())}; allowed: {allowed}") from error
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
     return table.rename_columns(_names(path, table.column_names))
 
 
-def choose(path: Path, names: list[str], config: DataSource) -> Chosen:
-    """The columns of `data.features`, or all but `data.target`. Raises InputError where the file lacks one."""
+def select(path: Path, names: list[str], config: DataSource) -> Selection:
+    """The columns `data.features`, or all but `data.target`. Raises InputError if the file lacks one of them."""
     if config.target not in names:
-        found = "null" if config.target is None else repr(config.target)
-        raise InputError(f"data.target = {found}; allowed: a column of {path}: {', '.join(names)}")
+        value = "null" if config.target is None else repr(config.target)
+        raise InputError(f"data.target = {value}; allowed: a column of {path}: {', '.join(names)}")
     features = tuple(name for name in names if name != config.target) if config.features is None else config.features
-    if wrong := [name for name in features if name not in names or name == config.target]:
+    if invalid := [name for name in features if name not in names or name == config.target]:
         allowed = ", ".join(name for name in names if name != config.target)
-        raise InputError(f"data.features: {', '.join(wrong)}; allowed: columns of {path} but the target: {allowed}")
+        raise InputError(f"data.features: {', '.join(invalid)}; allowed: feature columns of {path}: {allowed}")
     if index := [name for name in features if INDEX.fullmatch(name)]:
-        found = f"column '{index[0]}' is the index that pandas wrote, which numbers the rows"
-        raise InputError(f"{path}: {found}; write the file with index=False, or leave it out by data.features")
+        problem = f"column '{index[0]}' is the index of a pandas DataFrame"
+        raise InputError(f"{path}: {problem}; write the file with index=False, or exclude it with data.features")
     if not features:
-        raise InputError(f"{path}: no column but the target '{config.target}'; allowed: one or more to learn from")
-    return Chosen(features, config.target)
+        raise InputError(f"{path}: no column except the target '{config.target}'; allowed: one or more features")
+    return Selection(features, config.target)
 
 
 def _read_text(path: Path) -> Any:
-    """In one thread, so that an error can name the row."""
+    """Read in one thread, so that an error can include the row."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     options: dict[str, Any] = {
         "read_options": csv.ReadOptions(use_threads=False),
@@ -69,16 +69,17 @@ def _read_text(path: Path) -> Any:
 
 
 def _read_parquet(path: Path) -> Any:
-    """The names first, as Arrow refuses a file with one twice in words of its own; folders add no columns."""
+    """Read without partition columns from folder names, after the column names have been checked."""
     _names(path, parquet.read_schema(path).names)
     return parquet.read_table(path, partitioning=None)
 
 
-def _names(path: Path, found: list[str]) -> list[str]:
-    """The names without the space around them. Raises InputError where one is missing or twice, or all are in one."""
-    names = [name.strip() for name in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: column '{twice[0]}' comes {names.count(twice[0])} times; allowed: each name once")
+def _names(path: Path, names: list[str]) -> list[str]:
+    """Trimmed names. Raises InputError if one is missing or duplicate, or the separator is wrong."""
+    names = [name.strip() for name in names]
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        count = names.count(duplicates[0])
+        raise InputError(f"{path}: column '{duplicates[0]}' occurs {count} times; allowed: each name once")
     if "" in names:
         raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
     if len(names) == 1 and ";" in names[0]:

@@ -1,4 +1,4 @@
-"""The column that is learned: classes, or numbers."""
+"""Conversion of the target column to classes or numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -8,25 +8,25 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from pipelines.config.params import DataSource
-from pipelines.sources.tables.columns import Column
+from pipelines.sources.tables.columns import ParsedColumn
 
-FEW = 20  # different whole numbers up to which they are taken for classes
-LARGEST = 2**53  # from here on, float64 does not tell a whole number from the next
-NAMED = 5  # rows that an error names
+MAX_CLASSES = 20  # distinct integers up to which a numeric target is a classification
+INTEGER_LIMIT = 2**53  # float64 represents all integers below it exactly
+MAX_ROWS = 5  # in error messages
 
 
-def parse(path: Path, column: Column, config: DataSource) -> tuple[tuple[str, ...], NDArray[Any]]:
-    """Labels and class numbers int64 [N], or no labels and numbers float32 [N]; which of them is told.
+def parse(path: Path, column: ParsedColumn, config: DataSource) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Labels and class indices int64 [N], or no labels and numbers float32 [N].
 
-    Text, truth values and up to FEW different whole numbers are classes; other numbers are a regression,
-    unless `data.task` says otherwise. Raises InputError for missing values, for text in a regression, and
-    for classes of LARGEST and beyond.
+    If `data.task` is `auto`, text, booleans and up to MAX_CLASSES distinct integers are classes, other numbers are a
+    regression, and the task is printed. Raises InputError for missing values, for text in a regression, and for
+    numeric classes from INTEGER_LIMIT on.
     """
     where = f"{path}: target '{column.name}'"
-    _require_all(where, column.values)
+    _require_complete(where, column.values)
     task = _task(column) if config.task == "auto" else config.task
     if config.task == "auto":
-        rule = f"text, true and false, and up to {FEW} different whole numbers are classes; data.task decides otherwise"
+        rule = f"text, true and false, and up to {MAX_CLASSES} whole numbers are classes; data.task overrides this"
         print(f"target '{column.name}': {task} ({rule})")
     if task == "classification":
         labels, targets = _classes(where, column)
@@ -38,17 +38,17 @@ def parse(path: Path, column: Column, config: DataSource) -> tuple[tuple[str, ..
     return (), column.values.astype(np.float32)
 
 
-def _task(column: Column) -> str:
+def _task(column: ParsedColumn) -> str:
     values = np.unique(column.values)
-    few = len(values) <= FEW and bool((values == np.rint(values)).all())
-    return "classification" if column.categories or few else "regression"
+    integers = len(values) <= MAX_CLASSES and bool((values == np.rint(values)).all())
+    return "classification" if column.categories or integers else "regression"
 
 
-def _classes(where: str, column: Column) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _classes(where: str, column: ParsedColumn) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     if column.categories:
         return column.categories, column.values.astype(np.int64)
     values, targets = np.unique(column.values, return_inverse=True)
-    if np.abs(values).max() >= LARGEST:
+    if np.abs(values).max() >= INTEGER_LIMIT:
         raise InputError(
             f"{where} holds {values[np.abs(values).argmax()]:.0f}; allowed as a class: below 2^53, or text"
         )
@@ -56,13 +56,13 @@ def _classes(where: str, column: Column) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def _label(value: float) -> str:
-    """All digits, so that no two classes share a label; a whole number without a point."""
+    """The number with all digits, so that labels are unique; integers without a decimal point."""
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def _require_all(where: str, values: NDArray[np.float64]) -> None:
+def _require_complete(where: str, values: NDArray[np.float64]) -> None:
     missing = np.flatnonzero(np.isnan(values)) + 1
     if len(missing):
-        rows = ", ".join(map(str, missing[:NAMED])) + (", ..." if len(missing) > NAMED else "")
-        found = f"is missing in {len(missing)} of {len(values)} rows ({rows})"
-        raise InputError(f"{where} {found}; allowed: in none, and NA, null, None and the like are no classes")
+        rows = ", ".join(map(str, missing[:MAX_ROWS])) + (", ..." if len(missing) > MAX_ROWS else "")
+        problem = f"is missing in {len(missing)} of {len(values)} rows ({rows})"
+        raise InputError(f"{where} {problem}; allowed: in none; NA, null, None and similar text counts as missing")

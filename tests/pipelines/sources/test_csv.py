@@ -144,7 +144,7 @@ def test_the_task_is_inferred_and_told_unless_the_user_decides(tmp_path, capsys,
 def test_numbers_that_float32_does_not_keep_apart_are_told(tmp_path):
     numbers = "\n".join(f"{100000001 + row},{row / 7},{300000001 + row}" for row in range(40))
     raw = load(tmp_path, f"a,b,price\n{numbers}\n")
-    words = "holds 40 different numbers, of which float32 keeps {} apart; subtract what they share"
+    words = "holds 40 different numbers, of which float32 distinguishes {}; subtract a common offset"
     assert raw.notes == (f"column 'a' {words.format(6)}", f"column 'price' {words.format(2)}")
 
 
@@ -176,14 +176,14 @@ REFUSED = {
         r"'y' is missing in 2 of 4 rows \(2, 4\); allowed: in",
     ),
     "one class": (rows("aaa"), {"target": "y"}, "target 'y' has one class, 'a'; allowed: two or more"),
-    "nothing but the target": ("price\n1.5\n2.5\n", {}, "no column but the target 'price'"),
-    "a column all missing": ("a,price\n,1.5\nNA,2.5\n", {}, "column 'a': all 2 values are missing; leave it out"),
-    "two columns of one name": ("a,a,price\n1,2,3\n", {}, "column 'a' comes 2 times; allowed: each name once"),
+    "nothing but the target": ("price\n1.5\n2.5\n", {}, "no column except the target 'price'"),
+    "a column all missing": ("a,price\n,1.5\nNA,2.5\n", {}, "column 'a': all 2 values are missing; exclude it"),
+    "two columns of one name": ("a,a,price\n1,2,3\n", {}, "column 'a' occurs 2 times; allowed: each name once"),
     "a column without a name": (",a,price\n0,1,2.5\n", {}, "column 1 has no name"),
     "semicolons": ("a;price\n1;2\n", {}, "one column, 'a;price'; allowed: columns separated by commas"),
     "infinite": ("a,price\n1,1.5\ninf,2.5\n", {}, "column 'a', row 2: inf; allowed: finite numbers"),
     "beyond float32": ("a,price\n1,1.5\n-1e39,2.5\n", {}, "column 'a', row 2: -1e.39; allowed: finite numbers"),
-    "dates": ("a,price\n2026-01-31,1.5\n2026-02-01,2.5\n", {}, r"column 'a' holds dates \(2026-01-31\); leave it out"),
+    "dates": ("a,price\n2026-01-31,1.5\n2026-02-01,2.5\n", {}, r"column 'a' holds dates \(2026-01-31\); exclude it"),
     "dates with a zone": (
         "a,price\n2026-01-31T00:00:00Z,1.5\n2026-02-01,2.5\n",
         {},
@@ -195,7 +195,7 @@ REFUSED = {
     "stray text": (
         rows(MIXED),
         {"target": "x"},
-        r"column 'y': '\?' in row 12, while 22 of 23 values are numbers; allowed: .*; or leave it out by data.features",
+        r"column 'y': '\?' in row 12, while 22 of 23 values are numbers; allowed: .*; or exclude it with data.features",
     ),
     "stray text in a target": (rows(MIXED), {"target": "y"}, "'y': '.*; or choose another data.target"),
     "numbers too large for classes": (
@@ -204,7 +204,7 @@ REFUSED = {
         r"'y' holds 9007199254740992; allowed as a class: below 2\^53, or text",
     ),
     "a name of nothing but space": ("a, ,price\n1,2,3\n", {}, "column 2 has no name"),
-    "names that differ by space": ("a,a ,price\n1,2,3\n", {}, "column 'a' comes 2 times"),
+    "names that differ by space": ("a,a ,price\n1,2,3\n", {}, "column 'a' occurs 2 times"),
     "a row too long": ("a,price\n1,2\n3,4,5\n", {}, "Row #3: Expected 2 columns, got 3"),
     "a row too short": ("a,price\n1,2\n3\n", {}, "Row #3: Expected 2 columns, got 1"),
     "empty": ("", {}, "Empty CSV file"),
@@ -240,7 +240,7 @@ def test_a_file_that_is_not_there_is_refused_by_name(path, words):
 
 
 def test_broken_parquet_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"Parquet magic bytes .*; allowed: a whole Parquet file") as caught:
+    with pytest.raises(InputError, match=r"Parquet magic bytes .*; allowed: a complete Parquet file") as caught:
         load(tmp_path, b"no parquet at all", "houses.parquet")
     assert "\n" not in str(caught.value)
 
@@ -249,7 +249,7 @@ def test_a_broken_page_of_parquet_is_one_line_with_its_file(tmp_path):
     parquet.write_table(pa.table({"a": [1, None, 3], "price": [1.5, 2, 3]}), tmp_path / "whole.parquet")
     content = bytearray((tmp_path / "whole.parquet").read_bytes())
     content[8:30] = b"\xff" * 22
-    with pytest.raises(InputError, match=r"houses\.parquet: .*; allowed: a whole Parquet file") as caught:
+    with pytest.raises(InputError, match=r"houses\.parquet: .*; allowed: a complete Parquet file") as caught:
         load(tmp_path, bytes(content), "houses.parquet")
     assert "\n" not in str(caught.value)
 
@@ -260,11 +260,11 @@ NUMBERS = pa.array([1.5, 2, 3])
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
-        (pa.table([NUMBERS] * 3, names=["a", "a", "price"]), "column 'a' comes 2 times; allowed: each name once"),
+        (pa.table([NUMBERS] * 3, names=["a", "a", "price"]), "column 'a' occurs 2 times; allowed: each name once"),
         (pa.table({"a": pa.nulls(3, pa.timestamp("us")), "price": NUMBERS}), "column 'a': all 3 values are missing"),
         (
             pa.table({"a": NUMBERS, "price": NUMBERS, "__index_level_0__": NUMBERS}),
-            "column '__index_level_0__' is the index that pandas wrote.*; write the file with index=False",
+            "column '__index_level_0__' is the index of a pandas DataFrame; write the file with index=False",
         ),
     ],
     ids=["two columns of one name", "dates that are all missing", "an index of pandas"],

@@ -11,14 +11,14 @@ import pytest
 from models.errors import InputError
 from pipelines.sources import mnist
 from pipelines.sources.published import download
-from pipelines.sources.published.pinned import Pinned
+from pipelines.sources.published.pinned import PinnedFile
 from tests.pipelines.workspace import data, mount_small_disk, unmount
 
 CONTENT = np.random.default_rng(0).integers(0, 64, 300_000, np.uint8).tobytes()
 FILE = gzip.compress(CONTENT, mtime=0)
 OTHER_PACKING = gzip.compress(CONTENT, compresslevel=1, mtime=1)
 NAME = "train-images-idx3-ubyte.gz"
-PINNED = Pinned(NAME, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), packed=True)
+PINNED = PinnedFile(NAME, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), gzipped=True)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -160,11 +160,11 @@ def test_a_file_is_fetched_and_nothing_else_is_left(fetch: Fetch, tmp_path: Path
 FAILURES = {
     "missing": "status 404 Not Found",
     "failing": "status 500 Internal Server Error",
-    "page": "a web page (text/html) in place of the file",
+    "page": "a web page (text/html) instead of the file",
     "unlabelled_page": "26 bytes of content; allowed: 300000",
-    "half": "cut off before the announced end",
+    "half": "connection closed before the announced length",
     "short": "broken gzip data",
-    "overlong": "cut off before the announced end",
+    "overlong": "connection closed before the announced length",
     "wrong": "wrong checksum: SHA-256",
     "bomb": "more than 300000 bytes of content",
     "endless": "bytes of content",
@@ -253,7 +253,9 @@ def test_a_source_uses_the_mirrors_of_the_params(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1, 7, 8, 9])
-    parts = [Pinned(f"{number}-idx3.gz", len(images), hashlib.sha256(images).hexdigest(), True) for number in range(4)]
+    parts = [
+        PinnedFile(f"{number}-idx3.gz", len(images), hashlib.sha256(images).hexdigest(), True) for number in range(4)
+    ]
     monkeypatch.setattr(mnist, "FILES", parts)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(Handler, "images", lambda self: self.answer(200, images), raising=False)

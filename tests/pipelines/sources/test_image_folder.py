@@ -71,7 +71,7 @@ def test_litter_is_passed_over(root: Path, capsys: pytest.CaptureFixture[str]) -
     expected = np.array(read(root).train_inputs)
     own.add_litter(root)
     np.testing.assert_array_equal(read(root).train_inputs, expected)
-    assert "note: 1 files have no picture's name, the first is 'red/notes.txt'" in capsys.readouterr().out
+    assert "note: 1 files do not have the suffix of an image, the first is 'red/notes.txt'" in capsys.readouterr().out
 
 
 def test_an_official_split_is_kept(root: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_pictures_outside_of_a_class_are_told(root: Path, capsys: pytest.Capture
     for name in ("new2.jpg", "new1.png"):
         (root / name).write_bytes((root / "red" / "plain-0.png").read_bytes())
     read(root)
-    assert "note: 2 pictures lie in no class and are not read, the first is 'new1.png'" in capsys.readouterr().out
+    assert "note: 2 images outside of class folders are not read, the first is 'new1.png'" in capsys.readouterr().out
 
 
 def test_pictures_beside_train_and_test_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,8 +159,8 @@ def test_pictures_beside_train_and_test_are_told(root: Path, capsys: pytest.Capt
         (root.parent / "split" / folder / "new.png").touch()
     read(root.parent / "split")
     said = capsys.readouterr().out
-    assert "note: 2 pictures lie in no class and are not read, the first is 'new.png'" in said
-    assert "note: 1 pictures lie in no class and are not read, the first is 'test/new.png'" in said
+    assert "note: 2 images outside of class folders are not read, the first is 'new.png'" in said
+    assert "note: 1 images outside of class folders are not read, the first is 'test/new.png'" in said
 
 
 def test_a_class_may_be_called_as_a_picture(root: Path) -> None:
@@ -227,14 +227,14 @@ def other_classes_in_the_test_split(root: Path) -> None:
     [
         (shutil.rmtree, r"data\.path = .*: no such folder; allowed: a folder for each class"),
         (a_file, r"data\.path = .*: no such folder"),
-        (empty, "no class and 0 pictures outside of one; allowed: a folder for each class"),
-        (no_classes, "no class and 1 pictures outside of one"),
-        (only_one_class, "the one class 'blue'; .* two classes or more"),
-        (a_class_without_pictures, r"yellow: no picture in it; allowed: \.png"),
+        (empty, "no class folder and 0 images beside them; allowed: a folder for each class"),
+        (no_classes, "no class folder and 1 images beside them"),
+        (only_one_class, "only the class 'blue'; .* two classes or more"),
+        (a_class_without_pictures, r"yellow: no image in it; allowed: \.png"),
         (nested, "red/more: a folder inside a class"),
         (a_loop, "red/again: a folder inside a class"),
-        (a_name_with_a_line_break, r"r\\ned'?: no name for a class"),
-        (a_third_split, "val: a folder beside train/ and test/; allowed: these two only"),
+        (a_name_with_a_line_break, r"r\\ned'?: not a valid class name"),
+        (a_third_split, "val: a folder beside train/ and test/; allowed: only these two"),
         (other_classes_in_the_test_split, "class 'red' is in one of train/ and test/ only; allowed: in both"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_read_is_one_line(root: Path, monkeypatch: pytes
 def test_classes_that_differ_by_capitals_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(root / "red", root / "Red")
     assert read(root).labels == ("Red", "blue", "green", "red")
-    assert "warning: the classes Red, red differ by capital letters only" in capsys.readouterr().out
+    assert "warning: the classes Red, red differ only in case" in capsys.readouterr().out
 
 
 def test_from_folder_to_splits(root: Path) -> None:

@@ -15,7 +15,7 @@ from pipelines.config.sources import SOURCES
 from pipelines.sources import cifar10, digits, fashion_mnist, mnist
 from pipelines.sources.published import idx, pinned
 from pipelines.sources.published.locate import cache_folder
-from pipelines.sources.published.pinned import Pinned
+from pipelines.sources.published.pinned import PinnedFile
 from tests.pipelines import workspace
 
 
@@ -28,8 +28,8 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
-def pin(name: str, content: bytes) -> Pinned:
-    return Pinned(name, len(content), hashlib.sha256(content).hexdigest(), packed=True)
+def pin(name: str, content: bytes) -> PinnedFile:
+    return PinnedFile(name, len(content), hashlib.sha256(content).hexdigest(), gzipped=True)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_no_more_is_unpacked_than_the_file_should_hold(tmp_path: Path, monkeypat
     bomb.write_bytes(gzip.compress(bytes(50_000_000)))
     taken = []
     with pytest.raises(InputError, match="more than 5000 bytes"):
-        taken += list(pinned._blocks(bomb, Pinned("bomb.gz", 5000, "", packed=True)))
+        taken += list(pinned._blocks(bomb, PinnedFile("bomb.gz", 5000, "", gzipped=True)))
     assert sum(map(len, taken)) <= 6000
 
 
@@ -194,7 +194,7 @@ def test_no_more_is_unpacked_than_the_file_should_hold(tmp_path: Path, monkeypat
         (idx_bytes(np.zeros((2, 3, 3), np.uint8))[:-1], r"17 values for axes \(2, 3, 3\); allowed: 18"),
         (idx_bytes(np.zeros((2, 3, 3), np.uint8)) + b"x", r"19 values for axes \(2, 3, 3\); allowed: 18"),
         (bytes([0, 0, 8, 3]) + b"\xff" * 12, r"0 values for axes \(4294967295, 4294967295, 4294967295\)"),
-        (bytes([0, 0, 8, 3]) + bytes(5), r"ends in its head after 9 bytes; allowed: 16"),
+        (bytes([0, 0, 8, 3]) + bytes(5), r"ends in its header after 9 bytes; allowed: 16"),
     ],
 )
 def test_idx_with_another_head_is_refused(body: bytes, words: str) -> None:
@@ -222,7 +222,7 @@ def write_archive(folder: Path, files: dict[str, bytes], monkeypatch: pytest.Mon
             archive.addfile(member, io.BytesIO(body))
     body = path.read_bytes()
     sha256 = hashlib.sha256(body).hexdigest()
-    monkeypatch.setattr(cifar10, "ARCHIVE", Pinned(path.name, len(body), sha256, packed=False))
+    monkeypatch.setattr(cifar10, "ARCHIVE", PinnedFile(path.name, len(body), sha256, gzipped=False))
     return path
 
 
