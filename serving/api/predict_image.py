@@ -73,7 +73,10 @@ async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.n
     structures = _read_headers(files, worker.settings.max_pixels)
     shape = champion.spec.shape
     if sum(structure.cost for structure in structures) <= INLINE_COST:
-        return np.stack([_checked(index, image.render, each, shape) for index, each in enumerate(structures, 1)])
+        pixels = np.empty((len(structures), *shape), np.uint8)
+        for index, structure in enumerate(structures):
+            pixels[index] = _checked(index + 1, image.render, structure, shape)
+        return pixels
     try:
         return await worker.image_decoder.decode(structures, shape)
     except ImageError as error:

@@ -1,22 +1,16 @@
 """Decodes images in processes of their own, each limited in computing time and memory.
 
-Each worker has one parent process, `image_process`, with a resident size of 35 MB. It forks a child for each request,
-which takes about 1 ms; a child that reaches a limit is ended by the kernel. The parent is started with `exec`, so that
-no thread of the worker is copied, ends with its children when the worker is gone, and is started again if it was
-killed. Two threads wait for the children, one for images that are decoded quickly and one for all others: a slow image
-delays slow ones only.
+Each worker has one parent process, `image_process`, with a resident size of 35 MB, and two children forked from it: one
+for images that are decoded quickly, one for all others, so that a slow image delays slow ones only. A child that
+reaches a limit is ended by the kernel and forked anew, in about 2 ms. The parent is started with `exec`, so that no
+thread of the worker is copied, ends with its children when the worker is gone, and is started again if it was killed.
 """
 
 import asyncio
 import contextlib
 import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import numpy as np
 
@@ -24,9 +18,8 @@ from models import image
 from models.errors import InputError
 from models.image_structure import Structure
 from serving.scheduling import low_priority
+from serving.scheduling.image_children import MESSAGE, Child, Job, Parent
 
-ROOT = Path(__file__).parents[2]
-PROCESS = "serving.scheduling.image_process"
 QUICK_COST = 120_000_000  # nanoseconds, as estimated; a photograph of 12 megapixels takes 30 to 90 ms
 QUICK_SECONDS, SECONDS = 0.25, 3.0  # of computing; 16 megapixels take up to 0.8 s
 BYTES_PER_PIXEL, MIN_BYTES = 20, 1 << 26  # of memory; WebP needs 18 for each pixel
@@ -51,9 +44,9 @@ class ImageDecoder:
 
     def __init__(self, max_pixels: int) -> None:
         self._max_bytes = max(MIN_BYTES, BYTES_PER_PIXEL * max_pixels)
-        self._quick, self._slow = low_priority.thread("quick-images"), low_priority.thread("slow-images")
+        self._quick, self._slow = _Lane("quick-images"), _Lane("slow-images")
         self._lock = threading.Lock()
-        self._parent: _Parent | None = None
+        self._parent: Parent | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -70,8 +63,8 @@ class ImageDecoder:
         run = asyncio.get_running_loop().run_in_executor
         if sum(structure.cost for structure in structures) <= QUICK_COST:
             with contextlib.suppress(LimitError):
-                return await run(self._quick, self._decode, structures, shape, QUICK_SECONDS)
-        return await run(self._slow, self._decode, structures, shape, SECONDS)
+                return await run(self._quick.thread, self._decode, self._quick, structures, shape, QUICK_SECONDS)
+        return await run(self._slow.thread, self._decode, self._slow, structures, shape, SECONDS)
 
     def close(self) -> None:
         """End the processes and the threads, and what they decode."""
@@ -79,48 +72,74 @@ class ImageDecoder:
             self._closed = True
             if self._parent:
                 self._parent.close()
-        for thread in (self._quick, self._slow):
-            thread.shutdown(cancel_futures=True)
+        for lane in (self._quick, self._slow):
+            lane.thread.shutdown(cancel_futures=True)
+            lane.drop_child()
 
-    def _decode(self, structures: Sequence[Structure], shape: tuple[int, ...], seconds: float) -> np.ndarray:
-        """As `decode`, in this thread's child; once more if the parent was killed."""
+    def _decode(
+        self, lane: "_Lane", structures: Sequence[Structure], shape: tuple[int, ...], seconds: float
+    ) -> np.ndarray:
+        """As `decode`, in the lane's thread; once more if the parent process was killed."""
         if not FORK:
             return _render(structures, shape)
+        limits = f"{seconds:g} s of computing time and {self._max_bytes >> 20} MB of memory"
         for _ in range(2):
             parent = self._running_parent()
             try:
-                return self._exchange(parent, structures, shape, seconds)
-            except LimitError:
+                child = lane.start_job(parent, Job(structures, shape, seconds))
+                return _receive(child, (len(structures), *shape), limits)
+            except (LimitError, OSError):
+                lane.drop_child()
                 if not parent.has_ended(ENDING_SECONDS):
                     raise
-        raise RuntimeError(f"{PROCESS} has ended twice; its output precedes this line")
+        raise RuntimeError("the process that decodes images has ended twice; its output precedes this line")
 
-    def _exchange(
-        self, parent: "_Parent", structures: Sequence[Structure], shape: tuple[int, ...], seconds: float
-    ) -> np.ndarray:
-        """Send one job to a child and read its answers. A child that is gone has reached a limit."""
-        pixels = np.empty((len(structures), *shape), np.uint8)
-        index = 0
-        try:
-            with parent.fork() as connection:
-                connection.send((structures, shape, seconds))
-                for index in range(len(structures)):
-                    answer = connection.recv_bytes()
-                    if answer[0]:
-                        raise ImageError(index, answer[1:].decode())
-                    pixels[index] = np.frombuffer(answer, np.uint8, offset=1).reshape(shape)
-        except (EOFError, OSError):
-            limits = f"{seconds:g} s of computing time and {self._max_bytes >> 20} MB of memory"
-            raise LimitError(index, f"the picture cannot be decoded within {limits}") from None
-        return pixels
-
-    def _running_parent(self) -> "_Parent":
+    def _running_parent(self) -> Parent:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the image decoder is closed")
             if not self._parent or self._parent.has_ended():
-                self._parent = _Parent(self._max_bytes)
+                self._parent = Parent(self._max_bytes)
             return self._parent
+
+
+class _Lane:
+    """A thread, and the child whose answers it waits for."""
+
+    def __init__(self, name: str) -> None:
+        self.thread = low_priority.thread(name)
+        self._child: Child | None = None
+
+    def start_job(self, parent: Parent, job: Job) -> Child:
+        """The child that has received the job, a new one if there is none. Raises OSError if none can be forked."""
+        if self._child:
+            with contextlib.suppress(OSError):  # ended while it had nothing to do
+                self._child.send(job)
+                return self._child
+            self.drop_child()
+        self._child = parent.fork()
+        self._child.send(job)
+        return self._child
+
+    def drop_child(self) -> None:
+        """Let the child end."""
+        if self._child:
+            self._child.close()
+        self._child = None
+
+
+def _receive(child: Child, shape: tuple[int, ...], limits: str) -> np.ndarray:
+    """The pixels [N, H, W, C]. Raises ImageError for a damaged image, LimitError if the child ends."""
+    pixels = np.empty(shape, np.uint8)
+    for index in range(len(pixels)):
+        try:
+            kind, content = child.answer()
+        except (EOFError, OSError):
+            raise LimitError(index, f"the picture cannot be decoded within {limits}") from None
+        if kind == MESSAGE:
+            raise ImageError(index, content.decode())
+        pixels[index] = np.frombuffer(content, np.uint8).reshape(shape[1:])
+    return pixels
 
 
 def _render(structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarray:
@@ -132,38 +151,3 @@ def _render(structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarr
         except InputError as error:
             raise ImageError(index, str(error)) from error
     return pixels
-
-
-class _Parent:
-    """The parent process; `max_bytes` is the memory that each child may use in addition to the parent's."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._control, theirs = socket.socketpair()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
-        paths = os.pathsep.join([str(ROOT), *sys.path])
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", PROCESS, str(max_bytes)],
-                env=kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-                stdin=theirs.fileno(),
-                start_new_session=True,
-            )
-
-    def has_ended(self, seconds: float = 0.0) -> bool:
-        """Whether it ends within so many seconds."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        return self._process.returncode is not None
-
-    def fork(self) -> Connection:
-        """A connection to a new child. Raises OSError if the process has ended."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            connection = Connection(ours.detach())
-            socket.send_fds(self._control, [b"\0"], [theirs.fileno()])
-        return connection
-
-    def close(self) -> None:
-        """End it and its children."""
-        self._control.close()
-        self._process.wait()

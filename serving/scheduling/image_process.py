@@ -1,25 +1,24 @@
 """Decodes images in child processes; started by `image_decoder` with the memory that each may use, in bytes.
 
-Standard input is a Unix socket. For each socket received over it a child is forked, which reads one job from that
-socket and answers it. The process has a single thread, has imported the decoder, and is the leader of a session. It
-ends with all its children when standard input is closed.
+Standard input is a Unix socket. For each socket received over it a child is forked, which answers the jobs from that
+socket. The process has a single thread, has imported the decoder, and is the leader of its process group. It ends with
+all its children when standard input is closed.
 """
 
-import contextlib
 import gc
 import os
+import pickle
 import resource
 import signal
 import socket
 import sys
 import traceback
-from multiprocessing.connection import Connection
 
 from models import image
 from models.errors import InputError
 from models.image_structure import Structure
+from serving.scheduling.image_children import ANSWER, MESSAGE, PIXELS
 
-PIXELS, MESSAGE = b"\0", b"\1"  # first byte of an answer
 BASE_BYTES = 1 << 27  # of address space; the interpreter and its libraries take 110 MB
 WALL_SECONDS = 60.0  # longer than any request waits: a child may have to wait for a core
 NICENESS = 10
@@ -35,36 +34,48 @@ def main() -> None:
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             if os.fork() == 0:
                 control.close()
-                _answer(descriptors[0], max_bytes)
+                _child(descriptors[0], max_bytes)
             os.close(descriptors[0])
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
-def _answer(descriptor: int, max_bytes: int) -> None:
-    """Decode one job's images within its limits, in a child that ends here."""
+def _child(descriptor: int, max_bytes: int) -> None:
+    """Answer jobs within the limits, in a process that ends here."""
     try:
         resource.setrlimit(resource.RLIMIT_AS, (BASE_BYTES + max_bytes,) * 2)
-        signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
-        with Connection(descriptor) as connection:
-            structures, shape, seconds = connection.recv()
-            signal.setitimer(signal.ITIMER_PROF, seconds)  # the signal ends the process, whatever code is running
-            for structure in structures:
-                connection.send_bytes(_render(structure, shape))
+        with socket.socket(fileno=descriptor) as connection:
+            while descriptors := socket.recv_fds(connection, 1, 1)[1]:
+                _answer(connection, descriptors[0])
     except (MemoryError, BrokenPipeError, ConnectionResetError):
         os._exit(1)
     except BaseException:
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
+        traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def _render(structure: Structure, shape: tuple[int, ...]) -> bytes:
+def _answer(connection: socket.socket, job: int) -> None:
+    """Decode the images in the file `job`, up to the first that is damaged, within the job's computing time."""
+    with os.fdopen(job, "rb") as file:
+        file.seek(0)
+        structures, shape, seconds = pickle.load(file)  # noqa: S301 - written by the worker
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # the kernel ends the process then, whatever code is running
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
+    for structure in structures:
+        kind, content = _render(structure, shape)
+        connection.sendall(ANSWER.pack(kind, len(content)) + content)
+        if kind == MESSAGE:
+            break
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _render(structure: Structure, shape: tuple[int, ...]) -> tuple[int, bytes]:
     """The pixels, or the reason why there are none."""
     try:
-        return PIXELS + image.render(structure, shape).tobytes()
+        return PIXELS, image.render(structure, shape).tobytes()
     except InputError as error:
-        return MESSAGE + str(error).encode("utf-8", "backslashreplace")
+        return MESSAGE, str(error).encode("utf-8", "backslashreplace")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from PIL import Image
 
 from models import image
 from models.image_structure import Structure
-from serving.scheduling import image_decoder
+from serving.scheduling import image_children, image_decoder
 from serving.scheduling.image_decoder import ImageDecoder, ImageError, LimitError
 from tests.models.hostile_images import png_of_four_rows
 from tests.models.test_image import encode
@@ -40,7 +40,7 @@ def decode(decoder: ImageDecoder, structures: Sequence[Structure], shape: tuple[
 
 def parent(decoder: ImageDecoder) -> psutil.Process:
     assert decoder._parent
-    return psutil.Process(decoder._parent._process.pid)
+    return psutil.Process(decoder._parent.pid)
 
 
 def wait_until_gone(processes: Sequence[psutil.Process], seconds: float = 5.0) -> None:
@@ -108,21 +108,36 @@ def test_the_largest_images_fit_into_the_memory(decoder: ImageDecoder, kind: str
     assert decode(decoder, [image.read_header(data)]).shape == (1, *SHAPE)
 
 
-def test_a_killed_parent_is_started_again(decoder: ImageDecoder) -> None:
-    decoder.start()
+@pytest.mark.parametrize("whom", ["parent", "child", "both"])
+def test_killed_processes_are_replaced(decoder: ImageDecoder, whom: str) -> None:
     small = image.read_header(encode(noise(30, 20)))
+    decode(decoder, [small])
     for _ in range(3):
-        killed = parent(decoder)
-        killed.kill()
+        before = parent(decoder)
+        killed = [before] if whom == "parent" else before.children()
+        killed += [before] if whom == "both" else []
+        for process in killed:
+            process.kill()
+        psutil.wait_procs(killed, 1)
         assert decode(decoder, [small]).shape == (1, *SHAPE)
-        assert parent(decoder).pid != killed.pid
-        assert not killed.is_running()
+        assert (parent(decoder).pid == before.pid) == (whom == "child")
+
+
+def test_a_child_is_used_again(decoder: ImageDecoder) -> None:
+    small, damaged = (image.read_header(data) for data in (encode(noise(30, 20)), png_of_four_rows()))
+    decode(decoder, [small])
+    (child,) = parent(decoder).children()
+    for _ in range(3):
+        assert decode(decoder, [small]).shape == (1, *SHAPE)
+        with pytest.raises(ImageError):
+            decode(decoder, [damaged, small])
+    assert parent(decoder).children() == [child]
 
 
 def test_a_parent_that_cannot_start_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_decoder, "PROCESS", "serving.no_such_module")
+    monkeypatch.setattr(image_children, "PROCESS", "serving.no_such_module")
     decoder = ImageDecoder(PIXELS)
-    with pytest.raises(RuntimeError, match=r"serving\.no_such_module has ended twice"):
+    with pytest.raises(RuntimeError, match="the process that decodes images has ended twice"):
         decode(decoder, [image.read_header(encode(noise(30, 20)))])
     decoder.close()
 
@@ -153,8 +168,10 @@ def test_the_parent_has_one_thread_a_low_priority_and_no_secrets(
     assert process.nice() == 10
     assert "TANDEM_API_KEY" not in process.environ()
     assert process.memory_info().rss < 60e6
-    wait_until_gone(process.children())
+    (child,) = process.children()
+    assert child.memory_info().rss < 60e6
     decoder.close()
+    wait_until_gone([child])
     assert not process.is_running()
 
 
