@@ -1,6 +1,10 @@
 """Real images, a small configuration of each architecture, and the twins."""
 
 import importlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +16,10 @@ from models.batches import Data, Split
 from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
 from tests.models.equality import SEEN
+from tests.models.readers import Readers
 
 FRAMEWORKS = ("torch", "keras")
+Exported = Callable[[str, str], tuple[Any, Path]]
 HIDDEN = {"activation": "relu", "dropout": 0.2, "initializer": "he_uniform"}
 CONFIGS: dict[str, Any] = {
     "linear": Linear(initializer="glorot_uniform"),
@@ -83,6 +89,32 @@ def train_config() -> Train:
         device="cpu",
         seed=0,
     )
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
+    """Processes that open exported files."""
+    with closing(Readers(tmp_path_factory.mktemp("readers"))) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def exported(spec: DataSpec, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A model of a framework and an architecture, and the folder with its exported files: made once, not changed."""
+
+    @cache
+    def export(framework: str, architecture: str) -> tuple[Any, Path]:
+        model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
+        store = framework_module(framework, "store")
+        weights = store.get_weights(model)
+        # A bias of zero would be left out by one exporter.
+        biases = {name: array + np.float32(0.001) for name, array in weights.items() if name.endswith("bias")}
+        store.set_weights(model, weights | biases)
+        folder = tmp_path_factory.mktemp(f"{framework}-{architecture}")
+        framework_module(framework, "export").export(model, spec, folder)
+        return model, folder
+
+    return export
 
 
 def logits(framework: str, model: Any, images: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
 from pipelines.export import __main__ as export
-from pipelines.export import reader_processes
 from pipelines.export.reader import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
+from tests.models.readers import Readers
 
 NAN = np.nan
 MESSY = DataSpec(
@@ -68,7 +68,9 @@ def first_layer(framework: str, spec: DataSpec) -> np.ndarray:
     return np.asarray(layer(rows(spec)))
 
 
-def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[str, np.ndarray]]:
+def exported(
+    framework: str, spec: DataSpec, folder: Path, readers: Readers
+) -> tuple[onnxruntime.InferenceSession, dict[str, np.ndarray]]:
     """A session on the ONNX file, and what the model and all of its files say, of a model with the twin's weights."""
     torch_model = framework_module("torch", "mlp").build(spec, CONFIGS["mlp"])
     model = framework_module(framework, "mlp").build(spec, CONFIGS["mlp"])
@@ -82,9 +84,8 @@ def exported(framework: str, spec: DataSpec, folder: Path) -> tuple[Any, dict[st
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     files = [folder / name for name in READERS if (folder / name).exists()]
-    with reader_processes.started([file.name for file in files]) as readers:
-        said = {file.name: outputs for file, outputs in readers.ask(files, spec, rows(spec))}
-    return session, {"trained": framework_module(framework, "export").predictor(model, spec)(rows(spec)), **said}
+    trained = framework_module(framework, "export").predictor(model, spec)(rows(spec))
+    return session, {"trained": trained, **readers.read(files, spec, rows(spec))}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -96,12 +97,12 @@ def test_the_first_layer_fills_scales_and_tells_categories_apart(framework: str,
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_both_twins_export_the_same_graph(spec: DataSpec, tmp_path: Path) -> None:
+def test_both_twins_export_the_same_graph(spec: DataSpec, readers: Readers, tmp_path: Path) -> None:
     outputs, operators = {}, {}
     for framework in FRAMEWORKS:
         folder = tmp_path / framework
         folder.mkdir()
-        session, said = exported(framework, spec, folder)
+        session, said = exported(framework, spec, folder, readers)
         outputs[framework] = session.run(None, {"features": rows(spec)})[0]
         for name, found in said.items():
             expected = np.broadcast_to(outputs[framework], found.shape)

@@ -11,17 +11,10 @@ import pytest
 from models.batches import Split
 from models.config import Activation
 from models.spec import DataSpec
-from pipelines.export import reader_processes
 from pipelines.export.batch_sizes import BATCHES
-from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
+from tests.models.conftest import CONFIGS, FRAMEWORKS, Exported, framework_module, logits
 from tests.models.equality import require_equal
-
-
-def exported(framework: str, architecture: str, spec: DataSpec, folder: Path):
-    model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
-    folder.mkdir(exist_ok=True)
-    framework_module(framework, "export").export(model, spec, folder)
-    return model
+from tests.models.readers import Readers
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -33,10 +26,10 @@ def softmax(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("architecture", CONFIGS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_onnx_takes_raw_pixels_in_any_batch(
-    framework: str, architecture: str, batch: int, spec: DataSpec, digits: Split, tmp_path: Path
+    framework: str, architecture: str, batch: int, exported: Exported, digits: Split
 ) -> None:
-    model = exported(framework, architecture, spec, tmp_path)
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    model, folder = exported(framework, architecture)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     images = digits.inputs[:batch]
     (found,) = session.run(["probabilities"], {"image": images})
     assert found.dtype == np.float32
@@ -56,11 +49,11 @@ def test_every_activation_is_exported(framework: str, activation: str, spec: Dat
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_both_frameworks_export_the_same_signature(architecture: str, spec: DataSpec, tmp_path: Path) -> None:
+def test_both_frameworks_export_the_same_signature(architecture: str, exported: Exported) -> None:
     signatures = []
     for framework in FRAMEWORKS:
-        exported(framework, architecture, spec, tmp_path / framework)
-        session = onnxruntime.InferenceSession(tmp_path / framework / "model.onnx", providers=["CPUExecutionProvider"])
+        _, folder = exported(framework, architecture)
+        session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
         signatures.append(
             [(value.name, value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
         )
@@ -69,25 +62,24 @@ def test_both_frameworks_export_the_same_signature(architecture: str, spec: Data
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_every_value_of_the_graph_has_a_shape_and_nothing_else_is_named(
-    framework: str, spec: DataSpec, tmp_path: Path
-) -> None:
-    exported(framework, "cnn", spec, tmp_path)
-    model = onnx.load(tmp_path / "model.onnx")
+def test_every_value_of_the_graph_has_a_shape_and_nothing_else_is_named(framework: str, exported: Exported) -> None:
+    _, folder = exported(framework, "cnn")
+    model = onnx.load(folder / "model.onnx")
     shaped = {value.name for value in (*model.graph.value_info, *model.graph.output)}
     assert {name for node in model.graph.node for name in node.output} <= shaped
     batch = {value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.value_info}
     assert batch <= {"N", ""}
-    assert not list(tmp_path.glob("*.data"))
-    assert str(Path.cwd()).encode() not in (tmp_path / "model.onnx").read_bytes()
+    assert not list(folder.glob("*.data"))
+    assert str(Path.cwd()).encode() not in (folder / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec, tmp_path: Path) -> None:
-    model = exported(framework, "cnn", spec, tmp_path / "first")
-    (tmp_path / "second").mkdir()
-    framework_module(framework, "export").export(model, spec, tmp_path / "second")
-    assert (tmp_path / "first/model.onnx").read_bytes() == (tmp_path / "second/model.onnx").read_bytes()
+def test_the_same_model_exports_to_the_same_bytes(
+    framework: str, exported: Exported, spec: DataSpec, tmp_path: Path
+) -> None:
+    model, folder = exported(framework, "cnn")
+    framework_module(framework, "export").export(model, spec, tmp_path)
+    assert (folder / "model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
@@ -96,35 +88,30 @@ def test_the_same_model_exports_to_the_same_bytes(framework: str, spec: DataSpec
     [("torch", {"model.onnx", "model.pt2"}), ("keras", {"model.onnx", "model.keras", "model.tflite", "saved_model"})],
 )
 def test_all_formats_are_written_and_read_back(
-    framework: str, files: set[str], architecture: str, spec: DataSpec, digits: Split, tmp_path: Path
-) -> None:
-    with reader_processes.started(files) as readers:
-        model = exported(framework, architecture, spec, tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} == files
-        expected = softmax(logits(framework, model, digits.inputs[:7]))
-        found = framework_module(framework, "export").predictor(model, spec)(digits.inputs[:7])
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        read = dict(readers.ask([tmp_path / name for name in sorted(files)], spec, digits.inputs[:7]))
-    assert {path.name for path in read} == files
+    framework: str, files: set[str], architecture: str, exported: Exported, readers: Readers, spec: DataSpec,
+    digits: Split,
+) -> None:  # fmt: skip
+    model, folder = exported(framework, architecture)
+    assert {path.name for path in folder.iterdir()} == files
+    expected = softmax(logits(framework, model, digits.inputs[:7]))
+    found = framework_module(framework, "export").predictor(model, spec)(digits.inputs[:7])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    read = readers.read(folder.iterdir(), spec, digits.inputs[:7])
+    assert set(read) == files
     for outputs in read.values():
         assert outputs.shape == (len(BATCHES), 7, 10)
         np.testing.assert_allclose(outputs, np.broadcast_to(expected, outputs.shape), atol=1e-5)
 
 
-def test_twins_have_the_same_latency_graph(spec: DataSpec, tmp_path: Path) -> None:
+def test_twins_have_the_same_latency_graph(exported: Exported, tmp_path: Path) -> None:
     """After ONNX Runtime's own optimisation both are the same operators in the same order."""
     operators = []
     for framework in FRAMEWORKS:
-        model = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"])
-        store = framework_module(framework, "store")
-        # A bias of zero would be left out by one exporter.
-        store.set_weights(model, {name: array + np.float32(0.01) for name, array in store.get_weights(model).items()})
-        (tmp_path / framework).mkdir()
-        framework_module(framework, "export").export(model, spec, tmp_path / framework)
+        _, folder = exported(framework, "cnn")
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / f"{framework}.onnx")
         options.log_severity_level = 4
-        onnxruntime.InferenceSession(tmp_path / framework / "model.onnx", options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
         graph = onnx.load(tmp_path / f"{framework}.onnx").graph
         # With one channel a transposition moves nothing, and one exporter writes a reshape.
         operators.append([node.op_type.replace("Transpose", "Reshape") for node in graph.node])
