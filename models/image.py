@@ -1,12 +1,11 @@
-"""Bytes of an image -> uint8 [H, W, C]: the one decoder, so that training and serving see the same pixels.
+"""Decoding of image files to uint8 [H, W, C], shared by training and serving so that both see the same pixels.
 
-What is decided here, once:
-- transparency is laid over white, as browsers and printers show it;
-- the whole picture is kept and nothing is stretched: it is fitted into H x W and the rest is filled
-  with the median colour of its own border, so that a plain background simply goes on;
-- a picture that already has the right size passes with its pixel values untouched;
-- 16-bit values are scaled to 8 bits (v / 257), not clipped; of an animation the first frame is taken;
-- of the metadata only the orientation is used.
+- Transparency is composited over white, as browsers and printers do.
+- The whole image is scaled to fit into H x W with its aspect ratio; the rest is filled with the median colour of its
+  border, which continues a plain background.
+- The pixels of an image of the right size are not changed.
+- 16-bit values are scaled to 8 bits (v / 257), not clipped. Of an animation the first frame is decoded.
+- Of the metadata only the orientation is used.
 """
 
 import io
@@ -31,8 +30,8 @@ PLUGINS: dict[str, type[ImageFile]] = {
     "WEBP": WebPImageFile,
     "BMP": BmpImageFile,
 }
-MAX_PIXELS = 16_000_000  # 16 megapixels: a phone's photograph; decoded, about 64 MB
-FEW_BYTES = 16_384  # of pixels that are inflated twice faster than a row is looked at
+MAX_PIXELS = 16_000_000  # a photograph of a phone; about 64 MB decoded
+SMALL_BYTES = 16_384  # of pixel data, which is inflated a second time faster than its last row is copied
 STRIP_PIXELS = 1 << 18  # that are flattened at a time
 WHITE = (255, 255, 255, 255)
 
@@ -46,8 +45,8 @@ ORIENTATIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What people send in place of an image, by its first bytes. Every pattern takes time linear in them.
-KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
+# What rejected files are, by their first bytes. Every pattern takes time linear in them.
+FILE_TYPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\Z"), "no bytes at all"),
     (re.compile(r"(?i)\s*[a-z][a-z0-9+.-]*://"), "an address; send the bytes of the picture, nothing is fetched"),
     (re.compile(r"(?is)\s*<(?:svg|(?:\?xml|!--).*?<svg)"), "SVG"),
@@ -68,44 +67,44 @@ KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def decode(data: bytes, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The picture in `data` (PNG, JPEG, WebP or BMP, any mode) as uint8 [H, W, C], with `shape` = (H, W, 1 or 3).
+    """The image in `data` (PNG, JPEG, WebP or BMP, any mode) as uint8 [H, W, C], with `shape` = (H, W, 1 or 3).
 
-    Raises InputError, naming what was found, for other formats, for damaged files and for pictures of
-    more than `max_pixels` pixels, which are refused by their header, before anything is decoded.
+    Raises InputError for other formats, for damaged files and for files beyond a limit, such as `max_pixels`, which are
+    rejected by their structure, before anything is decoded.
     """
     return render(read_header(data, max_pixels), shape)
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Structure:
-    """The first half of `decode`: the file's structure is known and within all limits. Raises InputError."""
+    """The first half of `decode`: the file's structure, within all limits. Raises InputError."""
     try:
         structure = image_structure.read(data, max_pixels)
     except (StructureError, struct.error, IndexError, KeyError):
         structure = None
     if not structure:
-        raise InputError(f"not a picture: found {describe(data)}; allowed: {', '.join(PLUGINS)}")
+        raise InputError(f"not a picture: found {identify(data)}; allowed: {', '.join(PLUGINS)}")
     return structure
 
 
 def render(structure: Structure, shape: tuple[int, ...]) -> np.ndarray:
-    """The second half of `decode`: the pixels as uint8 [H, W, C]. Raises InputError where the file is damaged."""
+    """The second half of `decode`: the pixels as uint8 [H, W, C]. Raises InputError if the file is damaged."""
     height, width, channels = shape
     try:
         image = _load(structure, 2 * max(height, width))
         flat = _flatten(image, "L" if channels == 1 else "RGB")
         return _fit(flat, width, height).reshape(shape)
     except MemoryError:
-        raise  # is no fault of the picture
+        raise  # not caused by the image
     except Exception as error:  # Pillow's decoders raise many types for damaged files
         raise InputError(f"the {structure.format} picture is damaged and cannot be decoded ({error})") from error
 
 
-def describe(data: bytes) -> str:
-    """What `data` is, in words, by its first bytes."""
+def identify(data: bytes) -> str:
+    """The type of a file in words, by its first bytes."""
     start = data[:256].decode("latin-1")
-    for pattern, kind in KINDS:
+    for pattern, file_type in FILE_TYPES:
         if pattern.match(start):
-            return kind
+            return file_type
     return f"unknown bytes beginning with 0x{data[:4].hex()}"
 
 
@@ -124,7 +123,7 @@ def _load(structure: Structure, side: int) -> Image.Image:
 
 def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
     """Whether a PNG is complete. Missing rows stay 0: only if the last row of a large one is 0 are all rows counted."""
-    if structure.raw_bytes > FEW_BYTES and "interlace" not in image.info:
+    if structure.raw_bytes > SMALL_BYTES and "interlace" not in image.info:
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         if any(last_row.tobytes()):
             return True
@@ -132,7 +131,7 @@ def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """The picture without transparency, 8 bits a channel, in `mode` ("L" or "RGB"); in strips to save memory."""
+    """The image without transparency, 8 bits a channel, in `mode` ("L" or "RGB"); in strips to save memory."""
     rows = max(1, STRIP_PIXELS // image.width)
     if rows >= image.height or (image.mode == mode and not image.has_transparency_data):
         return _flatten_strip(image, mode)
@@ -153,7 +152,7 @@ def _flatten_strip(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _fit(image: Image.Image, width: int, height: int) -> np.ndarray:
-    """The whole picture as uint8 [height, width] or [height, width, 3] or flat, centred, its background carried on."""
+    """The whole image, centred, the rest filled: uint8 [height, width], [height, width, 3] or the same values flat."""
     if image.size == (width, height):
         return np.frombuffer(image.tobytes(), np.uint8)
     scale = min(width / image.width, height / image.height)

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from models.errors import InputError
-from models.image import decode, describe
+from models.image import decode, identify
 
 GREY = (8, 8, 1)
 COLOUR = (8, 8, 3)
@@ -201,5 +201,5 @@ def test_damaged_bytes_never_raise_anything_else(ramp: np.ndarray) -> None:
                 continue
 
 
-def test_describe_names_a_pickle_without_loading_it(tmp_path: Path) -> None:
-    assert describe(pickle.dumps([tmp_path])) == "a Python pickle"
+def test_a_pickle_is_identified_without_loading_it(tmp_path: Path) -> None:
+    assert identify(pickle.dumps([tmp_path])) == "a Python pickle"

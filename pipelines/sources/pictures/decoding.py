@@ -1,4 +1,4 @@
-"""Files of pictures to one array on the disk, by the decoder that the service uses; larger than memory."""
+"""Decodes image files with the decoder of the service into one array on disk, which may exceed the memory."""
 
 import sys
 import tempfile
@@ -20,26 +20,26 @@ from models.image_structure import Structure
 from pipelines.artifacts import npy, paths
 from pipelines.artifacts.atomic import naming
 
-MAX_BYTES = 1 << 28  # of one file, compressed: more than a picture of 16 megapixels takes uncompressed
-PIXEL_BYTES = 16  # and so for larger ones: 16 bits a channel and transparency take 8
-MOST_WORKERS = 16  # each may hold a picture of the decoder's own limit, some 100 MB; of larger ones, fewer do
-PILLOW_LIMIT = 178_956_970  # pixels, beyond which Pillow refuses a picture itself
+MAX_BYTES = 1 << 28  # of one file: more than 16 megapixels take uncompressed
+MAX_BYTES_PER_PIXEL = 16  # of files whose pixels exceed 16 megapixels; 16 bits a channel with transparency take 8
+MAX_WORKERS = 16  # each holds about 100 MB for an image of 16 megapixels; fewer decode larger images
+PILLOW_LIMIT = 178_956_970  # pixels, beyond which Pillow rejects a WebP file
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`images` uint8 [M, H, W, C], a memory map without a name; `reasons` by the number of each file left out."""
+    """`images` uint8 [M, H, W, C], a memory map of an unnamed file; `reasons` by the index of each omitted file."""
 
     images: NDArray[np.uint8]
     reasons: dict[int, str]
 
 
 def decode(files: Sequence[Path], shape: tuple[int, int, int], max_pixels: int = image.MAX_PIXELS) -> Decoded:
-    """All `files` in their order as pictures of `shape` (H, W, C). Raises OSError where the disk is full.
+    """All `files` in their order as images of `shape` (H, W, C). Raises OSError if the disk is full.
 
-    Those of more than `max_pixels` are left out, and the reason says how to allow them. In threads, as Pillow
-    decodes without holding up the others. Written to a file that the system removes by itself; not through the
-    memory map: there a full disk is a signal that ends the process.
+    Images of more than `max_pixels` pixels are omitted, and the reason names the parameter. Threads decode, as Pillow
+    releases the interpreter lock. The array is written to an unnamed file, not through the memory map, because there a
+    full disk ends the process by a signal.
     """
     paths.DATA.mkdir(parents=True, exist_ok=True)
     reasons: dict[int, str] = {}
@@ -56,12 +56,12 @@ def decode(files: Sequence[Path], shape: tuple[int, int, int], max_pixels: int =
 
 
 def _results(files: Sequence[Path], shape: tuple[int, int, int], max_pixels: int) -> Iterator[NDArray[np.uint8] | str]:
-    """Pixels, or why there are none; at most about `npy.CHUNK` bytes wait to be written."""
-    workers = min(joblib.cpu_count(), MOST_WORKERS, max(1, MOST_WORKERS * image.MAX_PIXELS // max_pixels))
+    """Pixels or the reason for omitting the file; at most about `npy.CHUNK` bytes wait to be written."""
+    workers = min(joblib.cpu_count(), MAX_WORKERS, max(1, MAX_WORKERS * image.MAX_PIXELS // max_pixels))
     group = max(workers, npy.CHUNK // (shape[0] * shape[1] * shape[2]))
     bar = tqdm(total=len(files), unit=" pictures", desc="decoding", disable=not sys.stderr.isatty())
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool, bar:
-        warnings.simplefilter("ignore")  # of Pillow about odd files; those that do not decode are told
+        warnings.simplefilter("ignore")  # of Pillow; files that cannot be decoded are reported
         for start in range(0, len(files), group):
             for result in pool.map(partial(_decode, shape, max_pixels), files[start : start + group]):
                 bar.update()
@@ -78,16 +78,16 @@ def _decode(shape: tuple[int, int, int], max_pixels: int, path: Path) -> NDArray
 
 
 def _open(path: Path, max_pixels: int) -> Structure:
-    """The checked file, nothing of it decoded yet. Raises InputError for what is none, or is too large."""
-    picture = image.read_header(_bytes(path, max(MAX_BYTES, PIXEL_BYTES * max_pixels)), PILLOW_LIMIT)
-    if picture.width * picture.height > max_pixels:
-        found = f"{picture.width} x {picture.height} pixels"
+    """The structure of the file. Raises InputError if it is not an image or too large."""
+    structure = image.read_header(_bytes(path, max(MAX_BYTES, MAX_BYTES_PER_PIXEL * max_pixels)), PILLOW_LIMIT)
+    if structure.width * structure.height > max_pixels:
+        found = f"{structure.width} x {structure.height} pixels"
         raise InputError(f"the picture is too large: {found}; allowed: at most {max_pixels}, set by data.max_pixels")
-    return picture
+    return structure
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    """The file's content. A pipe would never end, and what is larger than any picture is not read."""
+    """The file's content. Raises InputError for pipes, broken links and files of more than `most` bytes."""
     if not path.is_file():
         raise InputError("not a file" if path.exists() else "a link that leads nowhere")
     if (size := path.stat().st_size) > most:
