@@ -1,30 +1,35 @@
-"""Where a model is trained and in which precision: what was chosen, not what was asked for."""
+"""The device and precision that a model is trained with, as chosen by the framework."""
 
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from models.config import Train
+from models.errors import InputError
 from models.gpu_driver import has_nvidia_driver
 
+BFLOAT16_CAPABILITY = 8  # least CUDA compute capability (major) with bfloat16
 DOCTOR = "`python -m pipelines.doctor` checks the installation"
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class Device(NamedTuple):
-    """`kind` as parameters name it, `name` for people, `precision` of the matrix products."""
+    """`kind` as in `train.device`, `name` for logs, `precision` of the matrix products."""
 
     kind: Literal["cpu", "cuda"]
     name: str
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
 
 
 def no_gpu(framework: str) -> str:
-    """The reason why a framework that sees no GPU computes on the CPU."""
+    """The reason why a framework that sees no GPU uses the CPU."""
     reason = f"{framework} sees no CUDA device"
     return f"{reason}, although there is an NVIDIA driver; {DOCTOR}" if has_nvidia_driver() else reason
 
 
 def missing_code(name: str, capability: tuple[int, int], architectures: Sequence[str]) -> str:
-    """The reason why a framework has no code for the GPU `name` with this compute capability; empty if it has.
+    """The reason why a framework cannot use the GPU `name` with this compute capability; empty if it can.
 
     Of `architectures`, `sm_XY` is code for GPUs of major version X from minor version Y on, `compute_XY` for all newer
     ones (https://docs.nvidia.com/cuda/cuda-compiler-driver-nvcc/#gpu-compilation).
@@ -37,6 +42,21 @@ def missing_code(name: str, capability: tuple[int, int], architectures: Sequence
     return f"{name} has compute capability {version}; this build has code for {', '.join(architectures)}"
 
 
-def cpu_name(name: str, reason: str) -> str:
-    """`name` with the reason why the GPU is not used, where there is a driver for one."""
-    return f"{name} ({reason})" if reason and has_nvidia_driver() else name
+def cpu(name: str, reason: str, config: Train, faster_in_bfloat16: bool = False) -> Device:
+    """The CPU; its name includes the `reason` for not using a GPU if there is a driver for one."""
+    name = f"{name} ({reason})" if reason and has_nvidia_driver() else name
+    return Device("cpu", name, _precision(config, faster_in_bfloat16))
+
+
+def gpu(name: str, capability: int, config: Train) -> Device:
+    """A CUDA device by its compute capability (major). Raises InputError if it lacks the requested precision."""
+    has_bfloat16 = capability >= BFLOAT16_CAPABILITY
+    if config.precision == "bfloat16" and not has_bfloat16:
+        raise InputError("train.precision = 'bfloat16': not supported by this GPU; allowed here: auto, float32")
+    return Device("cuda", name, _precision(config, has_bfloat16))
+
+
+def _precision(config: Train, faster_in_bfloat16: bool) -> Precision:
+    if config.precision == "auto":
+        return "bfloat16" if faster_in_bfloat16 else "float32"
+    return config.precision

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, written by TensorFlow. The tags are those of the torch room."""
+"""Event files for TensorBoard, written by TensorFlow. The tags are those of `models.torch.board`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.histogram.metadata import create_summary_metadata
 
-BUCKETS = 30  # of a histogram, all of one width
+from models.constants import HISTOGRAM_BUCKETS
 
 
 class EventWriter:
@@ -26,12 +26,12 @@ class EventWriter:
     def histograms(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         """Add a histogram of each array, whose values are finite.
 
-        NumPy counts, as in the torch room: TensorFlow's own counting was measured to take ten times as long.
+        NumPy counts, as in torch: TensorFlow's own counting was measured to take ten times as long.
         """
         with self.writer.as_default(step):
             for tag, array in arrays.items():
-                counts, edges = np.histogram(array, BUCKETS)
-                rows = np.stack([edges[:-1], edges[1:], counts], axis=1)  # [BUCKETS, left right count]
+                counts, edges = np.histogram(array, HISTOGRAM_BUCKETS)
+                rows = np.stack([edges[:-1], edges[1:], counts], axis=1)  # [HISTOGRAM_BUCKETS, left right count]
                 tf.summary.write(tag, tf.constant(rows, tf.float64), metadata=create_summary_metadata(tag, None))
 
     def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:

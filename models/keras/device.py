@@ -1,19 +1,18 @@
 """The device that TensorFlow trains on, seeded and made deterministic."""
 
-from typing import Literal
-
 import keras
 import tensorflow as tf
 
+from models import device
 from models.config import Train
-from models.device import Device, cpu_name, missing_code, no_gpu
+from models.device import Device, missing_code, no_gpu
 from models.errors import InputError
 
 
 def choose(config: Train) -> Device:
-    """Seed TensorFlow; choose where and how to compute. Call it before anything else uses TensorFlow.
+    """Seed TensorFlow and choose the device and precision. Raises InputError if a requested one is not available.
 
-    Raises InputError for a device or precision that is asked for and not there.
+    To be called before anything else uses TensorFlow.
     """
     gpus = tf.config.list_physical_devices("GPU")
     reason = "" if config.device == "cpu" else _reason_against_gpu(gpus)
@@ -21,16 +20,16 @@ def choose(config: Train) -> Device:
         raise InputError(f"train.device = 'cuda': {reason}; allowed here: auto, cpu")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    # float32 means float32: no TensorFloat-32 behind the user's back.
+    # float32 is not replaced by TensorFloat-32.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if config.device == "cpu" or reason:
         on_cpu()
-        return Device("cpu", cpu_name("CPU", reason), _precision(config, faster=False))
+        return device.cpu("CPU", reason, config)
     return _on_gpu(gpus[0], config)
 
 
 def _reason_against_gpu(gpus: list[tf.config.PhysicalDevice]) -> str:
-    """Why TensorFlow cannot compute on the first GPU; empty if it can."""
+    """The reason why TensorFlow cannot compute on the first GPU; empty if it can."""
     if not gpus:
         return no_gpu("TensorFlow")
     details = tf.config.experimental.get_device_details(gpus[0])
@@ -39,22 +38,13 @@ def _reason_against_gpu(gpus: list[tf.config.PhysicalDevice]) -> str:
 
 
 def on_cpu() -> None:
-    """Hide every GPU: its sums are rounded in other ways. Call it before anything else uses TensorFlow."""
+    """Hide every GPU, which would round sums differently. To be called before anything else uses TensorFlow."""
     tf.config.set_visible_devices([], "GPU")
 
 
 def _on_gpu(gpu: tf.config.PhysicalDevice, config: Train) -> Device:
     tf.config.set_visible_devices([gpu], "GPU")
-    # TensorFlow takes all memory otherwise, and nothing else can share the GPU.
+    # TensorFlow would allocate all memory, and leave none for other processes.
     tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpu)
-    has_bfloat16 = details.get("compute_capability", (0, 0))[0] >= 8
-    if config.precision == "bfloat16" and not has_bfloat16:
-        raise InputError("train.precision = 'bfloat16': this GPU has none; allowed here: auto, float32")
-    return Device("cuda", details.get("device_name", gpu.name), _precision(config, has_bfloat16))
-
-
-def _precision(config: Train, faster: bool) -> Literal["float32", "bfloat16"]:
-    if config.precision == "auto":
-        return "bfloat16" if faster else "float32"
-    return config.precision
+    return device.gpu(details.get("device_name", gpu.name), details.get("compute_capability", (0, 0))[0], config)

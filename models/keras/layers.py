@@ -1,4 +1,4 @@
-"""Layers that every Keras model here is made of. Initialisers and epsilons are those of the torch room."""
+"""Layers that every Keras model here is made of. Initialisers and constants are those of `models.torch`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,10 +8,9 @@ import tensorflow as tf
 from keras.initializers import Constant, VarianceScaling
 
 from models.config import Hidden, Initializer
+from models.constants import BATCH_NORM_MOMENTUM, LEAKY_RELU_SLOPE, NORM_EPSILON, PRELU_SLOPE
 from models.encoding import encoding
 from models.spec import DataSpec, scaling
-
-SLOPE = 0.01  # of leaky_relu below zero
 
 # Normal means normal, not truncated at two standard deviations, in both rooms.
 INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
@@ -56,11 +55,11 @@ def inputs(spec: DataSpec) -> list[keras.layers.Layer]:
 
 
 def activation(config: Hidden, name: str, spatial: bool) -> keras.layers.Layer:
-    """The activation by name: `gelu` is exact, `prelu` learns a slope a channel, at first 0.25 (He et al. 2015)."""
+    """The activation by name: `gelu` is exact, `prelu` learns a slope per channel."""
     if config.activation == "prelu":
-        return keras.layers.PReLU(Constant(0.25), shared_axes=[1, 2] if spatial else None, name=name)
+        return keras.layers.PReLU(Constant(PRELU_SLOPE), shared_axes=[1, 2] if spatial else None, name=name)
     if config.activation == "leaky_relu":
-        return keras.layers.LeakyReLU(SLOPE, name=name)
+        return keras.layers.LeakyReLU(LEAKY_RELU_SLOPE, name=name)
     return keras.layers.Activation(config.activation, name=name)
 
 
@@ -88,8 +87,8 @@ def conv(outputs: int, name: str, config: Hidden, size: int = 3, stride: int = 1
 
 
 NORMALIZATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
-    "batch": partial(keras.layers.BatchNormalization, epsilon=1e-5, momentum=0.9),
-    "layer": partial(keras.layers.LayerNormalization, epsilon=1e-5),
+    "batch": partial(keras.layers.BatchNormalization, epsilon=NORM_EPSILON, momentum=1 - BATCH_NORM_MOMENTUM),
+    "layer": partial(keras.layers.LayerNormalization, epsilon=NORM_EPSILON),
     "none": keras.layers.Identity,
 }
 

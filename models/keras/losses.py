@@ -1,4 +1,4 @@
-"""What Keras minimises, by name. The same numbers as the torch room on the same inputs.
+"""What Keras minimises, by name. The values equal those of `models.torch.losses`.
 
 Of classification: logits float32 [N,K] and the targets' distribution float32 [N,K]; of regression: outputs and
 targets float32 [N]. Each gives the loss of each example, float32 [N].
@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from models.config import Train
+from models.constants import MIN_FOCAL_MISS
 
 
 def cross_entropy(logits_NK: tf.Tensor, targets_NK: tf.Tensor, _: Train) -> tf.Tensor:
@@ -40,7 +41,7 @@ def hinge(logits_NK: tf.Tensor, targets_NK: tf.Tensor, _: Train) -> tf.Tensor:
 def focal(logits_NK: tf.Tensor, targets_NK: tf.Tensor, config: Train) -> tf.Tensor:
     """Cross-entropy times (1 - p)^gamma: less for what is easy (Lin et al. 2017)."""
     logs_NK = tf.nn.log_softmax(logits_NK)
-    misses_NK = tf.maximum(-tf.math.expm1(logs_NK), 1e-8)  # a power of 0 may have no gradient
+    misses_NK = tf.maximum(-tf.math.expm1(logs_NK), MIN_FOCAL_MISS)
     return -tf.reduce_sum(targets_NK * misses_NK**config.focal_gamma * logs_NK, 1)
 
 

@@ -1,4 +1,4 @@
-"""Optimizers of Keras by name, with the constants of the torch room."""
+"""Optimizers of Keras by name, with the constants of `models.constants`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,8 +7,7 @@ import keras
 import tensorflow as tf
 
 from models.config import Train
-
-DECOUPLED = ("adamw", "lion")
+from models.constants import ADAGRAD_INITIAL_SUM, DECAY, DECOUPLED_WEIGHT_DECAY, EPSILON, LION_BETAS
 
 
 class SGD(keras.optimizers.SGD):
@@ -54,15 +53,12 @@ class RMSprop(keras.optimizers.RMSprop):
 
 OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
     "sgd": lambda config: SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov),
-    "adam": lambda config: Adam(config.learning_rate, epsilon=1e-8),
-    "adamw": lambda config: Adam(config.learning_rate, epsilon=1e-8, weight_decay=config.weight_decay),
-    "rmsprop": lambda config: RMSprop(config.learning_rate, rho=0.9, epsilon=1e-7, momentum=config.momentum),
-    # The sum starts so large that epsilon, which torch adds behind the root, is nothing beside it.
-    "adagrad": lambda config: keras.optimizers.Adagrad(config.learning_rate, initial_accumulator_value=0.1, epsilon=0),
-    "adadelta": lambda config: keras.optimizers.Adadelta(config.learning_rate, rho=0.9, epsilon=1e-6),
-    "lion": lambda config: keras.optimizers.Lion(
-        config.learning_rate, beta_1=0.9, beta_2=0.99, weight_decay=config.weight_decay
-    ),
+    "adam": lambda config: Adam(config.learning_rate, epsilon=EPSILON["adam"]),
+    "adamw": lambda config: Adam(config.learning_rate, epsilon=EPSILON["adamw"], weight_decay=config.weight_decay),
+    "rmsprop": lambda config: RMSprop(config.learning_rate, DECAY["rmsprop"], config.momentum, EPSILON["rmsprop"]),
+    "adagrad": lambda config: keras.optimizers.Adagrad(config.learning_rate, ADAGRAD_INITIAL_SUM, EPSILON["adagrad"]),
+    "adadelta": lambda config: keras.optimizers.Adadelta(config.learning_rate, DECAY["adadelta"], EPSILON["adadelta"]),
+    "lion": lambda config: keras.optimizers.Lion(config.learning_rate, *LION_BETAS, weight_decay=config.weight_decay),
 }
 
 
@@ -74,7 +70,7 @@ def build(model: keras.Model, config: Train) -> keras.optimizers.Optimizer:
     """
     optimizer = OPTIMIZERS[config.optimizer](config)
     optimizer.build(model.trainable_variables)
-    if config.optimizer in DECOUPLED:
+    if config.optimizer in DECOUPLED_WEIGHT_DECAY:
         optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not is_kernel(v)])
     return optimizer
 
@@ -86,7 +82,7 @@ def is_kernel(variable: keras.Variable) -> bool:
 
 def penalised(gradients: Iterable[tf.Tensor], variables: list[keras.Variable], config: Train) -> list[tf.Tensor]:
     """The gradients, those of kernels with the L1 and L2 penalties; L2 where the optimizer does not decay."""
-    decay = 0.0 if config.optimizer in DECOUPLED else config.weight_decay
+    decay = 0.0 if config.optimizer in DECOUPLED_WEIGHT_DECAY else config.weight_decay
     return [
         gradient + decay * variable + config.l1 * keras.ops.sign(variable) if is_kernel(variable) else gradient
         for gradient, variable in zip(gradients, variables, strict=True)

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, written by torch. The tags are those of the Keras room."""
+"""Event files for TensorBoard, written by torch. The tags are those of `models.keras.board`."""
 
 import sys
 import warnings
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-BUCKETS = 30  # of a histogram, all of one width, as TensorFlow has them
+from models.constants import HISTOGRAM_BUCKETS
 
 
 class EventWriter:
@@ -32,7 +32,7 @@ class EventWriter:
     def histograms(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         """Add a histogram of each array, whose values are finite."""
         for tag, array in arrays.items():
-            self.writer.add_histogram(tag, array, step, BUCKETS)
+            self.writer.add_histogram(tag, array, step, HISTOGRAM_BUCKETS)
 
     def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:
         """Add a picture, uint8 with 1 or 3 channels."""

@@ -1,4 +1,4 @@
-"""Layers that every torch model here is made of. Initialisers and epsilons are those of the Keras room."""
+"""Layers that every torch model here is made of. Initialisers and constants are those of `models.keras`."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,15 +9,14 @@ from torch import nn
 from torch.nn import functional
 
 from models.config import Hidden, Initializer
+from models.constants import BATCH_NORM_MOMENTUM, LEAKY_RELU_SLOPE, NORM_EPSILON, PRELU_SLOPE
 from models.encoding import encoding
 from models.spec import DataSpec, scaling
 
-SLOPE = 0.01  # of leaky_relu below zero
-
 ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda _: nn.ReLU(),
-    "leaky_relu": lambda _: nn.LeakyReLU(SLOPE),
-    "prelu": lambda channels: nn.PReLU(channels, init=0.25),
+    "leaky_relu": lambda _: nn.LeakyReLU(LEAKY_RELU_SLOPE),
+    "prelu": lambda channels: nn.PReLU(channels, init=PRELU_SLOPE),
     "elu": lambda _: nn.ELU(),
     "gelu": lambda _: nn.GELU(approximate="none"),
     "silu": lambda _: nn.SiLU(),
@@ -105,7 +104,7 @@ def inputs(spec: DataSpec) -> OrderedDict[str, nn.Module]:
 
 
 def activation(config: Hidden, channels: int) -> nn.Module:
-    """The activation by name: `gelu` is exact, `prelu` learns a slope a channel, at first 0.25 (He et al. 2015)."""
+    """The activation by name: `gelu` is exact, `prelu` learns a slope per channel."""
     return ACTIVATIONS[config.activation](channels)
 
 
@@ -167,8 +166,8 @@ class LayerNorm(nn.LayerNorm):
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": lambda channels: BatchNorm(channels, eps=1e-5, momentum=0.1),
-    "layer": lambda channels: LayerNorm(channels, eps=1e-5),
+    "batch": lambda channels: BatchNorm(channels, eps=NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM),
+    "layer": lambda channels: LayerNorm(channels, eps=NORM_EPSILON),
     "none": lambda _: nn.Identity(),
 }
 

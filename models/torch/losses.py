@@ -1,4 +1,4 @@
-"""What torch minimises, by name. The same numbers as the Keras room on the same inputs.
+"""What torch minimises, by name. The values equal those of `models.keras.losses`.
 
 Of classification: logits float32 [N,K] and the targets' distribution float32 [N,K]; of regression: outputs and
 targets float32 [N]. Each gives the loss of each example, float32 [N].
@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from models.config import Train
+from models.constants import MIN_FOCAL_MISS
 
 
 def cross_entropy(logits_NK: torch.Tensor, targets_NK: torch.Tensor, _: Train) -> torch.Tensor:
@@ -39,7 +40,7 @@ def hinge(logits_NK: torch.Tensor, targets_NK: torch.Tensor, _: Train) -> torch.
 def focal(logits_NK: torch.Tensor, targets_NK: torch.Tensor, config: Train) -> torch.Tensor:
     """Cross-entropy times (1 - p)^gamma: less for what is easy (Lin et al. 2017)."""
     logs_NK = functional.log_softmax(logits_NK, 1)
-    misses_NK = (-logs_NK.expm1()).clamp(min=1e-8)  # a power of 0 may have no gradient
+    misses_NK = (-logs_NK.expm1()).clamp(min=MIN_FOCAL_MISS)
     return -(targets_NK * misses_NK**config.focal_gamma * logs_NK).sum(1)
 
 

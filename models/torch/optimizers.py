@@ -1,4 +1,4 @@
-"""Optimizers of torch by name, with the constants of the Keras room."""
+"""Optimizers of torch by name, with the constants of `models.constants`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,14 +7,13 @@ import torch
 from torch import nn
 
 from models.config import Train
-
-DECOUPLED = ("adamw", "lion")
+from models.constants import ADAGRAD_INITIAL_SUM, DECAY, DECOUPLED_WEIGHT_DECAY, EPSILON, LION_BETAS
 
 
 class Lion(torch.optim.Optimizer):
     """Steps of one size, in the direction of the sign of a momentum; torch has none (Chen et al. 2023)."""
 
-    def __init__(self, groups: Any, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+    def __init__(self, groups: Any, lr: float, betas: tuple[float, float] = LION_BETAS) -> None:
         super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
 
     @torch.no_grad()
@@ -39,16 +38,17 @@ OPTIMIZERS: dict[str, Callable[[Any, Train], torch.optim.Optimizer]] = {
     "sgd": lambda groups, config: torch.optim.SGD(
         groups, config.learning_rate, config.momentum, nesterov=config.nesterov
     ),
-    "adam": lambda groups, config: torch.optim.Adam(groups, config.learning_rate, eps=1e-8),
-    "adamw": lambda groups, config: torch.optim.AdamW(groups, config.learning_rate, eps=1e-8),
+    "adam": lambda groups, config: torch.optim.Adam(groups, config.learning_rate, eps=EPSILON["adam"]),
+    "adamw": lambda groups, config: torch.optim.AdamW(groups, config.learning_rate, eps=EPSILON["adamw"]),
     "rmsprop": lambda groups, config: torch.optim.RMSprop(
-        groups, config.learning_rate, alpha=0.9, eps=1e-7, momentum=config.momentum
+        groups, config.learning_rate, alpha=DECAY["rmsprop"], eps=EPSILON["rmsprop"], momentum=config.momentum
     ),
-    # The sum starts so large that epsilon, which Keras adds under the root, is nothing beside it.
     "adagrad": lambda groups, config: torch.optim.Adagrad(
-        groups, config.learning_rate, initial_accumulator_value=0.1, eps=0
+        groups, config.learning_rate, initial_accumulator_value=ADAGRAD_INITIAL_SUM, eps=EPSILON["adagrad"]
     ),
-    "adadelta": lambda groups, config: torch.optim.Adadelta(groups, config.learning_rate, rho=0.9, eps=1e-6),
+    "adadelta": lambda groups, config: torch.optim.Adadelta(
+        groups, config.learning_rate, rho=DECAY["adadelta"], eps=EPSILON["adadelta"]
+    ),
     "lion": lambda groups, config: Lion(groups, config.learning_rate),
     # It knows no groups. At most 20 evaluations of a batch; the steps are those of the learning rate, without a search.
     "lbfgs": lambda groups, config: torch.optim.LBFGS(
@@ -67,7 +67,7 @@ def build(model: nn.Module, config: Train) -> torch.optim.Optimizer:
     """
     kernels = [parameter for parameter in model.parameters() if is_kernel(parameter)]
     others = [parameter for parameter in model.parameters() if not is_kernel(parameter)]
-    decay = config.weight_decay if config.optimizer in DECOUPLED else 0.0
+    decay = config.weight_decay if config.optimizer in DECOUPLED_WEIGHT_DECAY else 0.0
     groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     return OPTIMIZERS[config.optimizer](groups, config)
 
@@ -79,7 +79,7 @@ def is_kernel(parameter: torch.Tensor) -> bool:
 
 def penalise(parameters: Iterable[nn.Parameter], config: Train) -> None:
     """Add to the gradients of kernels those of the L1 and L2 penalties; L2 where the optimizer does not decay."""
-    decay = 0.0 if config.optimizer in DECOUPLED else config.weight_decay
+    decay = 0.0 if config.optimizer in DECOUPLED_WEIGHT_DECAY else config.weight_decay
     for parameter in parameters:
         if parameter.grad is None or not is_kernel(parameter):
             continue
