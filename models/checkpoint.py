@@ -7,6 +7,8 @@ import numpy as np
 
 from models.errors import InputError
 
+FILE = "weights.npz"
+
 
 def write(weights: dict[str, np.ndarray], path: Path) -> None:
     """Write an `.npz` beside, then rename it."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import netron
 
 from models.errors import InputError
-from pipelines.artifacts import paths, records
+from models.export_formats import ONNX
+from pipelines.artifacts import parity_report, paths, records
 from pipelines.cli import stage
 
 LOOPBACK = "127.0.0.1"
@@ -22,7 +23,7 @@ def main() -> None:
     """Serve the file named on the command line. Raises InputError if it does not exist."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.inspect", description=__doc__)
     parser.add_argument("candidate", help="such as torch-cnn")
-    parser.add_argument("--file", default="model.onnx", help="one of its exported files; default: model.onnx")
+    parser.add_argument("--file", default=ONNX, help=f"one of its exported files; default: {ONNX}")
     arguments = parser.parse_args()
     file = find(arguments.candidate, arguments.file)
     logging.getLogger("netron").setLevel(logging.WARNING)  # it logs the address as well
@@ -35,7 +36,7 @@ def main() -> None:
 def find(candidate: str, name: str) -> Path:
     """The path of an exported file. Raises InputError, with the existing ones, if it does not exist."""
     folder = paths.exports(candidate)
-    candidates = sorted(path.parent.name for path in folder.parent.glob("*/parity.json"))
+    candidates = sorted(path.parent.name for path in folder.parent.glob(f"*/{parity_report.FILE}"))
     if candidate not in candidates:
         raise InputError(f"candidate '{candidate}' is not in {folder.parent}; allowed: {_listed(candidates)}")
     files = sorted(records.parity(candidate)["files"])

@@ -13,6 +13,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from models.graph import finish
 from models.interfaces import Predict
 from models.keras.layers import unscale
@@ -38,14 +39,14 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 
 def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx`, `saved_model/`, `model.tflite` and `model.keras` (logits) into an existing folder."""
-    of_keras(model, spec).save(folder / "model.keras")
+    of_keras(model, spec).save(folder / KERAS)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", served(model, spec))
     with contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(str(folder / "saved_model"), verbose=False)
-    (folder / "model.tflite").write_bytes(to_litert(folder / "saved_model"))
-    onnx.save(to_onnx(model, spec), folder / "model.onnx")
+        archive.write_out(str(folder / SAVED_MODEL), verbose=False)
+    (folder / LITERT).write_bytes(to_litert(folder / SAVED_MODEL))
+    onnx.save(to_onnx(model, spec), folder / ONNX)
 
 
 def of_keras(model: keras.Model, spec: DataSpec) -> keras.Model:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from models.export_formats import EXPORTED_PROGRAM, ONNX
 from models.graph import finish
 from models.interfaces import Predict
 from models.spec import DataSpec
@@ -38,8 +39,8 @@ def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     # A batch of one would be taken for a constant.
     example = torch.from_numpy(spec.example(2))
     program = torch.export.export(served, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
-    torch.export.save(program, folder / "model.pt2")
-    onnx.save(to_onnx(served, spec), folder / "model.onnx")
+    torch.export.save(program, folder / EXPORTED_PROGRAM)
+    onnx.save(to_onnx(served, spec), folder / ONNX)
 
 
 def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import json_object, metrics_file, paths
+from models.export_formats import INT8, ONNX
+from pipelines.artifacts import metrics_file, parity_report, paths, training_record
 from pipelines.artifacts.hashing import require_sha256
-
-MODEL, INT8 = "model.onnx", "model.int8.onnx"
 
 
 @dataclass(frozen=True)
 class CandidateRecord:
     """The training, parity and metrics records of one graph of a candidate.
 
-    `file` is MODEL or INT8. `faster`: the int8 graph has a shorter median latency than MODEL at every batch size;
-    always true of MODEL.
+    `file` is ONNX or INT8. `faster`: the int8 graph has a shorter median latency than ONNX at every batch size;
+    always true of ONNX.
     """
 
     candidate: str
@@ -29,7 +28,7 @@ class CandidateRecord:
     @property
     def name(self) -> str:
         """The row in every table: `torch-cnn`, and `torch-cnn-int8` of its int8 graph."""
-        return self.candidate if self.file == MODEL else f"{self.candidate}-int8"
+        return self.candidate if self.file == ONNX else f"{self.candidate}-int8"
 
     @property
     def parity_passed(self) -> bool:
@@ -62,16 +61,16 @@ def read(name: str) -> list[CandidateRecord]:
     """The record of each graph of a candidate. Raises InputError where a file is missing or not JSON."""
     records, metrics = (training(name), parity(name)), dict(metrics_file.read(paths.metrics(name)))
     int8 = metrics.pop("int8", None)
-    graphs = [CandidateRecord(name, MODEL, True, *records, metrics)]
+    graphs = [CandidateRecord(name, ONNX, True, *records, metrics)]
     return [*graphs, CandidateRecord(name, INT8, int8["faster"], *records, int8)] if int8 else graphs
 
 
 def graphs(name: str) -> list[str]:
-    """The exported ONNX files, MODEL first. Raises InputError as `read` does."""
-    return [file for file in (MODEL, INT8) if file in parity(name)["files"]]
+    """The exported ONNX files, ONNX first. Raises InputError as `read` does."""
+    return [file for file in (ONNX, INT8) if file in parity(name)["files"]]
 
 
-def model(name: str, file: str = MODEL) -> Path:
+def model(name: str, file: str = ONNX) -> Path:
     """The path of an exported graph. Raises InputError where its SHA-256 is not that of the parity record."""
     path = paths.exports(name) / file
     require_sha256(path, parity(name)["files"][file]["sha256"])
@@ -80,9 +79,9 @@ def model(name: str, file: str = MODEL) -> Path:
 
 def training(name: str) -> Mapping[str, Any]:
     """The training record. Raises InputError as `read` does."""
-    return json_object.read(paths.checkpoint(name) / "run.json")
+    return training_record.read(paths.checkpoint(name) / training_record.FILE)
 
 
 def parity(name: str) -> Mapping[str, Any]:
     """The parity record. Raises InputError as `read` does."""
-    return json_object.read(paths.exports(name) / "parity.json")
+    return parity_report.read(paths.exports(name) / parity_report.FILE)

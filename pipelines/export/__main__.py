@@ -1,6 +1,5 @@
 """Stage `export`: files for other runtimes, each proved equal to the trained model: `python -m pipelines.export`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+from models import checkpoint
 from models.batches import Split
 from models.encoding import any_missing
+from models.export_formats import INT8, ONNX
 from models.interfaces import Predict
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import paths, split_files
+from pipelines.artifacts import parity_report, paths, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.banners import banners_hidden
@@ -22,8 +23,6 @@ from pipelines.export import graph_svg, parity, quantization, reader_processes
 from pipelines.export.batch_sizes import BATCHES, predict
 from pipelines.export.reader import READERS
 from pipelines.export.reader_processes import Runtimes
-
-ONNX, INT8 = "model.onnx", "model.int8.onnx"
 
 
 def main() -> None:
@@ -36,7 +35,7 @@ def main() -> None:
     with reader_processes.started(names) as readers, staged(target.parent, [target.name]) as beside:
         chosen.framework_module("device").on_cpu()
         model = chosen.architecture_module().build(spec, settings.models.of(chosen.architecture))
-        chosen.framework_module("store").load(model, paths.checkpoint(chosen.name) / "weights.npz")
+        chosen.framework_module("store").load(model, paths.checkpoint(chosen.name) / checkpoint.FILE)
         folder = beside / target.name
         folder.mkdir()
         with banners_hidden():
@@ -47,7 +46,7 @@ def main() -> None:
         proof = {"candidate": chosen.name, **prove(trained, readers, folder, spec, settings.export)}
         proof["without"] = {INT8: reason} if reason else {}
         (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
-        (folder / "parity.json").write_text(json.dumps(proof, indent=2) + "\n", "utf-8")
+        parity_report.write(proof, folder / parity_report.FILE)
     report(proof)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.config import Framework
+from models.export_formats import EXPORTED_PROGRAM, INT8, KERAS, LITERT, ONNX, SAVED_MODEL
 from models.interfaces import Predict
 from models.spec import DataSpec
 from pipelines.cli import stage
@@ -123,12 +124,12 @@ class Reader(NamedTuple):
 
 # Those first that take longest to start.
 READERS = {
-    "model.keras": Reader(keras, frozenset({"keras", "tensorflow"}), frozenset({"keras"})),
-    "saved_model": Reader(tensorflow, frozenset({"tensorflow"}), frozenset({"keras"})),
-    "model.pt2": Reader(torch, frozenset({"torch"}), frozenset({"torch"})),
-    "model.tflite": Reader(litert, frozenset(), frozenset({"keras"})),
-    "model.onnx": Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
-    "model.int8.onnx": Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
+    KERAS: Reader(keras, frozenset({"keras", "tensorflow"}), frozenset({"keras"})),
+    SAVED_MODEL: Reader(tensorflow, frozenset({"tensorflow"}), frozenset({"keras"})),
+    EXPORTED_PROGRAM: Reader(torch, frozenset({"torch"}), frozenset({"torch"})),
+    LITERT: Reader(litert, frozenset(), frozenset({"keras"})),
+    ONNX: Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
+    INT8: Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
 }
 
 

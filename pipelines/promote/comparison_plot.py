@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from models.export_formats import INT8
 from pipelines.artifacts import history
-from pipelines.artifacts.records import INT8, CandidateRecord
+from pipelines.artifacts.records import CandidateRecord
 from pipelines.plotting.palette import PALETTE
 from pipelines.plotting.style import INK, picture
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from models.export_formats import ONNX
 from models.spec import DataSpec
 from pipelines.artifacts import paths
-from pipelines.artifacts.records import MODEL, CandidateRecord
+from pipelines.artifacts.records import CandidateRecord
 from pipelines.config.params import Promote
 from pipelines.plotting import decision_boundary
 from pipelines.promote.selection import Choice, minimum_of
@@ -40,7 +41,7 @@ def summary(candidates: Sequence[CandidateRecord], champion: str) -> dict[str, A
 def page(candidates: Sequence[CandidateRecord], choice: Choice, config: Promote, manifest: Mapping[str, Any]) -> str:
     """The report in Markdown, on a champion with this `manifest`; links are relative to the folder `artifacts`."""
     heading = f"# Champion: {choice.champion}, version {manifest['version']} of `{config.model_name}`"
-    trained = [candidate for candidate in candidates if candidate.file == MODEL]
+    trained = [candidate for candidate in candidates if candidate.file == ONNX]
     parts = [
         heading,
         f"{choice.reason}.",

@@ -1,19 +1,19 @@
 """Stage `train`: one framework, one architecture, one process: `python -m pipelines.train`."""
 
-import json
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models import checkpoint
 from models.batches import Data, Split
 from models.config import ModelConfig, Train
 from models.device import Device
 from models.epoch import Epoch, best_epoch
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
-from pipelines.artifacts import history, layer_history, paths, split_files, validation_report
+from pipelines.artifacts import history, layer_history, paths, split_files, training_record, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
@@ -24,8 +24,6 @@ from pipelines.tracking.runs import Run
 from pipelines.train import monitor
 from pipelines.train.monitor import Watch
 from pipelines.train.progress import Display
-
-RUN, WEIGHTS = "run.json", "weights.npz"
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,10 @@ def write_checkpoint(trained: Trained, chosen: Candidate, record: dict[str, Any]
     target = paths.checkpoint(chosen.name)
     with staged(target.parent, [target.name]) as folder:
         (folder / target.name).mkdir()
-        chosen.framework_module("store").save(trained.model, folder / target.name / WEIGHTS)
+        chosen.framework_module("store").save(trained.model, folder / target.name / checkpoint.FILE)
         history.write(trained.history, folder / target.name / history.FILE)
         layer_history.write(trained.layers, folder / target.name / layer_history.FILE)
-        (folder / target.name / RUN).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        training_record.write(record, folder / target.name / training_record.FILE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import pytest
 
 from models import device
-from models.device import cpu_name, missing_code, no_gpu
+from models.config import Train
+from models.device import cpu, gpu, missing_code, no_gpu
+from models.errors import InputError
 
 TORCH = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 TENSORFLOW = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
@@ -34,10 +36,22 @@ def test_code_for_a_gpu(capability: tuple[int, int], architectures: list[str], h
 
 @pytest.mark.parametrize("driver", [True, False])
 def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
-    driver: bool, monkeypatch: pytest.MonkeyPatch
+    driver: bool, train_config: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "has_nvidia_driver", lambda: driver)
     assert ("pipelines.doctor" in no_gpu("torch")) == driver
-    assert cpu_name("CPU", no_gpu("torch")).startswith("CPU (torch sees no CUDA device" if driver else "CPU")
-    assert (cpu_name("CPU", no_gpu("torch")) == "CPU") != driver
-    assert cpu_name("CPU", "") == "CPU"
+    name = cpu("CPU", no_gpu("torch"), train_config).name
+    assert name.startswith("CPU (torch sees no CUDA device") if driver else name == "CPU"
+    assert cpu("CPU", "", train_config).name == "CPU"
+
+
+@pytest.mark.parametrize(("capability", "automatic"), [(7, "float32"), (8, "bfloat16"), (12, "bfloat16")])
+def test_bfloat16_is_used_where_the_gpu_has_it(capability: int, automatic: str, train_config: Train) -> None:
+    requested = train_config.model_copy(update={"precision": "bfloat16"})
+    assert gpu("GPU 1", capability, train_config.model_copy(update={"precision": "auto"})).precision == automatic
+    assert gpu("GPU 1", capability, train_config) == ("cuda", "GPU 1", "float32")
+    if automatic == "bfloat16":
+        assert gpu("GPU 1", capability, requested).precision == "bfloat16"
+    else:
+        with pytest.raises(InputError, match=r"train\.precision = 'bfloat16': not supported .* auto, float32"):
+            gpu("GPU 1", capability, requested)
