@@ -1,12 +1,8 @@
-"""Wine (Aeberhard and Forina 1992, doi:10.24432/C5PC7J): 178 Italian wines of three cultivars."""
+"""Wine (Aeberhard and Forina 1992, doi:10.24432/C5PC7J): 178 Italian wines of three cultivars, 13 chemical analyses."""
 
-from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import DataSource
+from functools import partial
+
 from pipelines.sources.built_in import embedded
 
 find = embedded.find
-
-
-def load(config: DataSource) -> RawData:
-    """Results of 13 chemical analyses, float32 [178, 13]. Raises InputError as `find`."""
-    return embedded.load(config, "cultivar")
+load = partial(embedded.load, target="cultivar")

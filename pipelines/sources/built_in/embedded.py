@@ -17,7 +17,7 @@ def find(config: DataSource) -> str:
 
 
 def load(config: DataSource, target: str, **options: bool) -> RawData:
-    """The table of scikit-learn's `load_<source>(**options)`, without missing values and official test split.
+    """The table of scikit-learn's `load_<source>(**options)`, inputs float32 [N, F], no missing values.
 
     Raises InputError as `find`.
     """
