@@ -1,4 +1,4 @@
-"""Peak memory of a stage that the system cannot reclaim: anonymous pages, not those of mapped files."""
+"""Peak anonymous memory of a stage, which the system cannot reclaim, unlike pages of mapped files."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def peaks_mebibytes(folders: Sequence[Path], stage: str, *arguments: str) -> lis
 
 
 def _anonymous(pid: int) -> float:
-    """In MiB; 0 of a process that has just ended."""
+    """Anonymous memory in MiB; 0 for a process that has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them: in every mode, format and size, with what does not belong there."""
+"""Folders of sample images in every mode, format and size, with system files and unreadable files."""
 
 import os
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from PIL import Image
 COLOURS = {"blue": (20, 40, 220), "green": (20, 200, 40), "red": (220, 30, 30)}
 
 
-def picture(colour: tuple[int, int, int], seed: int) -> Image.Image:
-    """A noisy square of one colour on white, of a size of its own."""
+def square(colour: tuple[int, int, int], seed: int) -> Image.Image:
+    """A noisy rectangle of one colour on white, of random size."""
     random = np.random.default_rng(seed)
     height, width = random.integers(20, 60, 2)
     pixels = np.full((height, width, 3), 250, np.uint8)
@@ -26,11 +26,11 @@ def _sixteen_bits(image: Image.Image, path: Path) -> None:
 
 def _rotated(image: Image.Image, path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     image.save(path.with_suffix(".jpg"), exif=exif)
 
 
-# How a picture is written, by what is odd about it.
+# Functions that write an image, by its kind.
 KINDS: dict[str, Callable[[Image.Image, Path], None]] = {
     "plain": lambda image, path: image.save(path.with_suffix(".png")),
     "jpeg": lambda image, path: image.save(path.with_suffix(".jpeg")),
@@ -45,26 +45,26 @@ KINDS: dict[str, Callable[[Image.Image, Path], None]] = {
 
 
 def write(root: Path, each: int = 2) -> Path:
-    """Three classes with `each` pictures of every kind; returns `root`."""
+    """Three classes with `each` images of every kind; returns `root`."""
     for label, colour in COLOURS.items():
         (root / label).mkdir(parents=True)
         for number, (kind, save) in enumerate(KINDS.items()):
             for copy in range(each):
-                save(picture(colour, 100 * number + copy), root / label / f"{kind}-{copy}")
+                save(square(colour, 100 * number + copy), root / label / f"{kind}-{copy}")
     return root
 
 
-def add_litter(root: Path) -> None:
-    """What systems and people leave beside pictures."""
+def add_system_files(root: Path) -> None:
+    """Hidden files, files of operating systems and other files that are not images."""
     for name in (".DS_Store", "Thumbs.db", ".hidden.png", "notes.txt"):
-        (root / "red" / name).write_text("not a picture")
+        (root / "red" / name).write_text("not an image")
     (root / "__MACOSX").mkdir()
     (root / ".thumbnails").mkdir()
     (root / "list.csv").write_text("a,b\n")
 
 
 def add_unreadable(root: Path) -> list[str]:
-    """Files that have a picture's name and are none; their paths under `root`, in order."""
+    """Files with the suffix of an image that cannot be decoded; their paths under `root`, in order."""
     (root / "blue" / "text.png").write_text("once upon a time")
     whole = (root / "blue" / "plain-0.png").read_bytes()
     (root / "green" / "cut.png").write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""A workspace as the stages before `evaluate` leave it, with small real graphs fitted on real digits."""
+"""A workspace with the outputs of the stages before `evaluate`: small graphs fitted on real digits."""
 
 import atexit
 import hashlib
@@ -56,7 +56,7 @@ def digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 @cache
 def fitted(strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Weights float32 [64, 10] and bias [10] of a logistic regression on scaled pixels; more `strength`, sharper."""
+    """Weights float32 [64, 10] and bias [10] of a logistic regression with inverse regularisation `strength`."""
     inputs, targets = digits()["train"]
     scaled = inputs.reshape(len(inputs), -1) / SCALE
     found = LogisticRegression(C=strength, max_iter=300).fit(scaled, targets)
@@ -64,7 +64,7 @@ def fitted(strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def graph(weights: np.ndarray, bias: np.ndarray, hidden: int = 0) -> onnx.ModelProto:
-    """image uint8 [N, 8, 8, 1] -> probabilities float32 [N, 10]. `hidden` identity layers of 64 cost time only."""
+    """image uint8 [N, 8, 8, 1] -> probabilities float32 [N, 10]. `hidden` identity layers of 64 only add latency."""
     constants = {"scale": np.float32(SCALE).reshape(1, 1, 1, 1), "weights": weights, "bias": bias}
     constants["mean"] = np.zeros((1, 1, 1, 1), np.float32)
     if hidden:
@@ -91,7 +91,7 @@ def graph(weights: np.ndarray, bias: np.ndarray, hidden: int = 0) -> onnx.ModelP
 def enter(folder: Path, patch: pytest.MonkeyPatch, changes: Mapping[str, Any] | None = None) -> Params:
     """Make `folder` the working directory, with data, an empty MLflow store and quick parameters, `changes` made."""
     patch.chdir(folder)
-    # Empty counts as unset; MLflow sets it as soon as it is told where to go, and this takes that back.
+    # Empty counts as unset. `mlflow.set_tracking_uri` sets it, which the patch reverts.
     patch.setenv("MLFLOW_TRACKING_URI", "")
     shutil.copy(store(), "mlflow.db")
     write_data()
@@ -101,7 +101,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch, changes: Mapping[str, Any] | 
 
 @cache
 def store() -> Path:
-    """An empty MLflow store, made once: making one takes two seconds."""
+    """An empty MLflow store, created once, as that takes two seconds."""
     path = Path(tempfile.mkdtemp()) / "mlflow.db"
     mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
     atexit.register(shutil.rmtree, path.parent)
@@ -109,7 +109,7 @@ def store() -> Path:
 
 
 def write_data() -> None:
-    """artifacts/data as `prepare` leaves it, in the working directory."""
+    """Write artifacts/data as `prepare` does, in the working directory."""
     for name, (inputs, targets) in digits().items():
         folder = paths.split(name)
         folder.mkdir(parents=True)
@@ -120,7 +120,7 @@ def write_data() -> None:
 
 
 def write_candidate(name: str, run_id: str | None = None, passed: bool = True, **shape: Any) -> None:
-    """What `train` and `export` leave of one candidate, without an int8 graph; `shape` is `strength` and `hidden`."""
+    """Write the outputs of `train` and `export` of one candidate; `shape` is `strength` and `hidden`."""
     write_training(name, run_id or uuid5(NAMESPACE_OID, name).hex)
     file = paths.exports(name) / "model.onnx"
     file.parent.mkdir(parents=True)
@@ -132,7 +132,7 @@ def write_candidate(name: str, run_id: str | None = None, passed: bool = True, *
 
 
 def write_int8(name: str, passed: bool = True) -> None:
-    """What `export` leaves besides where it makes an int8 graph."""
+    """Add the outputs of `export` for an int8 graph."""
     folder = paths.exports(name)
     model = finish(onnx.load(folder / "model.onnx"), SPEC)
     quantization.quantize(model, folder / "model.int8.onnx", SPEC, digits()["train"][0][:100])
@@ -188,7 +188,7 @@ def write_training(name: str, run_id: str) -> None:
 
 
 def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9, **int8: Any) -> None:
-    """What `evaluate` writes, with these figures; `int8` is `int8_accuracy`, `int8_p50_ms` and `faster`."""
+    """Write the output of `evaluate` with these values; `int8` is `int8_accuracy`, `int8_p50_ms` and `faster`."""
     found = metrics(accuracy, p50_ms, test_accuracy)
     if int8:
         copy = metrics(int8["int8_accuracy"], int8["int8_p50_ms"], test_accuracy)

@@ -1,4 +1,4 @@
-"""Every exported file in Netron's own page, and the command that shows it."""
+"""Netron's page for every exported file, and the command that serves it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
 
-# What the picture of a file must name: an operator that only a reader of this format finds.
+# An operator that the drawing of each file must contain.
 DRAWN = {
     "torch/model.onnx": "Conv",
     "torch/model.int8.onnx": "QuantizeLinear",
@@ -50,13 +50,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A browser that reaches this machine only."""
+    """A browser that can only connect to this machine."""
     closed = "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with chromium(tmp_path_factory.mktemp("browser"), closed) as driver:
         yield driver
 
 
-def test_every_file_is_looked_at(exported):
+def test_every_exported_file_is_tested(exported):
     files = {f"{folder.name}/{file.name}" for folder in exported.iterdir() for file in folder.iterdir()}
     assert files == set(DRAWN)
 
@@ -68,7 +68,7 @@ def test_netron_draws_every_file(browser, exported, name):
     host, port = netron.start(str(file), (inspect.LOOPBACK, None), browse=False)
     try:
         browser.get(f"http://{host}:{port}/favicon.ico")
-        # Else it asks for consent to report its use, before it draws.
+        # Without it, the page asks for consent to telemetry before it draws.
         browser.add_cookie({"name": "consent", "value": "1"})
         browser.get(f"http://{host}:{port}")
         nodes = WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#target .node"))
@@ -109,7 +109,7 @@ def test_the_command_serves_on_this_machine_until_it_is_ended(tmp_path):
         (["torch-cnn", "--file", "parity.json"], ["file 'parity.json' is not in", "allowed: model.onnx"]),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(tmp_path, arguments, words):
+def test_a_missing_file_is_reported_with_the_existing_ones(tmp_path, arguments, words):
     process = started(workspace(tmp_path), *arguments)
     stdout, stderr = process.communicate(timeout=60)
     assert_one_error_line(subprocess.CompletedProcess([], process.returncode, stdout, stderr), *words)

@@ -1,4 +1,4 @@
-"""Data larger than memory: more pictures must not mean more memory, in no stage that reads them."""
+"""Memory of the stages that read images does not grow with the number of images."""
 
 import io
 import sys
@@ -38,7 +38,7 @@ PARAMETERS = {
 
 
 def write_pictures(root: Path, mebibytes: int) -> Path:
-    """So much noise, as BMP, which takes no time to write and little to read."""
+    """Random images of the given total size, as BMP, which is fast to write and read."""
     stream = io.BytesIO()
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     head, random = stream.getvalue()[:-PICTURE], np.random.default_rng(0)
@@ -50,14 +50,14 @@ def write_pictures(root: Path, mebibytes: int) -> Path:
 
 
 def workspace(folder: Path, mebibytes: int) -> Path:
-    """Parameters for so many pictures, and the pictures."""
+    """A workspace with the given amount of images and parameters for them."""
     path = write_pictures(folder / "pictures", mebibytes)
     write_params(folder, {**PARAMETERS, "data.path": str(path)})
     return folder
 
 
 def peaks(folders: Sequence[Path], candidate: str, *stages: str) -> dict[str, list[float]]:
-    """The peaks of each stage in MiB, in each of the workspaces."""
+    """The peak memory of each stage in MiB, in each workspace."""
     framework, architecture = candidate.split("-")
     chosen = ("--framework", framework, "--architecture", architecture)
     return {
@@ -77,8 +77,8 @@ def write_export(folder: Path, candidate: str) -> None:
     synthetic.write_json(file.with_name("parity.json"), record)
 
 
-def test_many_pictures_take_no_more_memory_than_few(tmp_path: Path) -> None:
-    """Each split of the many is of 120 MiB or more."""
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    """Each split of the larger data set has 120 MiB or more."""
     folders = [workspace(tmp_path / str(mebibytes), mebibytes) for mebibytes in (FEW, MANY)]
     found = peaks(folders, "torch-linear", "load", "prepare", "train")
     for folder in folders:
@@ -91,8 +91,8 @@ def test_many_pictures_take_no_more_memory_than_few(tmp_path: Path) -> None:
 @pytest.mark.large
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("candidate", ["torch-mlp", "keras-mlp"])
-def test_two_gibibytes_of_pictures_in_one_of_memory(tmp_path: Path, candidate: str) -> None:
-    """But for `export`: what it takes grows with the model, which tf2onnx holds many times, not with the data."""
+def test_two_gibibytes_of_images_in_one_of_memory(tmp_path: Path, candidate: str) -> None:
+    """Except in `export`, whose memory depends on the model, of which tf2onnx holds several copies."""
     found = peaks([workspace(tmp_path, 2048)], candidate, "load", "prepare", "train", "export", "evaluate")
     print(candidate, {stage: round(peak) for stage, (peak,) in found.items()}, "MiB")
     assert max(found[stage][0] for stage in ("load", "prepare", "train", "evaluate")) < 1024, found

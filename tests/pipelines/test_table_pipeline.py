@@ -1,4 +1,4 @@
-"""A person's own table through every stage to a champion that the service can load: nothing is mocked."""
+"""A user-provided table through every stage to a champion that the service loads, without mocks."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ QUICK = {
 
 
 def write_houses(path: Path, gaps: tuple[int, ...]) -> None:
-    """300 rows with gaps in some columns; the price depends on all of them."""
+    """300 rows with missing values in the columns `gaps`; the price depends on all columns."""
     random = np.random.default_rng(0)
     size = random.normal(100, 20, 300)
     colour, sold = random.integers(0, 3, 300), random.integers(0, 2, 300)
@@ -72,7 +72,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, framework: str, architect
 
 
 def strict_json(path: Path) -> Any:
-    """JSON without NaN or Infinity, which Python would write."""
+    """JSON without NaN and Infinity, which are not valid but which Python writes."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{path}: {word}")
@@ -80,11 +80,11 @@ def strict_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"), parse_constant=refuse)
 
 
-def test_a_regression_ends_in_a_champion_that_answers_rows(tmp_path, monkeypatch, capsys):
+def test_a_regression_from_file_to_predictions(tmp_path, monkeypatch, capsys):
     run(monkeypatch, tmp_path, "torch", "linear", data__target="price")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("target 'price': regression", "colour    categories  4", "mae", "highest validation r2"):
-        assert words in said
+        assert words in output
     spec, (inputs, targets) = DataSpec.read(paths.SPEC), read_split("train")
     assert spec.task == "regression"
     assert spec.target_mean == pytest.approx(targets.mean(), rel=1e-6)
@@ -121,7 +121,7 @@ def log_and_compare(served: champion.Champion) -> Any:
     return drift.compare(Path("log"), settings.drift, settings.evaluate.device)
 
 
-def test_a_classification_ends_in_a_champion_too(tmp_path, monkeypatch):
+def test_a_classification_from_file_to_predictions(tmp_path, monkeypatch):
     columns = {"data__target": "sold", "data__features": ["price", "size", "colour"]}
     run(monkeypatch, tmp_path, "torch", "mlp", **columns)
     spec = DataSpec.read(paths.SPEC)

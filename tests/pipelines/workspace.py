@@ -1,4 +1,4 @@
-"""A workspace of its own for a stage under test: the repository's `params.yaml` with some values changed."""
+"""Workspaces for stages under test: the `params.yaml` of the repository with some values changed."""
 
 import io
 import json
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def data(source: str, **given: Any) -> DataSource:
-    """The section `data` for one source with nothing set but what is `given`."""
+    """The section `data` for one source with only the `given` options set."""
     unset = dict.fromkeys(DataSource.model_fields) | {"mirrors": (), "task": "auto"}
     return DataSource(**unset | {"source": source} | given)
 
@@ -85,13 +85,13 @@ def run_main(main: Callable[[], None], *arguments: str) -> subprocess.CompletedP
 
 
 def mount_small_disk(folder: Path, kilobytes: int) -> None:
-    """Put a disk of so many kilobytes at `folder`, or skip the test; `unmount` it afterwards."""
+    """Mount a file system of this size at `folder`, or skip the test; `unmount` it afterwards."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("no mount command to make a small disk with")
+        pytest.skip("no mount command")
     if done.returncode:
         pytest.skip("only root can mount a small disk")
 

@@ -84,7 +84,7 @@ def test_the_repository_s_own_file_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED)
-def test_a_senseless_value_is_refused_by_name(tmp_path: Path, change: tuple[str, str], words: list[str]) -> None:
+def test_an_invalid_value_is_rejected_by_name(tmp_path: Path, change: tuple[str, str], words: list[str]) -> None:
     assert change[0] in TEXT
     path = tmp_path / "params.yaml"
     path.write_text(TEXT.replace(*change, 1), "utf-8")
@@ -94,7 +94,7 @@ def test_a_senseless_value_is_refused_by_name(tmp_path: Path, change: tuple[str,
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"- 1\n- 2\n", b"\xff\xfe\x00", b"a: \x00"])
-def test_what_is_no_section_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_content_that_is_not_a_section_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
     assert "allowed: a section with keys" in message(path) or "not valid YAML" in message(path)
@@ -142,7 +142,7 @@ def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_wor
         ({}, "torch", "mlp", 1, "'digits' has 1 example to train on: models.mlp.normalization = 'batch' needs two "),
     ],
 )
-def test_a_training_that_is_started_by_itself_refuses_it_too(
+def test_a_stage_started_on_its_own_rejects_it_as_well(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, object],
@@ -195,7 +195,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize(("changes", "words"), MISFITS.values(), ids=MISFITS)
-def test_what_cannot_fit_the_source_is_refused_before_any_work(
+def test_incompatible_settings_are_rejected_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
 ) -> None:
     write_params(tmp_path, changes)
@@ -206,7 +206,7 @@ def test_what_cannot_fit_the_source_is_refused_before_any_work(
     assert not Path("artifacts").exists()
 
 
-def test_what_only_the_data_can_tell_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_depend_on_the_data_are_not_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "x.csv", "train.loss": "hinge"})
     monkeypatch.chdir(tmp_path)
     check.main()

@@ -29,7 +29,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def test_digits_come_to_disk_with_what_they_are(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_digits_are_written_with_their_labels(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load.main()
     assert {path.name for path in paths.RAW.iterdir()} == {"train_inputs.npy", "train_targets.npy", "meta.json"}
     assert np.load(paths.RAW / "train_inputs.npy").shape == (1797, 8, 8, 1)
@@ -37,8 +37,8 @@ def test_digits_come_to_disk_with_what_they_are(workspace: Path, capsys: pytest.
     assert meta["name"] == "digits"
     assert meta["labels"] == list("0123456789")
     assert len(meta["sha256"]) == 64
-    said = capsys.readouterr().out
-    assert "loaded digits from scikit-learn: 1797 images of 8×8×1, 10 classes" in said
+    output = capsys.readouterr().out
+    assert "loaded digits from scikit-learn: 1797 images of 8×8×1, 10 classes" in output
 
 
 def test_the_same_data_is_the_same_bytes(workspace: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_is_written_is_what_is_read(workspace: Path) -> None:
     assert raw.test_inputs is None
 
 
-def test_a_failure_leaves_the_data_that_was_there(workspace: Path) -> None:
+def test_a_failure_keeps_existing_data(workspace: Path) -> None:
     load.main()
     before = hashes(paths.RAW)
     write_params(workspace, {"data.source": "mnist", "data.path": "nowhere"})
@@ -65,7 +65,7 @@ def test_a_failure_leaves_the_data_that_was_there(workspace: Path) -> None:
     assert hashes(paths.RAW) == before
 
 
-def test_a_person_s_mistake_is_one_line(tmp_path: Path) -> None:
+def test_an_input_error_is_one_line(tmp_path: Path) -> None:
     write_params(tmp_path, {"data.source": "mnist", "data.path": "nowhere"})
     assert_one_error_line(run_stage("load", tmp_path), "data.path = 'nowhere'", "train-images-idx3-ubyte.gz")
     assert not (tmp_path / "artifacts").exists()

@@ -38,7 +38,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the stage has run once, to be copied."""
+    """A workspace in which the stage has run once; tests use copies of it."""
     folder = tmp_path_factory.mktemp("finished")
     write_params(folder, {"prepare.validation": 0.2, "prepare.test": 0.3})
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +101,7 @@ def test_an_official_test_split_stays_as_it_is(workspace: Path) -> None:
     assert report["examples"] == {"train": 48, "validation": 12, "test": 21}
 
 
-def test_the_spec_tells_the_statistics_of_the_training_split_only(workspace: Path) -> None:
+def test_the_spec_has_the_statistics_of_the_training_split_only(workspace: Path) -> None:
     run_prepare(make_raw(channels=3))
     spec = DataSpec.read(paths.SPEC)
     images = read_split("train")[0].astype(np.float64)
@@ -143,7 +143,7 @@ def test_one_changed_pixel_changes_the_hash_of_the_data(workspace: Path) -> None
     assert run_prepare(raw)["data_sha256"] != first
 
 
-def test_empty_and_repeated_images_are_counted_and_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_and_duplicate_images_are_reported(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = make_raw(60, test=21)
     assert raw.test_inputs is not None
     raw.test_inputs[4] = 0
@@ -154,12 +154,12 @@ def test_empty_and_repeated_images_are_counted_and_told(workspace: Path, capsys:
     assert report["constant_images"]["train"] == {"count": 0, "rows": []}
     assert report["duplicates"]["train/test"] + report["duplicates"]["validation/test"] == 3
     assert report["duplicates"]["train/validation"] == 0
-    said = capsys.readouterr().out
-    assert "note: 2 of the test images are empty" in said
-    assert "note: 3 of the test images are also in the" in said
+    output = capsys.readouterr().out
+    assert "note: 2 of the test images are empty" in output
+    assert "note: 3 of the test images are also in the" in output
 
 
-def test_a_channel_that_never_changes_divides_by_one(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_constant_channel_has_standard_deviation_one(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = make_raw(channels=3)
     raw.train_inputs[..., 1] = 9
     assert run_prepare(raw)["constant_channels"] == [1]
@@ -176,7 +176,7 @@ def test_statistics_are_exact_for_large_values() -> None:
     assert std == pytest.approx(np.sqrt(1 / 64000 - 1 / 64000**2), rel=1e-12)
 
 
-def test_the_pictures_can_be_opened(workspace: Path) -> None:
+def test_the_plots_can_be_opened(workspace: Path) -> None:
     run_prepare(make_raw(channels=3))
     for name in ("samples.png", "balance.png"):
         with Image.open(paths.DATA_REPORT / name) as picture:
@@ -249,7 +249,7 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_learned_from_is_refused(prepared: Path, make: Callable[[], RawData], words: str) -> None:
+def test_invalid_examples_are_rejected(prepared: Path, make: Callable[[], RawData], words: str) -> None:
     before = outputs()
     with pytest.raises(InputError, match=words) as caught:
         run_prepare(make())

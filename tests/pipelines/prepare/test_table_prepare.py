@@ -1,4 +1,4 @@
-"""Tables in `prepare`: split, learned from the training split only, described, and refused."""
+"""Tables in `prepare`: split, statistics of the training split, report, and validation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_raw(labels: tuple[str, ...] = ()) -> RawData:
-    """A column of numbers and one of three categories, both with gaps; every row another."""
+    """A column of numbers and one of three categories, both with missing values; no two rows are equal."""
     random = np.random.default_rng(0)
     inputs = np.stack([random.normal(100, 20, COUNT), np.arange(COUNT) % 3], axis=1).astype(np.float32)
     inputs[::7, 0] = inputs[1::9, 1] = NAN
@@ -51,7 +51,7 @@ def test_every_row_is_in_exactly_one_split_with_its_target(labels: tuple[str, ..
     assert sorted(found) == sorted(lines(raw.train_inputs, raw.train_targets))
 
 
-def test_the_spec_is_learned_from_the_training_split_only() -> None:
+def test_the_spec_is_computed_from_the_training_split_only() -> None:
     run_prepare(make_raw())
     spec, (inputs, targets) = DataSpec.read(paths.SPEC), read_split("train")
     assert (spec.task, spec.kind, spec.shape, spec.dtype) == ("regression", "tabular", (2,), "float32")
@@ -66,7 +66,7 @@ def test_the_spec_is_learned_from_the_training_split_only() -> None:
     assert spec.target_std == pytest.approx(targets.std(dtype=np.float64))
 
 
-def test_a_category_that_training_has_not_is_unknown_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_category_unseen_in_training_is_unknown_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     raw = make_raw()
     run_prepare(raw)
     rare = read_split("test")[0][2:4, 0]
@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_learned_from_is_refused(make: Callable[[], RawData], words: str) -> None:
+def test_invalid_examples_are_rejected(make: Callable[[], RawData], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         run_prepare(make())
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A person's own table: what is read, what is inferred, and what is refused in one line."""
+"""User-provided tables: read, inferred and rejected in one line."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_truth_values_are_two_categories(tmp_path, words):
     np.testing.assert_array_equal(raw.train_inputs, [[1], [0]])
 
 
-def test_the_columns_that_are_asked_for_in_their_order(tmp_path):
+def test_selected_columns_keep_the_order_of_the_parameter(tmp_path):
     raw = load(tmp_path, "a,b,c,price\n1,2,3,1.5\n4,5,6,2.5\n", features=("c", "a"))
     assert raw.table.features == ("c", "a")
     np.testing.assert_array_equal(raw.train_inputs, [[3, 1], [6, 4]])
@@ -130,25 +130,25 @@ def rows(values) -> str:
         ([0.1, 0.10000000001, 0.2], "classification", ("0.1", "0.10000000001", "0.2")),
     ],
 )
-def test_the_task_is_inferred_and_told_unless_the_user_decides(tmp_path, capsys, values, task, labels):
+def test_the_task_is_inferred_and_printed_unless_it_is_set(tmp_path, capsys, values, task, labels):
     raw = load(tmp_path, rows(values), target="y", task=task)
     assert raw.labels == labels
     found = [raw.labels[number] for number in raw.train_targets] if labels else raw.train_targets.tolist()
     assert [str(value) for value in found] == [str(value) if labels else str(float(value)) for value in values]
-    said = capsys.readouterr().out
-    assert ("target 'y': " in said) == (task == "auto")
+    output = capsys.readouterr().out
+    assert ("target 'y': " in output) == (task == "auto")
     if task == "auto":
-        assert ("classification" if labels else "regression") in said
+        assert ("classification" if labels else "regression") in output
 
 
-def test_numbers_that_float32_does_not_keep_apart_are_told(tmp_path):
+def test_numbers_that_float32_does_not_distinguish_are_reported(tmp_path):
     numbers = "\n".join(f"{100000001 + row},{row / 7},{300000001 + row}" for row in range(40))
     raw = load(tmp_path, f"a,b,price\n{numbers}\n")
     words = "holds 40 different numbers, of which float32 distinguishes {}; subtract a common offset"
     assert raw.notes == (f"column 'a' {words.format(6)}", f"column 'price' {words.format(2)}")
 
 
-def test_a_few_texts_among_numbers_are_told(tmp_path, monkeypatch, capsys):
+def test_a_few_texts_among_numbers_are_reported(tmp_path, monkeypatch, capsys):
     (tmp_path / "houses.csv").write_text("number,price\n12,1.5\n12a,2.5\n14,3.5\n,4.5\n")
     changes = {"data.source": "csv", "data.path": "houses.csv", "data.target": "price"}
     write_params(tmp_path, changes)

@@ -22,7 +22,7 @@ PINNED = PinnedFile(NAME, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), gzi
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The first part of the address says how this mirror behaves."""
+    """The first part of the URL path selects the behaviour of the mirror."""
 
     server: "Server"
 
@@ -197,18 +197,18 @@ def test_when_all_fail_each_mirror_is_named_with_its_reason(server: Server, fetc
     assert "data.path" in str(caught.value)
 
 
-def test_a_mirror_that_is_not_there_or_is_no_address_is_passed_over(server: Server, tmp_path: Path) -> None:
+def test_an_unreachable_or_invalid_mirror_is_skipped(server: Server, tmp_path: Path) -> None:
     mirrors = ["http://127.0.0.1:9", "nonsense", "ftp://127.0.0.1", server.mirror("good")]
     assert download.fetch(PINNED, mirrors, tmp_path).exists()
 
 
-def test_a_mirror_that_says_nothing_is_given_up(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_does_not_respond_is_skipped(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "READ_SECONDS", 0.1)
     with pytest.raises(InputError, match="no answer within"):
         fetch("silent")
 
 
-def test_a_download_goes_on_where_it_broke_off(server: Server, fetch: Fetch, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, fetch: Fetch, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         fetch("half")
     have = (tmp_path / f"{NAME}.part").stat().st_size
@@ -225,13 +225,13 @@ def test_a_server_that_ignores_ranges_starts_over(fetch: Fetch, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("rest", [b"of another packing" * 50, FILE, FILE + b"more"])
-def test_a_beginning_that_does_not_fit_is_thrown_away(fetch: Fetch, tmp_path: Path, rest: bytes) -> None:
+def test_a_part_that_does_not_match_is_discarded(fetch: Fetch, tmp_path: Path, rest: bytes) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(rest)
     fetch("good")
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_a_full_disk_is_no_fault_of_the_mirror(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_does_not_count_as_a_failure_of_the_mirror(server: Server, tmp_path: Path) -> None:
     mount_small_disk(tmp_path / "cache", kilobytes=64)
     try:
         with pytest.raises(OSError, match="No space left on device") as caught:

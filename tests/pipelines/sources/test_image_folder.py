@@ -1,4 +1,4 @@
-"""Pictures of one's own: what is read, what is left out, what is refused, and that serving decodes them alike."""
+"""User-provided images: decoded as by the service, skipped, left out and rejected."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ SIZE = (16, 12)
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of pictures; the working directory is another one, beside it."""
+    """A folder of images; the working directory is a different one beside it."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return own.write(tmp_path / "pictures")
@@ -42,7 +42,7 @@ def files(root: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(None, 3), (3, 3), (1, 1)])
-def test_every_picture_is_what_the_service_makes_of_its_bytes(root: Path, channels: int | None, expected: int) -> None:
+def test_every_image_is_decoded_as_by_the_service(root: Path, channels: int | None, expected: int) -> None:
     raw = read(root, channels=channels)
     shape = (*SIZE, expected)
     assert raw.train_inputs.shape == (len(files(root)), *shape)
@@ -67,9 +67,9 @@ def test_small_groups_and_one_thread_give_the_same(root: Path, monkeypatch: pyte
     np.testing.assert_array_equal(read(root).train_inputs, expected)
 
 
-def test_litter_is_passed_over(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_system_files_are_skipped(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = np.array(read(root).train_inputs)
-    own.add_litter(root)
+    own.add_system_files(root)
     np.testing.assert_array_equal(read(root).train_inputs, expected)
     assert "note: 1 files do not have the suffix of an image, the first is 'red/notes.txt'" in capsys.readouterr().out
 
@@ -100,12 +100,12 @@ def test_unreadable_files_are_left_out_up_to_the_share(root: Path, capsys: pytes
     np.testing.assert_array_equal(raw.train_inputs, expected)
     assert raw.train_targets.tolist() == [0] * 18 + [1] * 18 + [2] * 18
     assert [line.split(":")[0].strip("'") for line in raw.unreadable] == names
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     words = ("found text", "damaged", "5000 x 4000 pixels", "no bytes at all", "leads nowhere", "nowhere", "not a file")
     for line, word in zip(raw.unreadable, words, strict=True):
         assert word in line
-        assert f"unreadable: {line}" in said
-    assert "left out 7 of 61 files" in said
+        assert f"unreadable: {line}" in output
+    assert "left out 7 of 61 files" in output
 
 
 def test_hostile_files_are_left_out_by_the_limits_of_the_service(root: Path) -> None:
@@ -129,13 +129,13 @@ def test_more_than_that_share_is_refused(root: Path, share: float | None) -> Non
         read(root, unreadable=share)
 
 
-def test_a_file_larger_than_any_picture_is_not_read(root: Path) -> None:
+def test_a_file_larger_than_any_image_is_not_read(root: Path) -> None:
     with (root / "red" / "huge.bmp").open("wb") as file:
         file.truncate(decoding.MAX_BYTES + 1)  # takes no room on the disk
     assert "268435457 bytes; allowed" in read(root, unreadable=0.1).unreadable[0]
 
 
-def test_the_largest_picture_is_decided_by_a_parameter(root: Path) -> None:
+def test_the_largest_image_is_set_by_a_parameter(root: Path) -> None:
     for label, size in (("blue", (6000, 4000)), ("red", (700, 600))):
         Image.new("RGB", size, own.COLOURS[label]).save(root / label / "large.jpg")
     words = "blue/large.jpg': .* 6000 x 4000 pixels; allowed: at most 16000000, set by data.max_pixels"
@@ -145,25 +145,25 @@ def test_the_largest_picture_is_decided_by_a_parameter(root: Path) -> None:
     assert len(read(root, max_pixels=700 * 600 - 1, unreadable=0.1).unreadable) == 2
 
 
-def test_pictures_outside_of_a_class_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_outside_of_class_folders_are_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("new2.jpg", "new1.png"):
         (root / name).write_bytes((root / "red" / "plain-0.png").read_bytes())
     read(root)
     assert "note: 2 images outside of class folders are not read, the first is 'new1.png'" in capsys.readouterr().out
 
 
-def test_pictures_beside_train_and_test_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_beside_train_and_test_are_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(root, root.parent / "split" / "test")
     root.rename(root.parent / "split" / "train")
     for folder in ("", "train", "test"):
         (root.parent / "split" / folder / "new.png").touch()
     read(root.parent / "split")
-    said = capsys.readouterr().out
-    assert "note: 2 images outside of class folders are not read, the first is 'new.png'" in said
-    assert "note: 1 images outside of class folders are not read, the first is 'test/new.png'" in said
+    output = capsys.readouterr().out
+    assert "note: 2 images outside of class folders are not read, the first is 'new.png'" in output
+    assert "note: 1 images outside of class folders are not read, the first is 'test/new.png'" in output
 
 
-def test_a_class_may_be_called_as_a_picture(root: Path) -> None:
+def test_a_class_may_have_the_suffix_of_an_image(root: Path) -> None:
     (root / "red").rename(root / "a.png")
     assert read(root).labels == ("a.png", "blue", "green")
 
@@ -238,7 +238,7 @@ def other_classes_in_the_test_split(root: Path) -> None:
         (other_classes_in_the_test_split, "class 'red' is in one of train/ and test/ only; allowed: in both"),
     ],
 )
-def test_folders_laid_out_otherwise_are_refused(root: Path, harm: Callable[[Path], None], words: str) -> None:
+def test_other_folder_layouts_are_rejected(root: Path, harm: Callable[[Path], None], words: str) -> None:
     harm(root)
     with pytest.raises(InputError, match=words) as caught:
         read(root)
@@ -255,7 +255,7 @@ def test_folders_laid_out_otherwise_are_refused(root: Path, harm: Callable[[Path
         ({"mirrors": ("http://127.0.0.1:9",)}, r"data\.mirrors = .*: image_folder does not use it; allowed: \[\]"),
     ],
 )
-def test_parameters_that_are_missing_or_in_vain(root: Path, given: dict[str, object], words: str) -> None:
+def test_missing_and_unused_parameters_are_rejected(root: Path, given: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         read(root, **given)
 
@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_read_is_one_line(root: Path, monkeypatch: pytes
         read(root)
 
 
-def test_classes_that_differ_by_capitals_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_that_differ_in_case_are_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(root / "red", root / "Red")
     assert read(root).labels == ("Red", "blue", "green", "red")
     assert "warning: the classes Red, red differ only in case" in capsys.readouterr().out

@@ -47,7 +47,7 @@ def content() -> dict[str, bytes]:
 
 @pytest.fixture
 def tiny_mnist(content: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the tiny set, which `mnist` takes for the published one; an empty cache."""
+    """A folder with the tiny set, pinned in place of the published one; an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(mnist, "FILES", tuple(pin(name, body) for name, body in content.items()))
     monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9",))
@@ -208,7 +208,7 @@ def cifar_records(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """What the archive holds, with 3 images in each file in place of 10,000."""
+    """The content of the archive, with 3 images in each file instead of 10,000."""
     monkeypatch.setattr(cifar10, "RECORDS", 3)
     return {name: cifar_records(seed) for seed, name in enumerate((*cifar10.TRAIN, cifar10.TEST))}
 

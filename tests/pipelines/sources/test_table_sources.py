@@ -1,4 +1,4 @@
-"""The embedded and generated tables: what they hold, and that none needs a file."""
+"""Content of the embedded and generated tables."""
 
 import importlib
 
@@ -29,7 +29,7 @@ def load(source: str) -> RawData:
 
 
 @pytest.mark.parametrize("source", SHAPES)
-def test_every_source_gives_what_it_says_and_the_same_twice(source):
+def test_every_source_has_the_documented_shape_and_is_reproducible(source):
     raw, again = load(source), load(source)
     rows, width, classes = SHAPES[source]
     assert raw.train_inputs.shape == (rows, width)

@@ -19,7 +19,7 @@ from pipelines.tracking import model_registry, runs, store
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
-SOON = 15.0  # seconds in which a person is told that the store cannot be reached
+SOON = 15.0  # seconds within which an unreachable store is reported
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(workspace):
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
-def test_a_run_that_breaks_off_says_so_and_keeps_what_was_logged(workspace, error, status):
+def test_an_interrupted_run_has_its_status_and_keeps_what_was_logged(workspace, error, status):
     ids = []
 
     def break_off():
@@ -64,7 +64,7 @@ def test_a_run_that_breaks_off_says_so_and_keeps_what_was_logged(workspace, erro
     assert mlflow.active_run() is None
 
 
-def test_a_recorded_run_goes_on(workspace):
+def test_a_recorded_run_is_resumed(workspace):
     with runs.start("tandem", "torch-cnn", {}) as first:
         first.log_metrics({"loss": 0.5})
     with runs.resume("tandem", "torch-cnn", first.id) as second:
@@ -75,7 +75,7 @@ def test_a_recorded_run_goes_on(workspace):
 
 
 @pytest.mark.parametrize("lost", ["0123456789abcdef" * 2, "no run id at all", "deleted"])
-def test_a_lost_run_is_replaced_by_one_that_says_so_once(workspace, capsys, lost):
+def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capsys, lost):
     if lost == "deleted":
         with runs.start("tandem", "torch-cnn", {}) as run:
             lost = run.id
@@ -89,7 +89,7 @@ def test_a_lost_run_is_replaced_by_one_that_says_so_once(workspace, capsys, lost
     assert capsys.readouterr().out.count(f"run {lost} is not in sqlite:///") == 1
 
 
-def test_the_run_of_the_environment_is_not_taken_for_the_stage_s_own(workspace, monkeypatch):
+def test_a_run_id_in_the_environment_is_ignored(workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0123456789abcdef" * 2)
     with runs.start("tandem", "torch-cnn", {}) as run:
         pass
@@ -103,7 +103,7 @@ def test_artifacts_lie_beside_the_store(workspace):
     assert (workspace / "mlartifacts" / run.id / "artifacts" / "evaluation" / "table.csv").is_file()
 
 
-def test_pictures_of_one_name_are_kept_for_each_epoch(workspace):
+def test_images_of_one_name_are_kept_for_each_epoch(workspace):
     with runs.start("tandem", "torch-mlp", {}) as run:
         for epoch in (1, 2):
             run.log_image("decision boundary", np.full((4, 4, 3), epoch, np.uint8), epoch)
@@ -184,7 +184,7 @@ def started():
 
 
 def refusal(address, monkeypatch):
-    """The message for a store that cannot be used, which has to come soon."""
+    """The message for a store that cannot be used, raised within SOON."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     begun = time.monotonic()
     with pytest.raises(InputError) as caught, started():
@@ -206,19 +206,19 @@ def refusal(address, monkeypatch):
         ("gopher://somewhere", "unsupported URI 'gopher://somewhere'"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_told_soon(workspace, monkeypatch, address, words):
+def test_an_unreachable_address_is_reported_soon(workspace, monkeypatch, address, words):
     message = refusal(address, monkeypatch)
     assert words in message
     assert address in message
 
 
-def test_a_server_that_accepts_and_never_answers_is_told_soon(workspace, monkeypatch):
+def test_a_server_that_never_responds_is_reported_soon(workspace, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         message = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
     assert "not reachable (ReadTimeout)" in message
 
 
-def test_a_proxy_without_a_server_behind_it_is_told_soon(workspace, monkeypatch):
+def test_a_proxy_without_a_server_is_reported_soon(workspace, monkeypatch):
     class Proxy(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_error(503)
@@ -249,12 +249,12 @@ def test_no_message_and_no_record_shows_a_password(workspace, monkeypatch):
         ("databricks", "databricks"),
     ],
 )
-def test_an_address_is_shown_without_what_is_secret(monkeypatch, address, shown):
+def test_an_address_is_shown_without_credentials(monkeypatch, address, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert store.public_uri() == shown
 
 
-def test_neighbouring_runs_differ_in_colour_as_the_pictures_do(workspace):
+def test_neighbouring_runs_differ_in_colour(workspace):
     run_ids = []
     for _ in range(len(PALETTE) + 1):
         with runs.start("tandem", "torch-cnn", {}) as run:
