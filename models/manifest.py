@@ -1,7 +1,8 @@
-"""`champion.json`, the file that describes a champion bundle: its name and the number of its schema."""
+"""The names of the files in a champion bundle, and the number of the schema of `champion.json`."""
 
 from typing import Literal
 
 MANIFEST = "champion.json"
+CHECKED = ".checked"  # its modification time is that of the last successful check of a model registry
 Schema = Literal[1]
 SCHEMA: Schema = 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.errors import InputError
+from models.manifest import CHECKED
 from pipelines.artifacts import bundle
 from pipelines.cli import stage
 from pipelines.tracking import model_registry
@@ -44,12 +45,16 @@ def parse(address: str) -> tuple[str, str]:
 
 
 def follow(name: str, alias: str, folder: Path, seconds: float, parent: int | None = None) -> None:
-    """Fetch whenever the alias moves, until `parent` ends. Errors are retried; repetitions are not printed."""
+    """Fetch whenever the alias moves, until `parent` ends. Errors are retried; repetitions are not printed.
+
+    The file CHECKED in the folder is touched after each check without an error.
+    """
     known: ModelVersion | None = None
     last_error = ""
     while parent is None or os.getppid() == parent:
         try:
             known = fetch(name, alias, folder, known)
+            (folder / CHECKED).touch()
             last_error = ""
         except (InputError, OSError) as error:
             if str(error) != last_error:

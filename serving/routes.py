@@ -21,7 +21,7 @@ async def docs(worker: Worker, request: Request) -> Response:
 
 LIVE = Route("livez", status.live, HEALTH, "Liveness of the process", dict[str, bool], public=True, probe=True)
 READY = Route(
-    "readyz", status.ready, HEALTH, "Readiness: the model is loaded, warmed up and verified", dict[str, bool],
+    "readyz", status.ready, HEALTH, "Readiness: the model is loaded, warmed up and verified", schemas.Readiness,
     public=True, probe=True, statuses=(503,),
 )  # fmt: skip
 PAGE = Route("page", static_files.page, public=True, probe=True)

@@ -87,8 +87,10 @@ class Tandem:
         try:
             settings = _settings()
             if registry_sync.follows_alias(settings):
-                registry_sync.follow(settings)
+                registry_sync.fetch(settings)
             preflight.check(settings)
+            if registry_sync.follows_alias(settings):
+                registry_sync.follow(settings)  # last, as it starts a thread and the check forks
         except InputError as error:
             raise BentoMLException(str(error)) from error
 

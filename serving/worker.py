@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from serving.http.messages import MemoryBudget
+from serving.inference import bundle
 from serving.inference.champion import Champion
 from serving.inference.champion_layers import Activations
 from serving.inference.reloader import Reloader
@@ -93,4 +94,6 @@ class Worker:
         """Update the counters every second: any worker may report those of all."""
         while True:
             await asyncio.sleep(1)
+            if (age := bundle.registry_age(self.settings.champion)) is not None:
+                self.metrics.set_registry_age(age)
             self.metrics.flush()

@@ -33,6 +33,15 @@ class ProtocolBody(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Readiness(Body):
+    """Readiness of a worker."""
+
+    ready: bool
+    registry_age_seconds: float = Field(
+        0.0, ge=0, description="time since the last successful check of the model registry, where the champion is its"
+    )
+
+
 class Error(Body):
     """A rejected request: what was found and what is allowed."""
 

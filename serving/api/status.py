@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from serving.http.messages import Request, Response
+from serving.inference import bundle
 from serving.monitoring.metrics import CONTENT_TYPE
 from serving.worker import Worker
 
@@ -44,4 +45,6 @@ async def live(_worker: Worker, _request: Request) -> Response:
 
 async def ready(worker: Worker, _: Request) -> Response:
     """200 once the champion is loaded, warmed up and verified; 503 before that and during shutdown."""
-    return Response(orjson.dumps({"ready": worker.ready}), 200 if worker.ready else 503)
+    age = bundle.registry_age(worker.settings.champion)
+    content = {"ready": worker.ready} | ({} if age is None else {"registry_age_seconds": round(age, 3)})
+    return Response(orjson.dumps(content), 200 if worker.ready else 503)

@@ -1,6 +1,7 @@
 """Reader of a champion bundle: `champion.json` and the model file that it names by hash."""
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.manifest import MANIFEST, Schema
+from models.manifest import CHECKED, MANIFEST, Schema
 from models.spec import DataSpec
 
 ADVICE = "run `uv run dvc repro` to create a champion"
@@ -76,10 +77,18 @@ def read(folder: Path) -> Bundle:
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Name, inode, modification time and size of each file, to detect changes; empty if the folder does not exist."""
     try:
-        stats = [(path.name, path.stat()) for path in folder.iterdir()]
+        stats = [(path.name, path.stat()) for path in folder.iterdir() if path.name != CHECKED]
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
+
+
+def registry_age(folder: Path) -> float | None:
+    """Seconds since the last successful check of the registry; None if the folder does not follow one."""
+    try:
+        return max(0.0, time.time() - (folder / CHECKED).stat().st_mtime)
+    except OSError:
+        return None
 
 
 def _manifest(path: Path) -> Manifest:

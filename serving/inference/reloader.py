@@ -7,6 +7,7 @@ from typing import Literal
 
 from serving.inference import bundle, champion
 from serving.inference.champion import Champion
+from serving.inference.retry import Retry
 from serving.settings import Settings
 
 OnResult = Callable[[Literal["loaded", "swapped", "refused"], Champion, Champion], None]
@@ -17,8 +18,8 @@ class Reloader:
     """Holds the champion and replaces it with a newer one once that is loaded, verified and warmed up.
 
     Raises InputError if no champion can be loaded at the start. A later bundle that fails a check is rejected and the
-    current champion kept. `on_result` receives the result ("refused" for a rejection), the champion in use and the one
-    before. `role` is the name in the log.
+    current champion kept; one that could not be read or loaded is tried again later. `on_result` receives the result
+    ("refused" for a rejection), the champion in use and the one before. `role` is the name in the log.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Reloader:
         self._on_result = on_result
         self._role = role
         self._fingerprint = bundle.fingerprint(settings.champion)
+        self._retry = Retry()
         self.champion: Champion = champion.load(settings.champion, settings.device, settings.engines)
         self._on_result("loaded", self.champion, self.champion)
 
@@ -40,15 +42,21 @@ class Reloader:
     async def poll(self) -> None:
         """Check once; a new champion is loaded in a thread and swapped in by one assignment."""
         fingerprint = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
-        if fingerprint == self._fingerprint:
+        changed = fingerprint != self._fingerprint
+        if not (changed or self._retry.due):
             return
+        if changed:
+            self._retry.reset()
         self._fingerprint = fingerprint
         try:
             settings = self._settings
             newer = await asyncio.to_thread(champion.load, settings.champion, settings.device, settings.engines)
         except Exception as error:  # an unusable new champion must not stop the current one
-            self._reject(error)
+            self._retry.failed(error)
+            if changed:
+                self._reject(error)
         else:
+            self._retry.reset()
             self._swap(newer)
 
     def _reject(self, error: Exception) -> None:

@@ -94,6 +94,8 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self._registry_age: Gauge | None = None
+
     def _count(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"tandem_{name}", about, labels, registry=self.registry)
 
@@ -144,6 +146,14 @@ class Metrics:
         self._champions.labels(result).inc()
         self._info.labels(before.name, before.version, before.predictor.provider).set(0)
         self._info.labels(now.name, now.version, now.predictor.provider).set(1)
+
+    def set_registry_age(self, seconds: float) -> None:
+        """Set the time since the last successful check of the model registry; without one there is no such metric."""
+        if self._registry_age is None:
+            about = "Time since the last successful check of the model registry"
+            name = "tandem_registry_age_seconds"
+            self._registry_age = Gauge(name, about, registry=self.registry, multiprocess_mode="livemax")
+        self._registry_age.set(seconds)
 
     def flush(self) -> None:
         """Add the values collected since the last call to the counters."""

@@ -16,6 +16,7 @@ import numpy as np
 from serving.inference import bundle
 from serving.inference.champion import Champion
 from serving.inference.reloader import Reloader
+from serving.inference.retry import Retry
 from serving.monitoring.observation import Observation
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from serving.scheduling import low_priority
@@ -41,6 +42,7 @@ class Shadow:
         self._metrics = metrics
         self._reloader: Reloader | None = None
         self._fingerprint: object = None
+        self._retry = Retry()
         self._thread = low_priority.thread("challenger")
         self._running: asyncio.Future[Comparison] | None = None
 
@@ -61,18 +63,23 @@ class Shadow:
             await self._reloader.poll()
             return
         fingerprint = await asyncio.to_thread(bundle.fingerprint, self._settings.champion)
-        if fingerprint and fingerprint != self._fingerprint:
+        changed = fingerprint != self._fingerprint
+        if changed:
+            self._retry.reset()
+        if fingerprint and (changed or self._retry.due):
             self._fingerprint = fingerprint
-            await self._load()
+            await self._load(changed)
 
-    async def _load(self) -> None:
-        """Load the first challenger, or reject it."""
+    async def _load(self, changed: bool) -> None:
+        """Load the first challenger, or reject it; an error that is repeated after a pause is not reported again."""
         try:
             on_result = self._metrics.challenger_changed
             self._reloader = await asyncio.to_thread(Reloader, self._settings, on_result, "challenger")
         except Exception as error:  # an unusable challenger must not affect the champion
-            log.warning("rejected challenger: %s", error)
-            self._metrics.count_rejected()
+            self._retry.failed(error)
+            if changed:
+                log.warning("rejected challenger: %s", error)
+                self._metrics.count_rejected()
 
     def record(self, _request_id: bytes, observation: Observation) -> None:
         """Compare a share of the requests, unless a comparison is still running."""

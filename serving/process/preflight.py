@@ -11,12 +11,15 @@ from serving.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """Load the champion in a separate process. Raises InputError if it or the prediction log cannot be used.
+    """Load the champion in a separate process.
 
-    The process frees the device's memory when it ends, so that the supervisor holds none.
+    Raises InputError if it, the prediction log or the challenger's folder cannot be used. The process frees the
+    device's memory when it ends, so that the supervisor holds none.
     """
     if settings.prediction_log:
         prediction_log.require_folder(settings.prediction_log)
+    if settings.challenger and not settings.challenger.is_dir():
+        raise InputError(f"TANDEM_CHALLENGER: {settings.challenger}: no such folder; create it, or unset the variable")
     method = "fork" if "fork" in get_all_start_methods() else None  # faster: all modules are imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
         try:

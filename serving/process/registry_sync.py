@@ -9,14 +9,21 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from models.errors import InputError
 from models.manifest import MANIFEST
+from serving.inference import bundle
 from serving.settings import REGISTRY, Settings
 
 ROOT = Path(__file__).parents[2]
 DOWNLOAD_SECONDS = 120  # time limit of the first download
+RESTART_SECONDS = 1.0
+MAX_RESTART_SECONDS = 60.0
+STALE_SECONDS = 60.0  # age of the last successful check from which on it is logged
+WATCH_SECONDS = 1.0
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -25,11 +32,8 @@ def follows_alias(settings: Settings) -> bool:
     return settings.champion.parent == REGISTRY
 
 
-def follow(settings: Settings) -> None:
-    """Download the champion, and keep it up to date until this process ends.
-
-    Raises InputError if it cannot be downloaded and no earlier download exists.
-    """
+def fetch(settings: Settings) -> None:
+    """Download the champion. Raises InputError if that fails and no earlier download exists."""
     command = _command(settings.champion)
     try:
         _fetch(command)
@@ -37,9 +41,72 @@ def follow(settings: Settings) -> None:
         if not (settings.champion / MANIFEST).is_file():
             raise
         log.warning("keeping the champion of an earlier download: %s", error)
-    watch = ["--poll", str(settings.poll_seconds), "--parent", str(os.getpid())]
-    process = subprocess.Popen([*command, *watch], env=_environment(), stdin=subprocess.DEVNULL)
-    atexit.register(process.terminate)
+
+
+def follow(settings: Settings) -> None:
+    """Keep the champion up to date until this process ends. Raises InputError if the pipeline is not installed."""
+    options = ["--poll", str(settings.poll_seconds), "--parent", str(os.getpid())]
+    follower = Follower([*_command(settings.champion), *options], settings.champion)
+    atexit.register(follower.stop)
+    follower.start()
+
+
+class Follower(threading.Thread):
+    """Runs `command`, which checks the registry for `folder`, and starts it again whenever it ends, until `stop`.
+
+    Logs each end, and once that the last successful check is older than STALE_SECONDS.
+    """
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        super().__init__(name="registry", daemon=True)
+        self._command = command
+        self._folder = folder
+        self._stopped = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stale = False
+
+    def stop(self) -> None:
+        """End the process, and start it no more."""
+        self._stopped.set()
+        if self._process:
+            self._process.terminate()
+
+    def run(self) -> None:
+        """Start the process, wait for its end, repeat; the pause doubles from one short run to the next."""
+        pause = RESTART_SECONDS
+        while not self._stopped.is_set():
+            started = time.monotonic()
+            end = self._run_once()
+            if self._stopped.is_set():
+                break
+            pause = RESTART_SECONDS if time.monotonic() - started > MAX_RESTART_SECONDS else pause
+            log.warning("the registry process ended: %s; %s; restart in %s s", end, self._last_check(), pause)
+            self._stopped.wait(pause)
+            pause = min(2 * pause, MAX_RESTART_SECONDS)
+
+    def _run_once(self) -> str:
+        """Run the process until it ends; how it ended."""
+        try:
+            self._process = subprocess.Popen(self._command, env=_environment(), stdin=subprocess.DEVNULL)
+        except OSError as error:
+            return f"not started, {error}"
+        while self._process.poll() is None and not self._stopped.wait(WATCH_SECONDS):
+            self._log_age()
+        if self._stopped.is_set():
+            self._process.terminate()
+        return f"exit status {self._process.returncode}"
+
+    def _log_age(self) -> None:
+        """Log when the last successful check becomes too old, and when checks succeed again."""
+        age = bundle.registry_age(self._folder)
+        stale = age is not None and age > STALE_SECONDS
+        if stale != self._stale:
+            log.log(logging.WARNING if stale else logging.INFO, "model registry: %s", self._last_check())
+        self._stale = stale
+
+    def _last_check(self) -> str:
+        age = bundle.registry_age(self._folder)
+        return "never checked" if age is None else f"last checked {age:.0f} s ago"
 
 
 def _command(folder: Path) -> list[str]:

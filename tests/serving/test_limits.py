@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from models.manifest import CHECKED
 from models.spec import DataSpec
 from serving.http.cors import allow
 from serving.scheduling.load_estimate import LoadEstimate
@@ -195,6 +196,15 @@ def test_the_tracking_uri_has_no_local_path_and_no_credentials(
 ) -> None:
     folder = write(tmp_path, weights(DIGITS), provenance={"run_id": "1", "tracking_uri": uri})
     assert local(folder).get("/model").json()["provenance"] == {"run_id": "1", "tracking_uri": shown}
+
+
+def test_readiness_contains_the_age_of_the_last_check_of_the_registry(digits: Path, local: Make) -> None:
+    service = local(digits)
+    assert service.get("/readyz").json() == {"ready": True}
+    (digits / CHECKED).touch()
+    content = service.get("/readyz").json()
+    assert 0 <= content.pop("registry_age_seconds") < 5
+    assert content == {"ready": True}
 
 
 def test_not_ready(digits: Path, local: Make) -> None:

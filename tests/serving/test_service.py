@@ -101,6 +101,7 @@ def test_a_second_service_leaves_the_counters_of_the_first(served: Served, digit
         ({}, "uv run dvc repro"),
         ({"TANDEM_WORKERS": "x"}, "TANDEM_WORKERS"),
         ({"TANDEM_CHAMPIONS": "x"}, "no such setting"),
+        ({"TANDEM_CHALLENGER": "nowhere"}, "TANDEM_CHALLENGER: nowhere: no such folder"),
     ],
 )
 def test_start_errors_are_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:

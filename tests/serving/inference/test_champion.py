@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from serving.inference import champion
+from models.manifest import CHECKED
+from serving.inference import bundle, champion, retry
 from serving.inference.reloader import Reloader
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
@@ -95,6 +97,56 @@ def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(digits: Pa
     write(digits, weights(DIGITS), "1")  # rollback
     assert poll() == "1"
     assert results == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
+
+
+@pytest.mark.parametrize("error", [OSError("stale file handle"), MemoryError(), RuntimeError("out of device memory")])
+def test_a_champion_that_could_not_be_loaded_is_tried_again(
+    digits: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.1)
+    results, load = Results(), champion.load
+    reloader = Reloader(Settings(champion=digits, device="cpu"), results)
+    write(digits, weights(DIGITS, 2), "2")
+    errors = [error, error]
+
+    def failing(*given: Any) -> champion.Champion:
+        if errors:
+            raise errors.pop()
+        return load(*given)
+
+    monkeypatch.setattr(champion, "load", failing)
+    asyncio.run(reloader.poll())
+    asyncio.run(reloader.poll())  # too early
+    assert len(errors) == 1
+    for _ in range(50):
+        time.sleep(0.02)
+        asyncio.run(reloader.poll())
+    assert reloader.champion.version == "2"
+    assert results == ["loaded 1 1", "refused 1 1", "swapped 1 2"]
+
+
+def test_a_model_file_that_could_not_be_read_is_tried_again() -> None:
+    def due(cause: Exception | None) -> bool:
+        schedule = retry.Retry()
+        error = InputError("model.onnx: cannot be read")
+        error.__cause__ = cause
+        schedule.failed(error)
+        time.sleep(0.01)
+        return schedule.due
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "FIRST_SECONDS", 0.001)
+        assert due(OSError("input/output error"))
+        assert not due(ValueError("not JSON"))
+        assert not due(None)
+
+
+def test_the_time_of_the_last_check_of_the_registry_is_not_a_change(digits: Path) -> None:
+    before = bundle.fingerprint(digits)
+    assert bundle.registry_age(digits) is None
+    (digits / CHECKED).touch()
+    assert bundle.fingerprint(digits) == before
+    assert 0 <= (bundle.registry_age(digits) or 0) < 5
 
 
 def test_a_bundle_copied_in_the_wrong_order_is_loaded_once_it_is_complete(digits: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from serving.inference import champion, retry
 from serving.monitoring import shadow
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, raw, weights, write
@@ -117,6 +118,25 @@ def test_a_valid_challenger_is_loaded_after_a_missing_or_invalid_one(local: Make
     assert service.worker.shadow.challenger.version == "3"
     assert value(service, "challengers_total", result="swapped") == 1
     assert value(service, "shadow_requests_total", result="compared") == 2
+
+
+def test_a_challenger_that_could_not_be_loaded_is_tried_again(
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.0)
+    service, load = local(digits, challenger=challenger), champion.load
+    errors = [OSError("stale file handle")] * 2
+
+    def failing(*given: Any) -> champion.Champion:
+        if errors:
+            raise errors.pop()
+        return load(*given)
+
+    monkeypatch.setattr(champion, "load", failing)
+    for _ in range(3):
+        compare(service, raw(DIGITS, 1))
+    assert value(service, "challenger_info", name="torch-cnn", version="2", provider="CPUExecutionProvider") == 1
+    assert value(service, "challengers_total", result="refused") == 1
 
 
 def test_responses_are_those_of_the_champion(digits: Path, challenger: Path, tmp_path: Path) -> None:

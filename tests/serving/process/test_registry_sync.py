@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,17 +15,20 @@ from typing import Any
 
 import httpx
 import mlflow
+import psutil
 import pytest
 
 from models.errors import InputError
+from models.manifest import CHECKED
 from pipelines import registry
 from pipelines.artifacts import paths
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry, runs
+from serving.process import registry_sync
 from serving.settings import REGISTRY, read
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import assert_one_error_line, run_main, run_stage
-from tests.serving.conftest import ROOT, free_port, running
+from tests.serving.conftest import ROOT, Served, free_port, running
 
 NAME = "tandem"
 
@@ -148,6 +153,91 @@ def test_moving_the_alias_replaces_the_served_champion_in_both_directions(
         client.set_registered_model_alias(NAME, "champion", "2")
         wait(lambda: version() == "2")
         assert content(promoted / REGISTRY / f"{NAME}@champion")["version"] == "2"
+        assert age(served) < 10
+        killed = registry_process(served)
+        killed.kill()
+        client.set_registered_model_alias(NAME, "champion", "1")
+        wait(lambda: version() == "1")
+        assert registry_process(served) != killed
+        assert age(served) < 10
+        text = httpx.get(f"{served.url}/metrics").text
+        assert re.search(r"^tandem_registry_age_seconds \d+\.\d+$", text, re.MULTILINE)
+        assert "the registry process ended: exit status -9; last checked" in served.output.read_text()
+    assert not killed.is_running()
+
+
+def age(served: Served) -> float:
+    """Seconds since the last successful check, as `/readyz` returns them."""
+    return float(httpx.get(f"{served.url}/readyz").json()["registry_age_seconds"])
+
+
+def registry_process(served: Served) -> psutil.Process:
+    """The process that checks the alias."""
+    children = psutil.Process(served.process.pid).children()
+    (found,) = (each for each in children if "pipelines.registry" in each.cmdline())
+    return found
+
+
+@pytest.fixture
+def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], registry_sync.Follower]]:
+    """Starts a Follower of a Python program, with short pauses."""
+    for name in ("RESTART_SECONDS", "WATCH_SECONDS"):
+        monkeypatch.setattr(registry_sync, name, 0.05)
+    monkeypatch.setattr(registry_sync, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(registry_sync.log, "propagate", True)
+    started = []
+
+    def start(program: str) -> registry_sync.Follower:
+        started.append(registry_sync.Follower([sys.executable, "-S", "-c", program], tmp_path))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+        each.join(5)
+        assert not each.is_alive()
+
+
+def test_a_registry_process_that_ends_is_started_again(
+    tmp_path: Path, follower: Callable[[str], registry_sync.Follower], caplog: pytest.LogCaptureFixture
+) -> None:
+    follower(f"open({str(tmp_path / 'starts')!r}, 'a').write('x'); raise SystemExit(3)")
+    wait(lambda: len((tmp_path / "starts").read_text()) >= 3)
+    assert "the registry process ended: exit status 3; never checked; restart in 0.05 s" in caplog.text
+    assert "restart in 0.1 s" in caplog.text
+
+
+def test_the_age_of_the_last_check_is_logged_once_and_when_checks_succeed_again(
+    tmp_path: Path, follower: Callable[[str], registry_sync.Follower], caplog: pytest.LogCaptureFixture
+) -> None:
+    def count(level: int) -> int:
+        return sum(record.levelno == level and "last checked" in record.message for record in caplog.records)
+
+    caplog.set_level(logging.INFO)
+    (tmp_path / CHECKED).touch()
+    follower("import time; time.sleep(60)")
+    wait(lambda: count(logging.WARNING) == 1)
+    time.sleep(0.3)
+    (tmp_path / CHECKED).touch()
+    wait(lambda: count(logging.INFO) == 1)
+    assert count(logging.WARNING) == 1
+
+
+def test_a_check_without_an_error_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = [InputError("not reachable")]
+
+    def fetch(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    checked = []
+    monkeypatch.setattr(registry, "fetch", fetch)
+    monkeypatch.setattr(registry.os, "getppid", lambda: len(checked))  # ends after two checks
+    monkeypatch.setattr(registry.time, "sleep", lambda _: checked.append((tmp_path / CHECKED).exists()))
+    while len(checked) < 2:
+        registry.follow(NAME, "champion", tmp_path, 1.0, len(checked))
+    assert checked == [False, True]
 
 
 def test_serving_imports_neither_mlflow_nor_pipelines() -> None:
