@@ -24,7 +24,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models.spec import DataSpec
 from pipelines.artifacts.hashing import hash_files
-from tests.pipelines.workspace import REPOSITORY, assert_one_error_line
+from pipelines.train import __main__ as train
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main
+from tests.train_and_export import train_and_export
 
 CANDIDATES = ("torch-cnn", "keras-cnn")
 PARAMS = {
@@ -54,30 +56,6 @@ def write():
     with open(os.environ['IMPORTS'], 'a') as file:
         file.write(json.dumps([sys.argv, names]) + os.linesep)
 atexit.register(write)
-"""
-# Train and export in one process, without MLflow; the last line is the hash of the graph.
-TRAIN_AND_EXPORT = """
-import sys
-from pathlib import Path
-from models.batches import Data, Split
-from models.spec import DataSpec
-from pipelines.artifacts import paths, split_files
-from pipelines.cli.candidate import Candidate
-from pipelines.artifacts.hashing import hash_files
-from pipelines.config import params
-
-def main(framework, architecture, folder):
-    chosen, settings, spec = Candidate(framework, architecture), params.read(), DataSpec.read(paths.SPEC)
-    device = chosen.framework_module('device').choose(settings.train)
-    model = chosen.architecture_module().build(spec, settings.models.of(architecture))
-    train, validation = (Split(*split_files.read(paths.split(name))) for name in ('train', 'validation'))
-    data = Data(train, validation, spec)
-    fit = chosen.framework_module('fit').fit
-    fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
-    chosen.framework_module('export').export(model, spec, Path(folder))
-    print(hash_files([Path(folder) / 'model.onnx']))
-
-main(*sys.argv[1:])
 """
 
 
@@ -433,10 +411,12 @@ def interrupted(workspace: Workspace, sign: str, *command: str) -> tuple[int, st
     return process.wait(), "".join(lines)
 
 
-def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy):
+def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy, monkeypatch):
     before = copy.files("artifacts/checkpoints/torch-cnn")
     copy.change({"train.learning_rate": 1e30, "train.optimizer": "sgd", "train.gradient_clip": None})
-    done = copy.stage("train", "torch-cnn")
+    monkeypatch.chdir(copy.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    done = run_main(train.main, "--framework", "torch", "--architecture", "cnn")
     assert_one_error_line(done, "in epoch 1", "train.learning_rate = 1e+30", "train.gradient_clip")
     run = copy.runs()[0]
     assert (run.info.run_name, run.info.status) == ("torch-cnn", "FAILED")
@@ -453,19 +433,17 @@ def test_a_store_that_cannot_be_reached_is_told_before_training(copy):
     assert copy.files("artifacts/checkpoints") == before
 
 
-def test_the_same_parameters_and_seed_give_the_same_graph_bit_for_bit(pipeline, tmp_path):
-    again = [*CANDIDATES, "torch-mlp", "keras-mlp", "torch-mlp", "keras-mlp"]
-
-    def run(index: int) -> str:
-        folder = tmp_path / str(index)
-        folder.mkdir()
-        done = pipeline.run(sys.executable, "-c", TRAIN_AND_EXPORT, *again[index].split("-"), str(folder))
+def test_the_same_parameters_and_seed_give_the_same_graph_bit_for_bit(pipeline, monkeypatch):
+    def run(framework: str) -> list[str]:
+        done = pipeline.run(sys.executable, "-m", "tests.train_and_export", framework, "cnn", "mlp")
         assert done.returncode == 0, done.stderr
-        return done.stdout.split()[-1]
+        return json.loads(done.stdout.splitlines()[-1])
 
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(run, range(len(again))))
-    # The pipeline trained these two, and exported them in a process of its own.
+        (torch_cnn, torch_mlp), (keras_cnn, keras_mlp) = pool.map(run, ("torch", "keras"))
+    # The pipeline trained these two, each by itself, and exported them in a process of its own.
     proofs = [pipeline.read(f"artifacts/exports/{name}/parity.json") for name in CANDIDATES]
-    assert found[:2] == [proof["files"]["model.onnx"]["sha256"] for proof in proofs]
-    assert found[2:4] == found[4:6]
+    assert [torch_cnn, keras_cnn] == [proof["files"]["model.onnx"]["sha256"] for proof in proofs]
+    # Here in the same process as the other framework.
+    monkeypatch.chdir(pipeline.root)
+    assert [torch_mlp, keras_mlp] == [train_and_export(framework, "mlp") for framework in ("torch", "keras")]
