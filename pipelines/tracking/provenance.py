@@ -13,7 +13,7 @@ def tags() -> dict[str, str]:
 
 
 def _dirty() -> bool:
-    """Whether code or parameters differ from the commit; dvc.lock is excluded, as the run itself writes it."""
+    """True if code or parameters differ from the commit; dvc.lock is excluded, as the run itself writes it."""
     return bool(_git("status", "--porcelain", "--", ".", ":!dvc.lock"))
 
 

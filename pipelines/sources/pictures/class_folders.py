@@ -64,7 +64,7 @@ def labels_differing_in_case(labels: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _is_split(root: Path) -> bool:
-    """Whether `root` has train/ and test/ with folders in them. Raises InputError for other folders beside them."""
+    """True if `root` has train/ and test/ with folders in them. Raises InputError for other folders beside them."""
     folders = _folders(root)
     if not {*folders} >= SPLITS or not all(_folders(root / name) for name in SPLITS):
         return False

@@ -80,7 +80,7 @@ def _receive(url: str, part: Path, limit: int) -> bool:
 
 
 def _continues(response: requests.Response, offset: int) -> bool:
-    """Whether the response starts at `offset`. Raises InputError if it is not the file."""
+    """True if the response starts at `offset`. Raises InputError if it is not the file."""
     content_type = response.headers.get("Content-Type", "")
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         span = response.headers.get("Content-Range", "")

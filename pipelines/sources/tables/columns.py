@@ -86,7 +86,7 @@ def _is_text(array: Any) -> bool:
 
 
 def _are_dates(array: Any) -> bool:
-    """Whether the type is temporal, or each text matches DATE."""
+    """True if the type is temporal or each text matches DATE."""
     if _is_text(array):
         return bool(pc.all(pc.match_substring_regex(array, DATE)).as_py())
     return bool(pa.types.is_temporal(array.type))
