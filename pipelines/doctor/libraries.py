@@ -78,7 +78,10 @@ def check_libraries(names: tuple[str, ...], *, required: bool) -> CheckResult:
 
 def check_version(subject: str, package: str, loaded: str, *, consistent: bool = True) -> CheckResult:
     """A problem if the loaded library is not of the installed package's version, or its parts are not `consistent`."""
-    installed = metadata.version(package)
+    try:
+        installed = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return CheckResult("problem", subject, f"{loaded} loaded, which is not from {package}", REINSTALL)
     detail = f"{loaded} loaded, {package} {installed} installed"
     if consistent and (installed == loaded or installed.startswith(f"{loaded}.")):
         return CheckResult("ok", subject, detail)

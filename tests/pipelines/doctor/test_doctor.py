@@ -189,6 +189,11 @@ def test_a_loaded_library_of_another_version_is_a_problem(
     assert result.status == status
 
 
+def test_a_loaded_library_without_its_package_is_a_problem() -> None:
+    result = libraries.check_version("cuDNN", "nvidia-cudnn-cu0", "9.10.2")
+    assert (result.status, result.detail) == ("problem", "9.10.2 loaded, which is not from nvidia-cudnn-cu0")
+
+
 @pytest.mark.parametrize(
     ("device", "configured", "driver", "status"),
     [
