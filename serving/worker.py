@@ -73,7 +73,7 @@ class Worker:
         loops += [observer.watch() for observer in self._observers]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         if self.champion.spec.kind == "image":
-            self.image_decoder.start()
+            await asyncio.to_thread(self.image_decoder.start)
         gc.collect()
         gc.freeze()  # loaded objects are permanent: exclude them from collections
         gc.set_threshold(10_000, 20, 20)  # requests create hardly any reference cycles

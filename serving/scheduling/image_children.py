@@ -79,6 +79,10 @@ class Parent:
         """The process id."""
         return self._process.pid
 
+    def is_ready(self) -> bool:
+        """Wait until the decoder is imported; False if the process ends before. To be called once."""
+        return bool(self._control.recv(1))
+
     def has_ended(self, seconds: float = 0.0) -> bool:
         """Whether it ends within so many seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):

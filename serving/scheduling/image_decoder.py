@@ -50,9 +50,12 @@ class ImageDecoder:
         self._closed = False
 
     def start(self) -> None:
-        """Start the parent process in advance; without this call the first image starts it."""
-        if FORK:
-            self._running_parent()
+        """Start the parent process in advance; without this call the first image starts it.
+
+        Raises RuntimeError if the process cannot be started.
+        """
+        if FORK and not self._running_parent().is_ready():
+            raise RuntimeError("the process that decodes images has ended; its output precedes this line")
 
     async def decode(self, structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarray:
         """The pixels of all images as uint8 [N, H, W, C].

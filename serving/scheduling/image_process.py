@@ -1,10 +1,11 @@
 """Decodes images in child processes; started by `image_decoder` with the memory that each may use, in bytes.
 
 Standard input is a Unix socket. For each socket received over it a child is forked, which answers the jobs from that
-socket. The process has a single thread, has imported the decoder, and is the leader of its process group. It ends with
-all its children when standard input is closed.
+socket. The process has a single thread, has imported the decoder when it sends READY, and is the leader of its process
+group. It ends with all its children when standard input is closed.
 """
 
+import contextlib
 import gc
 import os
 import pickle
@@ -22,6 +23,7 @@ from serving.scheduling.image_children import ANSWER, MESSAGE, PIXELS
 BASE_BYTES = 1 << 27  # of address space; the interpreter and its libraries take 110 MB
 WALL_SECONDS = 60.0  # longer than any request waits: a child may have to wait for a core
 NICENESS = 10
+READY = b"\0"
 
 
 def main() -> None:
@@ -30,7 +32,8 @@ def main() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     gc.freeze()
-    with socket.socket(fileno=0) as control:
+    with contextlib.suppress(ConnectionError), socket.socket(fileno=0) as control:  # reset if READY was not read
+        control.sendall(READY)
         while descriptors := socket.recv_fds(control, 1, 1)[1]:
             if os.fork() == 0:
                 control.close()
@@ -46,7 +49,7 @@ def _child(descriptor: int, max_bytes: int) -> None:
         with socket.socket(fileno=descriptor) as connection:
             while descriptors := socket.recv_fds(connection, 1, 1)[1]:
                 _answer(connection, descriptors[0])
-    except (MemoryError, BrokenPipeError, ConnectionResetError):
+    except (MemoryError, ConnectionError):
         os._exit(1)
     except BaseException:
         traceback.print_exc()

@@ -123,6 +123,13 @@ def test_killed_processes_are_replaced(decoder: ImageDecoder, whom: str) -> None
         assert (parent(decoder).pid == before.pid) == (whom == "child")
 
 
+def test_the_parent_is_started_in_advance(decoder: ImageDecoder) -> None:
+    decoder.start()
+    before = parent(decoder).memory_info().rss
+    decode(decoder, [image.read_header(encode(noise(30, 20)))])
+    assert parent(decoder).memory_info().rss - before < 5e6
+
+
 def test_a_child_is_used_again(decoder: ImageDecoder) -> None:
     small, damaged = (image.read_header(data) for data in (encode(noise(30, 20)), png_of_four_rows()))
     decode(decoder, [small])
@@ -137,6 +144,8 @@ def test_a_child_is_used_again(decoder: ImageDecoder) -> None:
 def test_a_parent_that_cannot_start_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_children, "PROCESS", "serving.no_such_module")
     decoder = ImageDecoder(PIXELS)
+    with pytest.raises(RuntimeError, match="the process that decodes images has ended; its output"):
+        decoder.start()
     with pytest.raises(RuntimeError, match="the process that decodes images has ended twice"):
         decode(decoder, [image.read_header(encode(noise(30, 20)))])
     decoder.close()
