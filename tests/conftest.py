@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from tests.models.equality import SEEN
 
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["differences"] = {row: float(value) for row, value in SEEN.items()}
+        session.config.workeroutput["differences"] = SEEN
 
 
 @pytest.hookimpl(optionalhook=True)
