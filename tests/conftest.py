@@ -1,11 +1,14 @@
-"""What all tests share: the environment of a stage, and both frameworks in one process."""
+"""What all tests share: the environment of a stage, both frameworks in one process, and groups of parallel tests."""
 
 import importlib.util
 import os
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
+
+from tests.models.equality import SEEN
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,14 +24,65 @@ if importlib.util.find_spec("triton"):
     import triton  # noqa: F401
 
 
+MOST_WORKERS = 4  # each takes 2 GiB of memory and imports both frameworks
+# Tests of a group run one after another in one worker process, in this order of groups: those that share what takes
+# long to make, and those that start servers or measure times, so that no two of these disturb each other. Every other
+# module is a group of its own. The longest come first, so that workers end at about the same time.
+GROUPS = {
+    "tests/test_pipeline": "pipeline",
+    "tests/models/": "models",
+    "tests/serving/": "servers",
+    "tests/test_benchmarks": "servers",
+    "tests/pipelines/test_memory": "memory",
+    "tests/pipelines/test_table_pipeline": "table pipeline",
+    "tests/pipelines/doctor/": "doctor",
+}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For the whole suite a worker a core; what is named on the command line runs in this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return min(cores, MOST_WORKERS) if is_whole and cores > 1 else 0
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` run where the driver lists a GPU."""
+    """Assign the groups of workers; skip tests marked `gpu` where the driver lists no GPU."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    rank = {group: number for number, group in enumerate(dict.fromkeys(GROUPS.values()))}
+    items.sort(key=lambda item: rank.get(_group(item), len(rank)))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
 
 
+def _group(item: pytest.Item) -> str:
+    module = item.nodeid.partition("::")[0]
+    return next((group for prefix, group in GROUPS.items() if module.startswith(prefix)), module)
+
+
 def _has_gpu() -> bool:
     driver = shutil.which("nvidia-smi")
     return bool(driver and subprocess.run([driver, "-L"], capture_output=True, text=True, check=False).stdout.strip())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the observed differences of a worker to the process that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["differences"] = {row: float(difference) for row, difference in SEEN.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect the observed differences of a worker that has ended."""
+    for row, difference in getattr(node, "workeroutput", {}).get("differences", {}).items():
+        SEEN[row] = max(SEEN.get(row, 0.0), difference)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the differences that docs/equivalence.md documents, as observed in this run."""
+    for row, difference in SEEN.items():
+        terminalreporter.write_line(f"equal: {row}: {difference:.1e}")

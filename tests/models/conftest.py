@@ -15,7 +15,6 @@ from sklearn.datasets import load_digits
 from models.batches import Data, Split
 from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
-from tests.models.equality import SEEN
 from tests.models.readers import Readers
 
 FRAMEWORKS = ("torch", "keras")
@@ -32,12 +31,6 @@ CONFIGS: dict[str, Any] = {
 def framework_module(framework: str, name: str) -> ModuleType:
     """A module of one framework package."""
     return importlib.import_module(f"models.{framework}.{name}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the differences that docs/equivalence.md documents, as observed in this run."""
-    for row, difference in SEEN.items():
-        terminalreporter.write_line(f"equal: {row}: {difference:.1e}")
 
 
 @pytest.fixture(scope="session")
