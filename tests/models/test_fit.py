@@ -218,6 +218,7 @@ def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: Data, trai
     import torch
 
     before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
     config = train_config.model_copy(update={"epochs": 1})
     device = framework_module("torch", "device").choose(config)
     model = framework_module("torch", "mlp").build(spec, CONFIGS["mlp"])
@@ -225,4 +226,5 @@ def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: Data, trai
         model, data, config, device, lambda epoch, learner: seen.append(torch.get_num_threads()), lambda step: None
     )
     assert seen == [1]
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
