@@ -49,21 +49,30 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(cores, MOST_WORKERS) if is_whole and cores > 1 else 0
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each group to one worker. (`--dist loadgroup` does not: its marks have no effect with pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign the groups of workers; skip tests marked `gpu` where the driver lists no GPU."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """Order the tests by group; skip those marked `gpu` where the driver lists no GPU."""
     rank = {group: number for number, group in enumerate(dict.fromkeys(GROUPS.values()))}
-    items.sort(key=lambda item: rank.get(_group(item), len(rank)))
+    items.sort(key=lambda item: rank.get(_group(item.nodeid), len(rank)))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
 
 
-def _group(item: pytest.Item) -> str:
-    module = item.nodeid.partition("::")[0]
+def _group(nodeid: str) -> str:
+    module = nodeid.partition("::")[0]
     return next((group for prefix, group in GROUPS.items() if module.startswith(prefix)), module)
 
 
