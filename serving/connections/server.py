@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import uvicorn
 
@@ -22,7 +21,6 @@ from serving.settings import Settings
 
 WATCH_SECONDS = 0.25  # between two checks of all connections: the precision of their time limits
 REFUSED = 64  # connections beyond the limit that are accepted to be refused with 503; more wait in the queue
-MAX_UNSENT_BYTES = 67_108_864  # of responses that clients have not read, in a worker
 SILENT = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 log = logging.getLogger("bentoml.tandem")
 
@@ -92,10 +90,8 @@ class Server(uvicorn.Server):
         while True:
             if not self.should_exit:
                 self._counts.renew()
-            connections = cast(list[Connection], list(self.server_state.connections))
-            for connection in connections:
-                connection.expire(loop.time())
-            _limit_unsent(connections, MAX_UNSENT_BYTES)
+            for connection in list(self.server_state.connections):
+                connection.expire(loop.time())  # type: ignore[union-attr]
             await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -104,18 +100,6 @@ def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     if not settings.api_key and not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s:%d without TANDEM_API_KEY: whoever reaches this address can use it", host, port)
-
-
-def _limit_unsent(connections: list[Connection], most: int) -> None:
-    """Close the connections with the largest unread responses until those of the others have `most` bytes together."""
-    excess = sum(connection.unsent for connection in connections) - most
-    if excess <= 0:
-        return
-    for connection in sorted(connections, key=lambda each: each.unsent, reverse=True):
-        if excess <= 0:
-            break
-        excess -= connection.unsent
-        connection.disconnect("unread")
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
