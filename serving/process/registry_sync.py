@@ -94,7 +94,8 @@ class Follower(threading.Thread):
             self._log_age()
         if self._stopped.is_set():
             self._process.terminate()
-        return f"exit status {self._process.returncode}"
+        # BentoML's arbiter waits for any child, and if it is first the status is lost and read as 0.
+        return f"exit status {self._process.returncode or 'unknown'}"
 
     def _log_age(self) -> None:
         """Log when the last successful check becomes too old, and when checks succeed again."""

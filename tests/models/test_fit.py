@@ -143,7 +143,7 @@ def test_keras_takes_the_steps_of_a_gpu(
     """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both."""
     framework_module("keras", "device").choose(train_config)
     model = framework_module("keras", architecture).build(spec, CONFIGS[architecture])
-    weights = class_weights(train_config, data.train, data.outputs)
+    weights = class_weights(train_config, data.train, data.spec.outputs)
     learner = framework_module("keras", "fit").Learner(model, train_config, Device("cuda", "", precision), weights)
     batch = Batch(data.train.inputs[:32], data.train.targets[:32])
     learner.train_batch(batch, 0.001)
