@@ -41,7 +41,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """The examples that a model is trained and validated on; targets of a regression are standardised."""
 
     train: Split
@@ -54,7 +54,7 @@ class Data:
         return "accuracy" if self.spec.is_classification else "mae"
 
 
-def steps(split: Split, batch_size: int) -> int:
+def batch_count(split: Split, batch_size: int) -> int:
     """Batches in one pass."""
     return -(-len(split) // batch_size)
 
@@ -64,7 +64,7 @@ def shuffled(
 ) -> Iterator[Batch]:
     """One pass in random order, augmented. Batches differ by one example at most, so none is tiny."""
     order = random.permutation(len(split))
-    for chosen in np.array_split(order, steps(split, batch_size)):
+    for chosen in np.array_split(order, batch_count(split, batch_size)):
         inputs, targets = split.inputs[chosen], split.targets[chosen]
         inputs = augment(inputs, config, random) if inputs.ndim == 4 else inputs
         yield Batch(*(mixup(inputs, targets, config.mixup, outputs, random) if config.mixup else (inputs, targets)))
@@ -77,7 +77,7 @@ def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
         yield Batch(np.array(split.inputs[part]), np.array(split.targets[part]))
 
 
-def spread(split: Split, count: int) -> Batch:
+def evenly_spaced(split: Split, count: int) -> Batch:
     """At most `count` examples, the same each time, from all over the split."""
     chosen = np.unique(np.linspace(0, len(split) - 1, count).astype(int))
     return Batch(np.asarray(split.inputs[chosen]), np.asarray(split.targets[chosen]))

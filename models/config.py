@@ -73,7 +73,7 @@ class ModelConfig(Config):
 
     kinds: ClassVar[tuple[Kind, ...]] = get_args(Kind)
 
-    def require_fit(self, examples: Examples) -> None:
+    def require_compatible(self, examples: Examples) -> None:
         """Raise InputError where the architecture cannot learn from such examples."""
         if examples.kind not in self.kinds:
             raise InputError(
@@ -102,7 +102,7 @@ class Hidden(ModelConfig):
     dropout: Fraction
     initializer: Initializer
 
-    def normalises_one_place(self, _: Examples) -> bool:
+    def normalises_one_position(self, _: Examples) -> bool:
         """Whether a channel has one number for each example where it is normalised; False where that is not known."""
         return True
 
@@ -111,7 +111,7 @@ class Hidden(ModelConfig):
 
         Batches differ by one example: of 3 each they have 2 or more, of 2 each one may have 1.
         """
-        if self.normalization != "batch" or not self.normalises_one_place(examples):
+        if self.normalization != "batch" or not self.normalises_one_position(examples):
             return
         section = f"models.{type(self).__name__.lower()}"
         allowed = f"or {section}.normalization layer or none"
@@ -132,7 +132,7 @@ class MLP(Hidden):
 
     hidden: Counts
 
-    def normalises_one_place(self, _: Examples) -> bool:
+    def normalises_one_position(self, _: Examples) -> bool:
         """Wherever there is a hidden layer."""
         return bool(self.hidden)
 
@@ -148,9 +148,9 @@ class Convolutional(Hidden):
         """How often."""
         return len(self.channels)
 
-    def require_fit(self, examples: Examples) -> None:
+    def require_compatible(self, examples: Examples) -> None:
         """Raise InputError where the examples are no images, or too small to be halved so often."""
-        super().require_fit(examples)
+        super().require_compatible(examples)
         smallest = 2**self.halvings
         if min(examples.shape[:2], default=smallest) < smallest:
             raise InputError(
@@ -158,7 +158,7 @@ class Convolutional(Hidden):
                 f"{smallest}x{smallest}; '{examples.name}' has {examples.shape[0]}x{examples.shape[1]}"
             )
 
-    def normalises_one_place(self, examples: Examples) -> bool:
+    def normalises_one_position(self, examples: Examples) -> bool:
         """Where the images end as one place each."""
         sides: tuple[int, ...] = examples.shape[:2]
         return bool(sides) and max(sides) <= 2**self.halvings
@@ -170,7 +170,7 @@ class CNN(Convolutional):
 
     dense: Count
 
-    def normalises_one_place(self, _: Examples) -> bool:
+    def normalises_one_position(self, _: Examples) -> bool:
         """Never: it normalises before it halves, so at least 2x2 places."""
         return False
 
@@ -248,7 +248,7 @@ class Augment(Config):
         if kind == "tabular" and (self.shift or self.flip):
             raise InputError(f"train.augment: '{name}' is a table; allowed: shift = 0 and flip = false")
 
-    def require_fit(self, spec: DataSpec) -> None:
+    def require_compatible(self, spec: DataSpec) -> None:
         """Raise InputError where the data cannot be changed in this way."""
         self.require_kind(spec.name, spec.kind)
         if self.mixup and any(spec.categories):
@@ -317,9 +317,9 @@ class Train(Config):
         if self.class_weights is not None and task != "classification":
             raise InputError(f"train.class_weights does not fit '{name}', a {task}; allowed: null")
 
-    def require_fit(self, spec: DataSpec) -> None:
+    def require_compatible(self, spec: DataSpec) -> None:
         """Raise InputError where the changes, the loss or its class weights do not fit the data."""
-        self.augment.require_fit(spec)
+        self.augment.require_compatible(spec)
         self.require_task(spec.name, spec.task)
         if self.loss == "binary_cross_entropy" and spec.outputs != 2:
             raise InputError(f"train.loss = '{self.loss}' needs 2 classes; '{spec.name}' has {spec.outputs}")

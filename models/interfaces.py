@@ -10,7 +10,7 @@ from typing import NamedTuple, NewType, Protocol, TypeVar
 
 import numpy as np
 
-from models.batches import Batch, Data
+from models.batches import Batch, TrainingData
 from models.config import Train
 from models.device import Device
 from models.epoch import Epoch, Progress
@@ -124,7 +124,13 @@ class FitModule(Protocol[ModelT_contra]):
     """The module `fit`."""
 
     def fit(
-        self, model: ModelT_contra, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
+        self,
+        model: ModelT_contra,
+        data: TrainingData,
+        config: Train,
+        device: Device,
+        on_epoch: OnEpoch,
+        on_step: OnStep,
     ) -> list[Epoch]:
         """Train the model in place. Raises NotFiniteError where the loss becomes NaN or infinite."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.batches import Data, in_order, prefetched, shuffled, steps
+from models.batches import TrainingData, batch_count, in_order, prefetched, shuffled
 from models.config import Train
 from models.epoch import Epoch, Progress, best_epoch
 from models.errors import InputError
@@ -20,7 +20,7 @@ class NotFiniteError(InputError):
     """The loss became NaN or infinite."""
 
 
-def run(learner: Learner, data: Data, config: Train, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
+def run(learner: Learner, data: TrainingData, config: Train, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
     """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
     With patience the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
@@ -48,7 +48,7 @@ def run(learner: Learner, data: Data, config: Train, on_epoch: OnEpoch, on_step:
 @dataclass(frozen=True)
 class _Training:
     learner: Learner
-    data: Data
+    data: TrainingData
     config: Train
     epochs: int
     random: np.random.Generator
@@ -78,7 +78,7 @@ class _Training:
     def _train(self, number: int) -> float:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
-        count, rate, shown = steps(train, config.batch_size), 0.0, time.perf_counter()
+        count, rate, shown = batch_count(train, config.batch_size), 0.0, time.perf_counter()
         batches = shuffled(train, config.batch_size, config.augment, self.data.spec.outputs, self.random)
         for step, batch in enumerate(prefetched(batches)):
             done = (number - 1) * count + step

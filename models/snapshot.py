@@ -24,7 +24,7 @@ class Snapshot(NamedTuple):
     weights: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
 
-    def numbers(self) -> dict[str, float]:
+    def statistics(self) -> dict[str, float]:
         """A few numbers a layer, by `statistic/layer`; the gradient's norm is that of all weights of the layer."""
         layers = list(dict.fromkeys(map(_layer, self.gradients)))
         norms = {f"gradient_norm/{layer}": self._gradient_norm(layer) for layer in layers}

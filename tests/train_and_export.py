@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models.batches import Data, Split
+from models.batches import Split, TrainingData
 from models.config import Framework
 from models.spec import DataSpec
 from pipelines.artifacts import paths, split_files
@@ -20,7 +20,7 @@ def train_and_export(framework: Framework, architecture: str) -> str:
     device = chosen.framework_module("device").choose(settings.train)
     model = chosen.architecture_module().build(spec, settings.models.of(architecture))
     train, validation = (Split(*split_files.read(paths.split(name))) for name in ("train", "validation"))
-    data = Data(train, validation, spec)
+    data = TrainingData(train, validation, spec)
     fit = chosen.framework_module("fit").fit
     fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
     with TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import loop
-from models.batches import Batch, Data
+from models.batches import Batch, TrainingData
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
@@ -19,7 +19,7 @@ from models.snapshot import Snapshot
 
 
 def fit(
-    model: keras.Model, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
+    model: keras.Model, data: TrainingData, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch.
 

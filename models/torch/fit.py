@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models import loop
-from models.batches import Batch, Data
+from models.batches import Batch, TrainingData
 from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
@@ -30,7 +30,9 @@ CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}
 CHANNELS_LAST: dict[str, Any] = {"memory_format": torch.channels_last}
 
 
-def fit(model: nn.Module, data: Data, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
+def fit(
+    model: nn.Module, data: TrainingData, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
+) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch. The model is on the CPU afterwards.
 
     Raises NotFiniteError where the loss is no longer a number.

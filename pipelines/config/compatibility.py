@@ -26,5 +26,5 @@ def require_compatible(settings: Params) -> None:
         settings.train.require_task(source.name, source.task)
     for architecture in settings.architectures:
         config = getattr(settings.models, architecture)
-        config.require_fit(source)
+        config.require_compatible(source)
         config.require_batches(source, settings.train.batch_size)

@@ -1,4 +1,4 @@
-"""Stage `export`: files for other runtimes, each proved equal to the trained model: `python -m pipelines.export`."""
+"""Stage `export`: writes a trained model in formats for other runtimes and compares each file with the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,82 +8,99 @@ import numpy as np
 import onnx
 
 from models import checkpoint
-from models.batches import Split
+from models.batches import Split, evenly_spaced
+from models.config import ModelConfig
 from models.encoding import any_missing
 from models.export_formats import INT8, ONNX
-from models.interfaces import Predict
+from models.interfaces import FrameworkModel, Predict
 from models.spec import UNKNOWN, DataSpec
 from pipelines.artifacts import parity_report, paths, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.banners import banners_hidden
+from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Export
 from pipelines.export import graph_svg, parity, quantization, reader_processes
-from pipelines.export.batch_sizes import BATCHES, predict
+from pipelines.export.batch_sizes import BATCH_SIZES, predict
 from pipelines.export.reader import READERS
-from pipelines.export.reader_processes import Runtimes
+from pipelines.export.reader_processes import ReaderProcesses
 
 
 def main() -> None:
-    """Export one candidate and prove every file. Raises InputError; then nothing is left behind."""
+    """Export the candidate named on the command line."""
     chosen = candidate.from_command_line("export")
     settings = params.read()
+    export(chosen, settings.models.of(chosen.architecture), settings.export)
+
+
+def export(chosen: Candidate, model_config: ModelConfig, config: Export) -> None:
+    """Write the files of one candidate and their parity report.
+
+    Raises InputError if a file cannot be used or exceeds the tolerances; nothing is then written.
+    """
     spec = DataSpec.read(paths.SPEC)
-    names = [name for name, reader in READERS.items() if chosen.framework in reader.of]
+    names = [name for name, reader in READERS.items() if chosen.framework in reader.frameworks]
     target = paths.exports(chosen.name)
-    with reader_processes.started(names) as readers, staged(target.parent, [target.name]) as beside:
-        chosen.framework_module("device").on_cpu()
-        model = chosen.architecture_module().build(spec, settings.models.of(chosen.architecture))
-        chosen.framework_module("store").load(model, paths.checkpoint(chosen.name) / checkpoint.FILE)
-        folder = beside / target.name
+    with reader_processes.started(names) as readers, staged(target.parent, [target.name]) as partial:
+        folder = partial / target.name
         folder.mkdir()
+        model = load_model(chosen, model_config, spec)
         with banners_hidden():
             chosen.framework_module("export").export(model, spec, folder)
         graph = onnx.load(folder / ONNX)
-        reason = quantize(graph, folder / INT8, spec, settings.export.calibration)
-        trained = chosen.framework_module("export").predictor(model, spec)
-        proof = {"candidate": chosen.name, **prove(trained, readers, folder, spec, settings.export)}
-        proof["without"] = {INT8: reason} if reason else {}
+        reason = write_int8(graph, spec, config.calibration, folder / INT8)
+        function = chosen.framework_module("export").predictor(model, spec)
+        report = {"candidate": chosen.name, **check_parity(function, readers, spec, config, folder)}
+        report["without"] = {INT8: reason} if reason else {}
         (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
-        parity_report.write(proof, folder / parity_report.FILE)
-    report(proof)
+        parity_report.write(report, folder / parity_report.FILE)
+    print_report(report)
 
 
-def quantize(graph: onnx.ModelProto, target: Path, spec: DataSpec, calibration: int) -> str:
-    """Write the int8 copy of a graph, made with so many training examples; why there is none, or nothing."""
+def load_model(chosen: Candidate, config: ModelConfig, spec: DataSpec) -> FrameworkModel:
+    """The trained model, on the CPU."""
+    chosen.framework_module("device").on_cpu()
+    model = chosen.architecture_module().build(spec, config)
+    chosen.framework_module("store").load(model, paths.checkpoint(chosen.name) / checkpoint.FILE)
+    return model
+
+
+def write_int8(graph: onnx.ModelProto, spec: DataSpec, calibration: int, path: Path) -> str:
+    """Write the int8 copy of a graph, calibrated with training examples; the reason if there is none, or empty."""
     if reason := quantization.reason_against(graph, spec):
         return reason
     train = Split(*split_files.read(paths.split("train")))
-    # Evenly spread: the first ones may all be of one class.
-    chosen = np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(int)
-    quantization.quantize(graph, target, spec, np.array(train.inputs[chosen]))
+    # Evenly spaced: the first ones may all be of one class.
+    quantization.quantize(graph, spec, evenly_spaced(train, calibration).inputs, path)
     return ""
 
 
-def prove(trained: Predict, readers: Runtimes, folder: Path, spec: DataSpec, config: Export) -> dict[str, Any]:
-    """Compare every file of a folder, asked in a process of its own, with the trained model; what parity.json says.
+def check_parity(
+    trained: Predict, readers: ReaderProcesses, spec: DataSpec, config: Export, folder: Path
+) -> dict[str, Any]:
+    """Compare every file of a folder, read in a process of its own, with the trained model; the parity report.
 
-    Raises InputError for the first file that cannot be used or is beyond the tolerances; the int8 graph,
-    which has its own, is then recorded as not passed.
+    Raises InputError for the first file that cannot be used or exceeds the tolerances. The int8 graph has its own
+    tolerances, and is recorded as not passed where it exceeds them.
     """
     validation = Split(*split_files.read(paths.split("validation")))
     count = min(config.examples, len(validation))
-    inputs, targets = with_gaps(validation.inputs[:count], validation.targets[:count], spec)
-    expected = predict(trained, inputs, max(BATCHES))
+    inputs, targets = with_missing_and_unknown(validation.inputs[:count], validation.targets[:count], spec)
+    expected = predict(trained, inputs, max(BATCH_SIZES))
     files = {}
-    there = [folder / name for name in READERS if (folder / name).exists()]
-    for file, outputs in readers.ask(there, spec, inputs):
-        found = parity.compare(expected, outputs, targets, config.absolute_tolerance, unit(spec))
-        failures = parity.int8_failures(found, config.int8) if file.name == INT8 else []
+    existing = [folder / name for name in READERS if (folder / name).exists()]
+    for file, outputs in readers.predict(existing, spec, inputs):
+        result = parity.compare(expected, outputs, targets, spec, config.absolute_tolerance)
+        failures = parity.int8_failures(result, config.int8) if file.name == INT8 else []
         if file.name != INT8:
-            parity.require(found, file.name, config)
-        files[file.name] = {"passed": not failures, "failures": failures, **parity.describe(file, found)}
-    return {"examples": count, "batches": BATCHES, "files": files}
+            parity.require_within_tolerances(result, file.name, config)
+        files[file.name] = {"passed": not failures, "failures": failures, **parity.file_entry(result, file)}
+    return {"examples": count, "batches": BATCH_SIZES, "files": files}
 
 
-def with_gaps(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """The examples, and of a table the first again: with all missing that may be, and with unknown categories."""
+def with_missing_and_unknown(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The examples; of a table also the first one with missing values, and with unknown categories, if allowed."""
     if spec.kind == "image" or not any_missing(spec):
         return inputs, targets
     missing, unknown = inputs[:1].copy(), inputs[:1].copy()
@@ -92,31 +109,20 @@ def with_gaps(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[
     return np.concatenate([inputs, missing, unknown]), np.concatenate([targets, targets[:1], targets[:1]])
 
 
-def unit(spec: DataSpec) -> float:
-    """In what differences are counted: 1 for probabilities, else the target's standard deviation.
-
-    Where that is small beside the mean, a hundredth of the mean: float32 has seven digits.
-    """
-    return 1.0 if spec.is_classification else max(spec.target_std, abs(spec.target_mean) / 100)
-
-
-def report(proof: Mapping[str, Any]) -> None:
-    """A line for each file, and for each that is not there or is no candidate."""
-    for name, facts in proof["files"].items():
-        failures = f"; no candidate: {', '.join(facts['failures'])}" if facts["failures"] else ""
-        print(
-            f"{proof['candidate']}: {name} {_said(name, facts)} over {proof['examples']} examples, "
-            f"{facts['bytes']:,} bytes{failures}",
-            flush=True,
-        )
-    for name, reason in proof["without"].items():
-        print(f"{proof['candidate']}: no {name}: {reason}", flush=True)
+def print_report(report: Mapping[str, Any]) -> None:
+    """A line for each file, and for each that does not exist."""
+    for name, entry in report["files"].items():
+        failures = f"; not a candidate: {', '.join(entry['failures'])}" if entry["failures"] else ""
+        examples, size = f"{report['examples']} examples", f"{entry['bytes']:,} bytes"
+        print(f"{report['candidate']}: {name} {_result(name, entry)} over {examples}, {size}{failures}", flush=True)
+    for name, reason in report["without"].items():
+        print(f"{report['candidate']}: no {name}: {reason}", flush=True)
 
 
-def _said(name: str, facts: Mapping[str, Any]) -> str:
+def _result(name: str, entry: Mapping[str, Any]) -> str:
     if name == INT8:
-        return f"agrees in {facts['top1_agreement']:.2%} and loses {facts['accuracy_loss']:.4f} accuracy"
-    return f"differs by {facts['max_absolute_difference']:.2e} at most"
+        return f"agrees in {entry['top1_agreement']:.2%} and loses {entry['accuracy_loss']:.4f} accuracy"
+    return f"differs by {entry['max_absolute_difference']:.2e} at most"
 
 
 if __name__ == "__main__":

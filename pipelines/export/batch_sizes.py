@@ -1,18 +1,18 @@
-"""A function of a raw batch, asked about many examples in batches of several sizes."""
+"""Predictions in batches of several sizes."""
 
 import numpy as np
 
 from models.interfaces import Predict
 
-BATCHES = (1, 2, 7, 32)
+BATCH_SIZES = (1, 2, 7, 32)
 
 
 def predict(function: Predict, inputs: np.ndarray, batch: int) -> np.ndarray:
-    """Outputs [N, K] of a function that is called batch by batch, each copied from a memory map only then."""
+    """Outputs [N, K] for raw inputs [N, *shape], which may be memory-mapped, in batches of one size."""
     starts = range(0, len(inputs), batch)
     return np.concatenate([function(np.array(inputs[start : start + batch])) for start in starts])
 
 
 def predict_in_all_sizes(function: Predict, inputs: np.ndarray) -> np.ndarray:
-    """Outputs [batches, N, K] for raw inputs [N, *shape], in batches of 1, 2, 7 and 32."""
-    return np.stack([predict(function, inputs, batch) for batch in BATCHES])
+    """Outputs [len(BATCH_SIZES), N, K] for raw inputs [N, *shape]."""
+    return np.stack([predict(function, inputs, batch) for batch in BATCH_SIZES])

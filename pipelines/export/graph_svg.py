@@ -1,7 +1,7 @@
-"""An exported graph as a picture: SVG, without a program besides this one.
+"""An SVG drawing of an exported graph.
 
-One box for each node, in rows by the longest way from the input; a connection that skips rows, as a residual one
-does, runs beside them.
+One box per node, in rows by the longest path from the input; a connection that skips rows, as a residual one does, is
+drawn beside them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 import onnx
 
 WIDTH, HEIGHT, GAP, MARGIN = 250, 58, 26, 20  # pixels: of a box, between boxes, around all
-SIDE = 60  # how far a connection that skips rows swings out
+SKIP_WIDTH = 60  # pixels that a connection which skips rows extends to the right
 LINE = "#57606a"
 COLOURS = {
     "Conv": "#cfe3f7",
@@ -30,7 +30,7 @@ PLAIN, END = "#f3f4f6", "#ffffff"
 
 @dataclass(frozen=True)
 class Box:
-    """What is drawn of a node, of the input or of the output: three lines of text, and the values it connects."""
+    """A node, the input or the output: three lines of text, and the names of the values that it reads and writes."""
 
     title: str
     lines: tuple[str, str]
@@ -40,12 +40,12 @@ class Box:
 
 
 def draw(graph: onnx.GraphProto, name: str) -> str:
-    """The picture of a graph whose values have known shapes; `name` is its title."""
+    """The drawing of a graph whose values have known shapes, titled `name`."""
     boxes = [*_boxes(graph)]
     rows = _rows(boxes)
-    places = _places(rows, _reach(boxes, rows))
-    widest = max(rows.count(row) for row in rows)
-    width = 2 * MARGIN + widest * (WIDTH + GAP) - GAP + 2 * SIDE
+    places = _places(rows, _last_readers(boxes, rows))
+    columns = max(rows.count(row) for row in rows)
+    width = 2 * MARGIN + columns * (WIDTH + GAP) - GAP + 2 * SKIP_WIDTH
     picture = _picture(width, 2 * MARGIN + (max(rows) + 1) * (HEIGHT + GAP) - GAP, name)
     _connect(picture, boxes, rows, places, width / 2)
     for box, place in zip(boxes, places, strict=True):
@@ -59,8 +59,8 @@ def _boxes(graph: onnx.GraphProto) -> Iterator[Box]:
     (first,), (last,) = graph.input, graph.output
     yield Box(first.name, (_kind(first), shapes[first.name]), END, (), (first.name,))
     for node in graph.node:
-        held = [f"{name.rpartition('.')[2]} {_times(weights[name])}" for name in node.input if name in weights]
-        lines = (": ".join(filter(None, (node.name, ", ".join(held)))), shapes.get(node.output[0], ""))
+        weight_shapes = [f"{name.rpartition('.')[2]} {_times(weights[name])}" for name in node.input if name in weights]
+        lines = (": ".join(filter(None, (node.name, ", ".join(weight_shapes)))), shapes.get(node.output[0], ""))
         reads = tuple(name for name in node.input if name not in weights)
         yield Box(node.op_type, lines, COLOURS.get(node.op_type, PLAIN), reads, tuple(node.output))
     yield Box(last.name, (_kind(last), shapes[last.name]), END, (last.name,), ())
@@ -79,36 +79,36 @@ def _times(sizes: Sequence[str]) -> str:
 
 
 def _rows(boxes: Sequence[Box]) -> list[int]:
-    """The row of each box: one below the lowest of those it reads. A graph's nodes are in order."""
-    row: dict[str, int] = {}
-    found = []
+    """The row of each box: one below the lowest of those it reads. The nodes of a graph are in topological order."""
+    row_of: dict[str, int] = {}
+    rows = []
     for box in boxes:
-        found.append(1 + max((row[name] for name in box.reads if name in row), default=-1))
-        row |= dict.fromkeys(box.writes, found[-1])
-    return found
+        rows.append(1 + max((row_of[name] for name in box.reads if name in row_of), default=-1))
+        row_of |= dict.fromkeys(box.writes, rows[-1])
+    return rows
 
 
-def _reach(boxes: Sequence[Box], rows: Sequence[int]) -> list[int]:
-    """The lowest row that reads what a box writes."""
+def _last_readers(boxes: Sequence[Box], rows: Sequence[int]) -> list[int]:
+    """The lowest row that reads a value of each box."""
     lowest: dict[str, int] = {}
     for box, row in zip(boxes, rows, strict=True):
         lowest |= {name: max(row, lowest.get(name, 0)) for name in box.reads}
     return [max((lowest.get(name, 0) for name in box.writes), default=0) for box in boxes]
 
 
-def _places(rows: Sequence[int], reach: Sequence[int]) -> list[tuple[float, float]]:
-    """The middle of each box, from the middle of the picture, and its upper edge.
+def _places(rows: Sequence[int], last_readers: Sequence[int]) -> list[tuple[float, float]]:
+    """The horizontal centre of each box, relative to that of the drawing, and its upper edge.
 
-    In a row the box with the longest connection is the rightmost: that runs down on the right of the others.
+    The box with the longest connection is the rightmost of its row, as that is drawn on the right.
     """
-    placed: dict[int, tuple[float, float]] = {}
-    ordered = sorted(range(len(rows)), key=lambda index: (rows[index], reach[index]))
+    places: dict[int, tuple[float, float]] = {}
+    ordered = sorted(range(len(rows)), key=lambda index: (rows[index], last_readers[index]))
     for row, members in groupby(ordered, key=lambda index: rows[index]):
         indices = [*members]
-        for place, index in enumerate(indices):
-            x = (place - (len(indices) - 1) / 2) * (WIDTH + GAP)
-            placed[index] = (x, MARGIN + row * (HEIGHT + GAP))
-    return [placed[index] for index in range(len(rows))]
+        for column, index in enumerate(indices):
+            x = (column - (len(indices) - 1) / 2) * (WIDTH + GAP)
+            places[index] = (x, MARGIN + row * (HEIGHT + GAP))
+    return [places[index] for index in range(len(rows))]
 
 
 def _picture(width: float, height: float, name: str) -> Element:
@@ -125,29 +125,29 @@ def _picture(width: float, height: float, name: str) -> Element:
 def _connect(
     picture: Element, boxes: Sequence[Box], rows: Sequence[int], places: Sequence[tuple[float, float]], middle: float
 ) -> None:
-    """A line from what writes a value to each box that reads it."""
-    makers = {name: index for index, box in enumerate(boxes) for name in box.writes}
+    """A line from the box that writes a value to each that reads it."""
+    writers = {name: index for index, box in enumerate(boxes) for name in box.writes}
     for index, box in enumerate(boxes):
         for name in box.reads:
-            if (maker := makers.get(name)) is not None:
-                skips = rows[index] - rows[maker] > 1
+            if (writer := writers.get(name)) is not None:
+                skips = rows[index] - rows[writer] > 1
                 path = _around if skips else _down
-                line = {"d": path(places[maker], places[index], middle), "class": "skip" if skips else "next"}
+                line = {"d": path(places[writer], places[index], middle), "class": "skip" if skips else "next"}
                 style = {"fill": "none", "stroke": LINE, "stroke-width": "1.5", "marker-end": "url(#head)"}
                 SubElement(picture, "path", {**line, **style})
 
 
 def _down(start: tuple[float, float], end: tuple[float, float], middle: float) -> str:
-    """From the lower edge of a box to the upper edge of the next."""
+    """A path from the lower edge of a box to the upper edge of the next."""
     (x1, y1), (x2, y2) = (start[0] + middle, start[1] + HEIGHT), (end[0] + middle, end[1])
     half = (y1 + y2) / 2
     return f"M{x1:g} {y1:g} C{x1:g} {half:g} {x2:g} {half:g} {x2:g} {y2:g}"
 
 
 def _around(start: tuple[float, float], end: tuple[float, float], middle: float) -> str:
-    """From the right edge of a box to the right edge of another one, beside those in between."""
+    """A path from the right edge of a box to that of another one, beside those between."""
     (x1, y1), (x2, y2) = ((x + middle + WIDTH / 2, y + HEIGHT / 2) for x, y in (start, end))
-    side = max(x1, x2) + SIDE
+    side = max(x1, x2) + SKIP_WIDTH
     return f"M{x1:g} {y1:g} C{side:g} {y1:g} {side:g} {y2:g} {x2:g} {y2:g}"
 
 

@@ -1,8 +1,8 @@
-"""One exported file in its own runtime, in a process that has no framework besides.
+"""Predictions of one exported file in its own runtime, in a process that imports no other framework.
 
-`python -m pipelines.export.reader NAME` imports what opens files called NAME, and waits for a line with four paths
-as a JSON list: FILE, SPEC, INPUTS, OUTPUTS. It asks FILE about the raw examples in INPUTS (.npy) and writes
-[batches, N, K] to OUTPUTS (.npy). Here nothing but the file says what the model is: no code of ours, no weights.
+`python -m pipelines.export.reader NAME` imports the runtime of files called NAME and waits for a line with four paths
+as a JSON list: FILE, SPEC, INPUTS, OUTPUTS. It writes the outputs [batches, N, K] of FILE for the raw examples in
+INPUTS (.npy) to OUTPUTS (.npy). The model is defined by the file alone: no code of `models.torch` or `models.keras`.
 """
 
 import json
@@ -22,23 +22,23 @@ from pipelines.cli import stage
 from pipelines.export.batch_sizes import predict_in_all_sizes
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "models.torch", "models.keras"}
-Open = Callable[[Path, DataSpec], Predict]
+OpenFile = Callable[[Path, DataSpec], Predict]
 
 
 def main() -> None:
-    """Load, ask, write. Raises RuntimeError where a framework was imported that is not the file's runtime."""
+    """Predict and write the outputs. Raises RuntimeError if a framework was imported that is not the file's runtime."""
     reader = READERS[sys.argv[1]]
     open_file = reader.prepare()
     if not (line := sys.stdin.readline()):
-        return  # there is no such file after all
+        return  # the file was not written
     file, spec, inputs, outputs = map(Path, json.loads(line))
-    found = predict_in_all_sizes(open_file(file, DataSpec.read(spec)), np.load(inputs, mmap_mode="r"))
+    predictions = predict_in_all_sizes(open_file(file, DataSpec.read(spec)), np.load(inputs, mmap_mode="r"))
     if others := {name for name in FRAMEWORKS - reader.imports if sys.modules.get(name)}:
-        raise RuntimeError(f"it needed {', '.join(sorted(others))}")
-    np.save(outputs, found)
+        raise RuntimeError(f"the file needs {', '.join(sorted(others))}")
+    np.save(outputs, predictions)
 
 
-def onnx_runtime() -> Open:
+def onnx_runtime() -> OpenFile:
     """ONNX Runtime, for ONNX graphs."""
     from models.session import open_session
     from pipelines.inference import onnx_runtime
@@ -46,7 +46,7 @@ def onnx_runtime() -> Open:
     return lambda file, _spec: partial(onnx_runtime.run, open_session(file, "cpu"))
 
 
-def litert() -> Open:
+def litert() -> OpenFile:
     """LiteRT's interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -57,12 +57,12 @@ def litert() -> Open:
     return open_file
 
 
-def tensorflow() -> Open:
-    """TensorFlow, for a SavedModel. It imports Keras where it finds it: here it is as if it were not installed."""
-    sys.modules["keras"] = None  # type: ignore[assignment]  # this makes an import of it fail
+def tensorflow() -> OpenFile:
+    """TensorFlow, for a SavedModel, without Keras, which it imports if installed."""
+    sys.modules["keras"] = None  # type: ignore[assignment]  # makes its import fail
     import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")  # like the model that the file is compared with
+    tf.config.set_visible_devices([], "GPU")  # as for the trained model
 
     def open_file(file: Path, spec: DataSpec) -> Predict:
         model = tf.saved_model.load(str(file))
@@ -75,16 +75,16 @@ def tensorflow() -> Open:
     return open_file
 
 
-def keras() -> Open:
-    """Keras, for a .keras file. It gives what the model learned: logits, or a target with mean 0 and deviation 1."""
+def keras() -> OpenFile:
+    """Keras, for a .keras file, whose outputs are logits or standardised targets."""
     import keras
     import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")  # like the model that the file is compared with
+    tf.config.set_visible_devices([], "GPU")  # as for the trained model
 
     def open_file(file: Path, spec: DataSpec) -> Predict:
         model = keras.saving.load_model(file)
-        # Compiled once for all batch sizes: called layer by layer, it would be ten times as slow.
+        # Compiled once for all batch sizes; calling layer by layer is ten times slower.
         signature = [tf.TensorSpec((None, *spec.shape), spec.dtype)]
         run = tf.function(lambda raw: model(raw, training=False), input_signature=signature)
         if spec.is_classification:
@@ -94,10 +94,10 @@ def keras() -> Open:
     return open_file
 
 
-def torch() -> Open:
+def torch() -> OpenFile:
     """torch, for an exported program."""
     import torch
-    import torch.export.pt2_archive  # else `load` imports it, which takes seconds
+    import torch.export.pt2_archive  # otherwise imported by `load`, which takes seconds
 
     def open_file(file: Path, _spec: DataSpec) -> Predict:
         program = torch.export.load(file).module()
@@ -112,17 +112,17 @@ def torch() -> Open:
 
 
 class Reader(NamedTuple):
-    """What opens files of one name: `prepare` imports it, and nothing of FRAMEWORKS but `imports`.
+    """The runtime of files of one name: `prepare` imports it, and none of FRAMEWORKS but `imports`.
 
-    `of` are the frameworks whose models have such a file.
+    `frameworks` are those whose models are exported to such a file.
     """
 
-    prepare: Callable[[], Open]
+    prepare: Callable[[], OpenFile]
     imports: frozenset[str]
-    of: frozenset[Framework]
+    frameworks: frozenset[Framework]
 
 
-# Those first that take longest to start.
+# Ordered by start-up time, longest first.
 READERS = {
     KERAS: Reader(keras, frozenset({"keras", "tensorflow"}), frozenset({"keras"})),
     SAVED_MODEL: Reader(tensorflow, frozenset({"tensorflow"}), frozenset({"keras"})),

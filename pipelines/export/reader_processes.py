@@ -1,4 +1,4 @@
-"""Exported files, each asked in a process of its own, as whoever receives the file would ask it."""
+"""Predictions of exported files, each read in a process of its own, as by a recipient of the file."""
 
 import json
 import subprocess
@@ -16,43 +16,43 @@ from models.errors import InputError
 from models.spec import DataSpec
 from pipelines.export import reader
 
-AT_ONCE = 2  # files that are asked
+MAX_CONCURRENT = 2  # files read at the same time
 
 
-class Runtimes:
-    """Processes by the name of the file that each of them opens."""
+class ReaderProcesses:
+    """Reader processes by the name of the file that each reads."""
 
     def __init__(self, processes: Mapping[str, subprocess.Popen[str]]) -> None:
         self.processes = processes
 
-    def ask(self, files: Sequence[Path], spec: DataSpec, inputs: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:
+    def predict(self, files: Sequence[Path], spec: DataSpec, inputs: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:
         """Each file with its outputs [batches, N, K] for raw inputs [N, *shape]; once for each name.
 
-        Raises InputError for the first file that its runtime cannot load, or not without another framework.
+        Raises InputError for the first file that its runtime cannot load, or only with another framework.
         """
-        with TemporaryDirectory() as place, ThreadPoolExecutor(AT_ONCE) as pool:
-            folder = Path(place)
+        with TemporaryDirectory() as temporary, ThreadPoolExecutor(MAX_CONCURRENT) as pool:
+            folder = Path(temporary)
             np.save(folder / "inputs.npy", inputs)
             (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
-            yield from zip(files, pool.map(partial(self._ask, folder), files), strict=True)
+            yield from zip(files, pool.map(partial(self._predict, folder), files), strict=True)
 
-    def _ask(self, folder: Path, file: Path) -> np.ndarray:
+    def _predict(self, folder: Path, file: Path) -> np.ndarray:
         process, outputs = self.processes[file.name], folder / f"{file.name}.npy"
         paths = [str(path) for path in (file.resolve(), folder / "spec.json", folder / "inputs.npy", outputs)]
-        _, said = process.communicate(json.dumps(paths) + "\n")
+        _, errors = process.communicate(json.dumps(paths) + "\n")
         if process.returncode:
-            reason = said.strip().splitlines()[-1:] or [f"status {process.returncode}"]
+            reason = errors.strip().splitlines()[-1:] or [f"status {process.returncode}"]
             raise InputError(f"{file.name}: cannot be used in a process of its own: {reason[0]}")
-        found: np.ndarray = np.load(outputs)
-        return found
+        predictions: np.ndarray = np.load(outputs)
+        return predictions
 
 
 @contextmanager
-def started(names: Iterable[str]) -> Iterator[Runtimes]:
-    """Runtimes for files of these names. They take seconds to start, in which the files can still be made."""
+def started(names: Iterable[str]) -> Iterator[ReaderProcesses]:
+    """Reader processes for files of these names. They start, for seconds, while the files are written."""
     processes = {name: _start(name) for name in names}
     try:
-        yield Runtimes(processes)
+        yield ReaderProcesses(processes)
     finally:
         for process in processes.values():
             process.kill()
@@ -61,5 +61,5 @@ def started(names: Iterable[str]) -> Iterator[Runtimes]:
 
 def _start(name: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", reader.__name__, name]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=pipe, stdout=nowhere, stderr=pipe, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True)

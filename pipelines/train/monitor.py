@@ -1,47 +1,50 @@
-"""What a person can see of a training: each epoch in MLflow, in TensorBoard, and as a table of its layers."""
+"""Records of a training in progress: metrics and plots in MLflow and TensorBoard, and a table of layer statistics."""
 
 import numpy as np
 
-from models.batches import Data, spread
+from models.batches import TrainingData, evenly_spaced
 from models.epoch import Epoch
 from models.interfaces import EventWriter, FrameworkModel, Learner
 from models.snapshot import Snapshot
-from models.spec import DataSpec
 from pipelines.artifacts.layer_history import Row
 from pipelines.plotting import decision_boundary
 from pipelines.plotting.palette import PALETTE
 from pipelines.tracking.runs import Run
-from pipelines.train.image_grid import mosaic
+from pipelines.train import image_grid
 
-EXAMPLES = 64  # of the training split that the layers are looked at with
-PICTURE = "epoch/decision boundary"  # MLflow draws it in the group `epoch`
+INSPECTED_EXAMPLES = 64  # of the training split
+BOUNDARY = "epoch/decision boundary"  # name of the image; MLflow shows it in the group `epoch`
 Events = EventWriter[FrameworkModel]
 
 
-class Watch:
-    """Looks on while one model is trained, and changes nothing in it."""
+class TrainingMonitor:
+    """Records each epoch of a training of `epochs`, without changing the model."""
 
-    def __init__(self, run: Run, events: Events, spec: DataSpec, data: Data, epochs: int, histograms: bool) -> None:
+    def __init__(self, run: Run, events: Events, data: TrainingData, epochs: int, histograms: bool) -> None:
         self.run = run
         self.events = events
+        self.data = data
         self.epochs = epochs
         self.histograms = histograms
-        self.batch = spread(data.train, EXAMPLES)
-        self.plane = (
-            decision_boundary.plane(data.train.inputs, data.train.targets)
-            if decision_boundary.is_applicable(spec)
-            else None
-        )
+        self.batch = evenly_spaced(data.train, INSPECTED_EXAMPLES)
+        has_boundary = decision_boundary.is_applicable(data.spec)
+        self.plane = decision_boundary.plane(data.train.inputs, data.train.targets) if has_boundary else None
         self.layers: list[Row] = []
+
+    def start(self, model: FrameworkModel) -> None:
+        """Record the graph of the model, and training images as the model reads them."""
+        self.events.graph(model, self.data.spec.example(2))
+        if self.data.spec.kind == "image":
+            self.events.image("training images", image_grid.draw(self.data.train), 0)
 
     def epoch(self, epoch: Epoch, learner: Learner) -> None:
         """Record one epoch."""
         snapshot = learner.inspect(self.batch)
-        layers = snapshot.numbers()
-        numbers = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
-        numbers |= {f"layers/{name}": value for name, value in layers.items()}
-        self.run.log_epoch(epoch.epoch, numbers)
-        self.events.scalars(numbers, epoch.epoch)
+        layers = snapshot.statistics()
+        values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
+        values |= {f"layers/{name}": value for name, value in layers.items()}
+        self.run.log_epoch(epoch.epoch, values)
+        self.events.scalars(values, epoch.epoch)
         self.layers += [_row(epoch.epoch, name, value) for name, value in layers.items()]
         if self.histograms:
             self._histograms(snapshot, epoch.epoch)
@@ -49,7 +52,7 @@ class Watch:
             self._boundary(self.plane, learner, epoch.epoch)
 
     def _histograms(self, snapshot: Snapshot, epoch: int) -> None:
-        """Values that are no numbers have no histogram; the training is about to end because of them."""
+        """Write histograms of finite arrays; others have none, and end the training."""
         for kind, arrays in (("weights", snapshot.weights), ("gradients", snapshot.gradients)):
             finite = {f"{kind}/{name}": array for name, array in arrays.items() if np.isfinite(array).all()}
             self.events.histograms(finite, epoch)
@@ -59,15 +62,8 @@ class Watch:
         if not np.isfinite(logits).all():
             return
         image = decision_boundary.draw(plane, decision_boundary.probabilities(logits), PALETTE)
-        self.run.log_image(PICTURE, image, epoch)
-        self.events.image(PICTURE, image, epoch)
-
-
-def introduce(events: Events, model: FrameworkModel, spec: DataSpec, data: Data) -> None:
-    """What is there before the first epoch: the graph, and images as the model gets them."""
-    events.graph(model, spec.example(2))
-    if spec.kind == "image":
-        events.image("training images", mosaic(data.train), 0)
+        self.run.log_image(BOUNDARY, image, epoch)
+        self.events.image(BOUNDARY, image, epoch)
 
 
 def _row(epoch: int, name: str, value: float) -> Row:

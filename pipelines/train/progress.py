@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training on standard output: a bar on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from models.epoch import Epoch, Progress
 
-LINE_EVERY = 2.0  # seconds between lines, at least
-ON_TERMINAL = 0.1  # the same, where a person looks on: few examples have hundreds of epochs
+LINE_SECONDS = 2.0  # least time between lines
+TERMINAL_LINE_SECONDS = 0.1  # the same on a terminal: small data sets have hundreds of epochs
 
 
 class Display:
@@ -18,11 +18,11 @@ class Display:
         self.candidate = candidate
         self.epochs = epochs
         self.bar = tqdm(unit=" examples", disable=not sys.stdout.isatty(), leave=False, file=sys.stdout)
-        self.pause = LINE_EVERY if self.bar.disable else ON_TERMINAL
+        self.interval = LINE_SECONDS if self.bar.disable else TERMINAL_LINE_SECONDS
         self.last_line = 0.0
 
     def step(self, progress: Progress) -> None:
-        """Move the bar; loss and metric are those of the epoch so far."""
+        """Update the bar with loss and metric of the epoch so far."""
         if progress.examples < self.bar.n or self.bar.total is None:
             self.bar.reset(progress.total)
         self.bar.set_description(f"{self.candidate} epoch {progress.epoch}/{self.epochs}", refresh=False)
@@ -30,26 +30,26 @@ class Display:
         self.bar.update(progress.examples - self.bar.n)
 
     def epoch(self, epoch: Epoch) -> None:
-        """A line for an epoch: the first, the last and one in a while."""
+        """Print a line for the first epoch, the last, and some between."""
         now = time.monotonic()
-        if epoch.epoch not in (1, self.epochs) and now - self.last_line < self.pause:
+        if epoch.epoch not in (1, self.epochs) and now - self.last_line < self.interval:
             return
         self.last_line = now
         self.bar.clear()
-        print(describe(self.candidate, epoch, self.epochs), flush=True)
+        print(epoch_line(epoch, self.epochs, self.candidate), flush=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()
 
 
-def describe(candidate: str, epoch: Epoch, epochs: int) -> str:
-    """One epoch in one line."""
+def epoch_line(epoch: Epoch, epochs: int, candidate: str) -> str:
+    """The metrics of one epoch."""
     values = epoch.values()
-    measure = "mae" if "train_mae" in values else "accuracy"
+    metric = "mae" if "train_mae" in values else "accuracy"
     return (
         f"{candidate} epoch {epoch.epoch}/{epochs}: "
-        f"loss {epoch.train_loss:.4f} {measure} {values[f'train_{measure}']:.4f} | "
-        f"validation loss {epoch.validation_loss:.4f} {measure} {values[f'validation_{measure}']:.4f} | "
+        f"loss {epoch.train_loss:.4f} {metric} {values[f'train_{metric}']:.4f} | "
+        f"validation loss {epoch.validation_loss:.4f} {metric} {values[f'validation_{metric}']:.4f} | "
         f"{epoch.examples_per_second:,.0f} examples/s"
     )

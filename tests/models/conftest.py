@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models.batches import Data, Split
+from models.batches import Split, TrainingData
 from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
 from tests.models.readers import Readers
@@ -43,9 +43,9 @@ def digits() -> Split:
 
 
 @pytest.fixture(scope="session")
-def data(digits: Split, spec: DataSpec) -> Data:
+def data(digits: Split, spec: DataSpec) -> TrainingData:
     """A training and a validation split of them."""
-    return Data(
+    return TrainingData(
         Split(digits.inputs[:512], digits.targets[:512]), Split(digits.inputs[512:812], digits.targets[512:812]), spec
     )
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import keras
 from torch import nn
 
-from models.batches import Data
+from models.batches import TrainingData
 from models.config import CNN, MLP, Linear, ResNet, Train
 from models.device import Device
 from models.interfaces import (
@@ -59,7 +59,7 @@ def wrong_calls(chosen: Candidate, spec: DataSpec, config: CNN, path: Path) -> N
 
 
 def wrong_training(
-    chosen: Candidate, spec: DataSpec, data: Data, config: Train, device: Device, epoch: OnEpoch, step: OnStep
+    chosen: Candidate, spec: DataSpec, data: TrainingData, config: Train, device: Device, epoch: OnEpoch, step: OnStep
 ) -> None:
     """The same of a training."""
     model = chosen.architecture_module().build(spec, config)  # type: ignore[arg-type]

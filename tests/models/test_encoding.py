@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from models.batches import Data, Split, shuffled
+from models.batches import Split, TrainingData, shuffled
 from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
@@ -117,7 +117,7 @@ def test_both_twins_export_the_same_graph(spec: DataSpec, readers: Readers, tmp_
 
 
 def test_rows_that_a_proof_adds_have_the_target_of_the_row_they_are_made_of() -> None:
-    inputs, targets = export.with_gaps(ROWS[[0, 4]], np.array([7.0, 8.0]), MESSY)
+    inputs, targets = export.with_missing_and_unknown(ROWS[[0, 4]], np.array([7.0, 8.0]), MESSY)
     np.testing.assert_array_equal(inputs[2:], [[NAN] * 4, [12, -1, 2004, -1]])
     assert targets.tolist() == [7, 8, 7, 7]
 
@@ -140,7 +140,7 @@ def test_a_spec_of_a_table_says_something_of_every_feature() -> None:
 def test_what_would_spoil_a_table_is_refused(changes: dict[str, Any], words: str) -> None:
     config = Augment(**{"shift": 0, "flip": False, "mixup": 0.0} | changes)
     with pytest.raises(InputError, match=words):
-        config.require_fit(MESSY)
+        config.require_compatible(MESSY)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -151,9 +151,9 @@ def test_blends_of_a_number_and_a_missing_one_are_missing_and_are_learned_from(
     inputs = np.float32(random.normal(NUMBERS.mean, NUMBERS.std, (300, 4)))
     targets = np.float32(((inputs - NUMBERS.mean) / NUMBERS.std)[:, [0, 2]].sum(axis=1))
     inputs[:200][random.random(200) < 0.1, 0] = NAN
-    data = Data(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), NUMBERS)
+    data = TrainingData(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), NUMBERS)
     augment = Augment(shift=0, flip=False, mixup=0.3)
-    augment.require_fit(NUMBERS)
+    augment.require_compatible(NUMBERS)
     (batch,) = shuffled(data.train, 200, augment, 1, random)
     gaps = [np.isnan(each[:, 0]).sum() for each in (data.train.inputs, batch.inputs)]
     assert gaps[0] < gaps[1] <= 2 * gaps[0]

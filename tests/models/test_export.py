@@ -11,7 +11,7 @@ import pytest
 from models.batches import Split
 from models.config import Activation
 from models.spec import DataSpec
-from pipelines.export.batch_sizes import BATCHES
+from pipelines.export.batch_sizes import BATCH_SIZES
 from tests.models.conftest import CONFIGS, FRAMEWORKS, Exported, framework_module, logits
 from tests.models.equality import require_equal
 from tests.models.readers import Readers
@@ -99,7 +99,7 @@ def test_all_formats_are_written_and_read_back(
     read = readers.read(folder.iterdir(), spec, digits.inputs[:7])
     assert set(read) == files
     for outputs in read.values():
-        assert outputs.shape == (len(BATCHES), 7, 10)
+        assert outputs.shape == (len(BATCH_SIZES), 7, 10)
         np.testing.assert_allclose(outputs, np.broadcast_to(expected, outputs.shape), atol=1e-5)
 
 

@@ -27,7 +27,7 @@ TRAIN = """
 import sys
 import numpy as np
 from sklearn.datasets import load_digits
-from models.batches import Data, Split
+from models.batches import TrainingData, Split
 from models.spec import DataSpec
 from pipelines.config import params
 from pipelines.cli.candidate import Candidate
@@ -36,10 +36,10 @@ settings, chosen, bunch = params.read(), Candidate(sys.argv[1], "bottleneck"), l
 split = Split(np.uint8(bunch.images * 15)[..., None], bunch.target.astype(np.int64))
 labels = tuple(map(str, range(10)))
 spec = DataSpec("digits", "classification", "image", (8, 8, 1), "uint8", labels, "label", (), (73.0,), (90.0,))
-settings.train.require_fit(spec)
+settings.train.require_compatible(spec)
 model = chosen.framework_module(chosen.architecture).build(spec, settings.models.bottleneck)
 device = chosen.framework_module("device").choose(settings.train)
-data = Data(split, split, spec)
+data = TrainingData(split, split, spec)
 fit = chosen.framework_module("fit").fit
 history = fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
 weights = chosen.framework_module("store").get_weights(model)

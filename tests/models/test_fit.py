@@ -8,7 +8,7 @@ import pytest
 from scipy.special import log_softmax
 
 from models import loop
-from models.batches import Batch, Data, Split, shuffled
+from models.batches import Batch, Split, TrainingData, shuffled
 from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
 from models.device import Device
@@ -20,7 +20,12 @@ from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 
 
 def fit(
-    framework: str, architecture: str, spec: DataSpec, data: Data, config: Train, seen: list[Epoch] | None = None
+    framework: str,
+    architecture: str,
+    spec: DataSpec,
+    data: TrainingData,
+    config: Train,
+    seen: list[Epoch] | None = None,
 ) -> tuple[Any, list[Epoch]]:
     device = framework_module(framework, "device").choose(config)
     model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
@@ -36,7 +41,7 @@ def longer(config: Train, **changes: Any) -> Train:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_it_learns(framework: str, optimizer: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_it_learns(framework: str, optimizer: str, spec: DataSpec, data: TrainingData, train_config: Train) -> None:
     rate = {"sgd": 0.05, "rmsprop": 0.001}.get(optimizer, 0.01)
     config = longer(train_config, optimizer=optimizer, learning_rate=rate)
     seen: list[Epoch] = []
@@ -50,7 +55,7 @@ def test_it_learns(framework: str, optimizer: str, spec: DataSpec, data: Data, t
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_reported_validation_is_that_of_the_returned_model(
-    framework: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     model, history = fit(framework, "cnn", spec, data, train_config)
     right = logits(framework, model, data.validation.inputs).argmax(1) == data.validation.targets
@@ -59,7 +64,7 @@ def test_reported_validation_is_that_of_the_returned_model(
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_class_weights_count_in_the_losses_whatever_the_batches_are(
-    framework: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     """Class by class, and few of the first: small batches hold one class, where a mean has no weights left."""
     order = np.argsort(data.validation.targets, kind="stable")[20:]
@@ -67,7 +72,7 @@ def test_class_weights_count_in_the_losses_whatever_the_batches_are(
     still = {"epochs": 1, "optimizer": "sgd", "learning_rate": 1e-30, "label_smoothing": 0.0}
     for batch_size in (1, 32, len(split)):
         config = longer(train_config, **still, batch_size=batch_size, class_weights="balanced")
-        model, (epoch,) = fit(framework, "linear", spec, Data(split, split, spec), config)
+        model, (epoch,) = fit(framework, "linear", spec, TrainingData(split, split, spec), config)
         each = -log_softmax(logits(framework, model, split.inputs), axis=1)[np.arange(len(split)), split.targets]
         expected = np.average(each, weights=class_weights(config, split, 10)[split.targets])
         assert expected != pytest.approx(each.mean(), rel=1e-3)
@@ -78,7 +83,7 @@ def test_class_weights_count_in_the_losses_whatever_the_batches_are(
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_the_same_seed_gives_the_same_bits(
-    framework: str, architecture: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, architecture: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     first, second = (
         framework_module(framework, "store").get_weights(fit(framework, architecture, spec, data, train_config)[0])
@@ -91,7 +96,7 @@ def test_the_same_seed_gives_the_same_bits(
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_bfloat16_trains_a_float32_model(
-    framework: str, architecture: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, architecture: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     config = longer(train_config, precision="bfloat16")
     model, history = fit(framework, architecture, spec, data, config)
@@ -103,11 +108,11 @@ def test_bfloat16_trains_a_float32_model(
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_patience_stops_and_restores_the_best_weights(
-    framework: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     """Noise for labels: the validation loss gets worse soon."""
     noise = np.random.default_rng(0).integers(0, 10, len(data.train))
-    noisy = Data(Split(data.train.inputs, noise), data.validation, spec)
+    noisy = TrainingData(Split(data.train.inputs, noise), data.validation, spec)
     config = train_config.model_copy(update={"patience": 2, "epochs": 40, "learning_rate": 0.01})
     model, history = fit(framework, "mlp", spec, noisy, config)
     best = best_epoch(history)
@@ -117,7 +122,9 @@ def test_patience_stops_and_restores_the_best_weights(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_loss_that_is_no_number_stops_it(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_a_loss_that_is_no_number_stops_it(
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
+) -> None:
     config = train_config.model_copy(update={"optimizer": "sgd", "learning_rate": 1e30, "gradient_clip": None})
     seen: list[Epoch] = []
     with pytest.raises(NotFiniteError, match=r"in epoch 1; lower train\.learning_rate = 1e\+30"):
@@ -138,7 +145,11 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_keras_takes_the_steps_of_a_gpu(
-    architecture: str, precision: Literal["float32", "bfloat16"], spec: DataSpec, data: Data, train_config: Train
+    architecture: str,
+    precision: Literal["float32", "bfloat16"],
+    spec: DataSpec,
+    data: TrainingData,
+    train_config: Train,
 ) -> None:
     """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both."""
     framework_module("keras", "device").choose(train_config)
@@ -158,7 +169,9 @@ def test_keras_takes_the_steps_of_a_gpu(
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_it_learns_on_a_gpu(framework: str, precision: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_it_learns_on_a_gpu(
+    framework: str, precision: str, spec: DataSpec, data: TrainingData, train_config: Train
+) -> None:
     config = longer(train_config, device="cuda", precision=precision)
     assert framework_module(framework, "device").choose(config).kind == "cuda"
     _, history = fit(framework, "cnn", spec, data, config)
@@ -207,14 +220,14 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(
     config = train_config.model_copy(
         update={"epochs": 1, "minimum_steps": 9, "batch_size": 20, "schedule": Schedule(name="cosine", warmup=0.0)}
     )
-    history = loop.run(Learner(), Data(few, few, spec), config, lambda epoch, learner: None, lambda step: None)
+    history = loop.run(Learner(), TrainingData(few, few, spec), config, lambda epoch, learner: None, lambda step: None)
     assert len(history) == 5
     assert len(rates) == 10
     assert rates[0] == config.learning_rate
     assert 0 < rates[-1] < 0.03 * config.learning_rate
 
 
-def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: TrainingData, train_config: Train) -> None:
     import torch
 
     before, seen = torch.get_num_threads(), []

@@ -168,9 +168,9 @@ def test_balanced_weights_let_all_classes_count_the_same(train_config: Train) ->
 def test_what_does_not_fit_classes_is_refused_by_name(
     changes: dict[str, Any], words: str, spec: DataSpec, train_config: Train
 ) -> None:
-    train_config.require_fit(spec)
+    train_config.require_compatible(spec)
     with pytest.raises(InputError, match=words):
-        train_config.model_copy(update=changes).require_fit(spec)
+        train_config.model_copy(update=changes).require_compatible(spec)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,6 @@ def test_what_does_not_fit_numbers_is_refused_by_name(
     changes: dict[str, Any], words: str, spec: DataSpec, train_config: Train
 ) -> None:
     numbers = replace(spec, task="regression", labels=())
-    train_config.require_fit(numbers)
+    train_config.require_compatible(numbers)
     with pytest.raises(InputError, match=words):
-        train_config.model_copy(update=changes).require_fit(numbers)
+        train_config.model_copy(update=changes).require_compatible(numbers)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.batches import Data
+from models.batches import TrainingData
 from models.config import MISSING, Augment, Optimizer, Schedule, Train
 from models.spec import DataSpec
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
@@ -90,7 +90,7 @@ def of_all_sizes(shape: tuple[int, ...], smallest: int, random: np.random.Genera
     [(framework, name) for framework in FRAMEWORKS for name in get_args(Optimizer) if name not in MISSING[framework]],
 )
 def test_every_optimizer_learns(
-    framework: str, optimizer: str, spec: DataSpec, data: Data, train_config: Train
+    framework: str, optimizer: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     """A linear model, whose objective has one minimum. L-BFGS wants all examples at once."""
     rate = {"sgd": 0.05, "adagrad": 0.2, "adadelta": 1.0, "lbfgs": 0.5, "asgd": 0.5, "lion": 0.003}.get(optimizer, 0.01)
@@ -107,7 +107,9 @@ def test_every_optimizer_learns(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_an_l1_penalty_makes_kernels_smaller(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_an_l1_penalty_makes_kernels_smaller(
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
+) -> None:
     sizes = []
     for l1 in (0.0, 0.01):
         config = train_config.model_copy(update={"optimizer": "sgd", "learning_rate": 0.05, "l1": l1, "epochs": 12})

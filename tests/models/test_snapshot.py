@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.batches import Batch, Data, spread
+from models.batches import Batch, TrainingData, evenly_spaced
 from models.config import Train
 from models.snapshot import Snapshot
 from models.spec import DataSpec
@@ -27,23 +27,27 @@ def inspect(framework: str, model: Any, batch: Batch, spec: DataSpec, config: Tr
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_twins_with_the_same_weights_show_the_same(
-    variant: str, spec: DataSpec, data: Data, train_config: Train
+    variant: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
-    architecture, batch = variant.split(maxsplit=1)[0], spread(data.train, 64)
+    architecture, batch = variant.split(maxsplit=1)[0], evenly_spaced(data.train, 64)
     models = {name: framework_module(name, architecture).build(spec, VARIANTS[variant]) for name in FRAMEWORKS}
     framework_module("keras", "store").set_weights(
         models["keras"], framework_module("torch", "store").get_weights(models["torch"])
     )
     torch, keras = (inspect(name, models[name], batch, spec, train_config) for name in FRAMEWORKS)
-    assert list(torch.numbers()) == list(keras.numbers())
-    assert {"gradient_norm/logits", "mean/logits", "std/logits", "zeros/logits", "dead/logits"} <= set(torch.numbers())
-    np.testing.assert_allclose(list(keras.numbers().values()), list(torch.numbers().values()), rtol=1e-4, atol=1e-4)
+    assert list(torch.statistics()) == list(keras.statistics())
+    assert {"gradient_norm/logits", "mean/logits", "std/logits", "zeros/logits", "dead/logits"} <= set(
+        torch.statistics()
+    )
+    np.testing.assert_allclose(
+        list(keras.statistics().values()), list(torch.statistics().values()), rtol=1e-4, atol=1e-4
+    )
     for name, gradient in torch.gradients.items():
         np.testing.assert_allclose(keras.gradients[name], gradient, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_inspection_changes_nothing(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_inspection_changes_nothing(framework: str, spec: DataSpec, data: TrainingData, train_config: Train) -> None:
     def fit(on_epoch: Any) -> dict[str, np.ndarray]:
         device = framework_module(framework, "device").choose(train_config)
         model = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"])
@@ -51,19 +55,19 @@ def test_inspection_changes_nothing(framework: str, spec: DataSpec, data: Data, 
         weights: dict[str, np.ndarray] = framework_module(framework, "store").get_weights(model)
         return weights
 
-    batch = spread(data.train, 64)
+    batch = evenly_spaced(data.train, 64)
     seen = fit(lambda epoch, learner: (learner.inspect(batch), learner.predict(batch.inputs)))
     for name, array in fit(lambda epoch, learner: None).items():
         np.testing.assert_array_equal(seen[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_dead_units_are_counted(framework: str, spec: DataSpec, data: Data, train_config: Train) -> None:
+def test_dead_units_are_counted(framework: str, spec: DataSpec, data: TrainingData, train_config: Train) -> None:
     model, store = framework_module(framework, "mlp").build(spec, CONFIGS["mlp"]), framework_module(framework, "store")
     weights = store.get_weights(model)
     weights["dense_2/bias"][:4] = -1e6  # of 16
     store.set_weights(model, weights)
-    numbers = inspect(framework, model, spread(data.train, 64), spec, train_config).numbers()
+    numbers = inspect(framework, model, evenly_spaced(data.train, 64), spec, train_config).statistics()
     assert numbers["dead/activation_2"] == pytest.approx(0.25, abs=0.07)
     assert 0.25 <= numbers["zeros/activation_2"] < 1
     assert numbers["dead/logits"] == 0

@@ -158,7 +158,7 @@ def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
 def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:
     config = CONFIGS["cnn"].model_copy(update={"channels": (8, 8, 8, 8)})
     with pytest.raises(InputError, match=r"models\.cnn halves images 4 times, which needs 16x16; 'digits' has 8x8"):
-        config.require_fit(spec)
+        config.require_compatible(spec)
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
@@ -167,7 +167,7 @@ def test_a_table_is_refused_by_convolutions(architecture: str) -> None:
     columns |= {"categories": ((),) * 4, "fill": (None,) * 4}
     table = DataSpec("iris", "classification", "tabular", (4,), "float32", ("a", "b"), "kind", **columns)
     with pytest.raises(InputError, match=f"'{architecture}' does not fit 'iris': its examples are tabular"):
-        CONFIGS[architecture].require_fit(table)
+        CONFIGS[architecture].require_compatible(table)
 
 
 def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digits: Split) -> None:

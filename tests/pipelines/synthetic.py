@@ -135,7 +135,7 @@ def write_int8(name: str, passed: bool = True) -> None:
     """Add the outputs of `export` for an int8 graph."""
     folder = paths.exports(name)
     model = finish(onnx.load(folder / "model.onnx"), SPEC)
-    quantization.quantize(model, folder / "model.int8.onnx", SPEC, digits()["train"][0][:100])
+    quantization.quantize(model, SPEC, digits()["train"][0][:100], folder / "model.int8.onnx")
     record = json.loads((folder / "parity.json").read_text("utf-8"))
     record["files"]["model.int8.onnx"] = proof(folder / "model.int8.onnx", passed)
     write_json(folder / "parity.json", record)

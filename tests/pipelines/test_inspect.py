@@ -44,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = framework_module(framework, "cnn").build(synthetic.SPEC, CONFIGS["cnn"])
         framework_module(framework, "export").export(model, synthetic.SPEC, folder / framework)
     graph, inputs = onnx.load(folder / "torch" / "model.onnx"), synthetic.digits()["train"][0][:50]
-    quantization.quantize(graph, folder / "torch" / "model.int8.onnx", synthetic.SPEC, inputs)
+    quantization.quantize(graph, synthetic.SPEC, inputs, folder / "torch" / "model.int8.onnx")
     return folder
 
 

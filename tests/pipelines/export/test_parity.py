@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -9,7 +10,8 @@ from models.errors import InputError
 from pipelines.artifacts.hashing import hash_files
 from pipelines.config.params import Export, Int8
 from pipelines.export import parity
-from pipelines.export.batch_sizes import BATCHES, predict, predict_in_all_sizes
+from pipelines.export.batch_sizes import BATCH_SIZES, predict, predict_in_all_sizes
+from tests.pipelines import synthetic
 
 EXAMPLES, CLASSES = 70, 5  # 70 is no multiple of 7 nor of 32: last batches are smaller
 INT8 = Int8(top1_agreement=0.95, accuracy_loss=0.02)
@@ -32,12 +34,13 @@ def model_of(table):
 
 
 TRAINED = model_of(outputs())
+REGRESSION = replace(synthetic.SPEC, task="regression", labels=())
 TARGETS = outputs().argmax(1)
 
 
-def compare(exported, trained=TRAINED):
-    expected, found = predict(trained, INPUTS, max(BATCHES)), predict_in_all_sizes(exported, INPUTS)
-    return parity.compare(expected, found, TARGETS, CONFIG.absolute_tolerance)
+def compare(exported, trained=TRAINED, spec=synthetic.SPEC):
+    expected, found = predict(trained, INPUTS, max(BATCH_SIZES)), predict_in_all_sizes(exported, INPUTS)
+    return parity.compare(expected, found, TARGETS, spec, CONFIG.absolute_tolerance)
 
 
 def changed(example, output, value):
@@ -48,7 +51,7 @@ def changed(example, output, value):
 
 def refusal(exported, trained=TRAINED, config=CONFIG):
     with pytest.raises(InputError) as caught:
-        parity.require(compare(exported, trained), "model.onnx", config)
+        parity.require_within_tolerances(compare(exported, trained), "model.onnx", config)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -57,20 +60,20 @@ def test_the_same_model_is_proved():
     found = compare(model_of(outputs()))
     assert (found.max_absolute_difference, found.max_relative_difference, found.nan_count) == (0, 0, 0)
     assert (found.top1_agreement, found.accuracy_difference) == (1, 0)
-    parity.require(found, "model.onnx", CONFIG)
+    parity.require_within_tolerances(found, "model.onnx", CONFIG)
 
 
 def test_a_difference_within_the_tolerance_is_measured_and_passes():
     found = compare(model_of(changed(41, 3, outputs()[41, 3] + 5e-6)))
     assert found.max_absolute_difference == pytest.approx(5e-6, rel=0.01)
-    parity.require(found, "model.onnx", CONFIG)
+    parity.require_within_tolerances(found, "model.onnx", CONFIG)
 
 
 def test_a_perturbed_model_is_refused_with_the_place_where_it_differs_most():
     table = changed(41, 3, 0.25)
     table[12, 0] += 0.01
     said = refusal(model_of(table))
-    assert said.startswith("model.onnx is not the trained model: max_absolute_difference = ")
+    assert said.startswith("model.onnx differs from the trained model: max_absolute_difference = ")
     assert f"validation example 41, output 3, in batches of 1: 0.25 in place of {outputs()[41, 3]:.9g}" in said
     assert "0.0001 absolute, 0.001 relative, no NaN, 1 agreement" in said
 
@@ -87,7 +90,7 @@ def test_a_negligible_probability_is_not():
     assert compare(model_of(changed(7, 4, 2e-7)), model_of(low)).max_relative_difference == 0
 
 
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("batch", BATCH_SIZES)
 def test_a_model_that_is_wrong_in_batches_of_one_size_only_is_refused(batch):
     def exported(raw):
         wrong = (raw == 6) & (np.arange(CLASSES) == 0)  # [batch, K]; example 6 is in a full batch of every size
@@ -98,12 +101,12 @@ def test_a_model_that_is_wrong_in_batches_of_one_size_only_is_refused(batch):
 
 def test_nan_is_counted_and_named():
     said = refusal(model_of(changed(41, 3, np.nan)))
-    assert f"nan_count = {len(BATCHES)}" in said
+    assert f"nan_count = {len(BATCH_SIZES)}" in said
     assert "validation example 41, output 3, in batches of 1: nan in place of" in said
 
 
 def test_nothing_but_nan_is_refused():
-    assert f"nan_count = {len(BATCHES) * EXAMPLES * CLASSES}" in refusal(
+    assert f"nan_count = {len(BATCH_SIZES) * EXAMPLES * CLASSES}" in refusal(
         model_of(np.full((EXAMPLES, CLASSES), np.nan, np.float32))
     )
 
@@ -151,7 +154,7 @@ def test_ties_are_left_out_of_the_agreement():
     other[3, :2] = 0.5 - 1e-5, 0.5
     found = compare(model_of(other), model_of(tied))
     assert found.top1_agreement == 1
-    parity.require(found, "model.onnx", CONFIG)
+    parity.require_within_tolerances(found, "model.onnx", CONFIG)
 
 
 def test_where_all_are_ties_nothing_disagrees():
@@ -161,7 +164,15 @@ def test_where_all_are_ties_nothing_disagrees():
 
 def test_a_regression_has_no_classes_to_agree_on():
     table = np.linspace(-1, 1, EXAMPLES, dtype=np.float32)[:, None]
-    assert compare(model_of(-table), model_of(table)).top1_agreement == 1
+    found = compare(model_of(-table), model_of(table), REGRESSION)
+    assert (found.top1_agreement, found.accuracy_difference, found.accuracy_loss) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("mean", "std", "scale"), [(0.0, 4.0, 4.0), (100.0, 4.0, 4.0), (-1000.0, 4.0, 10.0)])
+def test_differences_of_a_regression_are_relative_to_the_spread_or_size_of_its_target(mean, std, scale):
+    table = np.full((EXAMPLES, 1), mean, np.float32)
+    found = compare(model_of(table + 2), model_of(table), replace(REGRESSION, target_mean=mean, target_std=std))
+    assert found.max_absolute_difference == pytest.approx(2 / scale)
 
 
 def test_all_examples_are_compared_in_all_batch_sizes():
@@ -172,7 +183,7 @@ def test_all_examples_are_compared_in_all_batch_sizes():
         return TRAINED(raw)
 
     compare(exported)
-    for batch in BATCHES:
+    for batch in BATCH_SIZES:
         sizes = [batch] * (EXAMPLES // batch) + [EXAMPLES % batch] * bool(EXAMPLES % batch)
         calls, seen = seen[: len(sizes)], seen[len(sizes) :]
         assert [len(call) for call in calls] == sizes
@@ -185,7 +196,7 @@ def test_an_onnx_file_is_described_by_opset_and_nodes_size_and_hash(tmp_path):
     graph = helper.make_graph(nodes, "twice", values[:1], values[1:])
     opsets = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "model.onnx")
-    found = parity.describe(tmp_path / "model.onnx", compare(TRAINED))
+    found = parity.file_entry(compare(TRAINED), tmp_path / "model.onnx")
     assert (found["opset"], found["node_count"]) == (18, 2)
     assert found["bytes"] == (tmp_path / "model.onnx").stat().st_size
     assert found["sha256"] == hash_files([tmp_path / "model.onnx"])
@@ -197,8 +208,8 @@ def test_a_folder_is_described_by_all_of_its_files(tmp_path):
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"graph")
     (folder / "variables" / "data").write_bytes(b"weights")
-    before = parity.describe(folder, compare(TRAINED))
+    before = parity.file_entry(compare(TRAINED), folder)
     assert before["bytes"] == 12
     assert "opset" not in before
     (folder / "variables" / "data").write_bytes(b"WEIGHTS")
-    assert parity.describe(folder, compare(TRAINED))["sha256"] != before["sha256"]
+    assert parity.file_entry(compare(TRAINED), folder)["sha256"] != before["sha256"]

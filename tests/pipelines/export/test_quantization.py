@@ -26,7 +26,7 @@ from models.spec import DataSpec
 from pipelines.export import quantization
 folder = Path(sys.argv[1])
 model, inputs = onnx.load(folder / 'model.onnx'), numpy.load(folder / 'inputs.npy')
-quantization.quantize(model, folder / 'other.onnx', DataSpec.read(folder / 'spec.json'), inputs)
+quantization.quantize(model, DataSpec.read(folder / 'spec.json'), inputs, folder / 'other.onnx')
 """
 
 
@@ -65,7 +65,7 @@ def convolutional(channels: int) -> onnx.ModelProto:
 
 
 def quantized(model: onnx.ModelProto, folder: Path) -> Path:
-    quantization.quantize(model, folder / "model.int8.onnx", synthetic.SPEC, TRAIN[:200])
+    quantization.quantize(model, synthetic.SPEC, TRAIN[:200], folder / "model.int8.onnx")
     return folder / "model.int8.onnx"
 
 
@@ -121,7 +121,7 @@ def test_onnx_runtime_computes_the_rest_in_integers_and_quantises_after_the_firs
 @pytest.mark.parametrize("channels", [4, 8])
 def test_a_layer_with_few_inputs_stays_in_float(tmp_path, channels):
     found = operators(quantized(convolutional(channels), tmp_path), tmp_path)
-    assert found.count("QLinearConv") == (2 if channels >= quantization.FEWEST_INPUTS else 1)
+    assert found.count("QLinearConv") == (2 if channels >= quantization.MIN_LAYER_INPUTS else 1)
 
 
 def test_where_the_dense_layer_alone_is_quantised_the_maximum_stays_in_float(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from models.errors import InputError
 from pipelines.export import __main__ as export
 from pipelines.export import reader, reader_processes
-from pipelines.export.batch_sizes import BATCHES
+from pipelines.export.batch_sizes import BATCH_SIZES
 from tests.pipelines import synthetic
 
 INPUTS = synthetic.digits()["validation"][0][:10]
@@ -18,7 +18,7 @@ INPUTS = synthetic.digits()["validation"][0][:10]
 
 def ask(file):
     with reader_processes.started([file.name]) as readers:
-        return list(readers.ask([file], synthetic.SPEC, INPUTS))
+        return list(readers.predict([file], synthetic.SPEC, INPUTS))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def graph(tmp_path):
 def test_a_graph_gives_in_its_own_process_what_its_weights_say(graph):
     ((file, found),) = ask(graph)
     assert file == graph
-    assert found.shape == (len(BATCHES), 10, 10)
+    assert found.shape == (len(BATCH_SIZES), 10, 10)
     weights, bias = synthetic.fitted()
     expected = (INPUTS.reshape(10, -1) / synthetic.SCALE @ weights + bias).argmax(-1)
     np.testing.assert_array_equal(found.argmax(-1), np.broadcast_to(expected, found.shape[:2]))
@@ -50,13 +50,13 @@ def test_a_file_that_brings_another_framework_along_is_refused(graph, tmp_path, 
     program = "import sys, types; sys.modules['torch'] = types.ModuleType('torch')"
     (tmp_path / "sitecustomize.py").write_text(program, "utf-8")  # Python runs it when it starts
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"model\.onnx: .* it needed torch"):
+    with pytest.raises(InputError, match=r"model\.onnx: .* the file needs torch"):
         ask(graph)
 
 
 def test_a_runtime_that_is_not_needed_after_all_is_gone_at_once(graph):
     with reader_processes.started(["model.onnx", "model.int8.onnx"]) as readers:
-        ((file, _),) = readers.ask([graph], synthetic.SPEC, INPUTS)
+        ((file, _),) = readers.predict([graph], synthetic.SPEC, INPUTS)
         assert readers.processes["model.int8.onnx"].poll() is None
     assert file == graph
     assert readers.processes["model.int8.onnx"].returncode == -signal.SIGKILL

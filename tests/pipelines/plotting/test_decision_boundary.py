@@ -66,11 +66,13 @@ def test_there_are_not_many_pictures_and_they_begin_and_end_with_the_training(ep
 @pytest.mark.parametrize(("count", "shape"), [(200, (8, 8, 1)), (3, (200, 100, 3))])
 def test_a_mosaic_shows_images_as_they_are(count, shape):
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.zeros(shape, np.uint8)
-    grid = image_grid.mosaic(Split(images, np.zeros(count, np.int64)))
+    grid = image_grid.draw(Split(images, np.zeros(count, np.int64)))
     height, width = grid.shape[0] // image_grid.ROWS, grid.shape[1] // image_grid.COLUMNS
-    assert max(height, width) <= image_grid.PIXELS + 2 * image_grid.EDGE
+    assert max(height, width) <= image_grid.PIXELS + 2 * image_grid.BORDER
     assert grid.shape[2] == shape[2]
     first = grid[:height, :width]
-    assert (first[image_grid.EDGE : -image_grid.EDGE, image_grid.EDGE : -image_grid.EDGE] == images[0, 0, 0]).all()
-    assert (first[: image_grid.EDGE] == 255).all()
+    assert (
+        first[image_grid.BORDER : -image_grid.BORDER, image_grid.BORDER : -image_grid.BORDER] == images[0, 0, 0]
+    ).all()
+    assert (first[: image_grid.BORDER] == 255).all()
     assert len(np.unique(grid)) == min(count, 32) + 1

@@ -17,14 +17,14 @@ def epoch(number):
 
 
 def test_an_epoch_is_one_line_with_all_that_one_looks_for():
-    assert progress.describe("torch-cnn", epoch(3), 20) == (
+    assert progress.epoch_line(epoch(3), 20, "torch-cnn") == (
         "torch-cnn epoch 3/20: loss 0.5000 accuracy 0.7500 | validation loss 0.2500 accuracy 0.8750 | 12,346 examples/s"
     )
 
 
 def test_a_regression_tells_its_error_in_place_of_an_accuracy():
     regression = Epoch(3, 0.5, 0.25, 0.003, 12345.6, 1.5, train_mae=7.5, validation_mae=8.25)
-    assert progress.describe("torch-mlp", regression, 20) == (
+    assert progress.epoch_line(regression, 20, "torch-mlp") == (
         "torch-mlp epoch 3/20: loss 0.5000 mae 7.5000 | validation loss 0.2500 mae 8.2500 | 12,346 examples/s"
     )
 
