@@ -17,6 +17,7 @@ connections that wait in the queue of a worker are lost when it ends. With one s
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ RETRY_SECONDS = 0.001
 SLACK = 1  # connections by which a worker may exceed another one; more of them save a few milliseconds
 FULL_SECONDS = 0.01  # pause of a worker that holds as many as it may
 EXHAUSTED_SECONDS = 1.0  # pause after a failure of `accept`, as when the process has no file descriptor left
+UNSENT_BYTES = 131_072  # that the kernel keeps of a response; without a limit it is megabytes per connection
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -107,6 +109,9 @@ class Acceptor:
             self._pause(EXHAUSTED_SECONDS)
             return
         accepted.setblocking(False)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):  # not a TCP socket
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         task = asyncio.ensure_future(self._connect(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._connected)

@@ -164,37 +164,49 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of responses that the client has not read, beyond those that the kernel keeps."""
+        return self.transport.get_write_buffer_size()
+
+    def disconnect(self, reason: str) -> None:
+        """Close the connection at once."""
+        self._shared.rejected(reason)
+        self.transport.abort()
+
     def expire(self, now: float) -> None:
         """Close the connection where its client is late at `now`, a time of the event loop."""
-        late = now - self._refused_at > LINGER_SECONDS if self._refused_at else self._unread(now) or self._overdue(now)
-        if late:
-            self.transport.abort()
-
-    def _overdue(self, now: float) -> bool:
-        """True where nothing was received for too long, and nothing is to be answered; half a request gets a 408."""
-        if not self._waiting_since or self._busy:
-            self._waiting_since = now if self._waiting_since else 0.0
-            return False
-        seconds = self._settings.header_timeout_seconds
-        if now - self._waiting_since <= seconds:
-            return False
-        if self._in_body or not self._unparsed:
-            self._shared.rejected("silent")
-            return True
-        self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
-        return False
+        if self._refused_at:
+            if now - self._refused_at > LINGER_SECONDS:
+                self.transport.abort()
+        elif self._unread(now):
+            self.disconnect("unread")
+        elif self._overdue(now):
+            self._close_overdue()
 
     def _unread(self, now: float) -> bool:
         """True where the client has read nothing for too long of what it was sent."""
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent or unsent < self._unsent:
+        unsent = self.unsent
+        if not unsent or unsent < self._unsent or not self._unsent_since:
             self._unsent_since = now
-        self._unsent_since = self._unsent_since or now
         self._unsent = unsent
-        if now - self._unsent_since <= self._settings.write_timeout_seconds:
+        return now - self._unsent_since > self._settings.write_timeout_seconds
+
+    def _overdue(self, now: float) -> bool:
+        """True where no complete request was received for too long, and none is being answered."""
+        if not self._waiting_since:
             return False
-        self._shared.rejected("unread")
-        return True
+        if self._busy:
+            self._waiting_since = now
+        return now - self._waiting_since > self._settings.header_timeout_seconds
+
+    def _close_overdue(self) -> None:
+        """Close a silent connection, or answer a part of a request."""
+        if self._in_body or not self._unparsed:
+            self.disconnect("silent")
+        else:
+            seconds = self._settings.header_timeout_seconds
+            self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
 
 
 def _response(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
@@ -21,6 +22,7 @@ from serving.settings import Settings
 
 WATCH_SECONDS = 0.25  # between two checks of all connections: the precision of their time limits
 REFUSED = 64  # connections beyond the limit that are accepted to be refused with 503; more wait in the queue
+MAX_UNSENT_BYTES = 67_108_864  # of responses that clients have not read, in a worker
 SILENT = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 log = logging.getLogger("bentoml.tandem")
 
@@ -90,8 +92,10 @@ class Server(uvicorn.Server):
         while True:
             if not self.should_exit:
                 self._counts.renew()
-            for connection in list(self.server_state.connections):
-                connection.expire(loop.time())  # type: ignore[union-attr]
+            connections = cast(list[Connection], list(self.server_state.connections))
+            for connection in connections:
+                connection.expire(loop.time())
+            _limit_unsent(connections, MAX_UNSENT_BYTES)
             await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -100,6 +104,18 @@ def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     if not settings.api_key and not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s:%d without TANDEM_API_KEY: whoever reaches this address can use it", host, port)
+
+
+def _limit_unsent(connections: list[Connection], most: int) -> None:
+    """Close the connections with the largest unread responses until those of the others have `most` bytes together."""
+    excess = sum(connection.unsent for connection in connections) - most
+    if excess <= 0:
+        return
+    for connection in sorted(connections, key=lambda each: each.unsent, reverse=True):
+        if excess <= 0:
+            break
+        excess -= connection.unsent
+        connection.disconnect("unread")
 
 
 def _is_shown(record: logging.LogRecord) -> bool:

@@ -143,7 +143,7 @@ def test_uvicorn_starts_and_stops_with_sockets() -> None:
 
 def test_uvicorn_has_the_methods_of_its_protocol_that_are_extended() -> None:
     advice = "connections.protocol.Connection: uvicorn no longer calls {}; find where its limit can be checked instead"
-    own = {"expire"}
+    own = {"disconnect", "expire", "unsent"}
     for name in {name for name in vars(Connection) if not name.startswith("_")} - own:
         assert callable(getattr(HttpToolsProtocol, name, None)), advice.format(name)
     assert "self.send_400_response(" in source(HttpToolsProtocol.data_received), advice.format("send_400_response")
