@@ -35,7 +35,7 @@ class Shared:
 class Connection(HttpToolsProtocol):
     """One connection; `expire` closes it when its client is late.
 
-    Memory before a request is complete: at most `max_header_bytes` in the parser and as many in the headers.
+    The parser keeps at most twice `max_header_bytes` of what is neither a body nor a complete request.
     """
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], shared: Shared) -> None:
@@ -72,19 +72,18 @@ class Connection(HttpToolsProtocol):
         self._shared.changed()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, outside a body in pieces no larger than the headers may be: so much is allocated before a check."""
+        """Parse in pieces no larger than the headers may be: so much is kept before the next check."""
         if self._refused_at:
             self._discard()
-        elif self._in_body or len(data) <= self._max_header_bytes:
+        elif len(data) <= self._max_header_bytes:
             self._parse(data)
         else:
             self._parse_pieces(memoryview(data))
 
     def _parse_pieces(self, rest: memoryview) -> None:
         while rest and not self._refused_at and not self.transport.is_closing():
-            size = len(rest) if self._in_body else self._max_header_bytes
-            self._parse(rest[:size])
-            rest = rest[size:]
+            self._parse(rest[: self._max_header_bytes])
+            rest = rest[self._max_header_bytes :]
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._unparsed += len(data)
