@@ -10,12 +10,12 @@ from typing import NamedTuple, NewType, Protocol, TypeVar
 
 import numpy as np
 
-from models.batches import Batch, TrainingData
 from models.config import Train
 from models.device import Device
-from models.epoch import Epoch, Progress
-from models.snapshot import Snapshot
 from models.spec import DataSpec
+from models.training.batches import Batch, TrainingData
+from models.training.epoch import Epoch, Progress
+from models.training.snapshot import Snapshot
 
 FrameworkModel = NewType("FrameworkModel", object)
 Predict = Callable[[np.ndarray], np.ndarray]  # raw [N, *shape] to probabilities [N, K] or predictions [N, 1]

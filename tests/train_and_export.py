@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from models.batches import Split, TrainingData
 from models.config import Framework
 from models.spec import DataSpec
+from models.training.batches import Split, TrainingData
 from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.cli.candidate import Candidate

@@ -1,21 +1,21 @@
-"""Training in Keras on TensorFlow: the maths of one step; the epochs are `models.loop`."""
+"""Training in Keras on TensorFlow: the maths of one step; the epochs are `models.training.loop`."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from models import loop
-from models.batches import Batch, TrainingData
-from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.epoch import Epoch
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import optimizers
 from models.keras.losses import loss, total_weight
 from models.keras.snapshot import snapshot
 from models.keras.store import get_weights, set_weights
-from models.snapshot import Snapshot
+from models.training import loop
+from models.training.batches import Batch, TrainingData
+from models.training.class_weights import class_weights
+from models.training.epoch import Epoch
+from models.training.snapshot import Snapshot
 
 
 def fit(

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from models.keras.store import get_weights, to_shared, variables
-from models.snapshot import Outputs, Snapshot, is_watched
+from models.training.snapshot import Outputs, Snapshot, is_watched
 
 
 def snapshot(model: keras.Model, inputs: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Training in torch: the maths of one step; the epochs are `models.loop`."""
+"""Training in torch: the maths of one step; the epochs are `models.training.loop`."""
 
 import math
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from models import loop
-from models.batches import Batch, TrainingData
-from models.class_weights import class_weights
 from models.config import Train
 from models.device import Device
-from models.epoch import Epoch
 from models.interfaces import OnEpoch, OnStep, Totals
-from models.snapshot import Snapshot
 from models.torch import optimizers
 from models.torch.losses import loss, total_weight
 from models.torch.snapshot import snapshot
 from models.torch.store import get_weights, set_weights
+from models.training import loop
+from models.training.batches import Batch, TrainingData
+from models.training.class_weights import class_weights
+from models.training.epoch import Epoch
+from models.training.snapshot import Snapshot
 
 # Numbers in a batch. Measured on 2 cores with all architectures: below it one thread is up to 1.6 times as fast as two
 # (8x8 images, batch 32), above it two are with convolutions (1.4 times at 28x28 and batch 128).

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.snapshot import Outputs, Snapshot, is_watched
 from models.torch.store import get_weights, layer_name, tensors, to_shared
+from models.training.snapshot import Outputs, Snapshot, is_watched
 
 
 def snapshot(model: nn.Module, inputs: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> Snapshot:

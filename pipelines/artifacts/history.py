@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.epoch import Epoch
 from models.errors import InputError
+from models.training.epoch import Epoch
 
 FILE = "history.csv"
 LOSSES = ("train_loss", "validation_loss")

@@ -1,5 +1,6 @@
 """Typed sections of `params.yaml`, frozen; the only module that reads the file."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from models.config import (
     Seed,
     Train,
 )
+from models.errors import InputError
 from pipelines.config import yaml_model
 from pipelines.config.sources import SOURCES, SourceInfo, known_source
 
@@ -63,6 +65,14 @@ class DataSource(Config):
         if self.task != "auto":
             task = self.task
         return SourceInfo(self.source, kind, task, shape or self.size or ())
+
+    def reject_unused(self, used: Collection[str]) -> None:
+        """Raise InputError if an option that is not in `used` is set."""
+        for name, value in self:
+            if name not in ("source", *used) and value not in (None, (), "auto"):
+                allowed = {"mirrors": "[]", "task": "auto"}.get(name, "null")
+                shown = str(list(value)) if isinstance(value, tuple) else repr(value)
+                raise InputError(f"data.{name} = {shown}: {self.source} does not use it; allowed: {allowed}")
 
 
 class Prepare(Config):

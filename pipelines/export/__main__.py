@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 
 from models import checkpoint
-from models.batches import Split, evenly_spaced
 from models.config import ModelConfig
 from models.encoding import any_missing
 from models.export_formats import INT8, ONNX
 from models.interfaces import FrameworkModel, Predict
 from models.spec import UNKNOWN, DataSpec
+from models.training.batches import Split, evenly_spaced
 from pipelines.artifacts import parity_report, paths, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage

@@ -7,7 +7,6 @@ import numpy as np
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
-from pipelines.sources.options import reject_unused
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 CHOOSE_ANOTHER = "choose another data.target"
@@ -15,7 +14,7 @@ CHOOSE_ANOTHER = "choose another data.target"
 
 def find(config: DataSource) -> str:
     """The path of the file. Raises InputError if `data.path` is not such a file or an unused option is set."""
-    reject_unused(config, ("path", "target", "features", "task"))
+    config.reject_unused(("path", "target", "features", "task"))
     allowed = f"allowed: a file that ends in {', '.join(SUFFIXES)}"
     path = Path(config.path).expanduser() if config.path else None
     if path is None or path.suffix.lower() not in SUFFIXES:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models import image
 from models.errors import InputError
+from models.images import image
 from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import DataSource
-from pipelines.sources.options import reject_unused
 from pipelines.sources.pictures import class_folders, decoding
 from pipelines.sources.pictures.class_folders import ImageFiles
 
@@ -22,7 +21,7 @@ MAX_PRINTED = 10  # unreadable files
 
 def find(config: DataSource) -> str:
     """The folder. Raises InputError as `class_folders.read`, or if `data.size` is missing or an unused option set."""
-    reject_unused(config, USED)
+    config.reject_unused(USED)
     _shape(config)
     class_folders.read(_root(config))
     return str(_root(config))
@@ -33,7 +32,7 @@ def load(config: DataSource) -> RawData:
 
     Raises InputError as `find`, and if more than the share `data.unreadable` of the files cannot be decoded.
     """
-    reject_unused(config, USED)
+    config.reject_unused(USED)
     root, shape = _root(config), _shape(config)
     train, test = class_folders.read(root)
     _print_classes(root, train, test)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import checkpoint
-from models.batches import Split, TrainingData
 from models.config import ModelConfig, Train
 from models.device import Device
-from models.epoch import Epoch, best_epoch
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
+from models.training.batches import Split, TrainingData
+from models.training.epoch import Epoch, best_epoch
 from pipelines.artifacts import history, layer_history, paths, split_files, training_record, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.batches import Split, evenly_spaced
+from models.training.batches import Split, evenly_spaced
 
 ROWS, COLUMNS = 4, 8
 PIXELS = 64  # approximate width and height of one image

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from models.batches import TrainingData, evenly_spaced
-from models.epoch import Epoch
 from models.interfaces import EventWriter, FrameworkModel, Learner
-from models.snapshot import Snapshot
+from models.training.batches import TrainingData, evenly_spaced
+from models.training.epoch import Epoch
+from models.training.snapshot import Snapshot
 from pipelines.artifacts.layer_history import Row
 from pipelines.plotting import decision_boundary
 from pipelines.plotting.palette import PALETTE

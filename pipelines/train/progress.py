@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from models.epoch import Epoch, Progress
+from models.training.epoch import Epoch, Progress
 
 LINE_SECONDS = 2.0  # least time between lines
 TERMINAL_LINE_SECONDS = 0.1  # the same on a terminal: small data sets have hundreds of epochs

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from models import image
 from models.errors import InputError
-from models.image_structure import Structure
+from models.images import image
+from models.images.structure import Structure
 from serving.api import image_form, predict
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from models.image_structure import Structure
+from models.images.structure import Structure
 
 ROOT = Path(__file__).parents[2]
 PROCESS = "serving.scheduling.image_process"

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models import image
 from models.errors import InputError
-from models.image_structure import Structure
+from models.images import image
+from models.images.structure import Structure
 from serving.scheduling import low_priority
 from serving.scheduling.image_children import MESSAGE, Child, Job, Parent
 

@@ -15,9 +15,9 @@ import socket
 import sys
 import traceback
 
-from models import image
 from models.errors import InputError
-from models.image_structure import Structure
+from models.images import image
+from models.images.structure import Structure
 from serving.scheduling.image_children import ANSWER, MESSAGE, PIXELS
 
 BASE_BYTES = 1 << 27  # of address space; the interpreter and its libraries take 110 MB

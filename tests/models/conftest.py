@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models.batches import Split, TrainingData
 from models.config import CNN, MLP, Augment, Linear, ResNet, Schedule, Train
 from models.spec import DataSpec
+from models.training.batches import Split, TrainingData
 from tests.models.readers import Readers
 
 FRAMEWORKS = ("torch", "keras")

@@ -9,7 +9,6 @@ from typing import TypeVar
 import keras
 from torch import nn
 
-from models.batches import TrainingData
 from models.config import CNN, MLP, Linear, ResNet, Train
 from models.device import Device
 from models.interfaces import (
@@ -24,6 +23,7 @@ from models.interfaces import (
     StoreModule,
 )
 from models.spec import DataSpec
+from models.training.batches import TrainingData
 from pipelines.cli.candidate import Candidate
 
 M = TypeVar("M")

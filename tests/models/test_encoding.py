@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from models.batches import Split, TrainingData, shuffled
 from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
+from models.training.batches import Split, TrainingData, shuffled
 from pipelines.export import __main__ as export
 from pipelines.export.reader import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module

@@ -8,9 +8,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from models.batches import Split
 from models.config import Activation
 from models.spec import DataSpec
+from models.training.batches import Split
 from pipelines.export.batch_sizes import BATCH_SIZES
 from tests.models.conftest import CONFIGS, FRAMEWORKS, Exported, framework_module, logits
 from tests.models.equality import require_equal

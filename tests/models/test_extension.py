@@ -27,7 +27,7 @@ TRAIN = """
 import sys
 import numpy as np
 from sklearn.datasets import load_digits
-from models.batches import TrainingData, Split
+from models.training.batches import TrainingData, Split
 from models.spec import DataSpec
 from pipelines.config import params
 from pipelines.cli.candidate import Candidate

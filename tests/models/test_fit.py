@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from models import loop
-from models.batches import Batch, Split, TrainingData, shuffled
-from models.class_weights import class_weights
 from models.config import Augment, Schedule, Train
 from models.device import Device
-from models.epoch import Epoch, best_epoch
 from models.interfaces import Totals
-from models.loop import NotFiniteError
 from models.spec import DataSpec
+from models.training import loop
+from models.training.batches import Batch, Split, TrainingData, shuffled
+from models.training.class_weights import class_weights
+from models.training.epoch import Epoch, best_epoch
+from models.training.loop import NotFiniteError
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from models.errors import InputError
-from models.image import decode, identify
+from models.images.image import decode, identify
 
 GREY = (8, 8, 1)
 COLOUR = (8, 8, 3)

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models import image, image_structure
 from models.errors import InputError
+from models.images import image
+from models.images import structure as image_structure
 from tests.models.hostile_images import HOSTILE, chunk, exif, jpeg_of_many_scans, png
 from tests.models.test_image import encode
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr, softmax
 
-from models.batches import Split
-from models.class_weights import class_weights
 from models.config import LOSSES, Train
 from models.errors import InputError
 from models.spec import DataSpec
+from models.training.batches import Split
+from models.training.class_weights import class_weights
 from tests.models.conftest import FRAMEWORKS, framework_module
 from tests.models.equality import require_equal
 

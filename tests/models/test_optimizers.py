@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.batches import TrainingData
 from models.config import MISSING, Augment, Optimizer, Schedule, Train
 from models.spec import DataSpec
+from models.training.batches import TrainingData
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.models.equality import require_equal
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.config import Schedule
-from models.schedule import learning_rate
+from models.training.schedule import learning_rate
 
 TOTAL, PEAK = 200, 0.1
 

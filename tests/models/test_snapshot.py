@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.batches import Batch, TrainingData, evenly_spaced
 from models.config import Train
-from models.snapshot import Snapshot
 from models.spec import DataSpec
+from models.training.batches import Batch, TrainingData, evenly_spaced
+from models.training.snapshot import Snapshot
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
 VARIANTS = {

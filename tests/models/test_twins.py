@@ -7,10 +7,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.batches import Batch, Split
 from models.config import Activation, Augment, Initializer, Linear, Models, Normalization, Train
 from models.errors import InputError
 from models.spec import DataSpec
+from models.training.batches import Batch, Split
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
 
@@ -171,7 +171,7 @@ def test_a_table_is_refused_by_convolutions(architecture: str) -> None:
 
 
 def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digits: Split) -> None:
-    from models.augment import augment
+    from models.training.augment import augment
 
     images = digits.inputs[:50]
     config = Augment(shift=2, flip=True, mixup=0.0)
@@ -184,7 +184,7 @@ def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digi
 
 
 def test_mixup_blends_pixels_and_classes_alike(digits: Split) -> None:
-    from models.augment import mixup
+    from models.training.augment import mixup
 
     inputs, targets = digits.inputs[:50], digits.targets[:50]
     blended, soft = mixup(inputs, targets, 1.0, 10, np.random.default_rng(3))

@@ -5,14 +5,13 @@ import numpy as np
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
-from pipelines.sources.options import reject_unused
 
 
 def find(config: DataSource) -> str:
     """The location of the examples. Raises InputError if `data.path` or an unused option is set."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as {config.source} is part of scikit-learn")
-    reject_unused(config, ())
+    config.reject_unused(())
     return "scikit-learn"
 
 

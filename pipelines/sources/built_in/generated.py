@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
-from pipelines.sources.options import reject_unused
 
 EXAMPLES = 2000
 SEED = 0
@@ -18,7 +17,7 @@ def find(config: DataSource) -> str:
     """The location of the examples. Raises InputError if `data.path` or an unused option is set."""
     if config.path is not None:
         raise InputError(f"data.path = {config.path!r}; allowed: null, as {config.source} is generated from a formula")
-    reject_unused(config, ())
+    config.reject_unused(())
     return "a formula"
 
 

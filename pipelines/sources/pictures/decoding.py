@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models import image
 from models.errors import InputError
-from models.image_structure import Structure
+from models.images import image
+from models.images.structure import Structure
 from pipelines.artifacts import npy, paths
 from pipelines.artifacts.atomic import naming
 

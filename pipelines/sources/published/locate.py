@@ -7,7 +7,6 @@ from pathlib import Path
 
 from models.errors import InputError
 from pipelines.config.params import DataSource
-from pipelines.sources.options import reject_unused
 from pipelines.sources.published.pinned import PinnedFile
 
 
@@ -19,7 +18,7 @@ def locate(
     If `data.path` is set, only that folder is searched. Raises InputError if the folder or the file in it is missing,
     or if no mirror provides the file. The content is not verified.
     """
-    reject_unused(config, ("path", "mirrors"))
+    config.reject_unused(("path", "mirrors"))
     if path := _find(config, source, pinned, system_folders):
         return path
     from pipelines.sources.published import download  # imports requests, which is rarely needed
@@ -34,7 +33,7 @@ def find(
 
     Raises InputError as `locate` for `data.path`.
     """
-    reject_unused(config, ("path", "mirrors"))
+    config.reject_unused(("path", "mirrors"))
     files = [_find(config, source, part, system_folders) for part in parts]
     folders = sorted({str(path.parent) for path in files if path})
     return ", ".join(folders) if all(files) else None

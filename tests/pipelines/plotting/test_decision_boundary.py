@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.batches import Split
 from models.spec import DataSpec
+from models.training.batches import Split
 from pipelines.plotting import decision_boundary
 from pipelines.train import image_grid
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import image
 from models.errors import InputError
+from models.images import image
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.raw_data import RawData
 from pipelines.load import __main__ as load

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from models.epoch import Epoch, Progress
+from models.training.epoch import Epoch, Progress
 from pipelines.train import progress
 from pipelines.train.progress import Display
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.image_structure import Structure
+from models.images.structure import Structure
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local
 

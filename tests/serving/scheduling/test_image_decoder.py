@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from models import image
-from models.image_structure import Structure
+from models.images import image
+from models.images.structure import Structure
 from serving.scheduling import image_children, image_decoder
 from serving.scheduling.image_decoder import ImageDecoder, ImageError, LimitError
 from tests.models.hostile_images import png_of_four_rows
@@ -206,7 +206,7 @@ def test_closing_ends_what_runs() -> None:
 
 SCRIPT = """
 import asyncio, sys
-from models import image
+from models.images import image
 from serving.scheduling.image_decoder import ImageDecoder
 
 decoder = ImageDecoder(16_000_000)

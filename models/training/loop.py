@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.batches import TrainingData, batch_count, in_order, prefetched, shuffled
 from models.config import Train
-from models.epoch import Epoch, Progress, best_epoch
 from models.errors import InputError
 from models.interfaces import Learner, OnEpoch, OnStep, Totals
-from models.schedule import learning_rate
+from models.training.batches import TrainingData, batch_count, in_order, prefetched, shuffled
+from models.training.epoch import Epoch, Progress, best_epoch
+from models.training.schedule import learning_rate
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 

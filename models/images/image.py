@@ -20,9 +20,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from models import image_structure
 from models.errors import InputError
-from models.image_structure import Structure, StructureError
+from models.images.structure import Structure, StructureError, has_all_rows, read_structure
 
 PLUGINS: dict[str, type[ImageFile]] = {
     "PNG": PngImageFile,
@@ -78,7 +77,7 @@ def decode(data: bytes, shape: tuple[int, ...], max_pixels: int = MAX_PIXELS) ->
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Structure:
     """The first half of `decode`: the file's structure, within all limits. Raises InputError."""
     try:
-        structure = image_structure.read(data, max_pixels)
+        structure = read_structure(data, max_pixels)
     except (StructureError, struct.error, IndexError, KeyError):
         structure = None
     if not structure:
@@ -127,7 +126,7 @@ def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         if any(last_row.tobytes()):
             return True
-    return image_structure.has_all_rows(structure)
+    return has_all_rows(structure)
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.augment import augment, mixup
 from models.config import Augment
 from models.spec import DataSpec, Metric
+from models.training.augment import augment, mixup
 
 
 class Batch(NamedTuple):

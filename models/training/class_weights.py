@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.batches import Split
 from models.config import Train
+from models.training.batches import Split
 
 
 def class_weights(config: Train, train: Split, outputs: int) -> np.ndarray:

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from models import image_metadata
 from models.errors import InputError
+from models.images import metadata
 
 MAX_SIDE = 65_535  # pixels, as in JPEG
 MAX_TEXT = 1 << 18  # bytes of all texts in a PNG: a few compressed bytes can hold many
@@ -57,7 +57,7 @@ class Structure(NamedTuple):
     raw_bytes: int = 0
 
 
-def read(data: bytes, max_pixels: int) -> Structure | None:
+def read_structure(data: bytes, max_pixels: int) -> Structure | None:
     """The structure of the file, None for other formats.
 
     Raises InputError if it is larger than a limit allows, StructureError, struct.error, IndexError or KeyError if it
@@ -107,9 +107,9 @@ def _png(data: bytes, max_pixels: int) -> Structure:
     _require_size(width, height, max_pixels)
     raw = _png_raw_bytes(width, height, depth * PNG_CHANNELS[colour], interlaced)
     orientation = 1
-    if metadata := _png_metadata_chunks(data):
-        orientation = image_metadata.orientation(*_png_metadata([(k, data[a + 8 : b - 4]) for k, a, b in metadata]))
-        data = _without(data, metadata)
+    if chunks := _png_metadata_chunks(data):
+        orientation = metadata.orientation(*_png_metadata([(k, data[a + 8 : b - 4]) for k, a, b in chunks]))
+        data = _without(data, chunks)
     _require_bytes("PNG", len(data), width, height, 2 * raw + 16 * height + 4096)
     return Structure("PNG", width, height, data, 40_000 + 4 * raw + 10 * width * height, orientation, raw)
 
@@ -171,7 +171,7 @@ def _png_metadata(chunks: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
             texts[key] = text
             if left < 0:
                 raise InputError(f"the PNG holds more than {MAX_TEXT} bytes of texts, such as a title or XMP")
-    exif = dict(chunks).get(b"eXIf") or image_metadata.raw_profile(texts.get(b"Raw profile type exif", b""))
+    exif = dict(chunks).get(b"eXIf") or metadata.raw_profile(texts.get(b"Raw profile type exif", b""))
     return exif, texts.get(b"XML:com.adobe.xmp", b"")
 
 
@@ -213,7 +213,7 @@ def _jpeg(data: bytes, max_pixels: int) -> Structure:
     _require_bytes("JPEG", stop - start, width, height, 32 * width * height + SPARE_BYTES)
     kept.append(view[start:stop])
     cost = 40_000 + (4 + scans // 3) * width * height + 15 * (stop - start)
-    return Structure("JPEG", width, height, b"".join(kept), cost, image_metadata.orientation(exif, xmp))
+    return Structure("JPEG", width, height, b"".join(kept), cost, metadata.orientation(exif, xmp))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -262,7 +262,7 @@ def _webp(data: bytes, max_pixels: int) -> Structure:
         start, number = end, number + 1
         if number > limit:
             raise InputError(f"the WebP has more than {limit} chunks, the most that {len(data)} bytes may have")
-    orientation = image_metadata.orientation(parts.get(b"EXIF", b"")[8:], parts.get(b"XMP ", b"")[8:])
+    orientation = metadata.orientation(parts.get(b"EXIF", b"")[8:], parts.get(b"XMP ", b"")[8:])
     kept = _webp_file(parts) if dropped else data
     _require_bytes("WebP", len(kept), width, height, 32 * width * height + SPARE_BYTES)
     return Structure("WEBP", width, height, kept, 60_000 + 25 * width * height + 15 * len(kept), orientation)
