@@ -1,5 +1,6 @@
 """Typed sections of `params.yaml`, frozen; the only module that reads the file."""
 
+import codecs
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -39,12 +40,25 @@ def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
     return names
 
 
+def known_encoding(name: str) -> str:
+    """Return `name`; raise ValueError if Python has no text encoding of this name."""
+    try:
+        if codecs.lookup(name)._is_text_encoding:
+            return name
+    except LookupError:
+        pass
+    raise ValueError("an encoding that Python knows, such as utf-8, utf-16 or windows-1252")
+
+
+Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(each_once)]
+
+
 class DataSource(Config):
     """The source of the examples and its options; each source rejects options that it does not use.
 
     For images: `size` is [height, width], `max_pixels` the largest image that is decoded, `unreadable` the maximum
-    share of files that cannot be decoded. For tables: the columns `target` and `features` (null: all others), and
-    the `task`.
+    share of files that cannot be decoded. For tables: the columns `target` and `features` (null: all others), those
+    of `features` read as `categories` or as `dates`, the format of a text file (null: detected), and the `task`.
     """
 
     source: Annotated[str, AfterValidator(known_source)]
@@ -55,7 +69,13 @@ class DataSource(Config):
     max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] | None  # the maximum of Pillow
     unreadable: Fraction | None
     target: Text | None
-    features: Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(each_once)] | None
+    features: Names | None
+    categories: Names | None
+    dates: Names | None
+    day_first: bool | None
+    separator: Literal["comma", "semicolon", "tab", "pipe"] | None
+    decimal: Literal["point", "comma"] | None
+    encoding: Annotated[Text, AfterValidator(known_encoding)] | None
     task: Literal["auto", "classification", "regression"]
 
     @property

@@ -1,5 +1,6 @@
 """User-provided table: a CSV, TSV or Parquet file that fits into memory."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,16 @@ from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+USED = (
+    *("path", "target", "features", "task", "categories", "dates", "day_first"),
+    *("separator", "decimal", "encoding"),
+)
 CHOOSE_ANOTHER = "choose another data.target"
 
 
 def find(config: DataSource) -> str:
     """The path of the file. Raises InputError if `data.path` is not such a file or an unused option is set."""
-    config.reject_unused(("path", "target", "features", "task"))
+    config.reject_unused(USED)
     allowed = f"allowed: a file that ends in {', '.join(SUFFIXES)}"
     path = Path(config.path).expanduser() if config.path else None
     if path is None or path.suffix.lower() not in SUFFIXES:
@@ -27,21 +32,25 @@ def find(config: DataSource) -> str:
 def load(config: DataSource) -> RawData:
     """The columns `data.features`, or all but the target, float32 [N, F], NaN for missing values.
 
-    Categories are numbered in alphabetical order. Raises InputError as `find`, and with the file and column if one of
-    them is not valid.
+    Categories are numbered in alphabetical order; dates are replaced by their features. Raises InputError as `find`,
+    and with the file and column if one of them is not valid.
     """
-    from pipelines.sources.tables import columns, file, targets  # Arrow is slow to import
+    from pipelines.sources.tables import columns, file, number_format, targets  # Arrow is slow to import
 
     path = Path(find(config))
-    frame = file.read(path)
+    frame, text = file.read(path, config)
     selected = file.select(path, frame.column_names, config)
-    target = columns.parse(path, selected.target, frame[selected.target], CHOOSE_ANOTHER)
+    arrays = {name: columns.normalized(frame[name]) for name in (*selected.features, selected.target)}
+    decimal = config.decimal or number_format.decimal(path, columns.free_texts(arrays, config), text)
+    read = partial(columns.parse, path, config=config, decimal=decimal)
+    target = read(selected.target, arrays[selected.target], advice=CHOOSE_ANOTHER)
     labels, classes_or_values = targets.parse(path, target, config)
-    parsed = [columns.parse(path, name, frame[name]) for name in selected.features]
-    table = Table(selected.features, tuple(column.categories for column in parsed), missing=True)
+    parsed = columns.expand_dates(path, {name: arrays[name] for name in selected.features}, config, read)
+    table = Table(tuple(column.name for column in parsed), tuple(column.categories for column in parsed), missing=True)
     inputs = np.stack([column.values.astype(np.float32) for column in parsed], axis=1)
     rounded = [*parsed, target] if target.categories or not labels else parsed  # numeric classes are not rounded
-    notes = tuple(f"column '{column.name}' {note}" for column in rounded if (note := columns.precision_note(column)))
-    return RawData(
-        path.stem, labels, inputs, classes_or_values, None, None, str(path), selected.target, table, notes=notes
-    )
+    notes = [*(text.notes if text else ()), *number_format.note(decimal, config)]
+    notes += [f"column '{column.name}' {column.note}" for column in (*parsed, target) if column.note]
+    notes += [f"column '{column.name}' {note}" for column in rounded if (note := columns.precision_note(column))]
+    arrays_and_origin = inputs, classes_or_values, None, None, str(path)
+    return RawData(path.stem, labels, *arrays_and_origin, selected.target, table, notes=tuple(notes))

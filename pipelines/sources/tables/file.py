@@ -1,6 +1,7 @@
 """Reading of table files with Arrow, and selection of columns."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from pyarrow import csv, parquet
 
 from models.errors import InputError
 from pipelines.config.params import DataSource
+from pipelines.sources.tables import text_format
+from pipelines.sources.tables.text_format import TextFormat
 
 INDEX = re.compile(r"__index_level_\d+__")  # name that pandas gives to its index
 
@@ -20,22 +23,30 @@ class Selection(NamedTuple):
     target: str
 
 
-def read(path: Path) -> Any:
-    """The `pyarrow.Table` in a file, with trimmed column names; all columns of a CSV file have type string.
+class TableFile(NamedTuple):
+    """A `pyarrow.Table` with trimmed column names, and the format of a text file, None of Parquet."""
 
-    Raises InputError if the file is not a table, has no rows, or has missing or duplicate column names.
+    table: Any
+    text: TextFormat | None
+
+
+def read(path: Path, config: DataSource) -> TableFile:
+    """The table in a file; all columns of a CSV or TSV file have type string.
+
+    Raises InputError if the file is not a table, has no rows, or has missing or duplicate column names; also as
+    `text_format.detect`.
     """
-    is_text = path.suffix.lower() != ".parquet"
+    text = None if path.suffix.lower() == ".parquet" else text_format.detect(path, config)
     try:
-        table = _read_text(path) if is_text else _read_parquet(path)
+        table = _read_text(path, text) if text else _read_parquet(path)
     except InputError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a damaged page
-        allowed = "one header and rows of equal length, in UTF-8" if is_text else "a complete Parquet file"
+        allowed = f"one header and rows of equal length, in {text.encoding}" if text else "a complete Parquet file"
         raise InputError(f"{path}: {' '.join(str(error).split())}; allowed: {allowed}") from error
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
-    return table.rename_columns(_names(path, table.column_names))
+    return TableFile(table.rename_columns(_names(path, table.column_names)), text)
 
 
 def select(path: Path, names: list[str], config: DataSource) -> Selection:
@@ -50,22 +61,28 @@ def select(path: Path, names: list[str], config: DataSource) -> Selection:
     if index := [name for name in features if INDEX.fullmatch(name)]:
         problem = f"column '{index[0]}' is the index of a pandas DataFrame"
         raise InputError(f"{path}: {problem}; write the file with index=False, or exclude it with data.features")
+    _require_columns("data.categories", config.categories, (*features, config.target))
+    _require_columns("data.dates", config.dates, features)
     if not features:
         raise InputError(f"{path}: no column except the target '{config.target}'; allowed: one or more features")
     return Selection(features, config.target)
 
 
-def _read_text(path: Path) -> Any:
+def _require_columns(key: str, names: Sequence[str] | None, allowed: Sequence[str]) -> None:
+    if invalid := [name for name in names or () if name not in allowed]:
+        raise InputError(f"{key}: {', '.join(invalid)}; allowed: columns that are read: {', '.join(allowed)}")
+
+
+def _read_text(path: Path, text: TextFormat) -> Any:
     """Read in one thread, so that an error can include the row."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     options: dict[str, Any] = {
-        "read_options": csv.ReadOptions(use_threads=False),
-        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        "read_options": csv.ReadOptions(use_threads=False, encoding=text.encoding),
+        "parse_options": csv.ParseOptions(delimiter=text.separator, newlines_in_values=True),
     }
     names = csv.open_csv(path, **options).schema.names
     _names(path, names)
-    text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-    return csv.read_csv(path, convert_options=text, **options)
+    strings = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    return csv.read_csv(path, convert_options=strings, **options)
 
 
 def _read_parquet(path: Path) -> Any:
@@ -75,13 +92,11 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _names(path: Path, names: list[str]) -> list[str]:
-    """Trimmed names. Raises InputError if one is missing or duplicate, or the separator is wrong."""
+    """Trimmed names. Raises InputError if one is missing or duplicate."""
     names = [name.strip() for name in names]
     if duplicates := [name for name in names if names.count(name) > 1]:
         count = names.count(duplicates[0])
         raise InputError(f"{path}: column '{duplicates[0]}' occurs {count} times; allowed: each name once")
     if "" in names:
         raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
-    if len(names) == 1 and ";" in names[0]:
-        raise InputError(f"{path}: one column, '{names[0]}'; allowed: columns separated by commas, or tabs in .tsv")
     return names

@@ -13,6 +13,7 @@ from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_stage, write_params
 
 TEXT = (REPOSITORY / "params.yaml").read_text("utf-8")
+SEED_LINE = TEXT[: TEXT.index("  seed: 0\n")].count("\n") + 1
 TRACKING = TEXT[TEXT.index("tracking:\n") :]
 
 REFUSED = {
@@ -61,7 +62,10 @@ REFUSED = {
     "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
     "no distance counts": (("distance: 0.1", "distance: 1"), ["drift.distance = 1; allowed: less than 1"]),
     "more rows wanted than read": (("rows: 10000", "rows: 100"), ["drift: minimum_rows = 200; allowed: at most rows"]),
-    "duplicate key": (("  seed: 0\n", "  seed: 0\n  seed: 1\n"), ["not valid YAML", "line 20", 'duplicate key "seed"']),
+    "duplicate key": (
+        ("  seed: 0\n", "  seed: 0\n  seed: 1\n"),
+        ["not valid YAML", f"line {SEED_LINE + 1}", 'duplicate key "seed"'],
+    ),
     "not YAML": (("data:", "data: ["), ["not valid YAML: line "]),
     "python tag": (("experiment: tandem", "experiment: !!python/object:os.system x"), ["not valid YAML: line "]),
 }

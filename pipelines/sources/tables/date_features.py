@@ -1,0 +1,106 @@
+"""Numerical features of dates: year, month and ISO weekday."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.sources.tables.number_format import is_text
+
+TIME = r"(?:[ T]\d{1,2}:\d{2}.*)?$"
+YEAR_FIRST = r"^(?P<year>\d{4})[-/](?P<a>\d{1,2})[-/](?P<b>\d{1,2})" + TIME
+YEAR_LAST = r"^(?P<a>\d{1,2})(?P<mark>[-/.])(?P<b>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + TIME
+# Texts that are taken for dates without being listed: with two-digit years only 1/31/26 and 31.01.26, as 1.2.10 is a
+# version, too.
+DATE = (
+    r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2})"
+) + TIME
+PIVOT = 69  # two-digit years from it on are of the 20th century (POSIX strptime)
+
+
+def are_dates(array: Any) -> bool:
+    """True if the type is temporal or each text is a DATE."""
+    if is_text(array):
+        return bool(pc.all(pc.match_substring_regex(array, DATE)).as_py())
+    return bool(pa.types.is_temporal(array.type))
+
+
+def features(path: Path, name: str, array: Any, day_first: bool | None) -> dict[str, NDArray[np.float64]]:
+    """`NAME_year`, `NAME_month` (1 to 12) and `NAME_weekday` (1 is Monday), float64 [N], NaN where the date is missing.
+
+    Raises InputError, with column and value, for text that is not a date, dates that do not exist, and if it is
+    ambiguous whether the day or the month comes first and `day_first` (`data.day_first`) is None.
+    """
+    where = f"{path}: column '{name}'"
+    if not (is_text(array) or pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
+        raise InputError(f"{where} is listed in data.dates and of type {array.type}; allowed: dates")
+    days = _days(where, array, day_first)  # datetime64[D], NaT where missing
+    months = days.astype("datetime64[M]")
+    values = (
+        months.astype("datetime64[Y]").astype(np.int64) + 1970,
+        months.astype(np.int64) % 12 + 1,
+        (days.astype(np.int64) + 3) % 7 + 1,  # 1970-01-01 was a Thursday
+    )
+    missing = np.isnat(days)
+    parts = ("year", "month", "weekday")
+    return {f"{name}_{part}": np.where(missing, np.nan, value) for part, value in zip(parts, values, strict=True)}
+
+
+def _days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime64]:
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        local = pc.local_timestamp(array) if getattr(array.type, "tz", None) else array
+        return np.asarray(local.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False), "datetime64[D]")
+    year, month, day = _parts(where, array, day_first)
+    missing = np.asarray(array.is_null(), bool)
+    if len(other := np.flatnonzero(np.isnan(year) & ~missing)):
+        problem = f"{where} is listed in data.dates and holds '{str(array[other[0]])[:40]}' in row {other[0] + 1}"
+        raise InputError(f"{problem}; allowed: dates such as 2026-01-31")
+    y, m, d = (np.where(missing, 1, part).astype(np.int64) for part in (year, month, day))
+    months = (y - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (m - 1).astype("timedelta64[M]")
+    days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
+    valid = (m >= 1) & (m <= 12) & (d >= 1) & (days.astype("datetime64[M]") == months)
+    if not valid.all():
+        row = int(valid.argmin())
+        raise InputError(f"{where}, row {row + 1}: '{array[row]}'; allowed: dates that exist")
+    days[missing] = np.datetime64("NaT")
+    return days
+
+
+def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.float64], ...]:
+    """Year, month and day, float64 [N], NaN where the date is missing."""
+    iso, other = pc.extract_regex(array, YEAR_FIRST), pc.extract_regex(array, YEAR_LAST)
+    year, month, day = (_numbers(iso, group) for group in ("year", "a", "b"))
+    last, a, b = (_numbers(other, group) for group in ("year", "a", "b"))
+    last = np.where(last < 100, last + np.where(last >= PIVOT, 1900, 2000), last)
+    dotted = np.asarray(pc.equal(pc.struct_field(other, "mark"), ".").fill_null(False), bool)
+    slashed = ~np.isnan(a) & ~dotted
+    first = dotted | _day_comes_first(where, array, a, b, slashed, day_first)
+    is_iso = np.isnan(a)
+    return (
+        np.where(is_iso, year, last),
+        np.where(is_iso, month, np.where(first, b, a)),
+        np.where(is_iso, day, np.where(first, a, b)),
+    )
+
+
+def _day_comes_first(
+    where: str, array: Any, a: NDArray[Any], b: NDArray[Any], slashed: NDArray[Any], day_first: bool | None
+) -> bool:
+    """Order of day and month in dates such as 1/2/2026: as configured, or as the numbers above 12 require."""
+    if day_first is not None or not slashed.any():
+        return bool(day_first)
+    day, month = bool((a[slashed] > 12).any()), bool((b[slashed] > 12).any())
+    if day == month:
+        row = int(slashed.argmax())
+        problem = f"'{array[row]}' in row {row + 1}: the order of day and month is ambiguous"
+        raise InputError(f"{where}: {problem}; set data.day_first to true or false")
+    return day
+
+
+def _numbers(groups: Any, name: str) -> NDArray[np.float64]:
+    texts = pc.struct_field(groups, name)
+    return np.asarray(pc.cast(texts, pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False), np.float64)

@@ -1,0 +1,110 @@
+"""Encoding and column separator of a text file with a table: as configured, or detected from its first bytes."""
+
+import codecs
+import csv
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+from models.errors import InputError
+from pipelines.config.params import DataSource
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+MARKS = (  # byte order marks; those of UTF-32 begin like those of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+SAMPLE = 1 << 16  # bytes read for the detection of the separator
+BLOCK = 1 << 20  # bytes decoded at a time
+ROWS = 50
+
+
+class TextFormat(NamedTuple):
+    """Name of a Python codec and a separator of one character; `notes` state what was detected."""
+
+    encoding: str
+    separator: str
+    notes: tuple[str, ...]
+
+
+def detect(path: Path, config: DataSource) -> TextFormat:
+    """The format of a CSV or TSV file; `data.encoding` and `data.separator` take precedence.
+
+    UTF-8 is assumed, or the encoding of a byte order mark. Raises InputError, with the parameter that resolves it, for
+    other bytes and if more than one separator splits all rows into the same number of columns.
+    """
+    encoding = config.encoding or _encoding(path)
+    _require_decodable(path, encoding)
+    usual = "tab" if path.suffix.lower() == ".tsv" else "comma"
+    separator = config.separator or _separator(path, encoding, usual)
+    notes = []
+    if config.encoding is None and encoding not in ("utf-8", "utf-8-sig"):
+        notes.append(f"the file is read as {encoding} because of its byte order mark (data.encoding)")
+    if config.separator is None and separator != usual:
+        notes.append(f"columns are separated by the {separator} character (data.separator)")
+    return TextFormat(encoding, SEPARATORS[separator], tuple(notes))
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")
+
+
+def _require_decodable(path: Path, encoding: str) -> None:
+    """Decode the whole file in blocks. Raises InputError with the position of the first invalid byte."""
+    decoder, position = codecs.getincrementaldecoder(encoding)(), 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            pending = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(block)
+            except UnicodeError as error:
+                raise InputError(_undecodable(path, encoding, position - pending, error)) from error
+            if "\0" in text:
+                raise InputError(f"{path}: NUL characters in {encoding} text; {_advice('utf-16')}")
+            position += len(block)
+    if decoder.getstate()[0]:
+        raise InputError(f"{path}: ends within a character in {encoding}; {_advice('utf-16')}")
+
+
+def _undecodable(path: Path, encoding: str, position: int, error: UnicodeError) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return f"{path}: not {encoding} ({error}); {_advice('windows-1252')}"
+    byte, position = error.object[error.start], position + error.start
+    return f"{path}: not {encoding}: byte 0x{byte:02x} at position {position}; {_advice('windows-1252')}"
+
+
+def _advice(example: str) -> str:
+    return f"set data.encoding to the encoding of the file, such as {example}"
+
+
+def _separator(path: Path, encoding: str, usual: str) -> str:
+    """The only separator that splits the first rows into equally many columns; `usual` if none does."""
+    rows = _first_rows(path, encoding)
+    fitting = [name for name, character in SEPARATORS.items() if _columns(rows, character) > 1]
+    if len(fitting) > 1:
+        columns = ", ".join(f"{name} gives {_columns(rows, SEPARATORS[name])} columns" for name in fitting)
+        raise InputError(f"{path}: the separator is ambiguous: {columns}; set data.separator to one of them")
+    return fitting[0] if fitting else usual
+
+
+def _first_rows(path: Path, encoding: str) -> str:
+    """Complete lines from the start of the file, or its first SAMPLE bytes if they hold a single line."""
+    with path.open("rb") as file:
+        sample, complete = file.read(SAMPLE), not file.read(1)
+    text = codecs.getincrementaldecoder(encoding)().decode(sample, final=False)
+    return text if complete else text[: text.rfind("\n") + 1] or text
+
+
+def _columns(text: str, separator: str) -> int:
+    """The number of columns if all of the first rows have it, else 0; empty lines do not count."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+    except csv.Error:  # for example a field larger than the limit of the module
+        return 0
+    widths = {len(row) for row in rows[:ROWS]}
+    return widths.pop() if len(widths) == 1 else 0
