@@ -23,6 +23,8 @@ from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.spec import DataSpec
+from models.training.batches import Split, evenly_spaced
+from pipelines.artifacts import split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.train import __main__ as train
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main
@@ -201,9 +203,8 @@ def test_the_champion_answers_raw_pixels_with_what_was_recorded(pipeline):
     spec = DataSpec.read(pipeline.root / "artifacts" / "data" / "spec.json")
     session = onnxruntime.InferenceSession(pipeline.root / "artifacts" / "champion" / champion["model"]["file"])
     inputs = np.array(champion["example"]["inputs"], np.uint8)
-    np.testing.assert_array_equal(
-        inputs, np.load(pipeline.root / "artifacts/data/validation/inputs.npy")[: len(inputs)]
-    )
+    validation = Split(*split_files.read(pipeline.root / "artifacts/data/validation"))
+    np.testing.assert_array_equal(inputs, evenly_spaced(validation, len(inputs)).inputs)
     outputs = session.run([spec.output_name], {spec.input_name: inputs})[0]
     np.testing.assert_array_equal(outputs, np.array(champion["example"]["outputs"], np.float32))
 

@@ -78,9 +78,18 @@ def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
 
 
 def evenly_spaced(split: Split, count: int) -> Batch:
-    """At most `count` examples, the same each time, from all over the split."""
-    chosen = np.unique(np.linspace(0, len(split) - 1, count).astype(int))
-    return Batch(np.asarray(split.inputs[chosen]), np.asarray(split.targets[chosen]))
+    """The examples of `evenly_spaced_rows`."""
+    rows = evenly_spaced_rows(split.targets, count)
+    return Batch(np.asarray(split.inputs[rows]), np.asarray(split.targets[rows]))
+
+
+def evenly_spaced_rows(targets: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` rows, int64, ascending, the same each time, evenly spaced over the sorted `targets` [N].
+
+    Systematic sampling: each class has its share whatever the order of the examples, and a regression its range.
+    """
+    order = np.argsort(targets, kind="stable")
+    return np.sort(order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))])
 
 
 def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -71,7 +71,6 @@ def write_int8(graph: onnx.ModelProto, spec: DataSpec, calibration: int, path: P
     if reason := quantization.reason_against(graph, spec):
         return reason
     train = Split(*split_files.read(paths.split("train")))
-    # Evenly spaced: the first ones may all be of one class.
     quantization.quantize(graph, spec, evenly_spaced(train, calibration).inputs, path)
     return ""
 
@@ -85,8 +84,8 @@ def check_parity(
     tolerances, and is recorded as not passed where it exceeds them.
     """
     validation = Split(*split_files.read(paths.split("validation")))
-    count = min(config.examples, len(validation))
-    inputs, targets = with_missing_and_unknown(validation.inputs[:count], validation.targets[:count], spec)
+    sample = evenly_spaced(validation, config.examples)
+    inputs, targets = with_missing_and_unknown(*sample, spec)
     expected = predict(trained, inputs, max(BATCH_SIZES))
     files = {}
     existing = [folder / name for name in READERS if (folder / name).exists()]
@@ -96,7 +95,7 @@ def check_parity(
         if file.name != INT8:
             parity.require_within_tolerances(result, file.name, config)
         files[file.name] = {"passed": not failures, "failures": failures, **parity.file_entry(result, file)}
-    return {"examples": count, "batches": BATCH_SIZES, "files": files}
+    return {"examples": len(sample.targets), "batches": BATCH_SIZES, "files": files}
 
 
 def with_missing_and_unknown(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,7 @@ def largest_difference(expected: np.ndarray, outputs: np.ndarray, difference: np
     worst = np.where(np.isnan(difference), np.inf, difference)
     batch, example, output = (int(i) for i in np.unravel_index(worst.argmax(), worst.shape))
     return (
-        f"validation example {example}, output {output}, in batches of {BATCH_SIZES[batch]}: "
+        f"compared example {example}, output {output}, in batches of {BATCH_SIZES[batch]}: "
         f"{outputs[batch, example, output]:.9g} in place of {expected[example, output]:.9g}"
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from models.manifest import MANIFEST
 from models.session import open_session
 from models.spec import DataSpec
+from models.training.batches import Split, evenly_spaced
 from pipelines.artifacts import bundle, history, json_object, metrics_file, paths, records, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import CandidateRecord
@@ -20,7 +21,7 @@ from pipelines.promote import comparison_plot, report, selection
 from pipelines.promote.selection import CandidateScore, Choice
 from pipelines.tracking import model_registry, runs, store
 
-EXAMPLES = 4  # raw inputs in the bundle, with the outputs of the graph for them
+EXAMPLES = 4  # raw inputs in the bundle, spread over the classes, with the outputs of the graph for them
 
 
 def main() -> None:
@@ -59,10 +60,10 @@ def _register_and_bundle(
 ) -> dict[str, Any]:
     """Register the model and write the bundle; the content of champion.json."""
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
-    example = split_files.read(paths.split("validation"))[0][:EXAMPLES]
+    example = evenly_spaced(Split(*split_files.read(paths.split("validation"))), EXAMPLES).inputs
     outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
     version = model_registry.register_onnx(
-        model, spec, np.array(example), f"{run.name}-onnx", model_name, _tags(champion, run.id), reason
+        model, spec, example, f"{run.name}-onnx", model_name, _tags(champion, run.id), reason
     )
     record = {
         "name": champion.name,

@@ -74,7 +74,7 @@ def test_a_perturbed_model_is_refused_with_the_place_where_it_differs_most():
     table[12, 0] += 0.01
     said = refusal(model_of(table))
     assert said.startswith("model.onnx differs from the trained model: max_absolute_difference = ")
-    assert f"validation example 41, output 3, in batches of 1: 0.25 in place of {outputs()[41, 3]:.9g}" in said
+    assert f"compared example 41, output 3, in batches of 1: 0.25 in place of {outputs()[41, 3]:.9g}" in said
     assert "0.0001 absolute, 0.001 relative, no NaN, 1 agreement" in said
 
 
@@ -96,13 +96,13 @@ def test_a_model_that_is_wrong_in_batches_of_one_size_only_is_refused(batch):
         wrong = (raw == 6) & (np.arange(CLASSES) == 0)  # [batch, K]; example 6 is in a full batch of every size
         return TRAINED(raw) + 0.3 * (wrong & (len(raw) == batch))
 
-    assert f"validation example 6, output 0, in batches of {batch}:" in refusal(exported)
+    assert f"compared example 6, output 0, in batches of {batch}:" in refusal(exported)
 
 
 def test_nan_is_counted_and_named():
     said = refusal(model_of(changed(41, 3, np.nan)))
     assert f"nan_count = {len(BATCH_SIZES)}" in said
-    assert "validation example 41, output 3, in batches of 1: nan in place of" in said
+    assert "compared example 41, output 3, in batches of 1: nan in place of" in said
 
 
 def test_nothing_but_nan_is_refused():

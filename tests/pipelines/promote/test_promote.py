@@ -116,6 +116,7 @@ def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
     session = onnxruntime.InferenceSession(paths.CHAMPION / champion()["model"]["file"])
     outputs = session.run(None, {"image": np.array(example["inputs"], np.uint8)})[0]
     assert outputs.shape == (4, 10)
+    assert len(set(outputs.argmax(1))) == 4  # one of each of four classes
     np.testing.assert_array_equal(outputs, np.array(example["outputs"], np.float32))
 
 

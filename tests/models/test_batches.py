@@ -1,0 +1,30 @@
+"""Samples of a split that cover its targets."""
+
+import numpy as np
+import pytest
+
+from models.training.batches import Split, evenly_spaced, evenly_spaced_rows
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled", "alternating"])
+def test_each_class_has_its_share_in_any_order_of_the_examples(order: str) -> None:
+    targets = np.repeat(np.arange(4), [400, 200, 100, 100])
+    if order == "shuffled":
+        targets = np.random.default_rng(0).permutation(targets)
+    elif order == "alternating":
+        targets = np.concatenate([targets[::2], targets[1::2]])
+    rows = evenly_spaced_rows(targets, 80)
+    assert np.abs(np.bincount(targets[rows]) - [40, 20, 10, 10]).max() <= 1
+    assert rows.tolist() == sorted(set(rows.tolist()))
+
+
+def test_values_of_a_regression_are_covered_from_the_lowest_to_the_highest() -> None:
+    targets = np.random.default_rng(0).permutation(1000).astype(np.float32)
+    assert sorted(targets[evenly_spaced_rows(targets, 5)]) == pytest.approx([0, 250, 500, 749, 999], abs=1)
+
+
+def test_a_small_split_is_taken_whole_and_in_order() -> None:
+    split = Split(np.arange(6)[:, None], np.array([2, 0, 1, 0, 2, 1]))
+    batch = evenly_spaced(split, 100)
+    np.testing.assert_array_equal(batch.inputs, split.inputs)
+    np.testing.assert_array_equal(batch.targets, split.targets)
