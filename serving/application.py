@@ -17,7 +17,9 @@ from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
 from serving.http.authentication import is_authorized
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
-from serving.routes import find
+from serving.monitoring.request_context import CURRENT, RequestContext
+from serving.monitoring.tracing import Trace, Tracing
+from serving.routes import ROUTES, find, pattern
 from serving.settings import Settings
 from serving.worker import Worker
 
@@ -46,14 +48,26 @@ class Application:
         self._worker = self._worker or self._find_worker()
         started = time.perf_counter()
         request = Request(scope, receive, self._settings.max_body_bytes)
-        name, response = await self._respond(self._worker, request)
         given_id = request.header(b"x-request-id")
         request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
+        trace = self._begin_trace(self._worker.tracing, request, request_id, started) if self._worker.tracing else None
+        name, response = await self._respond(self._worker, request)
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started)
+        if trace:
+            trace.end(pattern(request.path), response.status, request_id.decode())
         if request.observed:
             self._worker.observe(request_id, request.observed)
+
+    def _begin_trace(self, tracing: Tracing, request: Request, request_id: bytes, started: float) -> Trace | None:
+        """The trace of a request; health checks and pages have none."""
+        route = ROUTES.get(request.path)
+        if route and route.probe:
+            return None
+        trace = tracing.begin(request.method, request.path, request.text_headers, started)
+        CURRENT.set(RequestContext(request_id.decode(), trace.trace_id, trace))
+        return trace
 
     async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
         """The name of the route and its response, or an error as a response. Raises nothing."""

@@ -83,6 +83,16 @@ def paths(model_name: str) -> dict[str, Route]:
     return ROUTES | {base + suffix: route for base in bases for suffix, route in routes.items()}
 
 
+def pattern(path: str) -> str:
+    """The path with placeholders for the model's name and version; empty for unknown paths."""
+    if path in ROUTES:
+        return path
+    parts = v2.match(path)
+    if parts is None or parts["suffix"] not in MODEL_ROUTES:
+        return ""
+    return "/v2/models/{name}" + ("/versions/{version}" if parts["version"] else "") + parts["suffix"]
+
+
 def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     route = ROUTES.get(path)

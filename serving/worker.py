@@ -10,6 +10,7 @@ from serving.inference import bundle
 from serving.inference.champion import Champion
 from serving.inference.champion_layers import Activations
 from serving.inference.reloader import Reloader
+from serving.monitoring import tracing
 from serving.monitoring.metrics import Metrics
 from serving.monitoring.observation import Observation, Observer
 from serving.monitoring.prediction_log import PredictionLog
@@ -54,6 +55,7 @@ class Worker:
         if settings.challenger:
             self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
         self._observers: list[Observer] = [observer for observer in (self.prediction_log, self.shadow) if observer]
+        self.tracing = tracing.from_environment()
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,6 +91,8 @@ class Worker:
         self.activations_thread.shutdown(cancel_futures=True)
         for observer in self._observers:
             await observer.close()
+        if self.tracing:
+            await self.tracing.close()
 
     async def _flush(self) -> None:
         """Update the counters every second: any worker may report those of all."""

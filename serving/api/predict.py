@@ -12,6 +12,7 @@ from serving.api.schemas import PredictRequest
 from serving.errors import RequestError, invalid
 from serving.http.messages import Headers, Request, Response
 from serving.inference.champion import Champion
+from serving.monitoring import request_context
 from serving.monitoring.observation import Observation
 from serving.scheduling.batcher import Result
 from serving.worker import Worker
@@ -80,6 +81,8 @@ async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resul
         worker.metrics.statistics.failure(champion.version, time.perf_counter() - started)
         raise
     worker.metrics.statistics.success(champion.version, len(inputs), result.queue, result.run)
+    if (context := request_context.CURRENT.get()) and context.trace:
+        context.trace.add_inference(champion, result)
     if inputs.dtype == np.uint8:
         return result
     worker.metrics.count_missing_and_unknown(inputs, champion.spec)

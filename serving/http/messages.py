@@ -62,6 +62,11 @@ class Request:
         return self._headers.get(name, b"")
 
     @property
+    def text_headers(self) -> dict[str, str]:
+        """All headers by lower-case name."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+
+    @property
     def media_type(self) -> str:
         """The content type without its parameters, in lower case."""
         return self.header(b"content-type").split(b";", 1)[0].strip().lower().decode("latin-1")

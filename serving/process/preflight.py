@@ -6,15 +6,15 @@ from multiprocessing import get_all_start_methods, get_context
 
 from models.errors import InputError
 from serving.inference import champion
-from serving.monitoring import prediction_log
+from serving.monitoring import prediction_log, tracing
 from serving.settings import Settings
 
 
 def check(settings: Settings) -> None:
     """Load the champion in a separate process.
 
-    Raises InputError if it, the prediction log or the challenger's folder cannot be used. The process frees the
-    device's memory when it ends, so that the supervisor holds none.
+    Raises InputError if it, the prediction log, the challenger's folder or the variables OTEL_* cannot be used. The
+    process frees the device's memory when it ends, so that the supervisor holds none.
     """
     if settings.prediction_log:
         prediction_log.require_folder(settings.prediction_log)
@@ -29,4 +29,5 @@ def check(settings: Settings) -> None:
 
 
 def _load(settings: Settings) -> None:
+    tracing.from_environment()
     champion.load(settings.champion, settings.device, settings.engines)

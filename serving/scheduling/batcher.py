@@ -20,11 +20,17 @@ OnRun = Callable[[np.ndarray, Champion, float, float], None]
 
 
 class Result(NamedTuple):
-    """Outputs [N, K] of one request, and its seconds in the queue and in the model."""
+    """Outputs [N, K] of one request, and its seconds in the queue and in the model.
+
+    It was `queued`, its first run `started` and its last one `ended` at these `time.perf_counter`s.
+    """
 
     outputs: np.ndarray
     queue: float
     run: float
+    queued: float
+    started: float
+    ended: float
 
 
 class ModelRun(NamedTuple):
@@ -67,7 +73,8 @@ class Batcher:
         parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         results = [await self._submit(champion, part) for part in parts]  # one at a time, for fairness
         outputs = np.concatenate([result.outputs for result in results])
-        return Result(outputs, sum(result.queue for result in results), sum(result.run for result in results))
+        queue, run = sum(result.queue for result in results), sum(result.run for result in results)
+        return Result(outputs, queue, run, results[0].queued, results[0].started, results[-1].ended)
 
     def close(self) -> None:
         """Stop the thread after its current run."""
@@ -124,12 +131,12 @@ class Batcher:
                 if not queued.result.done():
                     queued.result.set_exception(error)
             return
-        start = 0
+        start, started, seconds = 0, done.started, done.seconds
         for queued in batch:
             end = start + len(queued.inputs)
             if not queued.result.done():
-                queue = done.started - queued.since
-                queued.result.set_result(Result(done.outputs[start:end], queue, done.seconds))
+                since, outputs = queued.since, done.outputs[start:end]
+                queued.result.set_result(Result(outputs, started - since, seconds, since, started, started + seconds))
             start = end
 
 

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grimp
 import httpx
@@ -87,12 +88,15 @@ def test_it_contains_only_serving_its_imports_and_the_champion(source: Path, ben
     modules = {Path(*name.split(".")).with_suffix(".py") for name in imported if name.startswith("models.")}
     champion = {path for path in files if path.parent == Path("artifacts/champion")}
     assert {path.suffix for path in champion} == {".json", ".onnx"}
-    assert files == serving | modules | champion | {Path("models/__init__.py"), Path("bentofile.yaml")}
+    packages = {parent / "__init__.py" for module in modules for parent in module.parents if parent != Path()}
+    assert files == serving | modules | packages | champion | {Path("bentofile.yaml")}
 
 
 def test_it_requires_only_the_packages_of_serving(bento: Path) -> None:
     required = requirements(bento)
-    expected = {Requirement(line).name for line in project()["project"]["dependencies"]}  # type: ignore[index]
+    table: dict[str, Any] = project()["project"]  # type: ignore[assignment]
+    lines = table["dependencies"] + table["optional-dependencies"]["tracing"]
+    expected = {Requirement(line).name for line in lines}
     assert {requirement.name for requirement in required} == expected
     assert not expected & set(FOREIGN)
 
