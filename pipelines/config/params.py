@@ -26,6 +26,7 @@ from pipelines.config import yaml_model
 from pipelines.config.sources import SOURCES, SourceInfo, known_source
 
 FILE = Path("params.yaml")
+UNUSED_PATH = "data"  # folder for files of the user
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Name = TypeVar("Name", bound=str)
@@ -38,6 +39,13 @@ def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
     if repeated:
         raise ValueError(f"{', '.join(repeated)} more than once; allowed: each once")
     return names
+
+
+def without_tilde(path: str) -> str:
+    """Return `path`; raise ValueError if it begins with ~, which DVC does not expand."""
+    if path.startswith("~"):
+        raise ValueError("an absolute path, or one relative to the repository; DVC does not expand ~")
+    return path
 
 
 def known_encoding(name: str) -> str:
@@ -56,13 +64,14 @@ Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterVali
 class DataSource(Config):
     """The source of the examples and its options; each source rejects options that it does not use.
 
+    `path` is a dependency of the stage `load` in `dvc.yaml`, which has to exist: by default the folder UNUSED_PATH.
     For images: `size` is [height, width], `max_pixels` the largest image that is decoded, `unreadable` the maximum
     share of files that cannot be decoded. For tables: the columns `target` and `features` (null: all others), those
     of `features` read as `categories` or as `dates`, the format of a text file (null: detected), and the `task`.
     """
 
     source: Annotated[str, AfterValidator(known_source)]
-    path: Text | None
+    path: Annotated[Text, AfterValidator(without_tilde)]
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None
     channels: Literal[1, 3] | None
@@ -79,6 +88,11 @@ class DataSource(Config):
     task: Literal["auto", "classification", "regression"]
 
     @property
+    def given_path(self) -> Path | None:
+        """`path`, or None if it has its default value."""
+        return None if self.path == UNUSED_PATH else Path(self.path)
+
+    @property
     def info(self) -> SourceInfo:
         """Properties of the examples that are known before they are loaded."""
         kind, task, shape = SOURCES[self.source]
@@ -89,8 +103,8 @@ class DataSource(Config):
     def reject_unused(self, used: Collection[str]) -> None:
         """Raise InputError if an option that is not in `used` is set."""
         for name, value in self:
-            if name not in ("source", *used) and value not in (None, (), "auto"):
-                allowed = {"mirrors": "[]", "task": "auto"}.get(name, "null")
+            allowed = {"mirrors": "[]", "task": "auto", "path": UNUSED_PATH}.get(name, "null")
+            if name not in ("source", *used) and value not in (None, (), allowed):
                 shown = str(list(value)) if isinstance(value, tuple) else repr(value)
                 raise InputError(f"data.{name} = {shown}: {self.source} does not use it; allowed: {allowed}")
 

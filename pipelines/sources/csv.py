@@ -21,9 +21,9 @@ def find(config: DataSource) -> str:
     """The path of the file. Raises InputError if `data.path` is not such a file or an unused option is set."""
     config.reject_unused(USED)
     allowed = f"allowed: a file that ends in {', '.join(SUFFIXES)}"
-    path = Path(config.path).expanduser() if config.path else None
-    if path is None or path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"data.path = {config.path or 'null'}; {allowed}")
+    path = Path(config.path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"data.path = {config.path}; {allowed}")
     if not path.is_file():
         raise InputError(f"data.path = {config.path}: no such file; {allowed}")
     return str(path)

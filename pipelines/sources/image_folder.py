@@ -23,8 +23,8 @@ def find(config: DataSource) -> str:
     """The folder. Raises InputError as `class_folders.read`, or if `data.size` is missing or an unused option set."""
     config.reject_unused(USED)
     _shape(config)
-    class_folders.read(_root(config))
-    return str(_root(config))
+    class_folders.read(Path(config.path))
+    return str(Path(config.path))
 
 
 def load(config: DataSource) -> RawData:
@@ -33,7 +33,7 @@ def load(config: DataSource) -> RawData:
     Raises InputError as `find`, and if more than the share `data.unreadable` of the files cannot be decoded.
     """
     config.reject_unused(USED)
-    root, shape = _root(config), _shape(config)
+    root, shape = Path(config.path), _shape(config)
     train, test = class_folders.read(root)
     _print_classes(root, train, test)
     unreadable: list[str] = []
@@ -44,12 +44,6 @@ def load(config: DataSource) -> RawData:
     labels = tuple(train.classes)
     arrays = train_inputs, train_targets, test_inputs, test_targets
     return RawData(root.resolve().name, labels, *arrays, origin=str(root), unreadable=tuple(unreadable))
-
-
-def _root(config: DataSource) -> Path:
-    if config.path is None:
-        raise InputError(f"data.path = null: image_folder needs a folder; {class_folders.LAYOUT}")
-    return Path(config.path).expanduser()
 
 
 def _shape(config: DataSource) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.raw_data import RawData
 from pipelines.cli import stage
-from pipelines.config.params import DataSource
+from pipelines.config.params import UNUSED_PATH, DataSource
 from pipelines.prepare import __main__ as prepare
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def data(source: str, **given: Any) -> DataSource:
     """The section `data` for one source with only the `given` options set."""
-    unset = dict.fromkeys(DataSource.model_fields) | {"mirrors": (), "task": "auto"}
+    unset = dict.fromkeys(DataSource.model_fields) | {"mirrors": (), "task": "auto", "path": UNUSED_PATH}
     return DataSource(**unset | {"source": source} | given)
 
 

@@ -2,15 +2,12 @@
 
 import numpy as np
 
-from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
 
 
 def find(config: DataSource) -> str:
-    """The location of the examples. Raises InputError if `data.path` or an unused option is set."""
-    if config.path is not None:
-        raise InputError(f"data.path = {config.path!r}; allowed: null, as {config.source} is part of scikit-learn")
+    """The location of the examples. Raises InputError if an unused option is set, such as `data.path`."""
     config.reject_unused(())
     return "scikit-learn"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import InputError
-from pipelines.config.params import DataSource
+from pipelines.config.params import UNUSED_PATH, DataSource
 from pipelines.sources.published.pinned import PinnedFile
 
 
@@ -55,8 +55,8 @@ def _cache_root() -> Path:
 
 
 def _find(config: DataSource, source: str, pinned: PinnedFile, system_folders: Sequence[Path]) -> Path | None:
-    if config.path is not None:
-        return _in_required(Path(config.path).expanduser(), pinned)
+    if config.given_path:
+        return _in_required(config.given_path, pinned)
     folders = (cache_folder(source), *system_folders)
     return next((path for folder in folders if (path := _in(folder, pinned))), None)
 
@@ -66,7 +66,9 @@ def _in_required(folder: Path, pinned: PinnedFile) -> Path:
         raise InputError(f"data.path = {str(folder)!r}: no such folder; allowed: a folder that holds {pinned.name}")
     if path := _in(folder, pinned):
         return path
-    raise InputError(f"data.path = {str(folder)!r}: lacks {pinned.name}; allowed: a folder that holds it, or null")
+    raise InputError(
+        f"data.path = {str(folder)!r}: lacks {pinned.name}; allowed: a folder that holds it, or {UNUSED_PATH}"
+    )
 
 
 def _in(folder: Path, pinned: PinnedFile) -> Path | None:

@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, given, wo
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        (None, "data.path = null"),
+        ("data", "data.path = data; allowed: a file that ends in"),
         ("nowhere.csv", "nowhere.csv: no such file"),
         ("a.xlsx", "a.xlsx; allowed: a file that"),
     ],

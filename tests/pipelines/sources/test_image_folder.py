@@ -250,7 +250,7 @@ def test_other_folder_layouts_are_rejected(root: Path, harm: Callable[[Path], No
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"path": None}, r"data\.path = null: image_folder needs a folder"),
+        ({"path": "data"}, r"data\.path = 'data': no such folder; allowed: a folder for each class"),
         ({"size": None}, r"data\.size = null: image_folder needs it; allowed: \[height, width\]"),
         ({"mirrors": ("http://127.0.0.1:9",)}, r"data\.mirrors = .*: image_folder does not use it; allowed: \[\]"),
     ],

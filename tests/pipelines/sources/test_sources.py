@@ -20,7 +20,7 @@ from tests.pipelines import workspace
 
 
 def data(source: str, path: Path | None = None, **given: object) -> DataSource:
-    return workspace.data(source, path=None if path is None else str(path), **given)
+    return workspace.data(source, **given if path is None else {"path": str(path), **given})
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -75,7 +75,7 @@ def test_digits_use_the_whole_range_of_uint8() -> None:
 
 
 def test_digits_have_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.path = .*allowed: null"):
+    with pytest.raises(InputError, match=r"data\.path = .*allowed: data"):
         digits.load(data("digits", tmp_path))
 
 
