@@ -34,12 +34,15 @@ def write(epochs: Sequence[Epoch], path: Path) -> None:
 
 
 def write_combined(histories: Mapping[str, np.ndarray], path: Path) -> None:
-    """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs."""
+    """CSV with a line for each candidate and epoch, for `dvc plots`; `histories` maps a candidate to its epochs.
+
+    The metric's columns have one name for every task, as dvc.yaml names them.
+    """
     quantity = metric(next(iter(histories.values())))
     columns = ["epoch", *LOSSES, f"train_{quantity}", f"validation_{quantity}"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("candidate", *columns))
+        writer.writerow(("candidate", "epoch", *LOSSES, "train_metric", "validation_metric"))
         for name, epochs in histories.items():
             writer.writerows((name, *(f"{value:.6g}" for value in epoch)) for epoch in epochs[columns].tolist())
 

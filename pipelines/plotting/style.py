@@ -1,12 +1,13 @@
 """Style of all plots, and rendering to PNG files without a display."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -16,6 +17,14 @@ from numpy.typing import NDArray
 # Colours of the splits in plots of the data.
 TRAIN, VALIDATION, TEST = "#2f6fb0", "#e08e2b", "#4b9a6a"
 INK, FAINT = "#24303c", "#d0d7de"
+
+# Fonts for the scripts that Matplotlib's own font lacks, such as Chinese, of Linux, Windows and macOS.
+FALLBACK_FONTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR", "Source Han Sans"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic", "Droid Sans Fallback", "Noto Sans Devanagari"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
+    "Arial Unicode MS",
+)
 
 STYLE: dict[RcKeyType, Any] = {
     "figure.dpi": 120,
@@ -47,15 +56,22 @@ STYLE: dict[RcKeyType, Any] = {
 def picture(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
     """A figure of `width` by `height` inches, saved as PNG at the end of the context.
 
-    Does not use pyplot, which keeps figures open and takes longer to import.
+    Does not use pyplot, which keeps figures open and takes longer to import. Characters that no font has are drawn as
+    boxes, without a warning for each.
     """
-    with rc_context(STYLE):
+    with rc_context(STYLE | {"font.family": fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure((width, height), layout="constrained")
         figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
         yield figure
         _format_log_ticks(figure)
         # Without the version of Matplotlib, so that equal plots are equal files.
         figure.savefig(path, metadata={"Software": None})
+
+
+def fonts() -> list[str]:
+    """Matplotlib's own font and the installed FALLBACK_FONTS, tried in turn for each character."""
+    return ["DejaVu Sans", *sorted({*FALLBACK_FONTS} & {*font_manager.get_font_names()}, key=FALLBACK_FONTS.index)]
 
 
 def histogram(axes: Axes, values: NDArray[np.floating], bins: int, colour: str) -> None:

@@ -30,12 +30,15 @@ def table(candidates: Sequence[CandidateRecord], verdicts: Mapping[str, str], st
 
 def summary(candidates: Sequence[CandidateRecord], champion: str) -> dict[str, Any]:
     """JSON-ready numbers for the comparison of experiments: `dvc exp show` has a column for each."""
-    return {
-        "champion": champion,
-        "validation": {record.name: record.score for record in candidates},
-        "test": {record.name: record.metrics["test"][record.metric] for record in candidates},
-        "p50_ms": {record.name: record.smallest_batch["p50_ms"] for record in candidates},
+    numbers = {
+        record.name: {
+            "validation": record.score,
+            "test": record.metrics["test"][record.metric],
+            "p50_ms": record.smallest_batch["p50_ms"],
+        }
+        for record in candidates
     }
+    return {"champion": champion, **numbers}
 
 
 def page(candidates: Sequence[CandidateRecord], choice: Choice, config: Promote, manifest: Mapping[str, Any]) -> str:

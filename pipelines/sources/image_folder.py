@@ -64,7 +64,7 @@ def _print_classes(root: Path, train: ImageFiles, test: ImageFiles | None) -> No
 
 def _print_skipped(root: Path, files: Sequence[Path], reason: str) -> None:
     if files:
-        print(f"note: {len(files)} {reason}, the first is {str(files[0].relative_to(root))!a}", flush=True)
+        print(f"note: {len(files)} {reason}, the first is {str(files[0].relative_to(root))!r}", flush=True)
 
 
 def _decode(
@@ -73,7 +73,7 @@ def _decode(
     """Images and targets of the readable files; a line for each other file is added to `unreadable`."""
     files = part.files
     decoded = decoding.decode(files, shape, max_pixels)
-    unreadable += [f"{str(files[row].relative_to(root))!a}: {reason}" for row, reason in decoded.reasons.items()]
+    unreadable += [f"{str(files[row].relative_to(root))!r}: {reason}" for row, reason in decoded.reasons.items()]
     return decoded.images, np.delete(part.targets, list(decoded.reasons))
 
 

@@ -1,7 +1,11 @@
 """The style of all plots."""
 
+import warnings
 from pathlib import Path
 
+import pytest
+
+from pipelines.plotting import style
 from pipelines.plotting.style import picture
 
 
@@ -13,3 +17,20 @@ def test_logarithmic_axes_are_written_without_mathematics(tmp_path: Path) -> Non
     written = [text.get_text() for text in axes.get_yticklabels()]
     assert {"1e\N{MINUS SIGN}05", "1000"} <= {*written}
     assert not any("$" in text for text in written)
+
+
+def title(path: Path, text: str) -> bytes:
+    with picture(path, 2, 1, text):
+        pass
+    return path.read_bytes()
+
+
+def test_characters_are_taken_from_an_installed_fallback_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STIXGeneral comes with Matplotlib and has U+20DD and U+20DE, which DejaVu Sans lacks."""
+    circle, square = "\u20dd", "\u20de"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert title(tmp_path / "a.png", circle) == title(tmp_path / "b.png", square)  # a box each
+        monkeypatch.setattr(style, "FALLBACK_FONTS", ("No Such Font", "STIXGeneral"))
+        assert style.fonts() == ["DejaVu Sans", "STIXGeneral"]
+        assert title(tmp_path / "a.png", circle) != title(tmp_path / "b.png", square)

@@ -200,11 +200,14 @@ def test_curves_of_all_candidates_are_in_one_table(settings):
         "candidate",
         "epoch",
         "train_loss",
-        "train_accuracy",
+        "train_metric",
         "validation_loss",
-        "validation_accuracy",
+        "validation_metric",
     }
     assert (paths.PLOTS / "comparison.png").stat().st_size > 10_000
+    summary = json.loads(paths.SUMMARY.read_text())
+    assert [*summary] == ["champion", "torch-cnn", "keras-cnn"]
+    assert summary["torch-cnn"]["validation"] == 0.97
 
 
 def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewhere(settings, capsys):
