@@ -17,8 +17,7 @@ from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
 from serving.http.authentication import is_authorized
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
-from serving.monitoring.request_context import CURRENT, RequestContext
-from serving.monitoring.tracing import Trace, Tracing
+from serving.monitoring.request_context import CURRENT, RequestContext, client_trace_id
 from serving.routes import ROUTES, find, pattern
 from serving.settings import Settings
 from serving.worker import Worker
@@ -36,7 +35,8 @@ class Application:
         self._settings = settings
         self._find_worker = worker
         self._worker: Worker | None = None
-        self._log = Log(settings.log_share)
+        self._has_context = False
+        self._log = Log(settings.log_share, settings.log_format == "json")
         prefix = os.urandom(6).hex()
         self._ids = (f"{prefix}-{number:x}".encode() for number in itertools.count(1))
 
@@ -45,29 +45,33 @@ class Application:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        self._worker = self._worker or self._find_worker()
+        if self._worker is None:
+            self._worker = self._find_worker()
+            self._has_context = bool(self._worker.tracing) or self._settings.log_format == "json"
         started = time.perf_counter()
         request = Request(scope, receive, self._settings.max_body_bytes)
         given_id = request.header(b"x-request-id")
         request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
-        trace = self._begin_trace(self._worker.tracing, request, request_id, started) if self._worker.tracing else None
+        context = self._begin(self._worker, request, request_id, started) if self._has_context else None
         name, response = await self._respond(self._worker, request)
         await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
-        self._log.write(request, name, response, request_id, started)
-        if trace:
-            trace.end(pattern(request.path), response.status, request_id.decode())
+        self._log.write(request, name, response, request_id, started, context)
+        if context and context.trace:
+            context.trace.end(pattern(request.path), response.status, request_id.decode())
         if request.observed:
             self._worker.observe(request_id, request.observed)
 
-    def _begin_trace(self, tracing: Tracing, request: Request, request_id: bytes, started: float) -> Trace | None:
-        """The trace of a request; health checks and pages have none."""
+    def _begin(self, worker: Worker, request: Request, request_id: bytes, started: float) -> RequestContext:
+        """Set the context of a request, where log lines or traces need it; health checks and pages have no trace."""
         route = ROUTES.get(request.path)
-        if route and route.probe:
-            return None
-        trace = tracing.begin(request.method, request.path, request.text_headers, started)
-        CURRENT.set(RequestContext(request_id.decode(), trace.trace_id, trace))
-        return trace
+        trace = None
+        if worker.tracing and not (route and route.probe):
+            trace = worker.tracing.begin(request.method, request.path, request.text_headers, started)
+        trace_id = trace.trace_id if trace else client_trace_id(request.header(b"traceparent"))
+        context = RequestContext(request_id.decode(), trace_id, trace)
+        CURRENT.set(context)
+        return context
 
     async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
         """The name of the route and its response, or an error as a response. Raises nothing."""

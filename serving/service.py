@@ -7,6 +7,7 @@ BentoML starts and supervises the workers and serves the schema of its typed cli
 # mypy: disable-error-code="untyped-decorator"
 # BentoML's decorators are seen as untyped because the checker does not follow its imports.
 
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +21,12 @@ from serving.application import Application
 from serving.connections import server
 from serving.http import access_log, cors
 from serving.http.messages import ASGIApp
-from serving.process import cores, preflight, registry_sync, supervision, telemetry
+from serving.process import cores, json_log, preflight, registry_sync, supervision, telemetry
 from serving.settings import Settings, read
 from serving.worker import Worker
 
+if json_log.ENABLED:
+    json_log.start()
 telemetry.disable()
 supervision.check_workers_often()
 supervision.use_own_metrics_folder()
@@ -57,7 +60,15 @@ def _settings() -> Settings:
     try:
         return read()
     except InputError as error:
-        raise BentoMLException(str(error)) from error
+        raise _start_error(error) from error
+
+
+def _start_error(error: InputError) -> BaseException:
+    """The exception that ends the start with one line, in the format of the log."""
+    if not json_log.ENABLED:
+        return cast(BaseException, BentoMLException(str(error)))
+    logging.getLogger("bentoml.tandem").error("%s", error)
+    return SystemExit(1)
 
 
 def _workers() -> int:
@@ -88,11 +99,13 @@ class Tandem:
             settings = _settings()
             if registry_sync.follows_alias(settings):
                 registry_sync.fetch(settings)
-            preflight.check(settings)
+            preflight.check(settings)  # forks, so before the threads that follow
+            if json_log.ENABLED:
+                json_log.relay_stderr()
             if registry_sync.follows_alias(settings):
-                registry_sync.follow(settings)  # last, as it starts a thread and the check forks
+                registry_sync.follow(settings)
         except InputError as error:
-            raise BentoMLException(str(error)) from error
+            raise _start_error(error) from error
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -82,6 +82,7 @@ class Settings(BaseModel):
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="comma-separated origins whose pages may call the service, or *"
     )
+    log_format: Literal["text", "json"] = Field("text", description="format of all log lines: text or json")
     log_share: float = Field(0.0, ge=0, le=1, description="share of the requests that are logged")
     challenger: OptionalPath = Field(None, description="folder of a bundle to compare with the champion")
     shadow_share: float = Field(1.0, ge=0, le=1, description="share of the requests that the challenger receives")

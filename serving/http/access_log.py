@@ -4,10 +4,12 @@ import logging
 import random
 import sys
 import time
+from typing import Any
 
 import orjson
 
 from serving.http.messages import Request, Response
+from serving.monitoring.request_context import RequestContext, timestamp
 
 
 def disable_uvicorn_log() -> None:
@@ -16,17 +18,29 @@ def disable_uvicorn_log() -> None:
 
 
 class Log:
-    """Writes a share of the requests, from 0 to 1, to standard output."""
+    """Writes a share of the requests, from 0 to 1, to standard output; `json` adds what all lines have then."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, json: bool = False) -> None:
         self._share = share
+        self._json = json
 
-    def write(self, request: Request, endpoint: str, response: Response, request_id: bytes, started: float) -> None:
+    def write(
+        self,
+        request: Request,
+        endpoint: str,
+        response: Response,
+        request_id: bytes,
+        started: float,
+        context: RequestContext | None = None,
+    ) -> None:
         """Write one request and its response; `started` is a `time.perf_counter` in seconds."""
         if not self._share or random.random() >= self._share:
             return
-        line = {
-            "time": time.time(),
+        line: dict[str, Any] = {"time": time.time()}
+        if self._json:
+            message = f"{request.method[:20]} {endpoint} {response.status}"
+            line = {"time": timestamp(time.time()), "level": "INFO", "logger": "tandem.access", "message": message}
+        line |= {
             "endpoint": endpoint,
             "method": request.method,
             "status": response.status,
@@ -34,5 +48,7 @@ class Log:
             "request_id": request_id.decode(),
             "bytes": len(response.body),
         }
+        if context:
+            line |= context.ids()
         sys.stdout.write(orjson.dumps(line).decode() + "\n")
         sys.stdout.flush()

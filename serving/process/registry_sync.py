@@ -16,6 +16,7 @@ from pathlib import Path
 from models.errors import InputError
 from models.manifest import MANIFEST
 from serving.inference import bundle
+from serving.process import json_log
 from serving.settings import REGISTRY, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ RESTART_SECONDS = 1.0
 MAX_RESTART_SECONDS = 60.0
 STALE_SECONDS = 60.0  # age of the last successful check from which on it is logged
 WATCH_SECONDS = 1.0
+STDERR = 2
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -87,7 +89,9 @@ class Follower(threading.Thread):
     def _run_once(self) -> str:
         """Run the process until it ends; how it ended."""
         try:
-            self._process = subprocess.Popen(self._command, env=_environment(), stdin=subprocess.DEVNULL)
+            stdout = STDERR if json_log.ENABLED else None  # where the supervisor logs each line
+            command, variables = self._command, _environment()
+            self._process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=stdout)
         except OSError as error:
             return f"not started, {error}"
         while self._process.poll() is None and not self._stopped.wait(WATCH_SECONDS):

@@ -13,6 +13,7 @@ import bentoml
 import pytest
 import uvicorn
 from _bentoml_impl.server import serving as bentoml_server
+from bentoml._internal import log as bentoml_log
 from bentoml._internal import server as bentoml_static
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
@@ -31,6 +32,7 @@ from tests.serving.conftest import ROOT
 
 # What is imported from private modules; every name has a test below.
 TESTED = {
+    "bentoml._internal.log",
     "bentoml._internal.configuration.containers.BentoMLContainer",
     "bentoml._internal.server",
     "bentoml._internal.utils.analytics.usage_stats",
@@ -81,6 +83,16 @@ def test_bentoml_takes_a_folder_for_the_metrics(tmp_path: Path) -> None:
     finally:
         BentoMLContainer.prometheus_multiproc_dir.reset()
     assert '"PROMETHEUS_MULTIPROC_DIR": ensure_prometheus_dir()' in source(bentoml_server.serve_http), advice
+
+
+def test_bentoml_configures_its_log_with_one_formatter() -> None:
+    advice = "json_log.start: BentoML's log has other handlers or formatters; replace the formatter of each"
+    configuration = bentoml_log.SERVER_LOGGING_CONFIG
+    handlers = {handler for logger in configuration["loggers"].values() for handler in logger["handlers"]}
+    handlers |= set(configuration["root"]["handlers"])
+    assert {configuration["handlers"][handler]["formatter"] for handler in handlers} == {"traced"}, advice
+    assert set(configuration["formatters"]) == {"traced"}, advice
+    assert "dictConfig(SERVER_LOGGING_CONFIG)" in source(bentoml_log.configure_server_logging), advice
 
 
 def test_bentoml_caches_whether_it_may_report() -> None:
