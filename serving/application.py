@@ -15,7 +15,7 @@ import orjson
 from serving.api.route import Route
 from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
-from serving.http.authentication import is_authorized
+from serving.http.authentication import given_key
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
 from serving.monitoring.request_context import CURRENT, RequestContext, client_trace_id
 from serving.routes import ROUTES, find, pattern
@@ -80,7 +80,8 @@ class Application:
             request.check_size()
             route = find(request.method, request.path)
             name = route.name
-            self._authorize(route, request)
+            if worker.api_keys.required and not route.public:
+                request.key_name = worker.api_keys.admit(given_key(request))
             return name, await self._run(worker, route, request)
         except RequestError as error:
             worker.metrics.count_rejection(error.reason)
@@ -110,12 +111,6 @@ class Application:
         too_long = load.in_flight >= MIN_IN_FLIGHT and load.expected_wait() > self._settings.max_wait_seconds
         if len(worker.deadlines) >= self._settings.max_waiting or too_long:
             raise overloaded(f"{len(worker.deadlines)} requests are in progress already; try again in a second")
-
-    def _authorize(self, route: Route, request: Request) -> None:
-        """Raise RequestError (401) if a key is required and not given."""
-        if not route.public and not is_authorized(request, self._settings.api_key):
-            headers = ((b"www-authenticate", b"Bearer"),)
-            raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
 
 
 def _error(message: str, status: int, headers: Headers = ()) -> Response:

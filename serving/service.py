@@ -19,7 +19,7 @@ from serving.api import predict, predict_image
 from serving.api.schemas import ImageForm, PredictRequest, PredictResponse
 from serving.application import Application
 from serving.connections import server
-from serving.http import access_log, cors
+from serving.http import access_log, cors, key_file
 from serving.http.messages import ASGIApp
 from serving.process import cores, json_log, preflight, registry_sync, supervision, telemetry
 from serving.settings import Settings, read
@@ -99,6 +99,8 @@ class Tandem:
             settings = _settings()
             if registry_sync.follows_alias(settings):
                 registry_sync.fetch(settings)
+            if settings.api_keys_file:
+                key_file.read(settings.api_keys_file)
             preflight.check(settings)  # forks, so before the threads that follow
             if json_log.ENABLED:
                 json_log.relay_stderr()

@@ -79,6 +79,7 @@ class Settings(BaseModel):
         pattern=r"^[!-~]*$",
         description="if set, requests need it as `x-api-key` or `Authorization: Bearer`; printable ASCII, no spaces",
     )
+    api_keys_file: OptionalPath = Field(None, description="file of named API keys with quotas")
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="comma-separated origins whose pages may call the service, or *"
     )

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+from serving.http.api_keys import ApiKeys
 from serving.http.messages import MemoryBudget
 from serving.inference import bundle
 from serving.inference.champion import Champion
@@ -16,6 +17,7 @@ from serving.monitoring.observation import Observation, Observer
 from serving.monitoring.prediction_log import PredictionLog
 from serving.monitoring.shadow import Shadow
 from serving.monitoring.shadow_metrics import ShadowMetrics
+from serving.process import supervision
 from serving.scheduling import low_priority
 from serving.scheduling.batcher import Batcher
 from serving.scheduling.deadlines import Deadlines
@@ -55,6 +57,7 @@ class Worker:
         if settings.challenger:
             self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
         self._observers: list[Observer] = [observer for observer in (self.prediction_log, self.shadow) if observer]
+        self.api_keys = ApiKeys(settings, supervision.shared_folder(), self.metrics.count_key)
         self.tracing = tracing.from_environment()
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -71,7 +74,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start the background tasks, and become ready."""
-        loops = [self.reloader.watch(), self.deadlines.watch(), self._flush()]
+        loops = [self.reloader.watch(), self.deadlines.watch(), self._flush(), self.api_keys.watch()]
         loops += [observer.watch() for observer in self._observers]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         if self.champion.spec.kind == "image":

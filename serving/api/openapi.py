@@ -17,7 +17,7 @@ from models.spec import DataSpec
 from serving.api import model_schemas, table_rows
 from serving.api.route import Json, Route
 from serving.api.schemas import DATATYPES, Error, InferRequest, PredictRequest
-from serving.http.authentication import is_authorized
+from serving.http.authentication import given_key
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.worker import Worker
@@ -31,6 +31,7 @@ MEANINGS = {
     413: "The body is too large.",
     415: "This content type or encoding is not supported.",
     422: "The values are too large: the output of the model is not finite.",
+    429: "The quota of this API key is used up; Retry-After is the number of seconds to wait.",
     500: "Internal error; the log of the service has the details.",
     503: "Not ready, or too many requests; Retry-After is the number of seconds to wait.",
 }
@@ -56,7 +57,7 @@ class OpenAPISchema(GenerateJsonSchema):
 async def respond(worker: Worker, request: Request, routes: Routes) -> Response:
     """The document; without the key it has no names and no stored example."""
     champion, settings = worker.champion, worker.settings
-    if not is_authorized(request, settings.api_key):
+    if not worker.api_keys.is_valid(given_key(request)):
         champion = _anonymized(champion)
     arguments = (champion, settings.max_batch, settings.max_files, routes)
     return Response(orjson.dumps(await asyncio.to_thread(document, *arguments)))  # 0.2 s for a thousand features
@@ -138,7 +139,7 @@ def _responses(route: Route, schemas: dict[Any, Json]) -> Json:
     content = {media_type: {"schema": schemas[route.response]}}
     error = {"application/json": {"schema": schemas[Error]}}
     statuses = {413, 500, *route.statuses} | ({400, 408, 415} if route.method == "POST" else set())
-    statuses |= (set() if route.public else {401}) | (set() if route.probe else {503})
+    statuses |= (set() if route.public else {401, 429}) | (set() if route.probe else {503})
     success = {"200": {"description": f"{route.summary}.", "content": content}}
     return success | {
         str(status): {"description": MEANINGS[status], "content": content if route.probe and status == 503 else error}

@@ -102,7 +102,8 @@ class Server(uvicorn.Server):
 def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
     """Warn where other machines can reach the service and no key protects it."""
     host, port = listener.getsockname()[:2]
-    if not settings.api_key and not ipaddress.ip_address(host).is_loopback:
+    has_keys = settings.api_key or settings.api_keys_file
+    if not has_keys and not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s:%d without TANDEM_API_KEY: whoever reaches this address can use it", host, port)
 
 

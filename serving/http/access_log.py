@@ -48,6 +48,8 @@ class Log:
             "request_id": request_id.decode(),
             "bytes": len(response.body),
         }
+        if request.key_name:
+            line["key"] = request.key_name
         if context:
             line |= context.ids()
         sys.stdout.write(orjson.dumps(line).decode() + "\n")

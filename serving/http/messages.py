@@ -38,7 +38,8 @@ class MemoryBudget:
 
 
 class Request:
-    """One request. `limit` is the largest body in bytes; `observed` is set where a model has answered.
+    """One request. `limit` is the largest body in bytes; `observed` is set where a model has answered, `key_name`
+    where the API key has a name.
 
     `load` counts the request from the arrival of its last byte until `close`; chunked bodies count in `memory_budget`.
     """
@@ -49,6 +50,7 @@ class Request:
         self.scope = scope
         self.receive = receive
         self.unread = True
+        self.key_name = ""
         self.observed: Observation | None = None
         self.load: LoadEstimate | None = None
         self.memory_budget: MemoryBudget | None = None

@@ -69,6 +69,7 @@ class Metrics:
         self._unfamiliar = self._count(
             "unfamiliar_values", "Missing and unknown values of a table by column", "feature", "reason"
         )
+        self._keys = self._count("key_requests", "Requests with a named API key by result", "key", "result")
         self._champions = self._count("champions", "New champions by result", "result")
         self._confidence = BufferedHistogram(
             "confidence", "Largest probability of each example", CONFIDENCE_BUCKETS, self.registry
@@ -85,6 +86,7 @@ class Metrics:
         )
         self.statistics = ModelStatistics(self.registry)
         self._responses: Counts[tuple[str, int]] = Counts()
+        self._key_uses: Counts[tuple[str, str]] = Counts()
         self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
             "tandem_champion_info",
@@ -110,6 +112,10 @@ class Metrics:
     def count_rejection(self, reason: str) -> None:
         """Count one rejected request."""
         self._rejections.labels(reason).inc()
+
+    def count_key(self, name: str, result: Literal["accepted", "over_quota"]) -> None:
+        """Count one request with a named API key."""
+        self._key_uses[name, result] += 1
 
     def count_logged(self, result: Literal["written", "dropped", "failed"], examples: int) -> None:
         """Count examples of the prediction log."""
@@ -162,11 +168,14 @@ class Metrics:
         self.statistics.flush()
         for (endpoint, status), count in self._responses.items():
             self._requests.labels(endpoint, status).inc(count)
+        for use, count in self._key_uses.items():
+            self._keys.labels(*use).inc(count)
         for labels, counts in self._labels.items():
             for label, count in zip(labels, counts.tolist(), strict=True):
                 if count:
                     self._predictions.labels(label).inc(count)
         self._responses.clear()
+        self._key_uses.clear()
         self._labels.clear()
 
     def text(self) -> bytes:

@@ -35,6 +35,12 @@ def use_own_metrics_folder() -> None:
     BentoMLContainer.prometheus_multiproc_dir.set(folder)
 
 
+def shared_folder() -> Path | None:
+    """The folder that the workers of this service share; None outside a worker."""
+    return Path(os.environ[METRICS_FOLDER]) if METRICS_FOLDER in os.environ else None
+
+
 def connection_counts_file() -> Path | None:
     """The file in which the workers of this service count their connections; None outside a worker."""
-    return Path(os.environ[METRICS_FOLDER], "connections") if METRICS_FOLDER in os.environ else None
+    folder = shared_folder()
+    return folder / "connections" if folder else None
