@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.config import Device
-from models.session import open_session, provider
+from models.session import Session, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import history, layer_history, metrics_file, paths, records
 from pipelines.artifacts.atomic import staged
@@ -17,6 +16,7 @@ from pipelines.evaluate.measurement import GraphPredictions
 from pipelines.inference import onnx_runtime
 from pipelines.plotting import decision_boundary
 from pipelines.tracking import runs
+from pipelines.tracking.run import Run
 
 
 def main() -> None:
@@ -33,20 +33,21 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
     """
     spec, training = DataSpec.read(paths.SPEC), records.training(name)
     models = [records.model(name, file) for file in records.graphs(name)]
-    graphs = [_predict(model, spec, config.device) for model in models]
-    print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
-    measured = measurement.compute_metrics(graphs, config)
-    for metrics, model in zip(measured, models, strict=True):
-        metrics["model"] = {"bytes": model.stat().st_size}
-    _write_plots(graphs[0], config, int(training["best_epoch"]), name)
-    metrics = _with_int8(*measured)
-    _write_metrics(metrics, name)
-    _log(metrics, name, spec, training, experiment)
+    sessions = [open_session(model, config.device, "evaluate.device") for model in models]
+    with runs.resume(experiment, name, training["run_id"]) as run:
+        graphs = [_predict(session, spec) for session in sessions]
+        print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
+        measured = measurement.compute_metrics(graphs, config)
+        for metrics, model in zip(measured, models, strict=True):
+            metrics["model"] = {"bytes": model.stat().st_size}
+        _write_plots(graphs[0], config, int(training["best_epoch"]), name)
+        metrics = _with_int8(*measured)
+        _write_metrics(metrics, name)
+        _log(run, metrics, name, spec)
     _print_summary(metrics, name)
 
 
-def _predict(model: Path, spec: DataSpec, device: Device) -> GraphPredictions:
-    session = open_session(model, device, "evaluate.device")
+def _predict(session: Session, spec: DataSpec) -> GraphPredictions:
     return GraphPredictions(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
 
 
@@ -89,14 +90,13 @@ def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
         metrics_file.write(metrics, beside / path.name)
 
 
-def _log(metrics: Mapping[str, Any], name: str, spec: DataSpec, training: Mapping[str, Any], experiment: str) -> None:
-    with runs.resume(experiment, name, training["run_id"]) as run:
-        run.log_metrics(metrics_file.flatten(metrics))
-        run.set_description(measurement.summary(metrics))
-        run.set_tags({"provider": metrics["provider"]})
-        run.log_dataset(spec, "test", paths.split("test"), training["data_sha256"])
-        run.log_artifact(paths.plots(name), "evaluation")
-        run.log_artifact(paths.exports(name) / paths.GRAPH_SVG, "graph")
+def _log(run: Run, metrics: Mapping[str, Any], name: str, spec: DataSpec) -> None:
+    run.log_metrics(metrics_file.flatten(metrics))
+    run.set_description(measurement.summary(metrics))
+    run.set_tags({"provider": metrics["provider"]})
+    run.log_dataset(spec, "test", paths.split("test"))
+    run.log_artifact(paths.plots(name), "evaluation")
+    run.log_artifact(paths.exports(name) / paths.GRAPH_SVG, "graph")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pipelines.inference import onnx_runtime
 from pipelines.promote import comparison_plot, report, selection
 from pipelines.promote.selection import CandidateScore, Choice
 from pipelines.tracking import model_registry, runs, store
+from pipelines.tracking.run import Run
 
 EXAMPLES = 4  # raw inputs in the bundle, spread over the classes, with the outputs of the graph for them
 
@@ -56,15 +57,13 @@ def _score(candidate: CandidateRecord) -> CandidateScore:
 
 
 def _register_and_bundle(
-    champion: CandidateRecord, model_name: str, run: runs.Run, provenance: Mapping[str, Any], reason: str
+    champion: CandidateRecord, model_name: str, run: Run, provenance: Mapping[str, Any], reason: str
 ) -> dict[str, Any]:
     """Register the model and write the bundle; the content of champion.json."""
     spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
     example = evenly_spaced(Split(*split_files.read(paths.split("validation"))), EXAMPLES).inputs
     outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
-    version = model_registry.register_onnx(
-        model, spec, example, f"{run.name}-onnx", model_name, _tags(champion, run.id), reason
-    )
+    version = model_registry.register_onnx(model, spec, example, run, model_name, _tags(champion, run.id), reason)
     record = {
         "name": champion.name,
         "version": version,

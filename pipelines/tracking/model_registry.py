@@ -1,8 +1,12 @@
 """Versions in the MLflow model registry."""
 
+import io
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import numpy as np
 
@@ -11,6 +15,7 @@ from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.tracking import logged_models, store
 from pipelines.tracking.client import mlflow, quiet
+from pipelines.tracking.run import Run
 
 
 @dataclass(frozen=True)
@@ -23,23 +28,26 @@ class ModelVersion:
 
 
 def register_onnx(
-    file: Path,
-    spec: DataSpec,
-    example: np.ndarray,
-    logged_name: str,
-    name: str,
-    tags: Mapping[str, str],
-    description: str,
+    file: Path, spec: DataSpec, example: np.ndarray, run: Run, name: str, tags: Mapping[str, str], description: str
 ) -> str:
-    """Log an ONNX file to the active run, register it under `name` and set the alias; the new version."""
-    version = logged_models.log_onnx(file, spec, example, logged_name, name)
+    """Log an ONNX file to a run, register it under `name` and set the alias; the new version.
+
+    Raises InputError if the store does not respond.
+    """
     client = mlflow.MlflowClient()
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
-    client.update_model_version(name, version, description)
-    client.update_registered_model(name, f"ONNX models for {spec.name}. The alias `champion` is what is served.")
-    client.set_registered_model_alias(name, promotion_alias(), version)
+    with store.errors_reported(), TemporaryDirectory() as folder:
+        logged_models.write_onnx(file, spec, example, Path(folder))
+        model_id = logged_models.upload(client, run.id, Path(folder), f"{run.name}-onnx", uuid4().hex)
+        version = _create_version(model_id, name, tags)
+        client.update_model_version(name, version, description)
+        client.update_registered_model(name, f"ONNX models for {spec.name}. The alias `champion` is what is served.")
+        client.set_registered_model_alias(name, promotion_alias(), version)
     return version
+
+
+def _create_version(model_id: str, name: str, tags: Mapping[str, str]) -> str:
+    with redirect_stderr(io.StringIO()):  # it prints what it does
+        return str(mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags)).version)
 
 
 def promotion_alias() -> str:

@@ -1,123 +1,93 @@
-"""MLflow runs: started or resumed for a stage, and what is logged to them."""
+"""MLflow runs: started or resumed for a stage, and ended."""
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import Any
 
-import numpy as np
-
-from models.errors import InputError
-from models.spec import DataSpec
-from pipelines.artifacts import split_files
 from pipelines.plotting.palette import PALETTE
-from pipelines.tracking import provenance, store
-from pipelines.tracking.client import mlflow, quiet
+from pipelines.tracking import abandoned, outbox, provenance, store
+from pipelines.tracking.client import mlflow
+from pipelines.tracking.outbox import Header, Outbox
+from pipelines.tracking.run import Run
+from pipelines.tracking.system_metrics import SystemMetricsThread
 
 RUN_NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
 REPLACED_RUN_TAG = "tandem.replaces_run"
-COLOUR_TAG, DESCRIPTION_TAG = "mlflow.runColor", "mlflow.note.content"  # read by MLflow's user interface
-
-
-class Run:
-    """The active MLflow run. Every method writes immediately, so that a crash loses nothing that was logged."""
-
-    def __init__(self, run_id: str, name: str) -> None:
-        self.id = run_id
-        self.name = name
-
-    def log_params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters; nested mappings become dotted names."""
-        mlflow.log_params(dict(_flatten(values)))
-
-    def log_metrics(self, values: Mapping[str, float]) -> None:
-        """Log metrics of the whole run."""
-        mlflow.log_metrics(dict(values))
-
-    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Log metrics of one epoch in one call. MLflow shows groups such as `epoch/` in alphabetical order."""
-        mlflow.log_metrics(dict(values), step=epoch)
-
-    def log_image(self, name: str, image_HWC: np.ndarray, epoch: int) -> None:
-        """Log a uint8 image of one epoch; MLflow shows the images of one name with a slider."""
-        mlflow.log_image(image_HWC, key=name, step=epoch, synchronous=True)
-
-    def set_description(self, text: str) -> None:
-        """Set the description that MLflow shows at the top of the run."""
-        mlflow.set_tag(DESCRIPTION_TAG, text)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags."""
-        mlflow.set_tags(dict(tags))
-
-    def log_dataset(self, spec: DataSpec, split: str, folder: Path, digest: str) -> None:
-        """Log a split, with its inputs.npy and targets.npy in `folder`, as an input of the run."""
-        inputs, targets = split_files.read(folder)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # two of MLflow's dataset sources match a local folder
-            dataset = mlflow.data.from_numpy(
-                inputs, targets=targets, source=str(folder), name=f"{spec.name}-{split}", digest=digest[:12]
-            )
-        mlflow.log_input(dataset, context=split)
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or all files of a directory, to the artifacts of the run."""
-        if path.is_dir():
-            mlflow.log_artifacts(str(path), folder)
-        else:
-            mlflow.log_artifact(str(path), folder)
+COLOUR_TAG = "mlflow.runColor"  # read by MLflow's user interface
 
 
 @contextmanager
 def start(experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """A new run with system metrics. An exception ends it as FAILED, an interrupt as KILLED.
 
-    Raises InputError if the store cannot be reached.
+    Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
     """
     experiment_id = _open_experiment(experiment)
-    mlflow.set_system_metrics_sampling_interval(1)
-    with quiet():
+    with store.errors_reported():
         tags = {COLOUR_TAG: _next_colour(experiment_id), **tags}
-        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags, log_system_metrics=True)
-    with _ended(active) as run:
+        box = _create_run(experiment_id, name, tags)
+    with _ended(box) as run, closing(SystemMetricsThread(run.id, run.log_metrics)) as system_metrics:
+        system_metrics.start()
         yield run
 
 
 @contextmanager
 def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
-    """The recorded run; if it no longer exists, the run that replaced it, or a new one."""
+    """The recorded run; if it no longer exists, the run that replaced it, or a new one.
+
+    Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
+    """
     experiment_id = _open_experiment(experiment)
-    if existing := _find(experiment_id, run_id):
-        end_time = mlflow.get_run(existing).info.end_time
-        active = mlflow.start_run(run_id=existing)
-    else:
-        end_time = None
-        print(f"{name}: run {run_id} is not in {store.public_uri()}; a new run replaces it", flush=True)
-        tags = {REPLACED_RUN_TAG: run_id, **provenance.tags()}
-        active = mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags)
-    with _ended(active, end_time) as run:
+    with store.errors_reported():
+        existing = _find(experiment_id, run_id)
+        if existing:
+            box = _reopen(existing.info)
+        else:
+            print(f"{name}: run {run_id} is not in {store.public_uri()}; a new run replaces it", flush=True)
+            box = _create_run(experiment_id, name, {REPLACED_RUN_TAG: run_id, **provenance.tags()})
+    with _ended(box) as run:
         yield run
 
 
 def _open_experiment(name: str) -> str:
-    """The id of the experiment, without a run id in the environment, which MLflow would use for the new run."""
-    os.environ.pop("MLFLOW_RUN_ID", None)
-    return store.open_experiment(name)
+    """The id of the experiment, after delivery of what ended processes have left."""
+    os.environ.pop("MLFLOW_RUN_ID", None)  # MLflow would use it for the new run
+    experiment_id = store.open_experiment(name)
+    abandoned.deliver()
+    return experiment_id
 
 
-def _find(experiment_id: str, run_id: str) -> str | None:
-    """The id of the run or of the run that replaced it; None if neither exists."""
+def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbox:
+    """The outbox of a new run. It exists before the run, so that no run is left RUNNING."""
+    box = outbox.create(store.outboxes(), Header(store.public_uri(), name, experiment_id))
+    tags = mlflow.tracking.context.registry.resolve_tags({**tags, abandoned.OUTBOX_TAG: box.id})
+    run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=name)
+    box.set_run_id(run.info.run_id)
+    return box
+
+
+def _reopen(info: Any) -> Outbox:
+    """The outbox of an existing run, which is set to RUNNING."""
+    status = info.status if info.status != "RUNNING" else ""
+    header = Header(store.public_uri(), info.run_name, info.experiment_id, info.run_id, status, info.end_time)
+    box = outbox.create(store.outboxes(), header)
+    mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
+    return box
+
+
+def _find(experiment_id: str, run_id: str) -> Any:
+    """The run or the run that replaced it; None if neither exists."""
     try:
-        if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-            return run_id
+        run = mlflow.get_run(run_id)
+        if run.info.lifecycle_stage == "active":
+            return run
     except mlflow.MlflowException as error:
         if error.error_code not in RUN_NOT_FOUND_CODES:
-            raise InputError(f"MLflow store {store.public_uri()}: {store.one_line(error)}") from error
+            raise
     condition = f"tags.`{REPLACED_RUN_TAG}` = '{run_id}'"
     replacements = mlflow.MlflowClient().search_runs([experiment_id], condition, max_results=1)
-    return str(replacements[0].info.run_id) if replacements else None
+    return replacements[0] if replacements else None
 
 
 def _next_colour(experiment_id: str) -> str:
@@ -128,25 +98,14 @@ def _next_colour(experiment_id: str) -> str:
 
 
 @contextmanager
-def _ended(active: mlflow.ActiveRun, end_time: int | None = None) -> Iterator[Run]:
-    """End the run with the status of the block, and with the `end_time` (ms since 1970) of the training if given."""
-    run_id, status = active.info.run_id, "FAILED"
+def _ended(box: Outbox) -> Iterator[Run]:
+    """End the run with the status of the block; a resumed run keeps its end, and its status if the block fails."""
+    run, status = Run(box), box.header.status or "FAILED"
     try:
-        yield Run(run_id, active.info.run_name)
+        yield run
         status = "FINISHED"
     except KeyboardInterrupt:
-        status = "KILLED"
+        status = box.header.status or "KILLED"
         raise
     finally:
-        with quiet():
-            mlflow.end_run(status)
-            if end_time:
-                mlflow.MlflowClient().set_terminated(run_id, status, end_time)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        run.end(status, box.header.end_time)

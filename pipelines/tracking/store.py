@@ -5,7 +5,8 @@ The store is `MLFLOW_TRACKING_URI` if that is set, otherwise a SQLite file in th
 """
 
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +36,20 @@ def public_uri() -> str:
     return f"{parts.scheme}://{host}{parts.path}" if "://" in uri() else uri()
 
 
+def outboxes() -> Path:
+    """The folder of records that are not yet delivered."""
+    return workspace() / ".dvc" / "tmp" / "mlflow"
+
+
+@contextmanager
+def errors_reported() -> Iterator[None]:
+    """Raise an error of MLflow as InputError, in one line with the location of the store."""
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        raise InputError(f"MLflow store {public_uri()}: {one_line(error)}") from error
+
+
 def require_reachable() -> None:
     """Raise InputError within seconds if the store cannot be reached."""
     environment = mlflow.environment_variables
@@ -51,14 +66,12 @@ def connect() -> None:
 def open_experiment(name: str) -> str:
     """Connect, and find or create the experiment; its id. Raises InputError if that fails or it is deleted."""
     connect()
-    try:
-        # Two processes that create the database at the same time collide.
-        with quiet(), FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_local() else nullcontext():
-            experiment = mlflow.get_experiment_by_name(name)
-            if experiment is None:
-                return str(mlflow.create_experiment(name, _artifact_location()))
-    except mlflow.MlflowException as error:
-        raise InputError(f"MLflow store {public_uri()}: {one_line(error)}") from error
+    # Two processes that create the database at the same time collide.
+    lock = FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_local() else nullcontext()
+    with errors_reported(), quiet(), lock:
+        experiment = mlflow.get_experiment_by_name(name)
+        if experiment is None:
+            return str(mlflow.create_experiment(name, _artifact_location()))
     if experiment.lifecycle_stage != "active":
         raise InputError(
             f"tracking.experiment = '{name}' was deleted in {public_uri()}; restore it or choose another name"
@@ -66,7 +79,7 @@ def open_experiment(name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks."""
     return " ".join(str(error).split())
 

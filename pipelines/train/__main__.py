@@ -19,8 +19,8 @@ from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Params, Tracking
-from pipelines.tracking import logged_models, provenance, runs, store
-from pipelines.tracking.runs import Run
+from pipelines.tracking import provenance, runs, store
+from pipelines.tracking.run import Run
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
 
@@ -64,7 +64,7 @@ def train(
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     started = runs.start(tracking.experiment, chosen.name, tags)
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
-        log_inputs(run, sections, device, data.spec, data_sha256)
+        log_inputs(run, sections, device, data.spec)
         model = chosen.architecture_module().build(data.spec, model_config)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
@@ -74,8 +74,7 @@ def train(
         record["git_dirty"] = tags["git_dirty"] == "true"
         write_checkpoint(chosen, trained, record)
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
-        example = data.spec.example(2)
-        logged_models.log_native(model, chosen.framework, data.spec, example, f"{run.name}-native")
+        run.log_native(model, chosen.framework, data.spec)
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
 
@@ -94,12 +93,12 @@ def require_compatible(chosen: Candidate, model_config: ModelConfig, config: Tra
     model_config.require_batches(data.spec, config.batch_size, len(data.train))
 
 
-def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: DataSpec, data_sha256: str) -> None:
+def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: DataSpec) -> None:
     """Log parameters, device and data."""
     run.log_params(sections)
     run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
     for split in ("train", "validation"):
-        run.log_dataset(spec, split, paths.split(split), data_sha256)
+        run.log_dataset(spec, split, paths.split(split))
 
 
 def fit(

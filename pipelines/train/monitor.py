@@ -9,7 +9,7 @@ from models.training.snapshot import Snapshot
 from pipelines.artifacts.layer_history import Row
 from pipelines.plotting import decision_boundary
 from pipelines.plotting.palette import PALETTE
-from pipelines.tracking.runs import Run
+from pipelines.tracking.run import Run
 from pipelines.train import image_grid
 
 INSPECTED_EXAMPLES = 64  # of the training split

@@ -113,10 +113,14 @@ def test_images_of_one_name_are_kept_for_each_epoch(workspace):
 
 def test_a_split_is_an_input_of_the_run(workspace):
     with runs.start("tandem", "torch-cnn", {}) as run:
-        run.log_dataset(synthetic.SPEC, "test", paths.split("test"), "e" * 64)
-    (entry,) = mlflow.get_run(run.id).inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest) == ("digits-test", "e" * 12)
-    assert entry.tags[0].value == "test"
+        for split in ("train", "test"):
+            run.log_dataset(synthetic.SPEC, split, paths.split(split))
+    entries = {entry.tags[0].value: entry.dataset for entry in mlflow.get_run(run.id).inputs.dataset_inputs}
+    assert {split: dataset.name for split, dataset in entries.items()} == {
+        "train": "digits-train",
+        "test": "digits-test",
+    }
+    assert entries["train"].digest != entries["test"].digest
 
 
 def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
@@ -126,7 +130,7 @@ def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
     for expected in ("1", "2"):
         with runs.start("tandem", "torch-cnn", {}) as run:
             version = model_registry.register_onnx(
-                file, synthetic.SPEC, np.array(example), run.name, "digits", {"candidate": "torch-cnn"}, "the best"
+                file, synthetic.SPEC, np.array(example), run, "digits", {"candidate": "torch-cnn"}, "the best"
             )
         assert version == expected
     found = mlflow.MlflowClient().get_model_version_by_alias("digits", "champion")

@@ -1,0 +1,150 @@
+"""Delivery of an outbox to the MLflow store, in order and exactly once.
+
+A record whose delivery failed may have arrived: the response may be what was lost. Each kind of record is therefore
+delivered so that it may be repeated. Parameters, tags, data sets and files replace themselves. Metrics carry the time
+of their recording, and where a record is repeated, the points that the run already has are left out. A model carries
+the id of its record as a tag.
+"""
+
+import threading
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import Any
+
+from pipelines.tracking import logged_models, store
+from pipelines.tracking.client import mlflow
+from pipelines.tracking.outbox import Outbox, Record
+
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)  # between attempts; the last one is repeated
+REJECTIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # a later attempt fails, too
+Content = Mapping[str, Any]
+
+
+class Delivery:
+    """Writes the records of one outbox to its run."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.client = mlflow.MlflowClient()
+        self.rejections: set[str] = set()
+
+    @property
+    def run_id(self) -> str:
+        """The run of the records."""
+        return self.outbox.header.run_id
+
+    def deliver(self, record: Record, repeated: bool) -> None:
+        """Write a record. Raises an exception if the store does not respond; `repeated` if it may have arrived before.
+
+        A record that the store rejects, for example because the run was deleted, is reported and dropped.
+        """
+        try:
+            getattr(self, f"_{record.kind}")(record, repeated, **record.content)
+        except mlflow.MlflowException as error:
+            if error.error_code not in REJECTIONS:
+                raise
+            self._report(record, store.one_line(error))
+        self.outbox.set_delivered(record)
+
+    def _report(self, record: Record, reason: str) -> None:
+        if reason not in self.rejections:
+            self.rejections.add(reason)
+            print(f"{self.outbox.header.name}: MLflow rejected {record.kind}: {reason}", flush=True)
+
+    def _params(self, _: Record, __: bool, values: Content) -> None:
+        params = [mlflow.entities.Param(key, str(value)) for key, value in values.items()]
+        self.client.log_batch(self.run_id, params=params)
+
+    def _tags(self, _: Record, __: bool, values: Content) -> None:
+        tags = [mlflow.entities.RunTag(key, str(value)) for key, value in values.items()]
+        self.client.log_batch(self.run_id, tags=tags)
+
+    def _metrics(self, _: Record, repeated: bool, values: Content, step: int, timestamp: int) -> None:
+        metrics = [mlflow.entities.Metric(key, value, timestamp, step) for key, value in values.items()]
+        if repeated:
+            metrics = [metric for metric in metrics if not self._has(metric)]
+        if metrics:
+            self.client.log_batch(self.run_id, metrics=metrics)
+
+    def _has(self, metric: Any) -> bool:
+        """True if the run has a point of the metric with its time and step."""
+        points = self.client.get_metric_history(self.run_id, metric.key)
+        return (metric.timestamp, metric.step) in {(point.timestamp, point.step) for point in points}
+
+    def _dataset(self, _: Record, __: bool, entity: Content, context: str) -> None:
+        tag = mlflow.entities.InputTag("mlflow.data.context", context)
+        dataset = mlflow.entities.DatasetInput(mlflow.entities.Dataset(**entity), [tag])
+        self.client.log_inputs(self.run_id, [dataset])
+
+    def _artifacts(self, record: Record, _: bool, folder: str | None) -> None:
+        self.client.log_artifacts(self.run_id, str(self.outbox.files_of(record)), folder)
+
+    def _model(self, record: Record, _: bool, name: str) -> None:
+        key = f"{self.outbox.id}/{record.number}"
+        logged_models.upload(self.client, self.run_id, self.outbox.files_of(record), name, key)
+
+    def _end(self, _: Record, __: bool, status: str, end_time: int) -> None:
+        self.client.set_terminated(self.run_id, status, end_time)
+
+
+class DeliveryThread(threading.Thread):
+    """Delivers records in the background while the process works; an outage is reported once, and waited for."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__(name="MLflow delivery", daemon=True)
+        self.outbox = outbox
+        self.delivery = Delivery(outbox)
+        self.queue: SimpleQueue[Record | None] = SimpleQueue()
+        self.closing = threading.Event()
+        self.in_outage = False
+
+    def run(self) -> None:
+        """Deliver each record of the queue, until it ends or, when closing, the store does not respond."""
+        while record := self.queue.get():
+            self.outbox.sync()
+            if not self._deliver(record):
+                return
+
+    def close(self) -> None:
+        """Deliver what is left; in an outage each request is tried once more, and the rest is kept on disk."""
+        self.closing.set()
+        self.queue.put(None)
+        self.join()
+
+    def _deliver(self, record: Record) -> bool:
+        """Try until it succeeds; False if it has failed and the process is about to end."""
+        attempt = 0
+        while True:
+            is_last = self.closing.is_set() and attempt > 0
+            try:
+                self.delivery.deliver(record, repeated=attempt > 0)
+            except Exception as error:  # clients of artifact stores raise exceptions of their own
+                self._report_outage(error)
+            else:
+                self._report_recovery()
+                return True
+            if is_last:
+                return False
+            self.closing.wait(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    def _report_outage(self, error: Exception) -> None:
+        if not self.in_outage:
+            self.in_outage = True
+            print(
+                f"{self.outbox.header.name}: {store.public_uri()} does not respond ({_cause(error)}); what is "
+                f"logged is kept in {self.outbox.folder} and delivered when it does, or by the next stage",
+                flush=True,
+            )
+
+    def _report_recovery(self) -> None:
+        if self.in_outage:
+            self.in_outage = False
+            print(f"{self.outbox.header.name}: {store.public_uri()} responds again", flush=True)
+
+
+def _cause(error: BaseException) -> str:
+    """The error that led to all others, such as: Connection refused."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {store.one_line(error)[:100]}"

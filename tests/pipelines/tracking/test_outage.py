@@ -1,0 +1,253 @@
+"""A tracking server that dies, is restarted, or loses a response; processes that are killed."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import mlflow
+import numpy as np
+import pytest
+import requests
+
+from pipelines.artifacts import paths
+from pipelines.tracking import outbox, runs, store
+from tests.pipelines import synthetic
+from tests.pipelines.tracking.server import Server
+from tests.pipelines.workspace import REPOSITORY
+
+WAITING = 20.0  # seconds; MLflow's own retries take minutes
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def server(running, tmp_path, monkeypatch):
+    """A server that responds, and is the store of the working directory."""
+    synthetic.enter(tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.uri)
+    if not running.responds():
+        running.start()
+    return running
+
+
+def log_epochs(run, epochs):
+    for epoch in epochs:
+        run.log_epoch(epoch, {"epoch/loss": 1 / epoch, "epoch/accuracy": 1 - 1 / epoch})
+
+
+def steps(run_id, name="epoch/loss"):
+    return [point.step for point in mlflow.MlflowClient().get_metric_history(run_id, name)]
+
+
+def assert_complete(run_id, epochs):
+    """Every metric of every epoch is there once, and the run has ended well."""
+    for name in ("epoch/loss", "epoch/accuracy"):
+        assert steps(run_id, name) == list(epochs)
+    assert mlflow.get_run(run_id).info.status == "FINISHED"
+    assert list(store.outboxes().iterdir()) == []
+
+
+def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, capsys):
+    (paths.ARTIFACTS / "table.csv").write_text("a\n1\n", "utf-8")
+    with runs.start("tandem", "torch-cnn", {}) as run:
+        log_epochs(run, [1, 2])
+        server.kill()
+        log_epochs(run, [3, 4])
+        run.log_params({"train": {"epochs": 4}})
+        run.set_tags({"provider": "CPUExecutionProvider"})
+        run.log_dataset(synthetic.SPEC, "test", paths.split("test"))
+        run.log_image("epoch/boundary", np.zeros((4, 4, 3), np.uint8), 4)
+        run.log_artifact(paths.ARTIFACTS / "table.csv", "evaluation")
+        (paths.ARTIFACTS / "table.csv").unlink()
+        server.start()
+        log_epochs(run, [5, 6])
+    assert_complete(run.id, [1, 2, 3, 4, 5, 6])
+    assert capsys.readouterr().out.count("responds again") == 1
+    found, client = mlflow.get_run(run.id), mlflow.MlflowClient()
+    assert found.data.params == {"train.epochs": "4"}
+    assert found.data.tags["provider"] == "CPUExecutionProvider"
+    assert [entry.dataset.name for entry in found.inputs.dataset_inputs] == ["digits-test"]
+    assert [file.path for file in client.list_artifacts(run.id, "evaluation")] == ["evaluation/table.csv"]
+    assert len(client.list_artifacts(run.id, "images")) == 2
+
+
+def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capsys):
+    changes = {"architectures": ["mlp"], "train.epochs": 8, "train.minimum_steps": 0, "tracking.histograms": False}
+    synthetic.write_params(tmp_path, changes)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.train", "--framework", "torch", "--architecture", "mlp"],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "epoch 1/8" in line:
+            server.kill()
+            killed = time.monotonic()
+    assert process.wait() == 0, lines
+    assert time.monotonic() - killed < 2 * WAITING
+    (line,) = [line for line in lines if "does not respond" in line]
+    (folder,) = store.outboxes().iterdir()
+    assert line.startswith(f"torch-mlp: {server.uri} does not respond (Connection refused)")
+    assert str(folder) in line
+    assert "Traceback" not in "".join(lines)
+    record = json.loads((paths.checkpoint("torch-mlp") / "run.json").read_text("utf-8"))
+    assert (paths.checkpoint("torch-mlp") / "weights.npz").is_file()
+
+    server.start()
+    with runs.resume("tandem", "torch-mlp", record["run_id"]):
+        assert f"of run {record['run_id']} delivered" in capsys.readouterr().out
+    assert list(store.outboxes().iterdir()) == []
+    assert steps(record["run_id"], "epoch/train_loss") == list(range(1, 9))
+    models = mlflow.MlflowClient().search_logged_models([mlflow.get_run(record["run_id"]).info.experiment_id])
+    (model,) = [model for model in models if model.source_run_id == record["run_id"]]
+    assert (model.status, mlflow.get_run(record["run_id"]).info.status) == ("READY", "FINISHED")
+    mlflow.pytorch.load_model(f"models:/{model.model_id}")
+
+
+class LosesResponses(http.server.BaseHTTPRequestHandler):
+    """Passes each request on; of every second `log-batch` it loses the response."""
+
+    target, batches = "", Counter()
+
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        response = requests.request(self.command, self.target + self.path, data=body, headers=dict(self.headers))
+        if "log-batch" in self.path:
+            self.batches[self.target] += 1
+            if self.batches[self.target] % 2:
+                self.close_connection = True
+                return
+        self.send_response(response.status_code)
+        self.send_header("Content-Length", str(len(response.content)))
+        self.end_headers()
+        self.wfile.write(response.content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = forward  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_lost_response_repeats_no_metric(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    LosesResponses.target = server.uri
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), LosesResponses) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.server_port}")
+        with runs.start("tandem", "torch-cnn", {}) as run:
+            log_epochs(run, [1, 2, 3])
+        assert_complete(run.id, [1, 2, 3])
+        proxy.shutdown()
+    assert LosesResponses.batches[server.uri] == 3  # what arrived is not sent again
+
+
+def killed_process(code):
+    """The first line that a process prints, which is then killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline().strip()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return line
+
+
+RUNNING = """
+import time
+from pipelines.tracking import runs
+with runs.start("tandem", "torch-cnn", {}) as run:
+    run.log_epoch(1, {"epoch/loss": 0.5})
+    print(run.id, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def local(tmp_path, monkeypatch):
+    synthetic.enter(tmp_path, monkeypatch)
+
+
+def test_the_next_command_ends_the_run_of_a_killed_process(local):
+    run_id = killed_process(RUNNING)
+    with runs.start("tandem", "torch-mlp", {}) as alive:
+        assert mlflow.get_run(run_id).info.status == "KILLED"
+        assert steps(run_id) == [1]
+        with runs.start("tandem", "keras-mlp", {}):
+            assert mlflow.get_run(alive.id).info.status == "RUNNING"
+    assert list(store.outboxes().iterdir()) == []
+
+
+def test_a_process_killed_before_it_knows_its_run_leaves_none_running(local):
+    code = RUNNING.replace("with runs", "from pipelines.tracking.outbox import Outbox\n"
+                           "Outbox.set_run_id = lambda self, run_id: (print(run_id, flush=True), time.sleep(60))\n"
+                           "with runs")  # fmt: skip
+    run_id = killed_process(code)
+    with runs.start("tandem", "torch-mlp", {}):
+        pass
+    assert mlflow.get_run(run_id).info.status == "KILLED"
+    assert list(store.outboxes().iterdir()) == []
+
+
+def test_a_resumed_run_of_a_killed_process_keeps_its_status(local):
+    with runs.start("tandem", "torch-cnn", {}) as run:
+        pass
+    ended = mlflow.get_run(run.id).info
+    killed_process(
+        RUNNING.replace('runs.start("tandem", "torch-cnn", {})', f"runs.resume('tandem', 'torch-cnn', '{run.id}')")
+    )
+    assert mlflow.get_run(run.id).info.status == "RUNNING"
+    with runs.start("tandem", "torch-mlp", {}):
+        pass
+    after = mlflow.get_run(run.id).info
+    assert (after.status, after.end_time) == ("FINISHED", ended.end_time)
+
+
+def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, capsys):
+    with runs.start("tandem", "torch-cnn", {}) as run:
+        run.log_params({"seed": 1})
+        run.log_params({"seed": 2})
+        log_epochs(run, [1])
+    assert_complete(run.id, [1])
+    assert capsys.readouterr().out.count("torch-cnn: MLflow rejected params:") == 1
+
+
+HEADER = outbox.Header("sqlite:///mlflow.db", "torch-cnn", "1", "0" * 32)
+
+
+def test_a_record_that_was_being_written_is_none(tmp_path):
+    box = outbox.create(tmp_path, HEADER)
+    box.append("params", {"values": {"seed": 0}})
+    box.close()
+    with (box.folder / "records.jsonl").open("a", encoding="utf-8") as file:
+        file.write('["metrics", {"val')
+    (found,) = outbox.abandoned(tmp_path, HEADER.tracking_uri)
+    found.append("end", {"status": "KILLED"})
+    assert [record.kind for record in found.undelivered()] == ["params", "end"]
+    found.delete()
+
+
+def test_records_are_delivered_to_their_own_store_only(tmp_path):
+    outbox.create(tmp_path, HEADER).close()
+    assert list(outbox.abandoned(tmp_path, "http://127.0.0.1:5000")) == []
+    (found,) = outbox.abandoned(tmp_path, HEADER.tracking_uri)
+    assert found.header == HEADER
+    assert list(outbox.abandoned(tmp_path, HEADER.tracking_uri)) == []  # locked
+    found.delete()
