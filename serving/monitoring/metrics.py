@@ -71,6 +71,8 @@ class Metrics:
         )
         self._keys = self._count("key_requests", "Requests with a named API key by result", "key", "result")
         self._champions = self._count("champions", "New champions by result", "result")
+        for result in ("loaded", "swapped", "refused"):
+            self._champions.labels(result)  # from 0: Prometheus sees no increase in a value that has just appeared
         self._confidence = BufferedHistogram(
             "confidence", "Largest probability of each example", CONFIDENCE_BUCKETS, self.registry
         )

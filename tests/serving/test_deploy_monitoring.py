@@ -1,0 +1,153 @@
+"""Alert rules and dashboard: checked by promtool, evaluated by a Prometheus that scrapes the service."""
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from serving.monitoring.metrics import Metrics
+from serving.monitoring.shadow_metrics import ShadowMetrics
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import ROOT, free_port, serve
+
+FOLDER = ROOT / "serving" / "deploy" / "monitoring"
+RULES = [
+    rule for group in yaml.safe_load((FOLDER / "rules.yaml").read_text("utf-8"))["groups"] for rule in group["rules"]
+]
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
+QUERIES = {
+    f"{panel['title']} {target['refId']}": target["expr"].replace("$__rate_interval", "30s").replace("$job", "tandem")
+    for panel in DASHBOARD["panels"]
+    for target in panel.get("targets", ())
+}
+KEYS = "prometheus the-key-of-prometheus unlimited\n"
+WITHOUT_SERIES = ("Missing values", "Age of the last check")  # this service has neither a table nor a registry
+
+
+def metric_names() -> set[str]:
+    """The names of all series of the service."""
+    metrics = Metrics(CollectorRegistry())
+    ShadowMetrics(metrics.registry)
+    metrics.set_registry_age(1)
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    return {family.name + suffix for family in metrics.registry.collect() for suffix in suffixes[family.type]}
+
+
+@pytest.mark.parametrize("file", ["rules.yaml", "rules_test.yaml", "dashboard.json"])
+def test_every_metric_named_exists(file: str) -> None:
+    named = set(re.findall(r"\btandem_\w+", (FOLDER / file).read_text("utf-8")))
+    assert len(named) > 5
+    assert named <= metric_names()
+
+
+def test_panels_have_titles_and_places_of_their_own() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["title"] for panel in panels}) == len({panel["id"] for panel in panels}) == len(panels)
+    places = [
+        (column, row)
+        for place in (panel["gridPos"] for panel in panels)
+        for column in range(place["x"], place["x"] + place["w"])
+        for row in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(column for column, _ in places) < 24
+
+
+def test_every_alert_is_tested_and_explained() -> None:
+    tests = (FOLDER / "rules_test.yaml").read_text("utf-8")
+    for rule in RULES:
+        assert tests.count(rule["alert"]) >= 2, rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is missing; Debian's package prometheus has it")
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"], ["check", "config", "prometheus.yaml"]],
+)
+def test_promtool_accepts(arguments: list[str]) -> None:
+    done = subprocess.run([program("promtool"), *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def prometheus(service: str, folder: Path) -> Iterator[httpx.Client]:
+    """A Prometheus that scrapes the service every second, with its real configuration otherwise."""
+    shutil.copy(FOLDER / "rules.yaml", folder)
+    configuration = yaml.safe_load((FOLDER / "prometheus.yaml").read_text("utf-8"))
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (scrape,) = configuration["scrape_configs"]
+    scrape["static_configs"] = [{"targets": [service.removeprefix("http://")]}]
+    (folder / "key").write_text(KEYS.split()[1], "utf-8")
+    scrape["authorization"] = {"credentials_file": str(folder / "key")}
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
+    address = f"127.0.0.1:{free_port()}"
+    options = ["--config.file=prometheus.yaml", f"--web.listen-address={address}", "--storage.tsdb.path=data"]
+    with (folder / "prometheus.txt").open("wb") as output:
+        process = subprocess.Popen([program("prometheus"), *options], cwd=folder, stdout=output, stderr=output)
+        try:
+            with httpx.Client(base_url=f"http://{address}") as client:
+                yield client
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
+    """The series. An error of the expression fails; a Prometheus that is not up yet has none."""
+    try:
+        answer = client.get("/api/v1/query", params={"query": expression})
+    except httpx.TransportError:
+        return []
+    if answer.status_code == 503:
+        return []
+    assert answer.status_code == 200, f"{expression}: {answer.text}"
+    return list(answer.json()["data"]["result"])
+
+
+def test_prometheus_scrapes_the_service_and_evaluates_every_query(tmp_path: Path) -> None:
+    program("prometheus")
+    champion = write(tmp_path / "champion", weights(DIGITS))
+    keys = tmp_path / "keys"
+    keys.write_text(KEYS, "utf-8")
+    variables = {
+        "TANDEM_API_KEYS_FILE": str(keys),
+        "TANDEM_CHALLENGER": str(write(tmp_path / "challenger", weights(DIGITS, 2), "2")),
+        "TANDEM_PREDICTION_LOG": str(tmp_path / "log"),
+        "TANDEM_WORKERS": "2",
+    }
+    headers = {"authorization": f"Bearer {KEYS.split()[1]}"}
+    with serve(champion, tmp_path / "home", **variables) as served, prometheus(served.url, tmp_path) as client:
+        deadline = time.monotonic() + 60
+        missing = set(QUERIES)
+        while missing and time.monotonic() < deadline:
+            body = {"inputs": raw(DIGITS, 3).tolist()}
+            assert httpx.post(f"{served.url}/predict", json=body, headers=headers).status_code == 200
+            httpx.get(f"{served.url}/nothing")
+            missing = {name for name in missing if not query(client, QUERIES[name])}
+            missing = {name for name in missing if not name.startswith(WITHOUT_SERIES)}
+            time.sleep(0.5)
+        assert missing == set()
+        (up,) = query(client, 'up{job="tandem"}')
+        assert up["value"][1] == "1"
+        rules = [rule for group in client.get("/api/v1/rules").json()["data"]["groups"] for rule in group["rules"]]
+        assert {rule["name"]: (rule["health"], rule["state"]) for rule in rules} == {
+            rule["alert"]: ("ok", "inactive") for rule in RULES
+        }
