@@ -60,7 +60,11 @@ class Settings(BaseModel):
     max_pixels: int = Field(16_000_000, ge=1, description="most pixels of all images in one request, width x height")
     max_files: int = Field(64, ge=1, description="most images in one form")
     max_waiting: int = Field(512, ge=1, description="most requests a worker holds at once")
-    max_held_bytes: int = Field(134_217_728, ge=0, description="most bytes a worker holds of bodies in several parts")
+    max_held_bytes: int = Field(
+        100_663_296,
+        ge=0,
+        description="most bytes a worker holds of bodies in several parts and of parsed JSON",
+    )
     max_wait_seconds: float = Field(0.1, gt=0, description="longest expected queueing time of an accepted request")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="time limit for receiving and for answering a request")

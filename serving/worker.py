@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from serving.http.api_keys import ApiKeys
+from serving.http.large_bodies import LargeBodies
 from serving.http.messages import MemoryBudget
 from serving.inference import bundle
 from serving.inference.champion import Champion
@@ -48,6 +49,7 @@ class Worker:
         self.deadlines = Deadlines(settings.timeout_seconds)
         self.load = LoadEstimate()
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
+        self.large_bodies = LargeBodies(self.memory_budget)
         self.activations = Activations(settings)
         self.activations_thread = low_priority.thread("activations")
         self.prediction_log: PredictionLog | None = None

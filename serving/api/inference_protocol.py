@@ -6,12 +6,12 @@ champion's.
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import orjson
 from pydantic import BaseModel
 
-from serving.api import predict, tensors
+from serving.api import json_body, predict, tensors
 from serving.api.schemas import DATATYPES, ModelMetadata, ModelReady, ServerMetadata, TensorMetadata
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
@@ -55,15 +55,20 @@ async def ready(worker: Worker, request: Request) -> Response:
 async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out, as JSON or as raw data. Raises RequestError."""
     champion = requested_champion(worker, request)
-    body = await request.body()
-    max_batch = worker.settings.max_batch
-    inference = tensors.parse(body, request.header(tensors.HEADER_LENGTH), champion.spec, max_batch)
+    inference = await _inference(worker, champion, request)
     result = await predict.infer(worker, champion, inference.inputs)
     request.observed = Observation(champion, inference.inputs, result.outputs)
     name = worker.settings.model_name
     response = tensors.write(result.outputs, champion.spec, name, champion.version, inference)
     response.headers += predict.headers(result, champion)
     return response
+
+
+async def _inference(worker: Worker, champion: Champion, request: Request) -> tensors.Inference:
+    """The request's tensors. Raises RequestError."""
+    document, raw = tensors.split(await request.body(), request.header(tensors.HEADER_LENGTH))
+    parse = partial(tensors.parse, raw=raw, spec=champion.spec, max_examples=worker.settings.max_batch)
+    return await json_body.read(worker, request, document, parse)
 
 
 def requested_champion(worker: Worker, request: Request) -> Champion:

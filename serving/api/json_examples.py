@@ -104,7 +104,7 @@ def _float32(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _path(position: int, shape: tuple[int, ...]) -> str:
-    """The path of the number at `position` in the flat list, such as `inputs[0][3][5]`."""
+    """The path of the value at `position` among all values at its depth, such as `inputs[0][3][5]`."""
     indices = []
     for size in reversed(shape):
         position, index = divmod(position, size)
@@ -114,8 +114,8 @@ def _path(position: int, shape: tuple[int, ...]) -> str:
 
 def _shape_error(values: list[Any], sizes: tuple[int, ...]) -> str:
     """The message about the first value at depth len(sizes) that is not a list of the last size."""
-    level: list[tuple[str, Any]] = [(f"inputs[{index}]", value) for index, value in enumerate(values)]
+    level = values
     for _ in sizes[:-1]:
-        level = [(f"{path}[{index}]", inner) for path, value in level for index, inner in enumerate(value)]
-    path, value = next((p, v) for p, v in level if not isinstance(v, list) or len(v) != sizes[-1])
-    return f"{path}: found {summarize(value)}; allowed: a list of {sizes[-1]}"
+        level = list(chain.from_iterable(level))
+    position, value = next((i, v) for i, v in enumerate(level) if not isinstance(v, list) or len(v) != sizes[-1])
+    return f"{_path(position, sizes[:-1])}: found {summarize(value)}; allowed: a list of {sizes[-1]}"

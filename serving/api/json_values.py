@@ -1,5 +1,7 @@
 """JSON values in error messages."""
 
+from collections.abc import Iterable
+from heapq import nsmallest
 from typing import Any
 
 from serving.api.schemas import FLOAT32_MAX
@@ -8,6 +10,11 @@ from serving.api.schemas import FLOAT32_MAX
 def is_float32(value: Any) -> bool:
     """True if a JSON value is a number within the range of float32."""
     return type(value) in (int, float) and abs(value) <= FLOAT32_MAX
+
+
+def first_names(names: Iterable[str]) -> str:
+    """The first few names in alphabetical order, as text of at most 200 characters."""
+    return ", ".join(name[:200] for name in nsmallest(10, names))[:200]
 
 
 def quote(value: Any) -> str:

@@ -78,9 +78,15 @@ def _duration(count: float, seconds: float) -> Duration:
 async def index(worker: Worker, request: Request) -> Response:
     """The models, or with `ready` only those that are ready. Raises RequestError."""
     body = await request.body()
-    only_ready = json_body.parse(body).get("ready", False) if body else False
-    if type(only_ready) is not bool:
-        raise invalid("ready: allowed: true or false")
+    only_ready = await json_body.read(worker, request, body, _only_ready)
     state = "READY" if worker.ready else "UNAVAILABLE"
     model = RepositoryModel(name=worker.settings.model_name, version=worker.champion.version, state=state)
     return write([model] if worker.ready or not only_ready else [])
+
+
+def _only_ready(body: bytes) -> bool:
+    """The option `ready` of a body that may be empty. Raises RequestError."""
+    only_ready = json_body.parse(body).get("ready", False) if body else False
+    if type(only_ready) is not bool:
+        raise invalid("ready: allowed: true or false")
+    return only_ready

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from serving.api import json_body, json_examples, predictions
-from serving.api.json_values import summarize
+from serving.api.json_values import first_names, summarize
 from serving.api.schemas import PredictRequest
 from serving.errors import RequestError, invalid
 from serving.http.messages import Headers, Request, Response
@@ -35,31 +35,42 @@ async def predict(worker: Worker, request: Request) -> Response:
     """A `PredictRequest` -> a `PredictResponse`. Raises RequestError."""
     if request.media_type != "application/json":
         raise RequestError(415, "media_type", f"content type {request.media_type!r}; allowed: application/json")
-    prediction = await run(worker, json_body.parse(await request.body()), request)
+    champion, max_batch = worker.champion, worker.settings.max_batch
+
+    def read(body: bytes) -> tuple[np.ndarray, int | None]:
+        return _read(json_body.parse(body), champion, max_batch)
+
+    max_keys = len(FIELDS) + max_batch * len(champion.spec.features)
+    inputs, top_k = await json_body.read(worker, request, await request.body(), read, max_keys)
+    prediction = await run_inputs(worker, champion, inputs, top_k, request)
     return prediction.response()
 
 
-async def run(worker: Worker, body: dict[str, Any], request: Request | None = None) -> Prediction:
-    """The prediction for a `PredictRequest`, for callers in this process too. Raises RequestError."""
+async def run(worker: Worker, body: dict[str, Any]) -> Prediction:
+    """The prediction for a `PredictRequest`, for callers in this process. Raises RequestError."""
     champion = worker.champion
-    if unknown := sorted(body.keys() - FIELDS):
-        raise invalid(f"unknown keys: {', '.join(unknown)[:200]}; allowed: {', '.join(FIELDS)}")
-    inputs = json_examples.parse(body.get("inputs"), champion.spec, worker.settings.max_batch)
-    return await run_inputs(worker, champion, inputs, body.get("top_k"), request)
+    inputs, top_k = _read(body, champion, worker.settings.max_batch)
+    return await run_inputs(worker, champion, inputs, top_k, None)
+
+
+def _read(body: dict[str, Any], champion: Champion, max_batch: int) -> tuple[np.ndarray, int | None]:
+    """The examples [N, *shape] and the number of labels to return. Raises RequestError."""
+    if unknown := body.keys() - FIELDS:
+        raise invalid(f"unknown keys: {first_names(unknown)}; allowed: {', '.join(FIELDS)}")
+    return json_examples.parse(body.get("inputs"), champion.spec, max_batch), check_top_k(body.get("top_k"), champion)
 
 
 async def run_inputs(
-    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: Any, request: Request | None, **fields: Any
+    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, request: Request | None, **fields: Any
 ) -> Prediction:
     """The prediction for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
-    count = _top_k(top_k, champion)
     result = await infer(worker, champion, inputs)
     if request:
         request.observed = Observation(champion, inputs, result.outputs)
-    return Prediction(predictions.write(result.outputs, champion, count) | fields, headers(result, champion))
+    return Prediction(predictions.write(result.outputs, champion, top_k) | fields, headers(result, champion))
 
 
-def _top_k(value: Any, champion: Champion) -> int | None:
+def check_top_k(value: Any, champion: Champion) -> int | None:
     """The number of labels to return; None means all. Raises RequestError."""
     if value is None:
         return None

@@ -35,9 +35,10 @@ async def run(
     worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
 ) -> predict.Prediction:
     """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
+    top_k = predict.check_top_k(options.get("top_k"), champion)
     inputs = await decode(worker, files, champion)
     pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
-    return await predict.run_inputs(worker, champion, inputs, options.get("top_k"), request, **pixels)
+    return await predict.run_inputs(worker, champion, inputs, top_k, request, **pixels)
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from models.spec import UNKNOWN, DataSpec
-from serving.api.json_values import is_float32, summarize
+from serving.api.json_values import first_names, is_float32, summarize
 from serving.errors import invalid
 
 Json = dict[str, Any]
@@ -38,8 +38,8 @@ def _check_names(rows: list[Any], features: tuple[str, ...]) -> None:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise invalid(f"inputs[{index}]: found {summarize(row)}; allowed: an object like the first one")
-        if wrong := sorted(row.keys() ^ known):
-            raise invalid(f"inputs[{index}]: missing or unknown features: {', '.join(wrong)[:200]}")
+        if wrong := row.keys() ^ known:
+            raise invalid(f"inputs[{index}]: missing or unknown features: {first_names(wrong)}")
 
 
 def _column(cells: list[Any], spec: DataSpec, position: int) -> list[float]:

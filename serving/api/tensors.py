@@ -41,17 +41,16 @@ class Header(NamedTuple):
     binary: bool
 
 
-def parse(body: bytes, header_length: bytes, spec: DataSpec, max_examples: int) -> Inference:
-    """The request in a body. Raises RequestError unless it fits the spec exactly."""
-    header, raw = _split(body, header_length)
-    read = _read_cached if header_length and len(header) <= MAX_CACHED_HEADER else _read
+def parse(header: bytes, raw: memoryview | None, spec: DataSpec, max_examples: int) -> Inference:
+    """The request in a JSON header and the raw data after it. Raises RequestError unless it fits the spec exactly."""
+    read = _read_cached if raw is not None and len(header) <= MAX_CACHED_HEADER else _read
     fields = read(header, spec, max_examples)
     if fields.binary_size is not None and fields.data is not None:
         raise invalid("inputs[0]: found data and binary_data_size; allowed: one of them")
     if fields.binary_size is None:
-        inputs = _from_json(fields, spec, raw)
+        inputs = _from_json(fields, spec, raw or b"")
     else:
-        inputs = _from_bytes(raw, fields.binary_size, fields.shape, spec)
+        inputs = _from_bytes(raw or memoryview(b""), fields.binary_size, fields.shape, spec)
     return Inference(fields.id, inputs, fields.binary)
 
 
@@ -86,10 +85,10 @@ def write(outputs: np.ndarray, spec: DataSpec, model: str, version: str, request
     return Response(header + raw, content_type=b"application/octet-stream", headers=(length,))
 
 
-def _split(body: bytes, header_length: bytes) -> tuple[bytes, memoryview]:
-    """The JSON and the raw data after it."""
+def split(body: bytes, header_length: bytes) -> tuple[bytes, memoryview | None]:
+    """The JSON, and the raw data after it where there is a `header_length`. Raises RequestError."""
     if not header_length:
-        return body, memoryview(b"")
+        return body, None
     if not header_length.isdigit() or len(header_length) > 20 or not 0 < int(header_length) <= len(body):
         text = header_length[:40].decode("latin-1")
         raise invalid(f"inference-header-content-length: found {text!r}; allowed: 1 to the body's {len(body)}")
@@ -141,7 +140,7 @@ def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSp
     return inputs
 
 
-def _from_json(fields: Header, spec: DataSpec, raw: memoryview) -> np.ndarray:
+def _from_json(fields: Header, spec: DataSpec, raw: memoryview | bytes) -> np.ndarray:
     """Numbers in one list, or nested like the shape, as [N, *shape]."""
     data, shape = fields.data, fields.shape
     if not isinstance(data, list) or len(raw):

@@ -25,10 +25,11 @@ LINGER_PAUSE = 0.001  # seconds between two chunks, so that discarding 100 MB do
 
 
 class MemoryBudget:
-    """Bytes of memory still `available` in one worker for request bodies that arrive in several chunks."""
+    """Bytes of memory for request bodies that arrive in several chunks and for parsed JSON, in one worker."""
 
-    def __init__(self, available: int) -> None:
-        self.available = available
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.available = total
 
     def reserve(self, size: int) -> None:
         """Reserve `size` bytes. Raises RequestError (503) if fewer are available."""
@@ -56,6 +57,7 @@ class Request:
         self.memory_budget: MemoryBudget | None = None
         self._complete = False
         self._reserved = 0
+        self._actions: list[Callable[[], None]] = []
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._limit = limit
 
@@ -95,10 +97,11 @@ class Request:
         first, more = await self._chunk()
         if not more:
             return self._check_chunk(first)
+        self.reserve(len(first))
         collected = bytearray(first)
         while more:
             chunk, more = await self._chunk()
-            self._reserve(len(chunk))
+            self.reserve(len(chunk))
             collected += self._check_chunk(chunk, len(collected))
         return bytes(collected)
 
@@ -109,6 +112,25 @@ class Request:
         if self.memory_budget:
             self.memory_budget.available += self._reserved
         self.load = self.memory_budget = None
+        for action in self._actions:
+            action()
+        self._actions.clear()
+
+    def leave_load(self) -> None:
+        """Count the request in `load` no longer."""
+        if self.load and self._complete:
+            self.load.in_flight -= 1
+        self.load = None
+
+    def on_close(self, action: Callable[[], None]) -> None:
+        """Call `action` when the request is closed."""
+        self._actions.append(action)
+
+    def reserve(self, size: int) -> None:
+        """Reserve memory until the request is closed. Raises RequestError (503) if there is not enough."""
+        if self.memory_budget:
+            self.memory_budget.reserve(size)
+            self._reserved += size
 
     async def linger(self) -> None:
         """Discard the rest of the body for a few seconds: a client that still sends does not read the response."""
@@ -131,12 +153,6 @@ class Request:
             self._complete = True
             self.load.arrived()
         return message.get("body", b""), self.unread
-
-    def _reserve(self, size: int) -> None:
-        """Reserve memory for `size` bytes of the body."""
-        if self.memory_budget:
-            self.memory_budget.reserve(size)
-            self._reserved += size
 
     def _check_chunk(self, chunk: bytes, before: int = 0) -> bytes:
         """The chunk. Raises RequestError (413) if it exceeds the limit: a chunked body does not declare its size."""

@@ -3,22 +3,20 @@
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-import yaml
 from PIL import Image
 
 from tests.models.hostile_images import HOSTILE
 from tests.models.test_image import encode
-from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL
+from tests.serving.attacks.delays import MAX_DELAY, PNG
+from tests.serving.attacks.served import attack, limit, processes
+from tests.serving.attacks.served import send as post
 from tests.serving.bundles import DIGITS, weights, write
-from tests.serving.conftest import ROOT, Served, serve
-
-ATTEMPTS = 3
+from tests.serving.conftest import Served, serve
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +27,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def processes(served: Served) -> list[psutil.Process]:
-    parent = psutil.Process(served.process.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
 def decoders(served: Served) -> list[psutil.Process]:
     """The parents of the processes that decode, one for each worker."""
     workers = psutil.Process(served.process.pid).children()
@@ -41,52 +34,14 @@ def decoders(served: Served) -> list[psutil.Process]:
     return [each for each in found if "serving.scheduling.image_process" in each.cmdline()]
 
 
-def memory(served: Served) -> int:
-    """Resident bytes of all processes, with what they share counted once for each."""
-    total = 0
-    for process in processes(served):
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
 def send(served: Served, content: bytes) -> httpx.Response:
-    return httpx.post(f"{served.url}/predict/image", content=content, headers=PNG, timeout=30)
-
-
-def watch(served: Served, hostile: list[bytes]) -> tuple[list[httpx.Response], float, int]:
-    """The responses to them, sent at once; the longest time of a good request, and the most memory, meanwhile."""
-    longest, most = 0.0, 0
-    with ThreadPoolExecutor(len(hostile)) as pool, httpx.Client(base_url=served.url, timeout=30) as client:
-        futures: list[Future[httpx.Response]] = [pool.submit(send, served, content) for content in hostile]
-        while not all(future.done() for future in futures):
-            for request in (
-                client.build_request("GET", "/livez"),
-                client.build_request("POST", "/predict/image", content=SMALL, headers=PNG),
-            ):
-                started = time.monotonic()
-                assert client.send(request).status_code == 200
-                longest = max(longest, time.monotonic() - started)
-            most = max(most, memory(served))
-        return [future.result() for future in futures], longest, most
-
-
-def limit() -> int:
-    """The memory that the manifest gives a pod, in bytes."""
-    manifest = yaml.safe_load_all((ROOT / "serving" / "deploy" / "kubernetes.yaml").read_text("utf-8"))
-    pod = next(each for each in manifest if each["kind"] == "Deployment")["spec"]["template"]["spec"]
-    return int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
+    return post(served, "/predict/image", content, PNG)
 
 
 def test_hostile_images_all_at_once(service: Served) -> None:
     files = [make() for make, _ in HOSTILE.values()]
     before = service.output.stat().st_size
-    for _ in range(ATTEMPTS):
-        responses, longest, most = watch(service, files)
-        if longest <= MAX_DELAY:
-            break
+    responses, longest, most = attack(service, [("/predict/image", content, PNG) for content in files])
     assert [response.status_code for response in responses] == [
         400 if reason else 200 for _, reason in HOSTILE.values()
     ]
@@ -101,10 +56,7 @@ def test_the_largest_images_all_at_once(service: Served) -> None:
     files = [
         encode(Image.new(mode, (4600, 3478), (1, 2, 3, 4)), kind, progressive=True) for kind, mode in shapes.items()
     ]
-    for _ in range(ATTEMPTS):
-        responses, longest, most = watch(service, files * 2)
-        if longest <= MAX_DELAY:
-            break
+    responses, longest, most = attack(service, [("/predict/image", content, PNG) for content in files * 2])
     assert [response.status_code for response in responses] == [200] * 6
     assert longest <= MAX_DELAY
     assert most < limit()

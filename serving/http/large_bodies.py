@@ -1,0 +1,72 @@
+"""Large JSON bodies: memory for parsing is reserved first, and one request after another is answered.
+
+A parsed body takes up to 40 times its bytes, and blocks the event loop while it is parsed. So there is one at a time,
+and others are answered in between.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from serving.errors import too_large
+from serving.http.messages import MemoryBudget, Request
+
+SMALL_BYTES = 1 << 16  # is parsed at once: about as much as arrives in one part
+MAX_PAUSE = 0.05  # seconds after a large request, or as long as it took
+# Upper bounds of what orjson 3.11 and CPython 3.11 need, in bytes for each byte of the body, comma or colon, quotation
+# mark, list, and object; the last two are larger than that, as lists and objects take the longest time.
+PER_BYTE, PER_VALUE, PER_QUOTE, PER_LIST, PER_OBJECT = 6, 48, 20, 192, 256
+Result = TypeVar("Result")
+
+
+class LargeBodies:
+    """Gives the requests of one worker that have large JSON bodies their turns, in the order of their arrival."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._turn = asyncio.Lock()
+        self._pause_until = 0.0
+
+    async def convert(self, request: Request, body: bytes, convert: Callable[[bytes], Result]) -> Result:
+        """`convert(body)` in the request's turn, which lasts until it is closed.
+
+        Raises RequestError: 413 if the body takes more memory than there is, 503 if it is in use.
+        """
+        size = parsed_bytes(body)
+        if size > self._budget.total:
+            megabytes = f"{size / 1e6:.0f} MB of memory to parse; there are {self._budget.total / 1e6:.0f} MB"
+            raise too_large(f"the JSON takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
+        request.leave_load()  # others do not wait for it
+        await self._turn.acquire()
+        started = time.perf_counter()
+        request.on_close(lambda: self._end(started))
+        await asyncio.sleep(self._pause_until - started)
+        request.reserve(size)
+        with _no_collection():
+            return convert(body)
+
+    def _end(self, started: float) -> None:
+        """Let the next one follow, after a pause."""
+        finished = time.perf_counter()
+        self._pause_until = finished + min(finished - started, MAX_PAUSE)
+        self._turn.release()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without garbage collection: JSON has no cycles, and looking for them takes longer than parsing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def parsed_bytes(body: bytes) -> int:
+    """An upper bound of the memory that parsing takes, beside the body itself."""
+    values, quotes = body.count(b",") + body.count(b":"), body.count(b'"')
+    lists, objects = body.count(b"["), body.count(b"{")
+    return PER_BYTE * len(body) + PER_VALUE * values + PER_QUOTE * quotes + PER_LIST * lists + PER_OBJECT * objects
