@@ -44,7 +44,7 @@ def open_session(
 
     ONNX Runtime falls back to the CPU without raising, so the provider in use is read back: raises InputError, naming
     `setting`, if `cuda` or `tensorrt` is not used or the model cannot be opened; logs a warning if `auto` finds a
-    driver but cannot use it.
+    driver but cannot use it. A graph whose weights are in other files cannot be opened.
     """
     # With `auto` the warning below replaces ONNX Runtime's ten lines on each library that is missing.
     onnxruntime.set_default_logger_severity(ERROR if device in REQUIRED else FATAL)
@@ -73,6 +73,8 @@ def _options() -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights in other files would be outside the SHA-256 of the graph, so none is found.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = ERROR
     return options
 

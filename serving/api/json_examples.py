@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from models.spec import DataSpec
+from models.spec import UNKNOWN, DataSpec
 from serving.api import table_rows
 from serving.api.json_values import is_float32, summarize
 from serving.api.schemas import PIXEL_MAX
@@ -26,25 +26,51 @@ def parse(values: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
         return table_rows.parse(values, spec)
     shape = _written_shape(values, spec.shape)
     flat = _flatten(values, shape)
-    return _numbers(flat, shape, spec).reshape(len(values), *spec.shape)
+    return _examples(flat, shape, spec)
 
 
 def from_flat(values: list[Any], spec: DataSpec) -> np.ndarray:
     """The numbers of complete examples in one list -> [N, *spec.shape]. Raises RequestError as `parse` does."""
-    return _numbers(values, spec.shape, spec).reshape(-1, *spec.shape)
+    return _examples(values, spec.shape, spec)
 
 
-def check_finite(inputs: np.ndarray, spec: DataSpec) -> None:
-    """Raise RequestError if a float32 array holds infinity, or NaN where no value may be missing."""
-    if inputs.dtype == np.float32 and not np.isfinite(inputs).all():
+def check(inputs: np.ndarray, spec: DataSpec) -> None:
+    """Raise RequestError for a value of [N, *spec.shape] that is no raw example's.
+
+    That is infinity, NaN where no value may be missing, and a number that is not the code of a category.
+    """
+    if inputs.dtype == np.uint8:
+        return
+    _check_finite(inputs, spec)
+    for position, names in enumerate(spec.categories):
+        if names:
+            _check_codes(inputs, position, spec)
+
+
+def _check_finite(inputs: np.ndarray, spec: DataSpec) -> None:
+    if not np.isfinite(inputs).all():
         may_be_missing = np.array([value is not None for value in spec.fill])
         if np.isinf(inputs).any() or (np.isnan(inputs) & ~may_be_missing).any():
             raise invalid("inputs: found NaN or infinity; allowed: finite numbers, and NaN where values may be missing")
 
 
-def _numbers(flat: list[Any], shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
-    """The checked numbers as [n] in the spec's dtype."""
-    return _uint8(flat, shape) if spec.dtype == "uint8" else _float32(flat, shape)
+def _check_codes(inputs: np.ndarray, position: int, spec: DataSpec) -> None:
+    """Raise RequestError unless a column of [N, F] has whole numbers of its categories, UNKNOWN or NaN only."""
+    column, most = inputs[:, position], len(spec.categories[position]) - 1
+    valid = np.isnan(column) | ((column == np.floor(column)) & (column >= UNKNOWN) & (column <= most))
+    if not valid.all():
+        row = int(valid.argmin())
+        place = f"inputs[{row}][{position}] ({spec.features[position]!r})"
+        allowed = f"a code from 0 to {most}, or {UNKNOWN:g} for an unknown category"
+        raise invalid(f"{place}: found the number {column[row]:g}; allowed: {allowed}")
+
+
+def _examples(flat: list[Any], shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
+    """The checked numbers as [N, *spec.shape] in the spec's dtype; `shape` is that of one example as written."""
+    numbers = _uint8(flat, shape) if spec.dtype == "uint8" else _float32(flat, shape)
+    inputs = numbers.reshape(-1, *spec.shape)
+    check(inputs, spec)
+    return inputs
 
 
 def _written_shape(values: list[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -136,7 +136,7 @@ def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSp
         sizes = f"binary_data_size {quote(size)} and {len(raw)} bytes after the header"
         raise invalid(f"inputs[0]: found {sizes}; allowed for shape {list(shape)}: {expected}")
     inputs = np.frombuffer(raw, dtype).reshape(shape)
-    json_examples.check_finite(inputs, spec)
+    json_examples.check(inputs, spec)
     return inputs
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Manifest(BaseModel):
 
     format: Schema = Field(alias="schema")
     name: str
-    version: str
+    version: str = Field(pattern=r"^[A-Za-z0-9_.+:-]{1,100}$")  # part of headers and paths
     model: ModelFile
     spec: dict[str, Any]
     metrics: dict[str, float]
@@ -71,6 +72,7 @@ def read(folder: Path) -> Bundle:
     """Read the bundle in `folder`. Raises InputError if a file is missing, invalid or does not match its hash."""
     manifest = _manifest(folder / MANIFEST)
     spec = DataSpec.from_dict(manifest.spec, f"{folder / MANIFEST}: spec")
+    _check_unique(spec, f"{folder / MANIFEST}: spec")
     return Bundle(manifest, spec, _model(folder / manifest.model.file, manifest.model.sha256))
 
 
@@ -103,6 +105,16 @@ def _manifest(path: Path) -> Manifest:
         first = error.errors()[0]
         location = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{path}: {location}: {first['msg']}; {ADVICE}") from error
+
+
+def _check_unique(spec: DataSpec, where: str) -> None:
+    """Raise InputError if two labels, features or categories of a feature have the same name."""
+    categories = [
+        (f"categories of {name!r}", values) for name, values in zip(spec.features, spec.categories, strict=True)
+    ]
+    for kind, names in [("labels", spec.labels), ("features", spec.features), *categories]:
+        if duplicates := sorted(name for name, count in Counter(names).items() if count > 1):
+            raise InputError(f"{where}: {kind}: {duplicates[0]!r} occurs twice; allowed: distinct names; {ADVICE}")
 
 
 def _model(path: Path, sha256: str) -> bytes:

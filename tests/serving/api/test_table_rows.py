@@ -10,7 +10,7 @@ import pytest
 
 from serving.api import table_rows
 from serving.inference import champion
-from tests.serving.api.test_inference_protocol import INFER, binary
+from tests.serving.api.test_inference_protocol import INFER, binary, tensor
 from tests.serving.bundles import HOUSES, IRIS, weights, write
 from tests.serving.conftest import Local
 
@@ -112,3 +112,40 @@ def test_a_stored_example_may_have_missing_values(tmp_path: Path) -> None:
     example = {"inputs": [[None, 1, None]], "outputs": outputs.tolist()}
     loaded = champion.load(write(tmp_path, weights(HOUSES), example=example), "cpu")
     np.testing.assert_array_equal(loaded.example, [[NAN, 1, NAN]])
+
+
+CODES = {
+    "beyond the last": (
+        [1, 5, 0],
+        "inputs[0][1] ('colour'): found the number 5; allowed: a code from 0 to 2, or -1 for ",
+    ),
+    "no whole number": ([1, 0.5, 0], "inputs[0][1] ('colour'): found the number 0.5; allowed: "),
+    "far too large": ([1, 0, 1e30], "inputs[0][2] ('sold'): found the number 1e+30; allowed: a code from 0 to 1, "),
+    "negative": ([1, -2, 0], "inputs[0][1] ('colour'): found the number -2; allowed: "),
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize("form", ["rows", "tensor", "raw data"])
+def test_codes_of_no_category_are_rejected(houses: Path, local: Make, name: str, form: str) -> None:
+    row, reason = CODES[name]
+    assert _send(local(houses), row, form, reason) == 400
+
+
+@pytest.mark.parametrize("form", ["rows", "tensor", "raw data"])
+def test_codes_of_categories_are_accepted(houses: Path, local: Make, form: str) -> None:
+    assert _send(local(houses), [1e30, 2, -1], form) == 200
+
+
+def _send(service: Local, row: list[float], form: str, reason: str = "") -> int:
+    """The status of the response to a row of numbers, whose text contains the reason."""
+    inputs = np.array([row], np.float32)
+    requests = {
+        "rows": ("/predict", {"json": {"inputs": [row]}}),
+        "tensor": (INFER, {"json": {"inputs": [tensor(inputs, HOUSES, data=row)]}}),
+        "raw data": (INFER, binary(inputs, HOUSES)),
+    }
+    path, options = requests[form]
+    response = service.post(path, **options)
+    assert reason in (response.json()["error"] if reason else "")
+    return response.status_code

@@ -15,7 +15,7 @@ from models.manifest import CHECKED
 from serving.inference import bundle, champion, retry
 from serving.inference.reloader import Reloader
 from serving.settings import Settings
-from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -38,6 +38,23 @@ def test_a_bundle_of_a_table_model_is_loaded(tmp_path: Path, spec: Any) -> None:
     assert champion.load(write(tmp_path, weights(spec)), "cpu").spec == spec
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"features": ["size", "size", "sold"]}, "features: 'size' occurs twice"),
+        (
+            {"categories": [[], ["red", "green", "red"], ["false", "true"]]},
+            "categories of 'colour': 'red' occurs twice",
+        ),
+    ],
+)
+def test_duplicate_names_of_a_table(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    folder = write(tmp_path, weights(HOUSES))
+    edit(folder, lambda content: content["spec"].update(change))
+    with pytest.raises(InputError, match=reason):
+        champion.load(folder, "cpu")
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "no champion yet": lambda folder: (folder / "champion.json").unlink(),
     "Invalid JSON": lambda folder: (folder / "champion.json").write_text("{"),
@@ -46,6 +63,9 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "schema: Input should be 1": lambda folder: edit(folder, lambda content: content.update(schema=2)),
     "metrics: Field required": lambda folder: edit(folder, lambda content: content.pop("metrics")),
     "String should match": lambda folder: edit(folder, lambda content: content["model"].update(file="../x.onnx")),
+    "version: String should match": lambda folder: edit(folder, lambda content: content.update(version="1\r\nx: y")),
+    "version: String should match pattern": lambda folder: edit(folder, lambda content: content.update(version="1\n")),
+    "labels: '0' occurs twice": lambda folder: edit(folder, lambda content: content["spec"].update(labels=["0"] * 10)),
     "missing or unknown keys: std": lambda folder: edit(folder, lambda content: content["spec"].pop("std")),
     "wrong outputs for the stored example": lambda folder: edit(
         folder, lambda content: content["example"]["outputs"][0].reverse()

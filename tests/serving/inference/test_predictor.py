@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx.external_data_helper import set_external_data
 
 from models.errors import InputError
 from models.session import CPU, Device, open_session
@@ -28,6 +30,19 @@ def test_outputs_equal_those_of_numpy(spec: DataSpec, count: int) -> None:
 
 def test_the_provider_is_that_of_the_session() -> None:
     assert Predictor(graph(weights(DIGITS)), DIGITS, "cpu").provider == CPU
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_weights_in_another_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool) -> None:
+    """They would be outside the SHA-256; ONNX Runtime looks for them in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    content = onnx.load_model_from_string(graph(weights(DIGITS)))
+    (kernel,) = (tensor for tensor in content.graph.initializer if tensor.name == "kernel")
+    Path("kernel.bin").write_bytes(kernel.raw_data)
+    set_external_data(kernel, str(tmp_path / "kernel.bin") if absolute else "kernel.bin")
+    kernel.ClearField("raw_data")
+    with pytest.raises(InputError, match=r"cannot open the model: .*kernel"):
+        Predictor(content.SerializeToString(), DIGITS, "cpu")
 
 
 def has_cuda() -> bool:
