@@ -12,28 +12,35 @@ from collections.abc import Callable
 
 import orjson
 
+from serving import routes
 from serving.api.route import Route
 from serving.errors import RequestError, overloaded
 from serving.http.access_log import Log
 from serving.http.authentication import given_key
 from serving.http.messages import REQUEST_ID, ASGIApp, Headers, Receive, Request, Response, Scope, Send
 from serving.monitoring.request_context import CURRENT, RequestContext, client_trace_id
-from serving.routes import ROUTES, find, pattern
 from serving.settings import Settings
 from serving.worker import Worker
 
 log = logging.getLogger("bentoml.tandem")
 MIN_IN_FLIGHT = 8  # complete requests that a worker accepts at any speed, so that a slow model is used at all
+Find = Callable[[str, str], Route]
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
 class Application:
-    """The ASGI application: `inner` is BentoML's own, `worker` returns the started worker."""
+    """The ASGI application: `inner` is BentoML's own, `worker` returns the started worker.
 
-    def __init__(self, inner: ASGIApp, settings: Settings, worker: Callable[[], Worker]) -> None:
+    `find` returns the route of a method and a path, or raises RequestError.
+    """
+
+    def __init__(
+        self, inner: ASGIApp, settings: Settings, worker: Callable[[], Worker], find: Find = routes.find
+    ) -> None:
         self._inner = inner
         self._settings = settings
         self._find_worker = worker
+        self._find = find
         self._worker: Worker | None = None
         self._has_context = False
         self._log = Log(settings.log_share, settings.log_format == "json")
@@ -58,13 +65,14 @@ class Application:
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started, context)
         if context and context.trace:
-            context.trace.end(pattern(request.path), response.status, request_id.decode())
+            pattern = routes.pattern(request.path) or (request.path if name != "unknown" else "")
+            context.trace.end(pattern, response.status, request_id.decode())
         if request.observed:
             self._worker.observe(request_id, request.observed)
 
     def _begin(self, worker: Worker, request: Request, request_id: bytes, started: float) -> RequestContext:
         """Set the context of a request, where log lines or traces need it; health checks and pages have no trace."""
-        route = ROUTES.get(request.path)
+        route = routes.ROUTES.get(request.path)
         trace = None
         if worker.tracing and not (route and route.probe):
             trace = worker.tracing.begin(request.method, request.path, request.text_headers, started)
@@ -78,7 +86,7 @@ class Application:
         name = "unknown"
         try:
             request.check_size()
-            route = find(request.method, request.path)
+            route = self._find(request.method, request.path)
             name = route.name
             if worker.api_keys.required and not route.public:
                 request.key_name = worker.api_keys.admit(given_key(request))

@@ -40,14 +40,25 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         """The application that a worker serves."""
         settings = _settings()
         index = max(0, (bentoml.server_context.worker_index or 1) - 1)
-        server.install(settings, supervision.connection_counts_file(), _workers(), index, _count_rejection)
-        application = Application(super().to_asgi(is_main), settings, _worker)
+        inner, file = super().to_asgi(is_main), supervision.connection_counts_file()
+        server.install(settings, file, _workers(), index, _count_rejection, _grpc_server(inner, settings))
+        application = Application(inner, settings, _worker)
         return cors.allow(application, settings.cors_origins)
 
 
 def _worker() -> Worker:
     """The components of this worker process, once they are made."""
     return cast(Worker, bentoml.get_current_service().worker)
+
+
+def _grpc_server(inner: ASGIApp, settings: Settings) -> server.Companion | None:
+    """The gRPC server of this worker, if it has a port."""
+    if not settings.grpc_port:
+        return None
+    from serving.grpc import routes
+    from serving.grpc.server import Server
+
+    return Server(Application(inner, settings, _worker, routes.find), settings)
 
 
 def _count_rejection(reason: str) -> None:

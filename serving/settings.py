@@ -69,6 +69,7 @@ class Settings(BaseModel):
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="time limit for receiving and for answering a request")
     max_connections: int = Field(1024, ge=1, description="most open connections of a worker")
+    grpc_port: int = Field(0, ge=0, le=65535, description="port of the Open Inference Protocol by gRPC; 0 means none")
     max_header_bytes: int = Field(16_384, ge=256, description="most bytes of the headers of a request")
     max_headers: int = Field(100, ge=1, description="most headers of a request")
     max_url_bytes: int = Field(8192, ge=64, description="longest URL: path and query")

@@ -32,17 +32,26 @@ def match(path: str) -> re.Match[str] | None:
 
 async def server(worker: Worker, _: Request) -> Response:
     """Server metadata."""
-    return write(ServerMetadata(name="tandem", version=worker.champion.version, extensions=EXTENSIONS))
+    return write(server_metadata(worker))
+
+
+def server_metadata(worker: Worker) -> ServerMetadata:
+    """Name, version and extensions of the server."""
+    return ServerMetadata(name="tandem", version=worker.champion.version, extensions=EXTENSIONS)
 
 
 async def metadata(worker: Worker, request: Request) -> Response:
     """Model metadata. Raises RequestError (404) for another model or version."""
-    champion = requested_champion(worker, request)
+    return write(model_metadata(worker, requested_champion(worker, request)))
+
+
+def model_metadata(worker: Worker, champion: Champion) -> ModelMetadata:
+    """The inputs and outputs of the champion."""
     spec = champion.spec
     inputs = TensorMetadata(name=spec.input_name, datatype=DATATYPES[spec.dtype], shape=[-1, *spec.shape])
     outputs = TensorMetadata(name=spec.output_name, datatype="FP32", shape=[-1, spec.outputs])
     name, versions = worker.settings.model_name, [champion.version]
-    return write(ModelMetadata(name=name, versions=versions, platform=PLATFORM, inputs=[inputs], outputs=[outputs]))
+    return ModelMetadata(name=name, versions=versions, platform=PLATFORM, inputs=[inputs], outputs=[outputs])
 
 
 async def ready(worker: Worker, request: Request) -> Response:
@@ -74,10 +83,14 @@ async def _inference(worker: Worker, champion: Champion, request: Request) -> te
 def requested_champion(worker: Worker, request: Request) -> Champion:
     """The champion. Raises RequestError (404) unless the path names it."""
     parts = match(request.path)
-    champion = worker.champion
-    name = worker.settings.model_name
-    if parts is None or parts["name"] != name or parts["version"] not in (None, champion.version):
-        raise RequestError(404, "unknown_model", f"no such model; there is {name!r}, version {champion.version!r}")
+    return named_champion(worker, parts["name"] if parts else "", parts["version"] if parts else None)
+
+
+def named_champion(worker: Worker, name: str, version: str | None) -> Champion:
+    """The champion. Raises RequestError (404) for another name, or another version if there is one."""
+    champion, known = worker.champion, worker.settings.model_name
+    if name != known or (version and version != champion.version):
+        raise RequestError(404, "unknown_model", f"no such model; there is {known!r}, version {champion.version!r}")
     return champion
 
 

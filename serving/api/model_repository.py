@@ -13,17 +13,22 @@ from serving.api.schemas import (
 )
 from serving.errors import invalid
 from serving.http.messages import Request, Response
+from serving.inference.champion import Champion
 from serving.monitoring import model_statistics
 from serving.worker import Worker
 
 
 async def config(worker: Worker, request: Request) -> Response:
     """The configuration of the model. Raises RequestError (404) for another model or version."""
-    champion, settings = requested_champion(worker, request), worker.settings
-    spec = champion.spec
+    return write(model_config(worker, requested_champion(worker, request)))
+
+
+def model_config(worker: Worker, champion: Champion) -> ModelConfig:
+    """The configuration of the champion."""
+    spec, settings = champion.spec, worker.settings
     data_type = f"TYPE_{DATATYPES[spec.dtype]}"
     batching = {"preferred_batch_size": [settings.run_rows], "max_queue_delay_microseconds": 0}
-    body = ModelConfig(
+    return ModelConfig(
         name=settings.model_name,
         platform=PLATFORM,
         default_model_filename=f"{champion.sha256}.onnx",
@@ -32,21 +37,19 @@ async def config(worker: Worker, request: Request) -> Response:
         output=[ConfigTensor(name=spec.output_name, data_type="TYPE_FP32", dims=[spec.outputs])],
         dynamic_batching=batching,
     )
-    return write(body)
 
 
 async def statistics(worker: Worker, request: Request) -> Response:
     """The statistics of the model. Raises RequestError (404) for another model or version."""
-    version = requested_champion(worker, request).version
-    return write(Statistics(model_stats=[_statistics(worker, version)]))
+    return write(version_statistics(worker, requested_champion(worker, request).version))
 
 
 async def all_statistics(worker: Worker, _: Request) -> Response:
     """The statistics of all models: there is one."""
-    return write(Statistics(model_stats=[_statistics(worker, worker.champion.version)]))
+    return write(version_statistics(worker, worker.champion.version))
 
 
-def _statistics(worker: Worker, version: str) -> ModelStatistics:
+def version_statistics(worker: Worker, version: str) -> Statistics:
     """The statistics of a version. Reading inputs and writing outputs is not measured, and nothing is cached."""
     found = model_statistics.read(worker.metrics.collect(), version)
     requests, queue, run = int(found["requests"]), found["queue_seconds"], found["run_seconds"]
@@ -61,7 +64,7 @@ def _statistics(worker: Worker, version: str) -> ModelStatistics:
         "cache_hit": none,
         "cache_miss": none,
     }
-    return ModelStatistics(
+    model = ModelStatistics(
         name=worker.settings.model_name,
         version=version,
         last_inference=int(found[model_statistics.LAST] * 1000),
@@ -69,6 +72,7 @@ def _statistics(worker: Worker, version: str) -> ModelStatistics:
         execution_count=int(found["runs"]),
         inference_stats=durations,
     )
+    return Statistics(model_stats=[model])
 
 
 def _duration(count: float, seconds: float) -> Duration:
@@ -78,10 +82,14 @@ def _duration(count: float, seconds: float) -> Duration:
 async def index(worker: Worker, request: Request) -> Response:
     """The models, or with `ready` only those that are ready. Raises RequestError."""
     body = await request.body()
-    only_ready = await json_body.read(worker, request, body, _only_ready)
+    return write(models(worker, await json_body.read(worker, request, body, _only_ready)))
+
+
+def models(worker: Worker, only_ready: bool) -> list[RepositoryModel]:
+    """The models and their states, or only those that are ready."""
     state = "READY" if worker.ready else "UNAVAILABLE"
     model = RepositoryModel(name=worker.settings.model_name, version=worker.champion.version, state=state)
-    return write([model] if worker.ready or not only_ready else [])
+    return [model] if worker.ready or not only_ready else []
 
 
 def _only_ready(body: bytes) -> bool:

@@ -56,7 +56,11 @@ def parse(header: bytes, raw: memoryview | None, spec: DataSpec, max_examples: i
 
 def _read(header: bytes, spec: DataSpec, max_examples: int) -> Header:
     """The JSON of a request. Raises RequestError."""
-    document = json_body.parse(header, "; is inference-header-content-length missing?")
+    return read_document(json_body.parse(header, "; is inference-header-content-length missing?"), spec, max_examples)
+
+
+def read_document(document: dict[str, Any], spec: DataSpec, max_examples: int) -> Header:
+    """The content of an `InferRequest`. Raises RequestError unless it fits the spec exactly."""
     tensor = _only_input(document, spec)
     request_id = document.get("id", "")
     if not isinstance(request_id, str):

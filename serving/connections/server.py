@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import uvicorn
 
@@ -27,10 +27,21 @@ SILENT = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No 
 log = logging.getLogger("bentoml.tandem")
 
 
+class Companion(Protocol):
+    """A server of another protocol in the same worker, at the same host and with the same certificate."""
+
+    async def start(self, host: str, config: uvicorn.Config) -> None:
+        """Accept connections."""
+
+    async def stop(self) -> None:
+        """Accept no more, and finish what is in hand."""
+
+
 class Server(uvicorn.Server):
     """Serves `settings.max_connections` connections at a time; `rejected` counts refusals by reason.
 
-    The `first` of the workers warns where the address that all share is public and needs a key.
+    The `first` of the workers warns where the address that all share is public and needs a key. `companion` is started
+    and stopped together with this server.
     """
 
     def __init__(
@@ -40,8 +51,10 @@ class Server(uvicorn.Server):
         counts: SharedCounts,
         rejected: Callable[[str], None],
         first: bool = True,
+        companion: Companion | None = None,
     ) -> None:
         super().__init__(config)
+        self._companion = companion
         self._first = first
         self._settings = settings
         self._counts = counts
@@ -54,6 +67,8 @@ class Server(uvicorn.Server):
         self.config.ws_protocol_class = None  # a WebSocket would be outside the limits, and the service has none
         await super().startup(sockets=[])
         self._watcher = asyncio.create_task(self._watch())
+        if self._companion and sockets:
+            await self._companion.start(sockets[0].getsockname()[0], self.config)
         limit = self._settings.max_connections + REFUSED
         for listener in sockets or []:
             if self._first:
@@ -65,6 +80,8 @@ class Server(uvicorn.Server):
         self._counts.leave()
         for acceptor in self._acceptors:
             await acceptor.close()
+        if self._companion:
+            await self._companion.stop()
         await super().shutdown(sockets)
         if self._watcher:
             self._watcher.cancel()
@@ -124,9 +141,22 @@ def _is_shown(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(SILENT)
 
 
-def install(settings: Settings, file: Path | None, workers: int, index: int, rejected: Callable[[str], None]) -> None:
+def install(
+    settings: Settings,
+    file: Path | None,
+    workers: int,
+    index: int,
+    rejected: Callable[[str], None],
+    companion: Companion | None = None,
+) -> None:
     """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
     logging.getLogger("uvicorn.error").addFilter(_is_shown)
     counts = SharedCounts(file, workers, index)
-    options = {"settings": settings, "counts": counts, "rejected": rejected, "first": index == 0}
+    options = {
+        "settings": settings,
+        "counts": counts,
+        "rejected": rejected,
+        "first": index == 0,
+        "companion": companion,
+    }
     uvicorn.Server = partial(Server, **options)  # type: ignore[assignment,misc,arg-type]

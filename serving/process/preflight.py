@@ -1,5 +1,6 @@
 """Check of the champion before any worker starts: the supervisor would restart a failing worker forever."""
 
+import socket
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_all_start_methods, get_context
@@ -13,19 +14,31 @@ from serving.settings import Settings
 def check(settings: Settings) -> None:
     """Load the champion in a separate process.
 
-    Raises InputError if it, the prediction log, the challenger's folder or the variables OTEL_* cannot be used. The
-    process frees the device's memory when it ends, so that the supervisor holds none.
+    Raises InputError if it, the prediction log, the challenger's folder, the gRPC port or OTEL_* variables cannot be
+    used. The process frees the device's memory when it ends, so that the supervisor holds none.
     """
     if settings.prediction_log:
         prediction_log.require_folder(settings.prediction_log)
     if settings.challenger and not settings.challenger.is_dir():
         raise InputError(f"TANDEM_CHALLENGER: {settings.challenger}: no such folder; create it, or unset the variable")
+    if settings.grpc_port:
+        _require_free_port(settings.grpc_port)
     method = "fork" if "fork" in get_all_start_methods() else None  # faster: all modules are imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
         try:
             pool.submit(_load, settings).result()
         except BrokenProcessPool:
             raise InputError(f"{settings.champion}: loading was killed; is there too little memory?") from None
+
+
+def _require_free_port(port: int) -> None:
+    """Raise InputError if another process listens on the port: two services would both get a part of the calls."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier service may linger
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise InputError(f"TANDEM_GRPC_PORT: {port}: {error.strerror}; name a free port") from None
 
 
 def _load(settings: Settings) -> None:

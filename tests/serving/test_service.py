@@ -9,6 +9,7 @@ from typing import Any
 import bentoml
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from tests.serving.api.test_predict import png
@@ -36,6 +37,12 @@ def test_predictions_over_http(served: Served) -> None:
     response = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
     found = [list(row["probabilities"].values()) for row in response.json()["predictions"]]
     np.testing.assert_allclose(found, weights(DIGITS).expected(inputs), atol=1e-6)
+
+
+def test_grpc_is_not_loaded_without_a_port(served: Served) -> None:
+    (worker,) = psutil.Process(served.process.pid).children()
+    assert [each.path for each in worker.memory_maps() if "onnxruntime" in each.path]
+    assert not [each.path for each in worker.memory_maps() if "grpc" in each.path]
 
 
 def test_the_typed_client(served: Served, tmp_path: Path) -> None:

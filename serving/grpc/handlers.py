@@ -1,0 +1,170 @@
+"""The methods of `GRPCInferenceService`: a message as the body of the request, a message as that of the response."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
+
+from models.spec import DataSpec
+from serving.api import inference_protocol as v2
+from serving.api import json_examples, model_repository, predict, tensors
+from serving.errors import invalid
+from serving.grpc.messages import message
+from serving.http.messages import Request, Response
+from serving.inference.champion import Champion
+from serving.monitoring.observation import Observation
+from serving.worker import Worker
+
+CONTENT_TYPE = b"application/grpc"
+CONTENTS = {"uint8": "uint_contents", "float32": "fp32_contents"}  # field of typed data, by NumPy's names
+
+
+async def server_live(_worker: Worker, _request: Request) -> Response:
+    """True while the event loop runs."""
+    return _write("ServerLiveResponse", live=True)
+
+
+async def server_ready(worker: Worker, _request: Request) -> Response:
+    """True once the champion is loaded, warmed up and verified."""
+    return _write("ServerReadyResponse", ready=worker.ready)
+
+
+async def model_ready(worker: Worker, request: Request) -> Response:
+    """Readiness of this model and version. Raises RequestError for others."""
+    await _read_champion(worker, request, "ModelReadyRequest")
+    return _write("ModelReadyResponse", ready=worker.ready)
+
+
+async def server_metadata(worker: Worker, _request: Request) -> Response:
+    """Server metadata."""
+    return _convert("ServerMetadataResponse", v2.server_metadata(worker).model_dump())
+
+
+async def model_metadata(worker: Worker, request: Request) -> Response:
+    """Model metadata. Raises RequestError for another model or version."""
+    champion = await _read_champion(worker, request, "ModelMetadataRequest")
+    return _convert("ModelMetadataResponse", v2.model_metadata(worker, champion).model_dump())
+
+
+async def model_config(worker: Worker, request: Request) -> Response:
+    """The configuration of the model. Raises RequestError for another model or version."""
+    champion = await _read_champion(worker, request, "ModelConfigRequest")
+    config = model_repository.model_config(worker, champion).model_dump()
+    return _convert("ModelConfigResponse", {"config": config})
+
+
+async def model_statistics(worker: Worker, request: Request) -> Response:
+    """The statistics of the named model, or of all. Raises RequestError for another model or version."""
+    asked = await _read(request, "ModelStatisticsRequest")
+    champion = v2.named_champion(worker, asked.name, asked.version) if asked.name else worker.champion
+    statistics = model_repository.version_statistics(worker, champion.version)
+    return _convert("ModelStatisticsResponse", statistics.model_dump())
+
+
+async def repository_index(worker: Worker, request: Request) -> Response:
+    """The models and their states."""
+    only_ready = (await _read(request, "RepositoryIndexRequest")).ready
+    models = [model.model_dump() for model in model_repository.models(worker, only_ready)]
+    return _convert("RepositoryIndexResponse", {"models": models})
+
+
+async def infer(worker: Worker, request: Request) -> Response:
+    """Tensors in, tensors out: raw data are answered with raw data, typed contents with typed contents."""
+    given = await _read(request, "ModelInferRequest")
+    champion = v2.named_champion(worker, given.model_name, given.model_version)
+    inputs = _inputs(given, champion.spec, worker.settings.max_batch)
+    given.ClearField("inputs")  # typed contents take up to 13 times the bytes of the message
+    result = await predict.infer(worker, champion, inputs)
+    request.observed = Observation(champion, inputs, result.outputs)
+    response = _inference(given, champion, result.outputs)
+    return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, champion))
+
+
+async def _read(request: Request, name: str) -> Any:
+    """The message in the body. Raises RequestError."""
+    try:
+        return message(name).FromString(await request.body())
+    except DecodeError:
+        raise invalid(f"the message is no {name}") from None
+
+
+async def _read_champion(worker: Worker, request: Request, name: str) -> Champion:
+    """The champion that the message names. Raises RequestError for another one."""
+    asked = await _read(request, name)
+    return v2.named_champion(worker, asked.name, asked.version)
+
+
+def _write(name: str, **fields: Any) -> Response:
+    return Response(message(name)(**fields).SerializeToString(), content_type=CONTENT_TYPE)
+
+
+def _convert(name: str, body: dict[str, Any]) -> Response:
+    """The message with the fields of a JSON body, which has further ones in some cases."""
+    converted = ParseDict(body, message(name)(), ignore_unknown_fields=True)
+    return Response(converted.SerializeToString(), content_type=CONTENT_TYPE)
+
+
+def _inputs(given: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
+    """The input tensor [N, *shape] of a ModelInferRequest. Raises RequestError unless it fits the spec exactly."""
+    header = tensors.read_document(_document(given), spec, max_examples)
+    contents = given.inputs[0].contents
+    if not given.raw_input_contents:
+        return _from_contents(contents, header.shape, spec)
+    if len(given.raw_input_contents) != 1 or contents.ByteSize():
+        raise invalid("raw_input_contents: allowed: the data of the one input, and no contents beside them")
+    return _from_raw(given.raw_input_contents[0], header.shape, spec)
+
+
+def _document(given: Any) -> dict[str, Any]:
+    """The same request as JSON, without its data."""
+    inputs = [
+        {"name": each.name, "datatype": each.datatype, "shape": list(each.shape), "parameters": _keys(each.parameters)}
+        for each in given.inputs
+    ]
+    document = {"id": given.id, "inputs": inputs, "parameters": _keys(given.parameters)}
+    if given.outputs:
+        document["outputs"] = [{"name": each.name, "parameters": _keys(each.parameters)} for each in given.outputs]
+    return document
+
+
+def _keys(parameters: Iterable[Any]) -> dict[str, Any]:
+    """The names of parameters: their presence alone is checked."""
+    return dict.fromkeys(parameter.key for parameter in parameters)
+
+
+def _from_raw(raw: bytes, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
+    """Raw little-endian numbers as [N, *shape], without a copy."""
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    if len(raw) != (expected := math.prod(shape) * dtype.itemsize):
+        raise invalid(f"raw_input_contents[0]: found {len(raw)} bytes; allowed for shape {list(shape)}: {expected}")
+    inputs = np.frombuffer(raw, dtype).reshape(shape)
+    json_examples.check_finite(inputs, spec)
+    return inputs
+
+
+def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
+    """Typed numbers as [N, *shape]."""
+    field = CONTENTS[spec.dtype]
+    values = getattr(contents, field)
+    if len(values) != (expected := math.prod(shape)):
+        raise invalid(f"inputs[0].contents.{field}: found {len(values)} numbers; the shape has {expected}")
+    if spec.dtype == "uint8":
+        return json_examples.from_flat(list(values), spec)
+    inputs = np.array(values, np.float32).reshape(shape)
+    json_examples.check_finite(inputs, spec)
+    return inputs
+
+
+def _inference(given: Any, champion: Champion, outputs: np.ndarray) -> bytes:
+    """The ModelInferResponse: outputs float32 [N, K]."""
+    response = message("ModelInferResponse")(model_name=given.model_name, model_version=champion.version, id=given.id)
+    output = response.outputs.add(name=champion.spec.output_name, datatype="FP32", shape=outputs.shape)
+    if given.raw_input_contents:
+        response.raw_output_contents.append(outputs.tobytes())
+    else:
+        output.contents.fp32_contents.extend(outputs.ravel().tolist())
+    written: bytes = response.SerializeToString()
+    return written
