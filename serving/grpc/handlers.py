@@ -141,7 +141,7 @@ def _from_raw(raw: bytes, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
     if len(raw) != (expected := math.prod(shape) * dtype.itemsize):
         raise invalid(f"raw_input_contents[0]: found {len(raw)} bytes; allowed for shape {list(shape)}: {expected}")
     inputs = np.frombuffer(raw, dtype).reshape(shape)
-    json_examples.check_finite(inputs, spec)
+    json_examples.check(inputs, spec)
     return inputs
 
 
@@ -154,7 +154,7 @@ def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.
     if spec.dtype == "uint8":
         return json_examples.from_flat(list(values), spec)
     inputs = np.array(values, np.float32).reshape(shape)
-    json_examples.check_finite(inputs, spec)
+    json_examples.check(inputs, spec)
     return inputs
 
 

@@ -185,6 +185,12 @@ def test_values_that_are_not_finite_are_rejected(tmp_path: Path, serve_grpc: Mak
         assert (code, message in details) == (Code.INVALID_ARGUMENT, True), details
 
 
+def test_codes_of_no_category_are_rejected(tmp_path: Path, serve_grpc: Make) -> None:
+    infer = grpc.insecure_channel(serve_grpc(write(tmp_path, weights(HOUSES))).address).unary_unary(INFER)
+    code, details = status_of(lambda: infer(typed(np.float32([[1, 3, 0]]), HOUSES).SerializeToString()))
+    assert (code, "allowed: a code from 0 to 2" in details) == (Code.INVALID_ARGUMENT, True), details
+
+
 @pytest.mark.parametrize(
     ("metadata", "accepted"),
     [
