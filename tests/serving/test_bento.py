@@ -112,6 +112,27 @@ def test_the_image_has_the_projects_versions_and_a_user_other_than_root(bento: P
     assert f"ARG UV_EXCLUDE_NEWER={newest}" in dockerfile
 
 
+@pytest.mark.parametrize(("argument", "status", "installs"), [("no", 0, False), ("yes", 0, True), ("1", 1, False)])
+def test_the_image_has_the_gpu_libraries_if_its_build_argument_says_so(
+    bento: Path, tmp_path: Path, argument: str, status: int, installs: bool
+) -> None:
+    dockerfile = (bento / "env" / "docker" / "Dockerfile").read_text("utf-8").splitlines()
+    assert {"ARG GPU_LIBRARIES=no", "ENV GPU_LIBRARIES=$GPU_LIBRARIES"} <= set(dockerfile)
+    (script,) = (bento / "env" / "docker").glob("script_*")
+    (run,) = [line for line in dockerfile if line.endswith(f"./env/docker/{script.name}")]
+    packages = next(line for line in dockerfile if "pip install -r $BENTO_PATH" in line)
+    assert dockerfile.index(packages) < dockerfile.index(run) < dockerfile.index("USER bentoml")
+    (tmp_path / "uv").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')  # in place of an installation
+    (tmp_path / "uv").chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GPU_LIBRARIES": argument}
+    done = subprocess.run(["/bin/sh", script], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    table: dict[str, Any] = project()["project"]  # type: ignore[assignment]
+    (extra,) = table["optional-dependencies"]["serving-gpu"]
+    installed = f"pip\ninstall\n{extra.split(';')[0].strip()}\n" if installs else ""
+    assert done.stdout == installed
+
+
 def test_its_labels_and_service(bento: Path) -> None:
     content = yaml.safe_load((bento / "bento.yaml").read_text("utf-8"))
     assert content["labels"] == {"project": "tandem"}
