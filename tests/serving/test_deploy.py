@@ -1,5 +1,7 @@
 """The Kubernetes manifest: schemas, and agreement with the service."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,24 +14,77 @@ from bentoml._internal.container.generate import DEFAULT_BENTO_ENVS
 from serving.settings import Settings, read
 from tests.serving.conftest import ROOT, Local
 
-MANIFEST = ROOT / "serving" / "deploy" / "kubernetes.yaml"
+FOLDER = ROOT / "serving" / "deploy" / "kubernetes"
+MANIFEST = FOLDER / "base" / "tandem.yaml"
 OBJECTS: dict[str, dict[str, Any]] = {each["kind"]: each for each in yaml.safe_load_all(MANIFEST.read_text("utf-8"))}
 POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]
 CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
 PROBES = {name: probe["httpGet"] for name, probe in CONTAINER.items() if name.endswith("Probe")}
 
 
-def settings() -> Settings:
-    """The settings from the container's environment."""
-    return read({each["name"]: each.get("value", "secret") for each in CONTAINER["env"]})
+def settings(container: dict[str, Any] = CONTAINER) -> Settings:
+    """The settings from a container's environment."""
+    values = {each["name"]: each.get("value", "secret") for each in container["env"]}
+    return read({name: value for name, value in values.items() if name.startswith("TANDEM_")})
 
 
-@pytest.mark.parametrize("kind", OBJECTS)
-def test_it_matches_the_schema(kind: str) -> None:
+def build(folder: Path, *components: str) -> dict[str, dict[str, Any]]:
+    """The objects, by kind, with some of the components."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl, which has kustomize, is missing")
+    shutil.copytree(FOLDER, folder / "kubernetes")
+    file = folder / "kubernetes" / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text("utf-8"))
+    file.write_text(yaml.safe_dump(content | {"components": list(components)}), "utf-8")
+    command = ["kubectl", "kustomize", str(file.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+
+
+def require_valid(objects: dict[str, dict[str, Any]]) -> None:
     schemas = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate, which has the schemas, is missing"
     )
-    schemas.validate(OBJECTS[kind], schemas.latest_version(), strict=True)
+    for each in objects.values():
+        schemas.validate(each, schemas.latest_version(), strict=True)
+
+
+def test_it_matches_the_schemas() -> None:
+    require_valid(OBJECTS)
+
+
+def test_without_components_it_is_the_base(tmp_path: Path) -> None:
+    assert build(tmp_path) == OBJECTS
+    commented = (FOLDER / "kustomization.yaml").read_text("utf-8")
+    assert all(f"\n# - {name} #" in commented for name in ("queue-autoscaling", "gpu"))
+
+
+def test_the_autoscaler_counts_queueing_time_beside_the_cpu(tmp_path: Path) -> None:
+    objects = build(tmp_path, "queue-autoscaling")
+    require_valid(objects)
+    processor, queue = objects["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert processor == OBJECTS["HorizontalPodAutoscaler"]["spec"]["metrics"][0]
+    adapter = yaml.safe_load((FOLDER.parent / "monitoring" / "prometheus-adapter.yaml").read_text("utf-8"))
+    assert queue["pods"]["metric"]["name"] == adapter["rules"]["custom"][0]["name"]["as"]
+    milliseconds = int(queue["pods"]["target"]["averageValue"].removesuffix("m"))
+    assert 0 < milliseconds / 1000 < settings().max_wait_seconds
+    assert objects["Deployment"] == OBJECTS["Deployment"]
+
+
+def test_a_replica_has_a_gpu_and_uses_no_other_device(tmp_path: Path) -> None:
+    objects = build(tmp_path, "queue-autoscaling", "gpu")
+    require_valid(objects)
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container["resources"]["limits"]["cpu"] == CONTAINER["resources"]["limits"]["cpu"]
+    assert settings(container) == settings().model_copy(update={"device": "cuda"})
+    (cache,) = [each["value"] for each in container["env"] if each["name"] == "CUDA_CACHE_PATH"]
+    assert Path(cache).is_relative_to(container["volumeMounts"][0]["mountPath"])
+    assert pod["securityContext"] == POD["spec"]["securityContext"]
+    (toleration,) = pod["tolerations"]
+    assert toleration["key"] == "nvidia.com/gpu"
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -30,7 +30,14 @@ QUERIES = {
     for panel in DASHBOARD["panels"]
     for target in panel.get("targets", ())
 }
+LABELS = {"namespace": "default", "pod": "tandem-1"}  # as prometheus-kubernetes.yaml sets them
 KEYS = "prometheus the-key-of-prometheus unlimited\n"
+ADAPTER = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text("utf-8"))["rules"]["custom"][0]
+QUERIES["prometheus-adapter"] = (
+    ADAPTER["metricsQuery"]
+    .replace("<<.GroupBy>>", "pod")
+    .replace("<<.LabelMatchers>>", 'namespace="default",pod=~"tandem-1"')
+)
 WITHOUT_SERIES = ("Missing values", "Age of the last check")  # this service has neither a table nor a registry
 
 
@@ -43,10 +50,11 @@ def metric_names() -> set[str]:
     return {family.name + suffix for family in metrics.registry.collect() for suffix in suffixes[family.type]}
 
 
-@pytest.mark.parametrize("file", ["rules.yaml", "rules_test.yaml", "dashboard.json"])
+@pytest.mark.parametrize("file", ["rules.yaml", "rules_test.yaml", "dashboard.json", "prometheus-adapter.yaml"])
 def test_every_metric_named_exists(file: str) -> None:
     named = set(re.findall(r"\btandem_\w+", (FOLDER / file).read_text("utf-8")))
-    assert len(named) > 5
+    named -= {ADAPTER["name"]["as"]}  # computed by the adapter
+    assert named
     assert named <= metric_names()
 
 
@@ -87,6 +95,18 @@ def test_promtool_accepts(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_promtool_accepts_the_configuration_for_kubernetes(tmp_path: Path) -> None:
+    """All but the discovery of pods, which Debian's build of Prometheus does not have."""
+    configuration = yaml.safe_load((FOLDER / "prometheus-kubernetes.yaml").read_text("utf-8"))
+    (scrape,) = configuration["scrape_configs"]
+    assert scrape.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    assert {rule["target_label"] for rule in scrape["relabel_configs"] if "target_label" in rule} == set(LABELS)
+    shutil.copy(FOLDER / "rules.yaml", tmp_path)
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
+    command = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @contextlib.contextmanager
 def prometheus(service: str, folder: Path) -> Iterator[httpx.Client]:
     """A Prometheus that scrapes the service every second, with its real configuration otherwise."""
@@ -94,7 +114,7 @@ def prometheus(service: str, folder: Path) -> Iterator[httpx.Client]:
     configuration = yaml.safe_load((FOLDER / "prometheus.yaml").read_text("utf-8"))
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (scrape,) = configuration["scrape_configs"]
-    scrape["static_configs"] = [{"targets": [service.removeprefix("http://")]}]
+    scrape["static_configs"] = [{"targets": [service.removeprefix("http://")], "labels": LABELS}]
     (folder / "key").write_text(KEYS.split()[1], "utf-8")
     scrape["authorization"] = {"credentials_file": str(folder / "key")}
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
@@ -145,6 +165,10 @@ def test_prometheus_scrapes_the_service_and_evaluates_every_query(tmp_path: Path
             missing = {name for name in missing if not name.startswith(WITHOUT_SERIES)}
             time.sleep(0.5)
         assert missing == set()
+        assert query(client, ADAPTER["seriesQuery"])
+        (queue,) = query(client, QUERIES["prometheus-adapter"])
+        assert queue["metric"] == {"pod": "tandem-1"}
+        assert 0 <= float(queue["value"][1]) < 1
         (up,) = query(client, 'up{job="tandem"}')
         assert up["value"][1] == "1"
         rules = [rule for group in client.get("/api/v1/rules").json()["data"]["groups"] for rule in group["rules"]]

@@ -32,7 +32,9 @@ def memory(served: Served) -> int:
 
 def limit() -> int:
     """The memory that the manifest gives a pod, in bytes."""
-    manifest = yaml.safe_load_all((ROOT / "serving" / "deploy" / "kubernetes.yaml").read_text("utf-8"))
+    manifest = yaml.safe_load_all(
+        (ROOT / "serving" / "deploy" / "kubernetes" / "base" / "tandem.yaml").read_text("utf-8")
+    )
     pod = next(each for each in manifest if each["kind"] == "Deployment")["spec"]["template"]["spec"]
     return int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
 
