@@ -99,7 +99,11 @@ def find(method: str, path: str) -> Route:
     if route is None and (parts := v2.match(path)):
         route = MODEL_ROUTES.get(parts["suffix"])
     if route is None:
-        raise RequestError(404, "unknown_path", f"no such path; see /docs; available: {', '.join(ROUTES)}")
+        raise RequestError(
+            404,
+            "unknown_path",
+            f"no such path; see /docs; available: {', '.join(path for path, route in ROUTES.items() if route.tag)}",
+        )
     if ("GET" if method == "HEAD" else method) != route.method:
         allow = ((b"allow", route.method.encode()),)
         raise RequestError(405, "method", f"method {method[:20]!r}; allowed: {route.method}", allow)

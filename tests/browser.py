@@ -1,8 +1,9 @@
-"""A real browser without a window."""
+"""A real browser without a window, and axe-core's check of a page in it."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,19 @@ def chromium(folder: Path, *flags: str) -> Iterator[Chrome]:
         yield driver
     finally:
         driver.quit()
+
+
+def emulate(driver: Chrome, width: int, **media: str) -> None:
+    """A screen of this width, and media features such as `prefers_color_scheme="dark"`."""
+    features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+
+def serious_violations(driver: Chrome) -> list[str]:
+    """Violations of accessibility rules in the open page that axe-core calls serious or critical: rule and element."""
+    driver.execute_script((resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+    found = driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+    return [f"{rule['id']}: {node['html']}" for rule in serious for node in rule["nodes"]]

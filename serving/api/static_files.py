@@ -19,15 +19,17 @@ TYPES = {
     ".js": b"text/javascript; charset=utf-8",
     ".css": b"text/css; charset=utf-8",
 }
+MODULES = (
+    "docs", "docs-examples", "drawing", "example", "image", "key", "layers", "model", "occlusion", "page", "pixels",
+    "result", "service", "table",
+)  # fmt: skip
 FILES = {
     "/": OWN / "index.html",
-    "/page.css": OWN / "page.css",
-    "/page.js": OWN / "page.js",
-    "/layers.js": OWN / "layers.js",
     "/docs": OWN / "docs.html",
-    "/docs/start.js": OWN / "docs.js",
     "/docs/swagger-ui.css": SWAGGER / "swagger-ui.css",
     "/docs/swagger-ui-bundle.js": SWAGGER / "swagger-ui-bundle.js",
+    **{f"/{name}.css": OWN / f"{name}.css" for name in ("theme", "page", "docs")},
+    **{f"/{name}.js": OWN / f"{name}.js" for name in MODULES},
 }
 
 
