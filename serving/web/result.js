@@ -26,7 +26,7 @@ export function showError(error, again) {
   announce("");
   find("error").textContent = error.message;
   retry = again;
-  find("retry").hidden = !(error.status === 0 || error.status >= 500);
+  find("retry").hidden = !(error.status === 0 || error.status === 429 || error.status >= 500);
   find("rejected").scrollIntoView({ block: "nearest" });
 }
 
