@@ -4,9 +4,11 @@ Every number lives in `params.yaml`; `pipelines.config.params` reads it into the
 models, so that a wrong key, type or value is refused with its place, before any work starts.
 """
 
+import math
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Protocol, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from models.errors import InputError
 from models.spec import DataSpec, Kind, Task
@@ -46,6 +48,19 @@ def known_loss(name: str) -> str:
     return name
 
 
+def valid_class_weights(value: object) -> object:
+    """The value with a list as a tuple of floats. Raise ValueError, which says what is allowed, for any other."""
+    if value is None or value == "balanced":
+        return value
+    if isinstance(value, list | tuple) and value and all(_is_positive(each) for each in value):
+        return tuple(float(each) for each in value)
+    raise ValueError("null, balanced, or a list of one number above 0 for each class")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
 class Config(BaseModel):
     """A section of `params.yaml`: no unknown keys, no conversion of types, no change afterwards."""
 
@@ -83,6 +98,10 @@ class ModelConfig(Config):
 
     def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
         """Raise InputError where it cannot learn from batches of such examples, `count` in all where that is known."""
+
+    def minimum_weights(self, _: Examples) -> int:
+        """A lower bound of the number of weights: of the hidden kernels, as far as their sizes are known."""
+        return 0
 
 
 class Linear(ModelConfig):
@@ -136,6 +155,11 @@ class MLP(Hidden):
         """Wherever there is a hidden layer."""
         return bool(self.hidden)
 
+    def minimum_weights(self, examples: Examples) -> int:
+        """Of the dense kernels."""
+        widths = [math.prod(examples.shape), *self.hidden]
+        return sum(before * after for before, after in pairwise(widths))
+
 
 class Convolutional(Hidden):
     """An architecture that halves images again and again."""
@@ -174,6 +198,12 @@ class CNN(Convolutional):
         """Never: it normalises before it halves, so at least 2x2 places."""
         return False
 
+    def minimum_weights(self, examples: Examples) -> int:
+        """Of the 3x3 convolutions and of the dense layer."""
+        places = math.prod(side >> self.halvings for side in examples.shape[:2])
+        convolutions = sum(9 * before * after for before, after in pairwise(self.channels))
+        return convolutions + places * self.channels[-1] * self.dense
+
 
 class ResNet(Convolutional):
     """A residual network: a 3x3 convolution, then for each of `channels` so many `blocks` of two 3x3
@@ -191,6 +221,10 @@ class ResNet(Convolutional):
     def halvings(self) -> int:
         """Once by the stem, if it has a stride, and once by each stage but the first."""
         return len(self.channels) + self.stem_stride - 2
+
+    def minimum_weights(self, _: Examples) -> int:
+        """Of the second 3x3 convolution of each block."""
+        return sum(9 * self.blocks * width**2 for width in self.channels)
 
     def strides(self) -> list[tuple[str, int, int]]:
         """Name, width and stride of each block, in order."""
@@ -248,9 +282,18 @@ class Augment(Config):
         if kind == "tabular" and (self.shift or self.flip):
             raise InputError(f"train.augment: '{name}' is a table; allowed: shift = 0 and flip = false")
 
+    def require_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise InputError if `shift` is as large as the images [H, W, C] of the source `name`; () is not known yet."""
+        if self.shift and self.shift >= min(shape[:2], default=self.shift + 1):
+            raise InputError(
+                f"train.augment.shift = {self.shift}: '{name}' has images of {shape[0]}x{shape[1]}; "
+                f"allowed: at most {min(shape[:2]) - 1}"
+            )
+
     def require_compatible(self, spec: DataSpec) -> None:
         """Raise InputError where the data cannot be changed in this way."""
         self.require_kind(spec.name, spec.kind)
+        self.require_shape(spec.name, spec.shape)
         if self.mixup and any(spec.categories):
             raise InputError(
                 f"train.augment.mixup = {self.mixup:g}: '{spec.name}' has categories, "
@@ -273,7 +316,7 @@ class Train(Config):
     schedule: Schedule
     loss: Annotated[str, AfterValidator(known_loss)]
     label_smoothing: Fraction
-    class_weights: Literal["balanced"] | Annotated[tuple[Positive, ...], Field(strict=False)] | None
+    class_weights: Annotated[Literal["balanced"] | tuple[float, ...] | None, BeforeValidator(valid_class_weights)]
     focal_gamma: NotNegative
     huber_delta: Positive
     gradient_clip: Positive | None
@@ -286,7 +329,9 @@ class Train(Config):
     @model_validator(mode="after")
     def look_ahead_with_momentum_only(self) -> "Train":
         """Refuse Nesterov's momentum where there is none."""
-        if self.optimizer == "sgd" and self.nesterov and not self.momentum:
+        if self.nesterov and self.optimizer != "sgd":
+            raise ValueError(f"nesterov = true with optimizer = '{self.optimizer}'; allowed: false, or optimizer sgd")
+        if self.nesterov and not self.momentum:
             raise ValueError("nesterov = true with momentum = 0; allowed: momentum above 0")
         return self
 
@@ -323,9 +368,12 @@ class Train(Config):
         self.require_task(spec.name, spec.task)
         if self.loss == "binary_cross_entropy" and spec.outputs != 2:
             raise InputError(f"train.loss = '{self.loss}' needs 2 classes; '{spec.name}' has {spec.outputs}")
+        self.require_classes(spec.name, spec.outputs)
+
+    def require_classes(self, name: str, classes: int) -> None:
+        """Raise InputError if there is not one class weight for each class of the source `name`."""
         weights = self.class_weights
-        if weights not in (None, "balanced") and len(weights) != spec.outputs:
+        if weights not in (None, "balanced") and len(weights) != classes:
             raise InputError(
-                f"train.class_weights has {len(weights)} numbers; allowed: {spec.outputs}, one for each class of "
-                f"'{spec.name}'"
+                f"train.class_weights has {len(weights)} numbers; allowed: {classes}, one for each class of '{name}'"
             )

@@ -10,6 +10,8 @@ def main() -> None:
     settings = params.read()
     compatibility.require_devices(settings)
     compatibility.require_compatible(settings)
+    settings.data.require_options()
+    compatibility.require_memory(settings)
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
 

@@ -1,8 +1,15 @@
 """Checks across sections of `params.yaml`: devices, frameworks, architectures and the data source."""
 
+import math
+
+import psutil
+
 from models.errors import InputError
 from models.gpu_driver import has_nvidia_driver
 from pipelines.config.params import Params
+
+FLOAT32_BYTES = 4
+GIB = 2**30
 
 
 def require_devices(settings: Params) -> None:
@@ -22,9 +29,28 @@ def require_compatible(settings: Params) -> None:
         settings.train.require_framework(framework)
     source = settings.data.info
     settings.train.augment.require_kind(source.name, source.kind)
+    settings.train.augment.require_shape(source.name, source.shape)
     if source.task:
         settings.train.require_task(source.name, source.task)
+    if source.classes:
+        settings.train.require_classes(source.name, source.classes)
     for architecture in settings.architectures:
         config = getattr(settings.models, architecture)
         config.require_compatible(source)
         config.require_batches(source, settings.train.batch_size)
+
+
+def require_memory(settings: Params) -> None:
+    """Raise InputError if weights or images need more than the memory of this machine, by lower bounds."""
+    source = settings.data.info
+    pixels = math.prod(source.shape)
+    needs = {f"models.{name}": settings.models.of(name).minimum_weights(source) for name in settings.architectures}
+    needs["data.size"] = pixels
+    needs["evaluate.latency_batches"] = pixels * max(settings.evaluate.latency_batches)
+    available = psutil.virtual_memory().total
+    for key, numbers in needs.items():
+        if numbers * FLOAT32_BYTES > available:
+            raise InputError(
+                f"params.yaml: {key} needs at least {numbers * FLOAT32_BYTES / GIB:,.0f} GiB in float32; "
+                f"this machine has {available / GIB:,.0f} GiB"
+            )

@@ -1,7 +1,6 @@
 """Typed sections of `params.yaml`, frozen; the only module that reads the file."""
 
 import codecs
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -23,22 +22,29 @@ from models.config import (
 )
 from models.errors import InputError
 from pipelines.config import yaml_model
-from pipelines.config.sources import SOURCES, SourceInfo, known_source
+from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SourceInfo, known_source
 
 FILE = Path("params.yaml")
 UNUSED_PATH = "data"  # folder for files of the user
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
-Name = TypeVar("Name", bound=str)
+Value = TypeVar("Value", str, int)
 Correction = Literal["bonferroni", "benjamini_hochberg", "none"]
 
 
-def each_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
-    """Return `names`; raise ValueError if one of them is repeated."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return `values`; raise ValueError if one of them is repeated."""
+    repeated = dict.fromkeys(str(value) for value in values if values.count(value) > 1)
     if repeated:
         raise ValueError(f"{', '.join(repeated)} more than once; allowed: each once")
-    return names
+    return values
+
+
+def registrable(name: str) -> str:
+    """Return `name`; raise ValueError if it has a character that MLflow does not allow in a registered model."""
+    if {"/", ":"} & set(name):
+        raise ValueError("a name without / and :")
+    return name
 
 
 def without_tilde(path: str) -> str:
@@ -95,18 +101,21 @@ class DataSource(Config):
     @property
     def info(self) -> SourceInfo:
         """Properties of the examples that are known before they are loaded."""
-        kind, task, shape = SOURCES[self.source]
+        kind, task, shape, classes = SOURCES[self.source]
         if self.task != "auto":
             task = self.task
-        return SourceInfo(self.source, kind, task, shape or self.size or ())
+        return SourceInfo(self.source, kind, task, shape or self.size or (), classes)
 
-    def reject_unused(self, used: Collection[str]) -> None:
-        """Raise InputError if an option that is not in `used` is set."""
+    def require_options(self) -> None:
+        """Raise InputError if an option is set that the source does not use, or one is not set that it needs."""
         for name, value in self:
             allowed = {"mirrors": "[]", "task": "auto", "path": UNUSED_PATH}.get(name, "null")
-            if name not in ("source", *used) and value not in (None, (), allowed):
+            if name not in ("source", *OPTIONS.get(self.source, ())) and value not in (None, (), allowed):
                 shown = str(list(value)) if isinstance(value, tuple) else repr(value)
                 raise InputError(f"data.{name} = {shown}: {self.source} does not use it; allowed: {allowed}")
+        for name, allowed in REQUIRED.get(self.source, {}).items():
+            if getattr(self, name) is None:
+                raise InputError(f"data.{name} = null: {self.source} needs it; allowed: {allowed}")
 
 
 class Prepare(Config):
@@ -150,7 +159,7 @@ class Evaluate(Config):
     calibration_bins: Annotated[int, Field(ge=2)]
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Share
-    latency_batches: Annotated[Counts, Field(min_length=1)]
+    latency_batches: Annotated[Counts, Field(min_length=1), AfterValidator(each_once)]
     latency_seconds: Positive
     seed: Seed
 
@@ -158,7 +167,7 @@ class Evaluate(Config):
 class Promote(Config):
     """Minimum requirements for the champion, and the score difference `tie` up to which candidates are equal."""
 
-    model_name: Text
+    model_name: Annotated[Text, AfterValidator(registrable)]
     minimum_accuracy: Annotated[float, Field(ge=0, le=1)]
     minimum_r2: Annotated[float, Field(le=1, allow_inf_nan=False)]
     maximum_latency_ms: Positive | None

@@ -29,6 +29,8 @@ def check() -> list[CheckResult]:
     try:
         settings = params.read()
         compatibility.require_compatible(settings)
+        settings.data.require_options()
+        compatibility.require_memory(settings)
     except InputError as error:
         return [CheckResult("problem", "params.yaml", str(error), "the other checks need a valid params.yaml")]
     valid = CheckResult("ok", "params.yaml", f"valid; {', '.join(settings.candidates)} on {settings.data.source}")

@@ -10,16 +10,12 @@ from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.params import DataSource
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-USED = (
-    *("path", "target", "features", "task", "categories", "dates", "day_first"),
-    *("separator", "decimal", "encoding"),
-)
 CHOOSE_ANOTHER = "choose another data.target"
 
 
 def find(config: DataSource) -> str:
     """The path of the file. Raises InputError if `data.path` is not such a file or an unused option is set."""
-    config.reject_unused(USED)
+    config.require_options()
     allowed = f"allowed: a file that ends in {', '.join(SUFFIXES)}"
     path = Path(config.path)
     if path.suffix.lower() not in SUFFIXES:

@@ -14,14 +14,13 @@ from pipelines.config.params import DataSource
 from pipelines.sources.pictures import class_folders, decoding
 from pipelines.sources.pictures.class_folders import ImageFiles
 
-USED = ("path", "size", "channels", "max_pixels", "unreadable")
 RGB = 3
 MAX_PRINTED = 10  # unreadable files
 
 
 def find(config: DataSource) -> str:
     """The folder. Raises InputError as `class_folders.read`, or if `data.size` is missing or an unused option set."""
-    config.reject_unused(USED)
+    config.require_options()
     _shape(config)
     class_folders.read(Path(config.path))
     return str(Path(config.path))
@@ -32,7 +31,7 @@ def load(config: DataSource) -> RawData:
 
     Raises InputError as `find`, and if more than the share `data.unreadable` of the files cannot be decoded.
     """
-    config.reject_unused(USED)
+    config.require_options()
     root, shape = Path(config.path), _shape(config)
     train, test = class_folders.read(root)
     _print_classes(root, train, test)
@@ -47,8 +46,7 @@ def load(config: DataSource) -> RawData:
 
 
 def _shape(config: DataSource) -> tuple[int, int, int]:
-    if config.size is None:
-        raise InputError("data.size = null: image_folder needs it; allowed: [height, width], such as [64, 64]")
+    assert config.size
     return (*config.size, config.channels or RGB)
 
 

@@ -8,7 +8,7 @@ from pipelines.config.params import DataSource
 
 def find(config: DataSource) -> str:
     """The location of the examples. Raises InputError if an unused option is set, such as `data.path`."""
-    config.reject_unused(())
+    config.require_options()
     return "scikit-learn"
 
 

@@ -14,7 +14,7 @@ SEED = 0
 
 def find(config: DataSource) -> str:
     """The location of the examples. Raises InputError if an unused option is set, such as `data.path`."""
-    config.reject_unused(())
+    config.require_options()
     return "a formula"
 
 

@@ -18,7 +18,7 @@ def locate(
     If `data.path` is set, only that folder is searched. Raises InputError if the folder or the file in it is missing,
     or if no mirror provides the file. The content is not verified.
     """
-    config.reject_unused(("path", "mirrors"))
+    config.require_options()
     if path := _find(config, source, pinned, system_folders):
         return path
     from pipelines.sources.published import download  # imports requests, which is rarely needed
@@ -33,7 +33,7 @@ def find(
 
     Raises InputError as `locate` for `data.path`.
     """
-    config.reject_unused(("path", "mirrors"))
+    config.require_options()
     files = [_find(config, source, part, system_folders) for part in parts]
     folders = sorted({str(path.parent) for path in files if path})
     return ", ".join(folders) if all(files) else None

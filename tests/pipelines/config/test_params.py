@@ -58,6 +58,17 @@ REFUSED = {
         ["data.max_pixels = 200000000; allowed: less than or equal to 178956970"],
     ),
     "all unreadable": (("unreadable: null", "unreadable: 1"), ["data.unreadable = 1; allowed: less than 1"]),
+    "weight of zero": (
+        ("class_weights: null", "class_weights: [1, 0]"),
+        ["train.class_weights = [1, 0]; allowed: null, balanced, or a list of one number above 0 for each class"],
+    ),
+    "weights that are text": (("class_weights: null", "class_weights: equal"), ['train.class_weights = "equal"; all']),
+    "batch size twice": (("[1, 32, 256]", "[1, 32, 1]"), ["evaluate.latency_batches: 1 more than once; allowed: each"]),
+    "nesterov with adamw": (("nesterov: false", "nesterov: true"), ["train: nesterov = true with optimizer = 'adamw'"]),
+    "slash in the registered name": (
+        ("model_name: tandem", "model_name: team/tandem"),
+        ['promote.model_name = "team/tandem"; allowed: a name without / and :'],
+    ),
     "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
     "missing section": ((TRACKING, ""), ["tracking: missing"]),
     "empty section": ((TRACKING, "tracking:\n"), ["tracking = null; allowed: a section with keys"]),
@@ -198,6 +209,29 @@ MISFITS = {
         {"architectures": ["resnet"], "models.resnet.channels": [4, 4, 4, 4], "train.batch_size": 2},
         "train.batch_size = 2: models.resnet.normalization = 'batch' needs two examples in every batch",
     ),
+    "a table's option": ({"data.target": "price"}, "data.target = 'price': digits does not use it; allowed: null"),
+    "a folder that is not used": ({"data.path": "photos"}, "data.path = 'photos': digits does not use it"),
+    "a size that is not used": (TABLE | {"data.size": [8, 8]}, "data.size = [8, 8]: iris does not use it"),
+    "no size": ({"data.source": "image_folder"}, "data.size = null: image_folder needs it; allowed: [height, width]"),
+    "no target": (TABLE | {"data.source": "csv"}, "data.target = null: csv needs it; allowed: the name of a column"),
+    "too few class weights": (
+        {"train.class_weights": [1, 2]},
+        "train.class_weights has 2 numbers; allowed: 10, one for each class of 'digits'",
+    ),
+    "a shift out of the image": (
+        {"train.augment.shift": 8},
+        "train.augment.shift = 8: 'digits' has images of 8x8; allowed: at most 7",
+    ),
+    "images beyond memory": (
+        {"data.source": "image_folder", "data.size": [1_000_000, 1_000_000], "architectures": ["linear"]},
+        "data.size needs at least 3,725 GiB in float32; this machine has ",
+    ),
+    "layers beyond memory": ({"models.mlp.hidden": [9_000_000, 9_000_000]}, "models.mlp needs at least 301,751 GiB"),
+    "channels beyond memory": ({"models.cnn.channels": [900_000, 900_000]}, "models.cnn needs at least "),
+    "batches beyond memory": (
+        {"evaluate.latency_batches": [1, 10**12]},
+        "evaluate.latency_batches needs at least 238,419 GiB",
+    ),
     "shifted columns": (TABLE | {"train.augment.shift": 1}, "train.augment: 'iris' is a table; allowed: shift = 0"),
 }
 
@@ -215,7 +249,7 @@ def test_incompatible_settings_are_rejected_before_any_work(
 
 
 def test_settings_that_depend_on_the_data_are_not_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "x.csv", "train.loss": "hinge"})
+    write_params(tmp_path, TABLE | {"data.source": "csv", "data.target": "y", "train.loss": "hinge"})
     monkeypatch.chdir(tmp_path)
     check.main()
 
