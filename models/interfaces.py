@@ -135,6 +135,13 @@ class FitModule(Protocol[ModelT_contra]):
         """Train the model in place. Raises NotFiniteError where the loss becomes NaN or infinite."""
 
 
+class NativeModule(Protocol[ModelT_contra]):
+    """The module `native`."""
+
+    def save(self, model: ModelT_contra, spec: DataSpec, path: Path) -> None:
+        """Write a trained model in the framework's own format, without code of ours and without pickle."""
+
+
 class StoreModule(Protocol[ModelT_contra]):
     """The module `store`."""
 

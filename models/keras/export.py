@@ -16,6 +16,7 @@ import tf2onnx
 from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from models.graph import finish
 from models.interfaces import Predict
+from models.keras import native
 from models.keras.layers import unscale
 from models.spec import DataSpec
 
@@ -39,7 +40,7 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 
 def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx`, `saved_model/`, `model.tflite` and `model.keras` (logits) into an existing folder."""
-    of_keras(model, spec).save(folder / KERAS)
+    native.save(model, spec, folder / KERAS)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", served(model, spec))
@@ -47,14 +48,6 @@ def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
         archive.write_out(str(folder / SAVED_MODEL), verbose=False)
     (folder / LITERT).write_bytes(to_litert(folder / SAVED_MODEL))
     onnx.save(to_onnx(model, spec), folder / ONNX)
-
-
-def of_keras(model: keras.Model, spec: DataSpec) -> keras.Model:
-    """The same layers as a functional model, where its class is one of ours: the file shall need no code of ours."""
-    if type(model).__module__.startswith("keras."):
-        return model
-    raw = keras.Input(spec.shape, dtype=spec.dtype, name=spec.input_name)
-    return keras.Model(raw, model.call(raw), name=model.name)
 
 
 def to_litert(saved_model: Path) -> bytes:

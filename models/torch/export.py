@@ -14,6 +14,7 @@ from models.export_formats import EXPORTED_PROGRAM, ONNX
 from models.graph import finish
 from models.interfaces import Predict
 from models.spec import DataSpec
+from models.torch import native
 from models.torch.layers import Unscale
 
 OPSET = 20
@@ -36,10 +37,7 @@ class Served(nn.Module):
 def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx` and `model.pt2` into an existing folder."""
     served = Served(model, spec).eval()
-    # A batch of one would be taken for a constant.
-    example = torch.from_numpy(spec.example(2))
-    program = torch.export.export(served, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
-    torch.export.save(program, folder / EXPORTED_PROGRAM)
+    native.save(served, spec, folder / EXPORTED_PROGRAM)
     onnx.save(to_onnx(served, spec), folder / ONNX)
 
 

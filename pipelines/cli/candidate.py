@@ -13,6 +13,7 @@ from models.interfaces import (
     ExportModule,
     FitModule,
     FrameworkModel,
+    NativeModule,
     StoreModule,
 )
 from pipelines.cli.banners import banners_hidden
@@ -38,6 +39,8 @@ class Candidate:
     def framework_module(self, name: Literal["export"]) -> ExportModule[FrameworkModel]: ...
     @overload
     def framework_module(self, name: Literal["fit"]) -> FitModule[FrameworkModel]: ...
+    @overload
+    def framework_module(self, name: Literal["native"]) -> NativeModule[FrameworkModel]: ...
     @overload
     def framework_module(self, name: Literal["store"]) -> StoreModule[FrameworkModel]: ...
     def framework_module(self, name: str) -> object:

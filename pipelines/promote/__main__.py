@@ -46,7 +46,8 @@ def promote(names: Sequence[str], config: Promote, experiment: str) -> None:
         _write_report(candidates, choice, config, manifest)
         run.log_artifact(paths.REPORT, "promotion")
         run.log_artifact(paths.COMPARISON, "promotion/plots")
-    print(f"champion: {champion.name}, version {manifest['version']} of {config.model_name}", flush=True)
+    alias = model_registry.promotion_alias()
+    print(f"{alias}: {champion.name}, version {manifest['version']} of {config.model_name}", flush=True)
 
 
 def _score(candidate: CandidateRecord) -> CandidateScore:

@@ -1,47 +1,109 @@
-"""MLflow models: written to a folder with signature and input example, and uploaded to a run."""
+"""MLflow models: written to a folder with signature, input example and requirements, and uploaded to a run.
 
+A model has two flavors: that of its framework, for `mlflow.pytorch.load_model` and its like, and `python_function`, for
+`mlflow.pyfunc.load_model` and `mlflow models serve`, which takes raw examples as the service does.
+"""
+
+import json
+import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from models.config import Framework
 from models.spec import DataSpec
+from pipelines.tracking import tandem_model
 from pipelines.tracking.client import mlflow, quiet
 
-# mlflow.keras cannot store an input example (mlflow/mlflow#16183); mlflow.tensorflow writes the same `.keras`.
-FLAVORS = {"torch": "pytorch", "keras": "tensorflow"}
-REQUIREMENTS = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnx", "onnxruntime"]}
 RECORD_TAG = "tandem.record"
+LOADER = Path(tandem_model.__file__)
+PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnxruntime-gpu", "onnxruntime"]}
+NATIVE_FILES = {"torch": "data/model.pt2", "keras": "data/model.keras"}
+ONNX_FILE = "model.onnx"
 
 
-def write_native(model: Any, framework: Framework, spec: DataSpec, example: np.ndarray, folder: Path) -> None:
-    """Write a trained torch or Keras model without pickle, as `.pt2` or `.keras`."""
-    options = {"serialization_format": "pt2"} if framework == "torch" else {}
-    with quiet():
-        getattr(mlflow, FLAVORS[framework]).save_model(
-            model,
-            path=str(folder),
-            signature=signature(spec, "logits" if spec.is_classification else "standardised"),
-            input_example=example,
-            pip_requirements=REQUIREMENTS[framework],
-            **options,
+def write_native(file: Path, framework: Framework, spec: DataSpec, example: np.ndarray, folder: Path) -> None:
+    """Write an MLflow model of a file that `native.save` of the framework has written."""
+    model = _write_pyfunc(spec, example, framework, folder)
+    target = folder / NATIVE_FILES[framework]
+    target.parent.mkdir()
+    shutil.copy(file, target)
+    if framework == "torch":
+        model.add_flavor("pytorch", model_data="data", pytorch_version=metadata.version("torch"), code="code")
+    else:
+        # What mlflow.tensorflow reads; mlflow.keras has no input example (mlflow/mlflow#16183).
+        (target.parent / "save_format.txt").write_text("keras", "utf-8")
+        (target.parent / "keras_module.txt").write_text("keras", "utf-8")
+        version = metadata.version("keras")
+        model.add_flavor(
+            "tensorflow", data="data", model_type="keras", keras_version=version, save_format="keras", code="code"
         )
+    model.save(str(folder / "MLmodel"))
 
 
 def write_onnx(file: Path, spec: DataSpec, example: np.ndarray, folder: Path) -> None:
-    """Write an ONNX file as an MLflow model."""
-    import onnx
+    """Write an MLflow model of an ONNX file."""
+    model = _write_pyfunc(spec, example, "onnx", folder)
+    shutil.copy(file, folder / ONNX_FILE)
+    # Without providers, MLflow tries CUDA and prints errors where there is none.
+    providers = ["CPUExecutionProvider"]
+    model.add_flavor(
+        "onnx", onnx_version=metadata.version("onnx"), data=ONNX_FILE, providers=providers, onnx_session_options=None
+    )
+    model.save(str(folder / "MLmodel"))
 
+
+def _write_pyfunc(spec: DataSpec, example: np.ndarray, kind: str, folder: Path) -> Any:
+    """Write all but the file of the model: code, spec, signature, example and requirements; the description."""
     with quiet():
-        mlflow.onnx.save_model(
-            onnx.load(file),
-            path=str(folder),
-            signature=signature(spec, spec.output_name),
-            input_example=example,
-            pip_requirements=REQUIREMENTS["onnx"],
-            save_as_external_data=False,  # True, the default, removes the weights from the model
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=LOADER.stem,
+            code_paths=[str(LOADER)],
+            signature=signature(spec),
+            input_example=input_example(spec, example),
+            pip_requirements=requirements(kind),
         )
+    (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
+    return mlflow.models.Model.load(str(folder))
+
+
+def requirements(kind: str) -> list[str]:
+    """The packages that a model of `kind` needs, in the installed versions."""
+    installed = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    names = [name for name in ("mlflow", "numpy", "pandas", *PACKAGES[kind]) if name in installed]
+    return [f"{name}=={installed[name].partition('+')[0]}" for name in names]
+
+
+def input_example(spec: DataSpec, example: np.ndarray) -> Any:
+    """Raw examples as `predict` takes them: images [N, H, W, C], or a DataFrame with categories by name."""
+    if spec.kind == "image":
+        return {spec.input_name: np.array(example)}
+    columns = zip(spec.features, spec.categories, example.T.tolist(), strict=True)
+    return pd.DataFrame({name: [_cell(value, names) for value in values] for name, names, values in columns})
+
+
+def _cell(value: float, names: tuple[str, ...]) -> Any:
+    if np.isnan(value) or (names and value < 0):
+        return None
+    return names[int(value)] if names else value
+
+
+def signature(spec: DataSpec) -> mlflow.models.ModelSignature:
+    """Input: images [N, H, W, C], or the columns of a table; output: float32 [N, K].
+
+    The columns have the type `any`, as MLflow would reject integers for `double`; `predict` checks the values.
+    """
+    tensor, column, schema = mlflow.types.TensorSpec, mlflow.types.ColSpec, mlflow.types.Schema
+    if spec.kind == "image":
+        inputs = [tensor(np.dtype(spec.dtype), (-1, *spec.shape), spec.input_name)]
+    else:
+        inputs = [column(mlflow.types.schema.AnyType(), name) for name in spec.features]
+    outputs = [tensor(np.dtype(np.float32), (-1, spec.outputs), spec.output_name)]
+    return mlflow.models.ModelSignature(schema(inputs), schema(outputs))
 
 
 def upload(client: Any, run_id: str, folder: Path, name: str, key: str) -> str:
@@ -69,12 +131,3 @@ def _write_ids(folder: Path, model: Any, run_id: str) -> None:
     description.model_id = description.model_uuid = model.model_id
     description.run_id, description.artifact_path = run_id, model.artifact_location
     description.save(str(folder / "MLmodel"))
-
-
-def signature(spec: DataSpec, output: str) -> mlflow.models.ModelSignature:
-    """Input: raw examples [N, *shape]; output: float32 [N, K], named `output`."""
-    tensor, schema = mlflow.types.TensorSpec, mlflow.types.Schema
-    return mlflow.models.ModelSignature(
-        schema([tensor(np.dtype(spec.dtype), (-1, *spec.shape), spec.input_name)]),
-        schema([tensor(np.dtype(np.float32), (-1, spec.outputs), output)]),
-    )

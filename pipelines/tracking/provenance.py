@@ -1,15 +1,40 @@
-"""Version of the code that a run executes."""
+"""Version of the code that a run executes, and the command that it is part of."""
 
 import os
 import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
 
 
 def tags() -> dict[str, str]:
-    """Run tags: git commit, whether the working tree differs from it, and the DVC experiment."""
+    """Run tags: git commit, whether the working tree differs from it, the DVC experiment and `pipeline_run`."""
     values = {"git_commit": _git("rev-parse", "HEAD") or "none", "git_dirty": str(_dirty()).lower()}
+    values["pipeline_run"] = pipeline_run()
     if experiment := os.environ.get("DVC_EXP_NAME"):
         values["dvc_experiment"] = experiment
     return values
+
+
+def pipeline_run() -> str:
+    """The same for all runs of one `dvc repro` or experiment: the name of the experiment, or start (UTC) and process.
+
+    A stage that DVC has not started is by itself.
+    """
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        return experiment
+    process = psutil.Process()
+    command = next((parent for parent in process.parents() if _is_dvc(parent)), process)
+    return f"{datetime.fromtimestamp(command.create_time(), UTC):%Y-%m-%d %H:%M:%S} ({command.pid})"
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    """True for `dvc` and `python -m dvc`; False if its command line may not be read."""
+    try:
+        return any(Path(word).stem == "dvc" for word in process.cmdline()[:3])
+    except psutil.Error:
+        return False
 
 
 def _dirty() -> bool:

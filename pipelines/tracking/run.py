@@ -87,10 +87,10 @@ class Run:
                 shutil.copy(path, target)
             self._append_locked("artifacts", folder=folder)
 
-    def log_native(self, model: Any, framework: Framework, spec: DataSpec) -> None:
-        """Log a trained torch or Keras model."""
+    def log_native(self, file: Path, framework: Framework, spec: DataSpec, example: np.ndarray) -> None:
+        """Log a model that `native.save` of the framework has written, with raw examples [N, *shape]."""
         with self._lock:
-            logged_models.write_native(model, framework, spec, spec.example(2), self._outbox.files())
+            logged_models.write_native(file, framework, spec, example, self._outbox.files())
             self._append_locked("model", name=f"{self.name}-native")
 
     def end(self, status: str, end_time: int | None = None) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.plotting.palette import PALETTE
@@ -42,7 +43,7 @@ def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
     with store.errors_reported():
         existing = _find(experiment_id, run_id)
         if existing:
-            box = _reopen(existing.info)
+            box = _reopen(name, existing.info)
         else:
             print(f"{name}: run {run_id} is not in {store.public_uri()}; a new run replaces it", flush=True)
             box = _create_run(experiment_id, name, {REPLACED_RUN_TAG: run_id, **provenance.tags()})
@@ -62,15 +63,16 @@ def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbo
     """The outbox of a new run. It exists before the run, so that no run is left RUNNING."""
     box = outbox.create(store.outboxes(), Header(store.public_uri(), name, experiment_id))
     tags = mlflow.tracking.context.registry.resolve_tags({**tags, abandoned.OUTBOX_TAG: box.id})
-    run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=name)
+    run_name = f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # distinguishes runs of one candidate
+    run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=run_name)
     box.set_run_id(run.info.run_id)
     return box
 
 
-def _reopen(info: Any) -> Outbox:
+def _reopen(name: str, info: Any) -> Outbox:
     """The outbox of an existing run, which is set to RUNNING."""
     status = info.status if info.status != "RUNNING" else ""
-    header = Header(store.public_uri(), info.run_name, info.experiment_id, info.run_id, status, info.end_time)
+    header = Header(store.public_uri(), name, info.experiment_id, info.run_id, status, info.end_time)
     box = outbox.create(store.outboxes(), header)
     mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
     return box

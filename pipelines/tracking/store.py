@@ -16,6 +16,9 @@ from models.errors import InputError
 from pipelines.tracking import reachability
 from pipelines.tracking.client import mlflow, quiet
 
+# Opens the experiment in MLflow's view for model training, in place of that for language models.
+VIEW = {"mlflow.experimentKind": "custom_model_development"}
+
 
 def workspace() -> Path:
     """The root of the user's workspace, also from within the copy that `dvc exp run --temp` creates."""
@@ -71,7 +74,7 @@ def open_experiment(name: str) -> str:
     with errors_reported(), quiet(), lock:
         experiment = mlflow.get_experiment_by_name(name)
         if experiment is None:
-            return str(mlflow.create_experiment(name, _artifact_location()))
+            return str(mlflow.create_experiment(name, _artifact_location(), VIEW))
     if experiment.lifecycle_stage != "active":
         raise InputError(
             f"tracking.experiment = '{name}' was deleted in {public_uri()}; restore it or choose another name"

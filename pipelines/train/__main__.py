@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from models import checkpoint
@@ -19,7 +21,7 @@ from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Params, Tracking
-from pipelines.tracking import provenance, runs, store
+from pipelines.tracking import logged_models, provenance, runs, store
 from pipelines.tracking.run import Run
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
@@ -70,12 +72,22 @@ def train(
             epochs = config.epochs_for(len(data.train))
             monitor = TrainingMonitor(run, events, data, epochs, tracking.histograms)
             trained = fit(chosen, model, data, config, device, monitor)
+        run.log_params({"train": {"epochs": len(trained.history)}})
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         write_checkpoint(chosen, trained, record)
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
-        run.log_native(model, chosen.framework, data.spec)
+        log_model(run, chosen, model, data.spec)
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def log_model(run: Run, chosen: Candidate, model: FrameworkModel, spec: DataSpec) -> None:
+    """Log the model with two examples of the training split."""
+    inputs, _ = split_files.read(paths.split("train"))
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / Path(logged_models.NATIVE_FILES[chosen.framework]).name
+        chosen.framework_module("native").save(model, spec, file)
+        run.log_native(file, chosen.framework, spec, inputs[:2])
 
 
 def open_data() -> TrainingData:
@@ -94,8 +106,9 @@ def require_compatible(chosen: Candidate, model_config: ModelConfig, config: Tra
 
 
 def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: DataSpec) -> None:
-    """Log parameters, device and data."""
-    run.log_params(sections)
+    """Log parameters, device and data. The number of epochs is only known after the training."""
+    training = {name: value for name, value in sections["train"].items() if name != "epochs"}
+    run.log_params({**sections, "train": training})
     run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
     for split in ("train", "validation"):
         run.log_dataset(spec, split, paths.split(split))

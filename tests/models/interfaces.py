@@ -18,6 +18,7 @@ from models.interfaces import (
     ExportModule,
     FitModule,
     Learner,
+    NativeModule,
     OnEpoch,
     OnStep,
     StoreModule,
@@ -30,19 +31,21 @@ M = TypeVar("M")
 Architectures = tuple[
     ArchitectureModule[CNN, M], ArchitectureModule[Linear, M], ArchitectureModule[MLP, M], ArchitectureModule[ResNet, M]
 ]
-Modules = tuple[BoardModule[M], DeviceModule, ExportModule[M], FitModule[M], type[Learner], StoreModule[M]]
+Modules = tuple[
+    BoardModule[M], DeviceModule, ExportModule[M], FitModule[M], type[Learner], NativeModule[M], StoreModule[M]
+]
 
 
 def torch_package() -> tuple[Architectures[nn.Module], Modules[nn.Module]]:
-    from models.torch import board, cnn, device, export, fit, linear, mlp, resnet, store
+    from models.torch import board, cnn, device, export, fit, linear, mlp, native, resnet, store
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, store)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store)
 
 
 def keras_package() -> tuple[Architectures[keras.Model], Modules[keras.Model]]:
-    from models.keras import board, cnn, device, export, fit, linear, mlp, resnet, store
+    from models.keras import board, cnn, device, export, fit, linear, mlp, native, resnet, store
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, store)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store)
 
 
 def wrong_calls(chosen: Candidate, spec: DataSpec, config: CNN, path: Path) -> None:

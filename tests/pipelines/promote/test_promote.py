@@ -64,7 +64,7 @@ def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings
     assert champion()["name"] == "torch-cnn-int8"
     assert champion()["model"]["sha256"] == files["model.int8.onnx"]["sha256"] == registered().tags["sha256"]
     assert champion()["metrics"]["validation/accuracy"] == 0.9695
-    assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
+    assert mlflow.get_run(registered().run_id).info.run_name.startswith("torch-cnn 2")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_registry_knows_the_version_by_its_origin(settings):
         "sha256": manifest["model"]["sha256"],
     }
     assert registered().run_id == manifest["provenance"]["run_id"]
-    assert mlflow.get_run(registered().run_id).info.run_name == "torch-cnn"
+    assert mlflow.get_run(registered().run_id).info.run_name.startswith("torch-cnn 2")
     signature = mlflow.models.get_model_info("models:/tandem@champion").signature
     assert (signature.inputs.input_names(), signature.outputs.input_names()) == (["image"], ["probabilities"])
 
@@ -224,3 +224,14 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     assert "are tied" in report
     logged = mlflow.MlflowClient().list_artifacts(manifest["provenance"]["run_id"], "promotion")
     assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]
+
+
+def test_the_copy_of_an_experiment_names_its_challenger(tmp_path, monkeypatch, capsys):
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
+    copy.mkdir(parents=True)
+    settings = synthetic.enter(copy, monkeypatch, {**BOTH, "frameworks": ["torch"]})
+    synthetic.write_candidate("torch-cnn")
+    synthetic.write_metrics("torch-cnn", accuracy=0.97)
+    promote_candidates(settings)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "challenger: torch-cnn, version 1 of tandem"

@@ -39,7 +39,7 @@ def test_every_source_has_the_documented_shape_and_is_reproducible(source):
     assert np.isfinite(raw.train_inputs).all()
     assert not raw.table.missing
     assert raw.test_inputs is None
-    assert SOURCES[source] == ("tabular", "classification" if classes else "regression", ())
+    assert SOURCES[source] == ("tabular", "classification" if classes else "regression", (), classes or None)
     np.testing.assert_array_equal(raw.train_inputs, again.train_inputs)
     np.testing.assert_array_equal(raw.train_targets, again.train_targets)
 

@@ -274,3 +274,31 @@ def test_a_run_lasts_as_long_as_its_training(workspace):
     with runs.resume("tandem", "torch-cnn", first.id):
         time.sleep(0.01)
     assert mlflow.get_run(first.id).info.end_time == ended
+
+
+def test_names_distinguish_the_runs_of_one_candidate(workspace):
+    names = []
+    for _ in range(2):
+        with runs.start("tandem", "torch-cnn", {}) as run:
+            names.append(mlflow.get_run(run.id).info.run_name)
+        time.sleep(1.1)
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"torch-cnn \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", name) for name in names)
+
+
+def test_the_experiment_opens_in_the_view_for_training(workspace):
+    with runs.start("tandem", "torch-cnn", {}):
+        pass
+    assert mlflow.get_experiment_by_name("tandem").tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_the_stages_of_one_command_have_a_tag_in_common(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    stage = "from pipelines.tracking import provenance; print(provenance.pipeline_run())"
+    call = f"import subprocess, sys\nfor _ in range(2): subprocess.run([sys.executable, '-c', {stage!r}])\n"
+    (tmp_path / "dvc").write_text(call, "utf-8")
+    command = [sys.executable, str(tmp_path / "dvc")]
+    first, second = (subprocess.check_output(command, text=True).splitlines() for _ in range(2))
+    assert first[0] == first[1] != second[0] == second[1]
+    monkeypatch.setenv("DVC_EXP_NAME", "ionic-name")
+    assert subprocess.check_output(command, text=True).splitlines() == ["ionic-name"] * 2
