@@ -92,6 +92,19 @@ class Settings(BaseModel):
     log_share: float = Field(0.0, ge=0, le=1, description="share of the requests that are logged")
     challenger: OptionalPath = Field(None, description="folder of a bundle to compare with the champion")
     shadow_share: float = Field(1.0, ge=0, le=1, description="share of the requests that the challenger receives")
+    canary_share: float = Field(0.0, ge=0, le=1, description="share of the requests that the challenger answers")
+    canary_window: int = Field(500, ge=1, description="latest requests of a worker that count for a rollback")
+    canary_min_requests: int = Field(50, ge=1, description="fewest requests before a rollback")
+    canary_max_errors: float = Field(0.05, ge=0, le=1, description="share of failed requests that is allowed")
+    canary_max_delay_seconds: float = Field(
+        0.05, ge=0, description="mean time by which the challenger may be slower than the champion"
+    )
+    canary_max_disagreement: float = Field(
+        0.1, ge=0, le=1, description="share of compared examples whose predictions may differ"
+    )
+    canary_timeout_seconds: float = Field(
+        0.5, gt=0, description="time after which the champion answers in place of the challenger"
+    )
     prediction_log: OptionalPath = Field(None, description="folder for the prediction log")
     prediction_log_inputs: bool = Field(False, description="also log the pixels of images")
     prediction_log_bytes: int = Field(16_777_216, ge=4096, description="size at which a log file is rotated")

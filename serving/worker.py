@@ -5,6 +5,8 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+from serving.canary.canary import Canary
+from serving.canary.metrics import CanaryMetrics
 from serving.http.api_keys import ApiKeys
 from serving.http.large_bodies import LargeBodies
 from serving.http.messages import MemoryBudget
@@ -57,7 +59,13 @@ class Worker:
             self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.count_logged)
         self.shadow: Shadow | None = None
         if settings.challenger:
-            self.shadow = Shadow(settings, settings.challenger, ShadowMetrics(self.metrics.registry))
+            metrics_of_shadow = ShadowMetrics(self.metrics.registry)
+            self.shadow = Shadow(settings, settings.challenger, metrics_of_shadow, lambda: self.champion)
+        self.canary: Canary | None = None
+        if self.shadow and settings.challenger and settings.canary_share:
+            canary_metrics = CanaryMetrics(self.metrics.registry)
+            on_run = self.metrics.record_run
+            self.canary = Canary(settings, settings.challenger, self.shadow, canary_metrics, on_run)
         self._observers: list[Observer] = [observer for observer in (self.prediction_log, self.shadow) if observer]
         self.api_keys = ApiKeys(settings, supervision.shared_folder(), self.metrics.count_key)
         self.tracing = tracing.from_environment()
@@ -78,6 +86,7 @@ class Worker:
         """Start the background tasks, and become ready."""
         loops = [self.reloader.watch(), self.deadlines.watch(), self._flush(), self.api_keys.watch()]
         loops += [observer.watch() for observer in self._observers]
+        loops += [self.canary.watch()] if self.canary else []
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         if self.champion.spec.kind == "image":
             await asyncio.to_thread(self.image_decoder.start)
@@ -92,6 +101,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self.batcher.close()
+        if self.canary:
+            self.canary.close()
         self.image_decoder.close()
         self.activations_thread.shutdown(cancel_futures=True)
         for observer in self._observers:

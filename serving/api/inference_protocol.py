@@ -65,11 +65,12 @@ async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out, as JSON or as raw data. Raises RequestError."""
     champion = requested_champion(worker, request)
     inference = await _inference(worker, champion, request)
-    result = await predict.infer(worker, champion, inference.inputs)
-    request.observed = Observation(champion, inference.inputs, result.outputs)
+    is_versioned = "/versions/" in request.path
+    model, result = await predict.infer(worker, champion, inference.inputs, None if is_versioned else request)
+    request.observed = Observation(model, inference.inputs, result.outputs)
     name = worker.settings.model_name
-    response = tensors.write(result.outputs, champion.spec, name, champion.version, inference)
-    response.headers += predict.headers(result, champion)
+    response = tensors.write(result.outputs, model.spec, name, model.version, inference)
+    response.headers += predict.headers(result, model)
     return response
 
 

@@ -64,10 +64,10 @@ async def run_inputs(
     worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, request: Request | None, **fields: Any
 ) -> Prediction:
     """The prediction for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
-    result = await infer(worker, champion, inputs)
+    model, result = await infer(worker, champion, inputs, request)
     if request:
-        request.observed = Observation(champion, inputs, result.outputs)
-    return Prediction(predictions.write(result.outputs, champion, top_k) | fields, headers(result, champion))
+        request.observed = Observation(model, inputs, result.outputs)
+    return Prediction(predictions.write(result.outputs, model, top_k) | fields, headers(result, model))
 
 
 def check_top_k(value: Any, champion: Champion) -> int | None:
@@ -80,8 +80,32 @@ def check_top_k(value: Any, champion: Champion) -> int | None:
     return value
 
 
-async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
-    """The outputs of the model for validated examples [N, *shape]. Raises RequestError (422) if one is not finite.
+async def infer(
+    worker: Worker, champion: Champion, inputs: np.ndarray, request: Request | None = None
+) -> tuple[Champion, Result]:
+    """The model that answers validated examples [N, *shape], and its outputs. Raises RequestError (422).
+
+    In a canary release it is the challenger for some requests, but for those without a `request`.
+    """
+    canary = worker.canary
+    if canary is None or request is None:
+        return champion, await _infer(worker, champion, inputs)
+    if (challenger := canary.select(champion, request)) is None:
+        result = await _infer(worker, champion, inputs)
+        canary.champion_answered(result)
+        return champion, result
+    outcome = await canary.predict(inputs, request)
+    if isinstance(outcome, Result):
+        _record(worker, challenger, inputs, outcome)
+        canary.answered(challenger, outcome)
+        return challenger, outcome
+    result = await _infer(worker, champion, inputs)
+    canary.failed(challenger, outcome)  # not where the champion fails too
+    return champion, result
+
+
+async def _infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Result:
+    """The outputs of the champion for validated examples [N, *shape]. Raises RequestError (422) if one is not finite.
 
     Finite but very large features can overflow inside a model; pixels cannot.
     """
@@ -91,12 +115,9 @@ async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resul
     except BaseException:  # a timeout, too, is a failure
         worker.metrics.statistics.failure(champion.version, time.perf_counter() - started)
         raise
-    worker.metrics.statistics.success(champion.version, len(inputs), result.queue, result.run)
-    if (context := request_context.CURRENT.get()) and context.trace:
-        context.trace.add_inference(champion, result)
+    _record(worker, champion, inputs, result)
     if inputs.dtype == np.uint8:
         return result
-    worker.metrics.count_missing_and_unknown(inputs, champion.spec)
     if not (finite := np.isfinite(result.outputs).all(axis=1)).all():
         raise RequestError(
             422,
@@ -104,6 +125,15 @@ async def infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resul
             f"inputs[{int(finite.argmin())}]: the values are too large; the output of the model is not finite",
         )
     return result
+
+
+def _record(worker: Worker, model: Champion, inputs: np.ndarray, result: Result) -> None:
+    """Count an answer of a model, and add it to the trace."""
+    worker.metrics.statistics.success(model.version, len(inputs), result.queue, result.run)
+    if (context := request_context.CURRENT.get()) and context.trace:
+        context.trace.add_inference(model, result)
+    if inputs.dtype != np.uint8:
+        worker.metrics.count_missing_and_unknown(inputs, model.spec)
 
 
 def headers(result: Result, champion: Champion) -> Headers:

@@ -14,10 +14,11 @@ async def model(worker: Worker, _: Request) -> Response:
     """Version, run, commit, data hash, metrics and provider of the champion, and the path for inference."""
     settings, information = worker.settings, worker.champion.to_dict()
     inference = {"infer": f"v2/models/{settings.model_name}/infer", "max_batch": settings.max_batch}
+    canary = {"canary": worker.canary.to_dict()} if worker.canary else {}
     provenance = dict(information["provenance"])
     if "tracking_uri" in provenance:
         provenance["tracking_uri"] = _public_uri(str(provenance["tracking_uri"]))
-    return Response(orjson.dumps(information | inference | {"provenance": provenance}))
+    return Response(orjson.dumps(information | inference | canary | {"provenance": provenance}))
 
 
 def _public_uri(uri: str) -> str:

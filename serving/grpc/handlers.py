@@ -77,10 +77,10 @@ async def infer(worker: Worker, request: Request) -> Response:
     champion = v2.named_champion(worker, given.model_name, given.model_version)
     inputs = _inputs(given, champion.spec, worker.settings.max_batch)
     given.ClearField("inputs")  # typed contents take up to 13 times the bytes of the message
-    result = await predict.infer(worker, champion, inputs)
-    request.observed = Observation(champion, inputs, result.outputs)
-    response = _inference(given, champion, result.outputs)
-    return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, champion))
+    model, result = await predict.infer(worker, champion, inputs, None if given.model_version else request)
+    request.observed = Observation(model, inputs, result.outputs)
+    response = _inference(given, model, result.outputs)
+    return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, model))
 
 
 async def _read(request: Request, name: str) -> Any:

@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.manifest import CHECKED, MANIFEST, Schema
+from models.manifest import CHECKED, MANIFEST, ROLLED_BACK, Schema
 from models.spec import DataSpec
 
+NOT_OF_THE_BUNDLE = (CHECKED, ROLLED_BACK, f"{ROLLED_BACK}.partial")
 ADVICE = "run `uv run dvc repro` to create a champion"
 
 
@@ -79,7 +80,7 @@ def read(folder: Path) -> Bundle:
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Name, inode, modification time and size of each file, to detect changes; empty if the folder does not exist."""
     try:
-        stats = [(path.name, path.stat()) for path in folder.iterdir() if path.name != CHECKED]
+        stats = [(path.name, path.stat()) for path in folder.iterdir() if path.name not in NOT_OF_THE_BUNDLE]
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats))

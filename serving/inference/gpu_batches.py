@@ -4,6 +4,7 @@ Kernels are selected, and TensorRT engines built, for each new input shape; batc
 the next size. See https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html.
 """
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -23,18 +24,20 @@ class Bound(NamedTuple):
 
 
 class DeviceBatches:
-    """Runs a session on `device` ("cuda", or "cpu" in tests) in padded batches. Not thread-safe."""
+    """Runs a session on `device` ("cuda", or "cpu" in tests) in padded batches, one thread at a time."""
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: DataSpec, device: str) -> None:
         self._session = session
         self._spec = spec
         self._device = device
         self._bound: dict[int, Bound] = {}
+        self._lock = threading.Lock()  # a model is also run for comparison with another one
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Raw examples [N, *spec.shape] -> float32 [N, K]."""
         largest = SIZES[-1]
-        parts = [self._run(inputs[start : start + largest]) for start in range(0, len(inputs), largest)]
+        with self._lock:
+            parts = [self._run(inputs[start : start + largest]) for start in range(0, len(inputs), largest)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _run(self, inputs: np.ndarray) -> np.ndarray:

@@ -7,12 +7,14 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from models.spec import DataSpec
 from serving.inference import bundle
 from serving.inference.champion import Champion
 from serving.inference.reloader import Reloader
@@ -22,22 +24,30 @@ from serving.monitoring.shadow_metrics import ShadowMetrics
 from serving.scheduling import low_priority
 from serving.settings import Settings
 
+TOLERANCE = 0.1  # of two values of a regression, in standard deviations of the target
 log = logging.getLogger("bentoml.tandem")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Outputs [n, K] of challenger and champion for the same examples, and the challenger's seconds for them."""
+    """Outputs [n, K] of challenger and champion for the same examples, and the challenger's seconds for them.
+
+    The seconds are None where the challenger has answered and the champion was run for comparison.
+    """
 
     challenger: np.ndarray
     champion: np.ndarray
-    seconds: float
+    seconds: float | None
 
 
 class Shadow:
     """Compares the challenger in `folder`, if there is a valid one, with the champion on a share of the requests."""
 
-    def __init__(self, settings: Settings, folder: Path, metrics: ShadowMetrics) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, metrics: ShadowMetrics, champion: Callable[[], Champion]
+    ) -> None:
+        self._champion = champion
+        self.on_comparison: Callable[[int, int], None] = lambda _differing, _examples: None
         self._settings = settings.model_copy(update={"champion": folder})
         self._metrics = metrics
         self._reloader: Reloader | None = None
@@ -86,12 +96,14 @@ class Shadow:
         challenger = self.challenger
         if challenger is None or random.random() >= self._settings.shadow_share:
             return
+        is_canary = observation.champion is challenger
+        other = self._champion() if is_canary else challenger
         if self._running:
             self._metrics.count_skipped("busy")
-        elif not _comparable(challenger, observation.champion):
+        elif not comparable(other, observation.champion):
             self._metrics.count_skipped("incompatible")
         else:
-            work = partial(_compare, challenger, observation, self._settings.run_rows)
+            work = partial(_compare, other, observation, self._settings.run_rows, is_canary)
             self._running = asyncio.get_running_loop().run_in_executor(self._thread, work)
             self._running.add_done_callback(self._finished)
 
@@ -104,14 +116,28 @@ class Shadow:
         if done.cancelled():
             return
         if error := done.exception():
-            log.warning("challenger failed: %s", error)
+            log.warning("comparison with the challenger failed: %s", error)
             self._metrics.count_skipped("failed")
             return
         comparison = done.result()
         self._metrics.record_comparison(comparison.challenger, comparison.champion, comparison.seconds)
+        spec = self._champion().spec
+        self.on_comparison(differing(comparison.challenger, comparison.champion, spec), len(comparison.champion))
 
 
-def _comparable(challenger: Champion, champion: Champion) -> bool:
+def differing(first: np.ndarray, second: np.ndarray, spec: DataSpec) -> int:
+    """The number of examples with different predictions: another label, or not finite.
+
+    Values of a regression differ by more than a tenth of the standard deviation of the target.
+    """
+    if spec.is_classification:
+        agree = (first.argmax(axis=1) == second.argmax(axis=1)) & np.isfinite(first).all(axis=1)
+    else:
+        agree = np.abs(first - second)[:, 0] <= TOLERANCE * spec.target_std
+    return len(first) - int(agree.sum())
+
+
+def comparable(challenger: Champion, champion: Champion) -> bool:
     """Return whether both have the same inputs and outputs."""
     first, second = (
         (spec.kind, spec.shape, spec.dtype, spec.features, spec.categories, spec.labels, spec.task, spec.target)
@@ -120,8 +146,10 @@ def _comparable(challenger: Champion, champion: Champion) -> bool:
     return first == second
 
 
-def _compare(challenger: Champion, observation: Observation, limit: int) -> Comparison:
-    """Run the challenger on the first `limit` examples of a request."""
+def _compare(other: Champion, observation: Observation, limit: int, is_canary: bool) -> Comparison:
+    """Run the other model on the first `limit` examples of a request; the challenger has answered if `is_canary`."""
     started = time.perf_counter()
-    outputs = challenger.predictor.predict(observation.inputs[:limit])
+    outputs = other.predictor.predict(observation.inputs[:limit])
+    if is_canary:
+        return Comparison(observation.outputs[:limit], outputs, None)
     return Comparison(outputs, observation.outputs[:limit], time.perf_counter() - started)

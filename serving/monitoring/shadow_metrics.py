@@ -46,7 +46,7 @@ class ShadowMetrics:
         """Count a request without a comparison."""
         self._requests.labels(result).inc()
 
-    def record_comparison(self, challenger: np.ndarray, champion: np.ndarray, seconds: float) -> None:
+    def record_comparison(self, challenger: np.ndarray, champion: np.ndarray, seconds: float | None) -> None:
         """Record one comparison: the outputs [n, K] of both models, and the challenger's seconds.
 
         Outputs of the challenger that are not finite count as a failure: one NaN would make the sum NaN for good.
@@ -55,7 +55,8 @@ class ShadowMetrics:
             self.count_skipped("failed")
             return
         self._requests.labels("compared").inc()
-        self._seconds.observe(seconds)
+        if seconds is not None:
+            self._seconds.observe(seconds)
         for difference in np.abs(challenger - champion).max(axis=1).tolist():
             self._difference.observe(difference)
         if challenger.shape[1] > 1:  # a regression has no labels

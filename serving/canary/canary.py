@@ -1,0 +1,163 @@
+"""Canary release: the challenger answers a share of the requests until it exceeds a limit.
+
+Each worker checks its own requests; the first that finds a limit exceeded rolls the challenger back for all workers,
+by a file beside the challenger. A request that the challenger fails to answer is answered by the champion.
+"""
+
+import asyncio
+import logging
+import random
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from serving.canary import rollback
+from serving.canary.metrics import CanaryMetrics, State
+from serving.canary.window import Window
+from serving.http.messages import Request
+from serving.inference.champion import Champion
+from serving.monitoring.shadow import Shadow, comparable
+from serving.scheduling.batcher import Batcher, OnRun, Result
+from serving.settings import Settings
+
+MAX_WAITING = 32  # requests that wait for the challenger at a time; the champion answers further ones
+log = logging.getLogger("bentoml.tandem")
+
+
+class Canary:
+    """Selects requests for the challenger in `folder`, which `shadow` loads and compares; runs it in its own thread."""
+
+    def __init__(self, settings: Settings, folder: Path, shadow: Shadow, metrics: CanaryMetrics, on_run: OnRun) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._shadow = shadow
+        self._metrics = metrics
+        self._batcher = Batcher(settings.run_rows, on_run)
+        self._models: tuple[Champion | None, Champion | None] = (None, None)
+        self._threaded: Champion | None = None  # the challenger, never run on the event loop
+        self._waiting = 0
+        self._is_recorded = True
+        self._reset("waiting")
+        shadow.on_comparison = self.compared
+
+    def _reset(self, state: State) -> None:
+        """Enter a state with no requests counted."""
+        self.state: State = state
+        self._window = Window(self._settings)
+        self._metrics.set_state(state)
+
+    def to_dict(self) -> dict[str, object]:
+        """State, share and challenger, for `GET /model`."""
+        challenger = self._shadow.challenger
+        version = challenger.version if challenger else None
+        return {"state": self.state, "share": self._settings.canary_share, "version": version}
+
+    def select(self, champion: Champion, request: Request) -> Champion | None:
+        """The challenger, if it is to answer this request.
+
+        The header `x-canary: always` or `never` decides; otherwise the share, by a hash of the client's
+        `x-request-id`, or at random.
+        """
+        challenger = self._shadow.challenger
+        if champion is not self._models[0] or challenger is not self._models[1]:
+            self._models_changed(champion, challenger)
+        if self.state != "active" or self._waiting >= MAX_WAITING:
+            return None
+        wish = request.header(b"x-canary")
+        if wish in (b"always", b"never"):
+            return challenger if wish == b"always" else None
+        given_id = request.header(b"x-request-id")
+        number = zlib.crc32(given_id) / 2**32 if given_id else random.random()
+        return challenger if number < self._settings.canary_share else None
+
+    async def predict(self, inputs: np.ndarray, request: Request) -> Result | str:
+        """The challenger's outputs for examples [N, *shape], or why there are none."""
+        assert self._threaded
+        request.leave_load()  # others do not wait for it
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.canary_timeout_seconds):
+                result = await self._batcher.predict(self._threaded, inputs)
+        except TimeoutError:
+            return "timeout"
+        except Exception as error:  # the champion answers
+            log.warning("challenger failed: %s", error)
+            return "failed"
+        finally:
+            self._waiting -= 1
+        return result if np.isfinite(result.outputs).all() else "failed"
+
+    def answered(self, challenger: Champion, result: Result) -> None:
+        """Count an answer of the challenger."""
+        if challenger is self._models[1]:
+            self._metrics.count_request("answered")
+            self._window.errors.add(0)
+            self._window.seconds.add(result.queue + result.run)
+            self._check()
+
+    def failed(self, challenger: Champion, why: str) -> None:
+        """Count a request that the challenger did not answer, and the champion did."""
+        if challenger is self._models[1]:
+            self._metrics.count_request("timeout" if why == "timeout" else "failed")
+            self._window.errors.add(1)
+            self._check()
+
+    def champion_answered(self, result: Result) -> None:
+        """Note the time that the champion took."""
+        self._window.champion_seconds.add(result.queue + result.run)
+
+    def compared(self, differing: int, examples: int) -> None:
+        """Note a comparison of the outputs of both models."""
+        self._window.differing.add(differing, examples)
+        self._check()
+
+    async def watch(self) -> None:
+        """Follow rollbacks by other workers, and their reset, every `poll_seconds`, until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds)
+            await self.poll()
+
+    async def poll(self) -> None:
+        """Check once whether the challenger is rolled back."""
+        challenger = self._models[1]
+        if challenger is None or self.state not in ("active", "rolled_back"):
+            return
+        is_rolled_back = await asyncio.to_thread(rollback.is_rolled_back, self._folder, challenger)
+        if challenger is not self._models[1] or not self._is_recorded:
+            return
+        if is_rolled_back != (self.state == "rolled_back"):
+            self._reset("rolled_back" if is_rolled_back else "active")
+            log.warning("canary: challenger %s is %s", challenger.version, self.state.replace("_", " "))
+
+    def close(self) -> None:
+        """Stop the thread after its current run."""
+        self._batcher.close()
+
+    def _models_changed(self, champion: Champion, challenger: Champion | None) -> None:
+        """Begin anew with other models."""
+        self._models = (champion, challenger)
+        self._is_recorded = True
+        self._threaded = replace(challenger, inline=False) if challenger else None
+        if challenger is None:
+            self._reset("waiting")
+        elif not comparable(challenger, champion):
+            self._reset("incompatible")
+        else:
+            self._reset("rolled_back" if rollback.is_rolled_back(self._folder, challenger) else "active")
+
+    def _check(self) -> None:
+        """Roll the challenger back if it exceeds a limit."""
+        challenger = self._models[1]
+        if self.state != "active" or challenger is None or (violation := self._window.violation()) is None:
+            return
+        reason, message = violation
+        self._reset("rolled_back")
+        self._metrics.count_rollback(reason)
+        log.warning("canary: challenger %s %s rolled back: %s", challenger.name, challenger.version, message)
+        try:
+            rollback.write(self._folder, challenger, f"{reason}: {message}")
+        except OSError as error:
+            self._is_recorded = False  # stays rolled back in this worker; each other one finds out for itself
+            log.error("canary: the rollback is not known to other workers: %s", error)

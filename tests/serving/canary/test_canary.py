@@ -1,0 +1,276 @@
+"""Canary releases: which model answers, rollbacks without a failed request, and their state."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from models.manifest import ROLLED_BACK
+from serving.process import preflight
+from serving.settings import Settings
+from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
+from tests.serving.conftest import Local, serve
+
+Make = Callable[..., Local]
+Ask = Callable[..., list[httpx.Response]]
+IMAGES = raw(DIGITS, 3)
+BODY = {"inputs": IMAGES.tolist()}
+
+
+@pytest.fixture
+def challenger(tmp_path: Path) -> Path:
+    """A bundle with other weights."""
+    return write(tmp_path / "challenger", weights(DIGITS, 2), "2")
+
+
+def ask(service: Local, count: int, path: str = "/predict", body: Any = BODY, **headers: str) -> list[httpx.Response]:
+    """Responses to so many requests, eight at a time, after one check for a challenger and a rollback."""
+
+    async def go() -> list[httpx.Response]:
+        assert service.worker.shadow
+        assert service.worker.canary
+        await service.worker.shadow.poll()
+        await service.worker.canary.poll()
+        transport = httpx.ASGITransport(service.application)
+        responses = []
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            for start in range(0, count, 8):
+                requests = (client.post(path, json=body, headers=headers) for _ in range(min(8, count - start)))
+                responses += await asyncio.gather(*requests)
+                if service.worker.shadow._running:
+                    await asyncio.wait([service.worker.shadow._running])
+        return responses
+
+    return asyncio.run(go())
+
+
+def value(service: Local, name: str, /, **labels: str) -> float:
+    return service.worker.metrics.registry.get_sample_value(f"tandem_canary_{name}", labels) or 0.0
+
+
+def state(service: Local) -> Any:
+    return service.get("/model").json()["canary"]["state"]
+
+
+def versions(responses: list[httpx.Response]) -> list[str]:
+    """The versions that answered, all with 200 and the outputs of that version."""
+    found = []
+    for response in responses:
+        assert response.status_code == 200, response.text
+        version = response.json()["model"]["version"]
+        outputs = [list(each["probabilities"].values()) for each in response.json()["predictions"]]
+        seed = {"1": 0, "2": 2}[version]
+        np.testing.assert_allclose(outputs, weights(DIGITS, seed).expected(IMAGES), atol=1e-6)
+        assert response.headers["x-model-version"] == version
+        found.append(version)
+    return found
+
+
+def break_challenger(service: Local, predict: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Load the challenger, and let it predict in another way."""
+    assert service.worker.shadow
+    asyncio.run(service.worker.shadow.poll())
+    assert service.worker.shadow.challenger
+    service.worker.shadow.challenger.predictor.predict = predict  # type: ignore[method-assign]
+
+
+def test_a_share_of_the_requests_is_answered_by_the_challenger(local: Make, digits: Path, challenger: Path) -> None:
+    service = local(digits, challenger=challenger, canary_share=0.25, canary_max_disagreement=1.0)
+    answers = versions(ask(service, 400))
+    assert 60 < answers.count("2") < 140
+    assert value(service, "requests_total", result="answered") == answers.count("2")
+    assert value(service, "state", state="active") == 1
+    assert service.get("/model").json()["canary"] == {"state": "active", "share": 0.25, "version": "2"}
+    service.worker.metrics.flush()
+    assert service.worker.metrics.registry.get_sample_value(
+        "tandem_model_requests_total", {"version": "2"}
+    ) == answers.count("2")
+
+
+def test_a_request_id_or_a_header_decides(local: Make, digits: Path, challenger: Path) -> None:
+    service = local(digits, challenger=challenger, canary_share=0.5, canary_max_disagreement=1.0)
+    by_id = {number: set(versions(ask(service, 3, **{"x-request-id": f"user-{number}"}))) for number in range(12)}
+    assert all(len(answers) == 1 for answers in by_id.values())
+    assert {"1"} in by_id.values()
+    assert {"2"} in by_id.values()
+    assert set(versions(ask(service, 16, **{"x-canary": "always"}))) == {"2"}
+    assert set(versions(ask(service, 16, **{"x-canary": "never"}))) == {"1"}
+
+
+def test_a_request_for_the_champions_version_is_answered_by_it(local: Make, digits: Path, challenger: Path) -> None:
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_max_disagreement=1.0)
+    tensor = {"name": "image", "datatype": "UINT8", "shape": list(IMAGES.shape), "data": IMAGES.ravel().tolist()}
+    for path, version in [("/v2/models/tandem/infer", "2"), ("/v2/models/tandem/versions/1/infer", "1")]:
+        (response,) = ask(service, 1, path, {"inputs": [tensor]})
+        assert response.json()["model_version"] == version
+
+
+def fail(_: np.ndarray) -> np.ndarray:
+    raise RuntimeError("broken")
+
+
+def not_finite(inputs: np.ndarray) -> np.ndarray:
+    return np.full((len(inputs), 10), np.nan, np.float32)
+
+
+def hang(inputs: np.ndarray) -> np.ndarray:
+    time.sleep(0.3)
+    return fail(inputs)
+
+
+def slow(inputs: np.ndarray) -> np.ndarray:
+    time.sleep(0.03)
+    return weights(DIGITS, 2).expected(inputs)
+
+
+@pytest.mark.parametrize(
+    ("predict", "changes", "reason"),
+    [
+        (fail, {}, "errors"),
+        (not_finite, {}, "errors"),
+        (hang, {"canary_timeout_seconds": 0.05}, "errors"),
+        (slow, {"canary_max_delay_seconds": 0.01, "canary_max_disagreement": 1.0}, "latency"),
+        (weights(DIGITS, 2).expected, {"canary_max_delay_seconds": 5.0}, "disagreement"),
+    ],
+)
+def test_a_failing_challenger_is_rolled_back_without_a_failed_request(
+    local: Make,
+    digits: Path,
+    challenger: Path,
+    predict: Callable[[np.ndarray], np.ndarray],
+    changes: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = {"canary_min_requests": 10, "shadow_share": float(reason == "disagreement")} | changes
+    service = local(digits, challenger=challenger, canary_share=0.5, **limits)
+    break_challenger(service, predict)
+    answers = versions(ask(service, 160))
+    assert set(answers[-40:]) == {"1"}
+    assert value(service, "rollbacks_total", reason=reason) == 1
+    assert value(service, "state", state="rolled_back") == 1
+    assert value(service, "state", state="active") == 0
+    assert state(service) == "rolled_back"
+    assert re.search("canary: challenger torch-cnn 2 rolled back: .* allowed: ", caplog.text)
+    assert json.loads((challenger / ROLLED_BACK).read_text())["reason"].startswith(reason)
+    assert set(versions(ask(service, 16, **{"x-canary": "always"}))) == {"1"}
+    assert service.worker.load.in_flight == 0
+
+
+def test_a_rolled_back_challenger_returns_after_a_replacement_or_a_reset(
+    local: Make, digits: Path, challenger: Path
+) -> None:
+    changes = {"challenger": challenger, "canary_share": 1.0, "canary_min_requests": 4, "shadow_share": 0.0}
+    first, second = local(digits, **changes), local(digits, **changes)
+    assert set(versions(ask(second, 8))) == {"2"}
+    break_challenger(first, fail)
+    assert set(versions(ask(first, 16))) == {"1"}
+    assert set(versions(ask(second, 8))) == {"1"}  # another worker
+    assert set(versions(ask(local(digits, **changes), 8))) == {"1"}  # a restart
+    (challenger / ROLLED_BACK).unlink()
+    assert set(versions(ask(second, 8))) == {"2"}
+    (challenger / ROLLED_BACK).write_text("{")
+    assert set(versions(ask(second, 8))) == {"1"}
+    (challenger / ROLLED_BACK).write_text('{"sha256": "that of an earlier one"}')
+    assert set(versions(ask(second, 8))) == {"2"}
+    break_challenger(first, fail)
+    ask(first, 16)
+    write(challenger, weights(DIGITS, 3), "3")
+    assert {response.json()["model"]["version"] for response in ask(second, 8)} == {"3"}
+
+
+def test_a_rollback_that_cannot_be_recorded_lasts_in_its_worker(
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("serving.canary.rollback.write", full)
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_min_requests=4, shadow_share=0.0)
+    break_challenger(service, fail)
+    for _ in range(3):
+        assert set(versions(ask(service, 8))) == {"1"}
+    assert state(service) == "rolled_back"
+    assert value(service, "rollbacks_total", reason="errors") == 1
+    assert "not known to other workers: no space left" in caplog.text
+
+
+def test_requests_beyond_those_that_wait_are_answered_by_the_champion(
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.canary.canary.MAX_WAITING", 2)
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_timeout_seconds=5.0, shadow_share=0.0)
+    go = threading.Event()
+    expected = weights(DIGITS, 2).expected
+    break_challenger(service, lambda inputs: (go.wait(0.2), expected(inputs))[1])
+    assert sorted(versions(ask(service, 8))) == ["1"] * 6 + ["2"] * 2
+
+
+def test_inputs_that_no_model_can_answer_do_not_count(local: Make, tmp_path: Path) -> None:
+    steep = np.full((4, 1), 10, np.float32)
+    folders = []
+    for seed in (0, 2):
+        model = weights(PRICES, seed)
+        object.__setattr__(model, "kernel", steep)
+        example = {"inputs": [[0.0] * 4], "outputs": model.expected(np.zeros((1, 4), np.float32)).tolist()}
+        folders.append(write(tmp_path / str(seed), model, str(seed), example=example))
+    service = local(folders[0], challenger=folders[1], canary_share=1.0, canary_min_requests=4)
+    responses = ask(service, 16, body={"inputs": [[3e38] * 4]})
+    assert {response.status_code for response in responses} == {422}
+    assert state(service) == "active"
+
+
+def test_a_challenger_with_other_inputs_answers_nothing(local: Make, digits: Path, tmp_path: Path) -> None:
+    service = local(digits, challenger=write(tmp_path / "challenger", weights(IRIS), "2"), canary_share=1.0)
+    assert set(versions(ask(service, 8))) == {"1"}
+    assert state(service) == "incompatible"
+    (tmp_path / "empty").mkdir()
+    service = local(digits, challenger=tmp_path / "empty", canary_share=1.0)
+    assert set(versions(ask(service, 8))) == {"1"}
+    assert state(service) == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"challenger": None}, "TANDEM_CANARY_SHARE: 0.5: needs TANDEM_CHALLENGER"),
+        ({"canary_timeout_seconds": 10.0}, "TANDEM_CANARY_TIMEOUT_SECONDS: 10.0: .* less than TANDEM_TIMEOUT_SECONDS"),
+        ({"canary_window": 10}, "TANDEM_CANARY_WINDOW: 10: never checked; allowed: TANDEM_CANARY_MIN_REQUESTS, 50"),
+    ],
+)
+def test_settings_that_do_not_agree(digits: Path, challenger: Path, changes: dict[str, Any], message: str) -> None:
+    given = {"champion": digits, "challenger": challenger, "canary_share": 0.5} | changes
+    with pytest.raises(InputError, match=message):
+        preflight.check(Settings.model_validate(given))
+
+
+def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challenger: Path) -> None:
+    changes = {"TANDEM_CHALLENGER": str(challenger), "TANDEM_CANARY_SHARE": "0.5", "TANDEM_CANARY_MIN_REQUESTS": "20"}
+    with serve(digits, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_POLL_SECONDS="0.1", **changes) as served:
+
+        async def go() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+                responses = []
+                deadline = time.monotonic() + 30
+                while time.monotonic() < deadline and not (challenger / ROLLED_BACK).exists():
+                    responses += await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(8)))
+                await asyncio.sleep(1.5)  # for the check of the other worker, and the counters
+                return responses + await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(40)))
+
+        answers = versions(asyncio.run(go()))
+        assert "2" in answers
+        assert set(answers[-40:]) == {"1"}
+        text = httpx.get(f"{served.url}/metrics").text
+        assert 'tandem_canary_state{state="rolled_back"} 1.0' in text
+        assert 'tandem_canary_state{state="active"} 0.0' in text
+        assert re.search(r'tandem_canary_rollbacks_total\{reason="disagreement"\} [12]\.0', text)
+        assert "canary: challenger torch-cnn 2 rolled back: " in served.output.read_text()
