@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
-from torch.export import Dim
+from torch.export import ExportedProgram
 
 from models.export_formats import EXPORTED_PROGRAM, ONNX
 from models.graph import finish
@@ -36,26 +36,24 @@ class Served(nn.Module):
 
 def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx` and `model.pt2` into an existing folder."""
-    served = Served(model, spec).eval()
-    native.save(served, spec, folder / EXPORTED_PROGRAM)
-    onnx.save(to_onnx(served, spec), folder / ONNX)
+    program = native.trace(Served(model, spec), spec)
+    torch.export.save(program, folder / EXPORTED_PROGRAM)
+    onnx.save(to_onnx(program, spec), folder / ONNX)
 
 
-def to_onnx(served: nn.Module, spec: DataSpec) -> onnx.ModelProto:
+def to_onnx(exported: ExportedProgram, spec: DataSpec) -> onnx.ModelProto:
     """The ONNX graph with the names of the spec, a dynamic batch `N` and weights inline."""
     # It warns of operators of torchvision, which no model here has.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            served,
-            (torch.from_numpy(spec.example(2)),),
+            exported,
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
             input_names=[spec.input_name],
             output_names=[spec.output_name],
-            dynamic_shapes=({0: Dim("N", min=1)},),
             verbose=False,
         )
     if program is None:

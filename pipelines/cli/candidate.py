@@ -17,6 +17,7 @@ from models.interfaces import (
     StoreModule,
 )
 from pipelines.cli.banners import banners_hidden
+from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Candidate:
     def framework_module(self, name: Literal["store"]) -> StoreModule[FrameworkModel]: ...
     def framework_module(self, name: str) -> object:
         """A module of the framework package, imported on demand: no process imports both frameworks."""
-        with banners_hidden():
+        with banners_hidden(), hidden(*EXTRAS_OF_KERAS):
             return importlib.import_module(f"models.{self.framework}.{name}")
 
     def architecture_module(self) -> ArchitectureModule[ModelConfig, FrameworkModel]:
         """The module of the architecture, imported on demand."""
-        with banners_hidden():
+        with banners_hidden(), hidden(*EXTRAS_OF_KERAS):
             return importlib.import_module(f"models.{self.framework}.{self.architecture}")
 
     @property

@@ -6,7 +6,6 @@ QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer opera
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path
@@ -20,18 +19,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from models.graph import finish
 from models.spec import DataSpec
+from pipelines.cli.optional_imports import hidden
 from pipelines.inference import onnx_runtime
 
 # `onnxruntime.tools`, which the quantiser imports, imports torch where it is installed. In a process that exports a
 # Keras model torch must not be loaded: for this import it is as if it were not installed.
-_torch_hidden = sys.modules.setdefault("torch", None) is None  # type: ignore[arg-type]
-try:
+with hidden("torch"):
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-finally:
-    if _torch_hidden:
-        del sys.modules["torch"]
-
 
 MIN_LAYER_INPUTS = 8  # for fewer the float kernels are faster: 0.13 instead of 0.72 ms for one channel
 LAYERS = ("Conv", "Gemm", "MatMul")

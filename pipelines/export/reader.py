@@ -1,14 +1,14 @@
-"""Predictions of one exported file in its own runtime, in a process that imports no other framework.
+"""Predictions of exported files in their own runtime, in a process that imports no other framework.
 
-`python -m pipelines.export.reader NAME` imports the runtime of files called NAME and waits for a line with four paths
-as a JSON list: FILE, SPEC, INPUTS, OUTPUTS. It writes the outputs [batches, N, K] of FILE for the raw examples in
-INPUTS (.npy) to OUTPUTS (.npy). The model is defined by the file alone: no code of `models.torch` or `models.keras`.
+The model is defined by the file alone: no code of `models.torch` or `models.keras`.
 """
 
-import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,24 +18,51 @@ from models.config import Framework
 from models.export_formats import EXPORTED_PROGRAM, INT8, KERAS, LITERT, ONNX, SAVED_MODEL
 from models.interfaces import Predict
 from models.spec import DataSpec
-from pipelines.cli import stage
+from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
 from pipelines.export.batch_sizes import predict_in_all_sizes
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "models.torch", "models.keras"}
 OpenFile = Callable[[Path, DataSpec], Predict]
 
 
-def main() -> None:
-    """Predict and write the outputs. Raises RuntimeError if a framework was imported that is not the file's runtime."""
-    reader = READERS[sys.argv[1]]
-    open_file = reader.prepare()
-    if not (line := sys.stdin.readline()):
-        return  # the file was not written
-    file, spec, inputs, outputs = map(Path, json.loads(line))
-    predictions = predict_in_all_sizes(open_file(file, DataSpec.read(spec)), np.load(inputs, mmap_mode="r"))
-    if others := {name for name in FRAMEWORKS - reader.imports if sys.modules.get(name)}:
-        raise RuntimeError(f"the file needs {', '.join(sorted(others))}")
-    np.save(outputs, predictions)
+def serve(connection: Connection, names: Sequence[str]) -> None:
+    """Import the runtimes of files called `names`, and answer requests (file, spec, inputs) until there are no more.
+
+    `inputs` is a .npy file of raw examples. The answer is the outputs [batches, N, K] or the reason for having none.
+    """
+    _silence()
+    prepared: dict[str, OpenFile] = {}
+    for name in names:
+        with suppress(ImportError):  # it is raised again, and answered, where such a file is read
+            prepared[name] = READERS[name].prepare()
+    with suppress(EOFError):
+        while True:
+            file, spec, inputs = connection.recv()
+            connection.send(_answer(prepared, file, spec, inputs))
+
+
+def _answer(prepared: Mapping[str, OpenFile], file: Path, spec: DataSpec, inputs: Path) -> np.ndarray | str:
+    reader = READERS[file.name]
+    try:
+        open_file = prepared.get(file.name) or reader.prepare()
+        outputs = predict_in_all_sizes(open_file(file, spec), np.load(inputs, mmap_mode="r"))
+    except Exception as error:  # whatever a runtime raises for a broken file
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if others := sorted(imported_frameworks() - reader.imports):
+        return f"the file needs {', '.join(others)}"
+    return outputs
+
+
+def imported_frameworks() -> set[str]:
+    """Those of FRAMEWORKS that this process has imported."""
+    return {name for name in FRAMEWORKS if sys.modules.get(name)}
+
+
+def _silence() -> None:
+    """Discard what the runtimes write; what matters is in the answers."""
+    with Path(os.devnull).open("w", encoding="utf-8") as null:
+        for descriptor in (1, 2):
+            os.dup2(null.fileno(), descriptor)
 
 
 def onnx_runtime() -> OpenFile:
@@ -59,12 +86,11 @@ def litert() -> OpenFile:
 
 def tensorflow() -> OpenFile:
     """TensorFlow, for a SavedModel, without Keras, which it imports if installed."""
-    sys.modules["keras"] = None  # type: ignore[assignment]  # makes its import fail
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")  # as for the trained model
+    with hidden("keras"):
+        import tensorflow as tf
 
     def open_file(file: Path, spec: DataSpec) -> Predict:
+        tf.config.set_visible_devices([], "GPU")  # as for the trained model
         model = tf.saved_model.load(str(file))
 
         def predict(raw: np.ndarray, _owner: object = model) -> np.ndarray:
@@ -77,12 +103,12 @@ def tensorflow() -> OpenFile:
 
 def keras() -> OpenFile:
     """Keras, for a .keras file, whose outputs are logits or standardised targets."""
-    import keras
+    with hidden(*EXTRAS_OF_KERAS):
+        import keras
     import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")  # as for the trained model
-
     def open_file(file: Path, spec: DataSpec) -> Predict:
+        tf.config.set_visible_devices([], "GPU")  # as for the trained model
         model = keras.saving.load_model(file)
         # Compiled once for all batch sizes; calling layer by layer is ten times slower.
         signature = [tf.TensorSpec((None, *spec.shape), spec.dtype)]
@@ -97,7 +123,8 @@ def keras() -> OpenFile:
 def torch() -> OpenFile:
     """torch, for an exported program."""
     import torch
-    import torch.export.pt2_archive  # otherwise imported by `load`, which takes seconds
+    import torch._dynamo  # otherwise imported by `load`, which takes seconds
+    import torch.export.pt2_archive
 
     def open_file(file: Path, _spec: DataSpec) -> Predict:
         program = torch.export.load(file).module()
@@ -112,7 +139,7 @@ def torch() -> OpenFile:
 
 
 class Reader(NamedTuple):
-    """The runtime of files of one name: `prepare` imports it, and none of FRAMEWORKS but `imports`.
+    """The runtime of files of one name: `prepare` imports it, and none of FRAMEWORKS but `imports`. It may be repeated.
 
     `frameworks` are those whose models are exported to such a file.
     """
@@ -122,7 +149,6 @@ class Reader(NamedTuple):
     frameworks: frozenset[Framework]
 
 
-# Ordered by start-up time, longest first.
 READERS = {
     KERAS: Reader(keras, frozenset({"keras", "tensorflow"}), frozenset({"keras"})),
     SAVED_MODEL: Reader(tensorflow, frozenset({"tensorflow"}), frozenset({"keras"})),
@@ -131,7 +157,3 @@ READERS = {
     ONNX: Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
     INT8: Reader(onnx_runtime, frozenset(), frozenset({"keras", "torch"})),
 }
-
-
-if __name__ == "__main__":
-    stage.run(main)

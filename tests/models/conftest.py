@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -85,9 +84,9 @@ def train_config() -> Train:
 
 
 @pytest.fixture(scope="session")
-def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
+def readers() -> Iterator[Readers]:
     """Processes that open exported files."""
-    with closing(Readers(tmp_path_factory.mktemp("readers"))) as found:
+    with Readers() as found:
         yield found
 
 

@@ -1,7 +1,9 @@
-"""Exported files, each in a process of its own."""
+"""Exported files, read in other processes."""
 
 import signal
+import subprocess
 import sys
+import types
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from pipelines.export import __main__ as export
 from pipelines.export import reader, reader_processes
 from pipelines.export.batch_sizes import BATCH_SIZES
 from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY
 
 INPUTS = synthetic.digits()["validation"][0][:10]
 
@@ -50,33 +53,60 @@ def test_a_file_that_brings_another_framework_along_is_refused(graph, tmp_path, 
     program = "import sys, types; sys.modules['torch'] = types.ModuleType('torch')"
     (tmp_path / "sitecustomize.py").write_text(program, "utf-8")  # Python runs it when it starts
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "keras", types.ModuleType("keras"))  # so that the reader starts Python anew
     with pytest.raises(InputError, match=r"model\.onnx: .* the file needs torch"):
         ask(graph)
 
 
-def test_a_runtime_that_is_not_needed_after_all_is_gone_at_once(graph):
-    with reader_processes.started(["model.onnx", "model.int8.onnx"]) as readers:
-        ((file, _),) = readers.predict([graph], synthetic.SPEC, INPUTS)
-        assert readers.processes["model.int8.onnx"].poll() is None
-    assert file == graph
-    assert readers.processes["model.int8.onnx"].returncode == -signal.SIGKILL
+def test_a_process_that_has_ended_is_reported_with_its_status(graph):
+    with reader_processes.started([graph.name]) as readers:
+        readers.processes[graph.name].process.kill()
+        with pytest.raises(InputError, match=r"model\.onnx: .* status -9"):
+            list(readers.predict([graph], synthetic.SPEC, INPUTS))
+
+
+def test_files_of_runtimes_without_a_framework_share_a_process_that_ends_with_the_block():
+    with reader_processes.started(["model.onnx", "model.int8.onnx", "model.tflite"]) as readers:
+        (process,) = {started.process for started in readers.processes.values()}
+        assert process.is_alive()
+    assert process.exitcode == -signal.SIGKILL
+
+
+IMPORTS = """
+import sys
+from pipelines.export import reader_processes
+from pipelines.export.reader import READERS, imported_frameworks
+
+framework = sys.argv[1]
+names = [name for name in READERS if framework in READERS[name].frameworks]
+with reader_processes.started(names) as readers:
+    methods = {type(reader.process).__name__ for reader in readers.processes.values()}
+print(*sorted(methods), *sorted(imported_frameworks()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each reader starts Python anew")
+@pytest.mark.parametrize(("framework", "imported"), [("torch", ["torch"]), ("keras", ["keras", "tensorflow"])])
+def test_readers_inherit_what_is_imported_once(framework, imported):
+    command = [sys.executable, "-c", IMPORTS, framework]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ForkProcess", *imported]
 
 
 @pytest.fixture
 def hidden(monkeypatch):
     """What TensorFlow is told to see from now on: on a machine without a GPU nothing else tells."""
-    import keras
     import tensorflow as tf
 
     seen = []
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *given: seen.append(given))
-    monkeypatch.setitem(sys.modules, "keras", keras)  # the reader of a SavedModel takes it away
     return seen
 
 
 @pytest.mark.parametrize("name", ["model.keras", "saved_model"])
-def test_tensorflow_reads_files_back_on_the_cpu(name, hidden):
-    reader.READERS[name].prepare()
+def test_tensorflow_reads_files_back_on_the_cpu(name, hidden, tmp_path):
+    with pytest.raises((OSError, ValueError)):  # there is no file
+        reader.READERS[name].prepare()(tmp_path / name, synthetic.SPEC)
     assert hidden == [([], "GPU")]
 
 

@@ -1,0 +1,43 @@
+"""Imports without optional packages."""
+
+import importlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
+from tests.pipelines.workspace import REPOSITORY
+
+
+def test_a_hidden_package_is_as_if_it_were_not_installed_until_the_block_ends(tmp_path, monkeypatch):
+    (tmp_path / "installed.py").write_text("", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with hidden("installed"), pytest.raises(ImportError):
+        importlib.import_module("installed")
+    importlib.import_module("installed")
+    monkeypatch.delitem(sys.modules, "installed")
+
+
+def test_an_imported_package_stays(monkeypatch):
+    imported = types.ModuleType("imported")
+    monkeypatch.setitem(sys.modules, "imported", imported)
+    with hidden("imported"):
+        assert sys.modules["imported"] is imported
+    assert sys.modules["imported"] is imported
+
+
+PROGRAM = """
+import sys
+from pipelines.cli.candidate import Candidate
+
+Candidate("keras", "cnn").framework_module("export")
+print(*sorted(set(sys.argv[1:]) & set(sys.modules)))
+"""
+
+
+def test_keras_is_imported_without_its_extras():
+    command = [sys.executable, "-c", PROGRAM, *EXTRAS_OF_KERAS]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
