@@ -11,7 +11,7 @@ from serving.http.messages import Request, Response
 from serving.worker import Worker
 
 PREDICTION, MODEL, HEALTH, PROTOCOL = "Prediction", "Model", "Health", "Open Inference Protocol"
-IMAGE = {"image/png": bytes, "application/octet-stream": bytes}
+IMAGE = {"application/octet-stream": bytes}  # or any image/*, which client generators do not know
 
 
 async def docs(worker: Worker, request: Request) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
 from models.session import Device
@@ -15,6 +15,7 @@ PREFIX = "TANDEM_"
 CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # relative to the code, also in a Bento
 REGISTRY = Path("artifacts", "registry")  # downloaded champions, in a folder for each NAME@ALIAS
 ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
+RESERVED_NAMES = ("stats", ".", "..")  # /v2/models/stats has the statistics of all models
 ENGINES = Path.home() / ".cache" / "tandem" / "engines"
 
 
@@ -37,6 +38,13 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+def _not_reserved(name: str) -> str:
+    """Raise ValueError for a name whose path has another meaning."""
+    if name in RESERVED_NAMES:
+        raise ValueError("reserved")
+    return name
+
+
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
 
@@ -52,7 +60,11 @@ class Settings(BaseModel):
         "auto", description="auto, cpu, cuda or tensorrt; a requested GPU that cannot be used is an error"
     )
     engines: Path = Field(ENGINES, description="folder for compiled TensorRT engines")
-    model_name: str = Field("tandem", pattern=r"^[\w.-]+$", description="model name in the Open Inference Protocol")
+    model_name: Annotated[str, AfterValidator(_not_reserved)] = Field(
+        "tandem",
+        pattern=r"^[\w.-]{1,100}$",
+        description=f"model name in the Open Inference Protocol, other than {', '.join(RESERVED_NAMES)}",
+    )
     workers: int = Field(0, ge=0, le=256, description="number of worker processes; 0 means one per available core")
     poll_seconds: float = Field(1.0, gt=0, le=60, description="interval of the check for a new champion")
     max_body_bytes: int = Field(4_194_304, ge=1024, description="largest request body")

@@ -4,6 +4,7 @@ from serving.api import json_body
 from serving.api.inference_protocol import PLATFORM, requested_champion, write
 from serving.api.schemas import (
     DATATYPES,
+    BatchStatistics,
     ConfigTensor,
     Duration,
     ModelConfig,
@@ -51,7 +52,8 @@ async def all_statistics(worker: Worker, _: Request) -> Response:
 
 def version_statistics(worker: Worker, version: str) -> Statistics:
     """The statistics of a version. Reading inputs and writing outputs is not measured, and nothing is cached."""
-    found = model_statistics.read(worker.metrics.collect(), version)
+    registry = worker.metrics.collect()
+    found = model_statistics.read(registry, version)
     requests, queue, run = int(found["requests"]), found["queue_seconds"], found["run_seconds"]
     none = Duration(count=0, ns=0)
     durations = {
@@ -71,8 +73,21 @@ def version_statistics(worker: Worker, version: str) -> Statistics:
         inference_count=int(found["examples"]),
         execution_count=int(found["runs"]),
         inference_stats=durations,
+        batch_stats=[_batches(*each) for each in model_statistics.read_batches(registry, version).items()],
     )
     return Statistics(model_stats=[model])
+
+
+def _batches(examples: int, runs: tuple[int, float]) -> BatchStatistics:
+    """The number and the seconds of the runs with so many examples."""
+    count, seconds = runs
+    nothing = _duration(count, 0)
+    return BatchStatistics(
+        batch_size=examples,
+        compute_input=nothing,
+        compute_infer=_duration(count, seconds),
+        compute_output=nothing,
+    )
 
 
 def _duration(count: float, seconds: float) -> Duration:

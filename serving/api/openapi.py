@@ -24,16 +24,19 @@ from serving.worker import Worker
 
 Routes = Mapping[str, Route]  # by path
 MEANINGS = {
-    400: "The request is invalid; the message names the value.",
+    400: "The request is invalid; the message names the value. Or it is no HTTP request.",
     401: "An API key is required.",
     404: "No such model or version.",
-    408: "The body did not arrive in time.",
-    413: "The body is too large.",
+    408: "The headers or the body did not arrive in time.",
+    409: "The model has been replaced by one that reads tables.",
+    413: "The body is too large, or takes too much memory to parse.",
+    414: "The URL is too long.",
     415: "This content type or encoding is not supported.",
     422: "The values are too large: the output of the model is not finite.",
     429: "The quota of this API key is used up; Retry-After is the number of seconds to wait.",
+    431: "The headers are too large or too many.",
     500: "Internal error; the log of the service has the details.",
-    503: "Not ready, or too many requests; Retry-After is the number of seconds to wait.",
+    503: "Not ready, or too many requests or connections; Retry-After is the number of seconds to wait.",
 }
 
 
@@ -138,13 +141,22 @@ def _responses(route: Route, schemas: dict[Any, Json]) -> Json:
     media_type = "text/plain" if route.response is str else "application/json"
     content = {media_type: {"schema": schemas[route.response]}}
     error = {"application/json": {"schema": schemas[Error]}}
-    statuses = {413, 500, *route.statuses} | ({400, 408, 415} if route.method == "POST" else set())
-    statuses |= (set() if route.public else {401, 429}) | (set() if route.probe else {503})
+    statuses = {400, 408, 413, 414, 431, 500, 503, *route.statuses} | ({415} if route.request else set())
+    statuses |= (set() if route.public else {401, 429}) | ({409} if route.images else set())
     success = {"200": {"description": f"{route.summary}.", "content": content}}
-    return success | {
-        str(status): {"description": MEANINGS[status], "content": content if route.probe and status == 503 else error}
-        for status in sorted(statuses)
-    }
+    return (
+        success
+        | {str(status): {"description": MEANINGS[status], "content": error} for status in sorted(statuses)}
+        | _not_ready(route, schemas)
+    )
+
+
+def _not_ready(route: Route, schemas: dict[Any, Json]) -> Json:
+    """The response 503 of a probe of readiness: its usual content, or an error where there are too many connections."""
+    if not route.probe or 503 not in route.statuses:
+        return {}
+    schema = {"anyOf": [schemas[route.response], schemas[Error]]}
+    return {"503": {"description": MEANINGS[503], "content": {"application/json": {"schema": schema}}}}
 
 
 def _examples(champion: Champion) -> dict[Any, Json]:

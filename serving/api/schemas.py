@@ -69,7 +69,10 @@ class ImageOptions(Body):
 
 
 class ImageForm(ImageOptions, Files):
-    """Image files (PNG, JPEG, WebP or BMP of any size and mode) and options; one image can also be the whole body."""
+    """Image files (PNG, JPEG, WebP or BMP of any size and mode) and options.
+
+    One image can also be the whole body, as `application/octet-stream` or `image/*`.
+    """
 
 
 class ModelVersion(Body):
@@ -182,6 +185,15 @@ class Duration(ProtocolBody):
     ns: int
 
 
+class BatchStatistics(ProtocolBody):
+    """Runs of the model with this number of examples. Reading inputs and writing outputs is not measured."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
 class ModelStatistics(ProtocolBody):
     """Statistics of one version of the model since the start of the service, in all workers."""
 
@@ -191,7 +203,7 @@ class ModelStatistics(ProtocolBody):
     inference_count: int = Field(description="number of examples")
     execution_count: int = Field(description="number of runs of the model")
     inference_stats: dict[str, Duration]
-    batch_stats: list[dict[str, Any]] = []
+    batch_stats: list[BatchStatistics]
 
 
 class Statistics(ProtocolBody):

@@ -137,7 +137,7 @@ class Metrics:
         self._rows.values.append(len(outputs))
         self._queue.values.append(queue)
         self._run.values.append(run)
-        self.statistics.run(champion.version)
+        self.statistics.run(champion.version, len(outputs), run)
         if champion.spec.is_classification:
             confidence, predicted = outputs.max(axis=1), outputs.argmax(axis=1)
             if not (finite := np.isfinite(confidence)).all():  # one NaN would make the sum NaN for good

@@ -14,6 +14,7 @@ COUNTERS = {
     "failure_seconds": "Time until inference requests failed",
     "runs": "Runs of the model",
 }
+BATCHES = {"batches": "Runs of the model by number of examples", "batch_seconds": "Duration of these runs"}
 LAST = "last_request_timestamp_seconds"
 
 
@@ -24,18 +25,22 @@ class ModelStatistics:
         self._counters = {
             name: Counter(PREFIX + name, about, ("version",), registry=registry) for name, about in COUNTERS.items()
         }
+        self._batches = {
+            name: Counter(PREFIX + name, about, ("version", "examples"), registry=registry)
+            for name, about in BATCHES.items()
+        }
         about = "Time of the last inference request"
         self._last = Gauge(PREFIX + LAST, about, ("version",), registry=registry, multiprocess_mode="max")
         self._successes: list[tuple[str, int, float, float]] = []
-        self._runs: list[str] = []
+        self._runs: dict[tuple[str, int], list[float]] = {}
 
     def success(self, version: str, examples: int, queue: float, run: float) -> None:
         """Note a request and its seconds in the queue and in the model."""
         self._successes.append((version, examples, queue, run))
 
-    def run(self, version: str) -> None:
-        """Note one run of the model."""
-        self._runs.append(version)
+    def run(self, version: str, examples: int, seconds: float) -> None:
+        """Note one run of the model. It has at most `run_rows` examples, so there are as many values of the label."""
+        self._runs.setdefault((version, examples), []).append(seconds)
 
     def failure(self, version: str, seconds: float) -> None:
         """Count a request that failed after so many seconds."""
@@ -44,8 +49,10 @@ class ModelStatistics:
 
     def flush(self) -> None:
         """Add what was noted to the counters."""
-        for version in set(self._runs):
-            self._add(version, runs=self._runs.count(version))
+        for (version, size), durations in self._runs.items():
+            self._add(version, runs=len(durations))
+            self._batches["batches"].labels(version, size).inc(len(durations))
+            self._batches["batch_seconds"].labels(version, size).inc(sum(durations))
         for version in {success[0] for success in self._successes}:
             _, examples, queue, run = zip(*(each for each in self._successes if each[0] == version), strict=True)
             amounts = {"examples": sum(examples), "queue_seconds": sum(queue), "run_seconds": sum(run)}
@@ -65,3 +72,13 @@ def read(registry: CollectorRegistry, version: str) -> dict[str, float]:
     values = {sample.name: sample.value for sample in samples if sample.labels == {"version": version}}
     names = {name: f"{PREFIX}{name}_total" for name in COUNTERS} | {LAST: PREFIX + LAST}
     return {name: values.get(sample, 0.0) for name, sample in names.items()}
+
+
+def read_batches(registry: CollectorRegistry, version: str) -> dict[int, tuple[int, float]]:
+    """The number of runs of a version and their seconds by number of examples, from all workers in `registry`."""
+    values: dict[str, dict[int, float]] = {f"{PREFIX}{name}_total": {} for name in BATCHES}
+    for sample in (sample for metric in registry.collect() for sample in metric.samples):
+        if sample.name in values and sample.labels["version"] == version:
+            values[sample.name][int(sample.labels["examples"])] = sample.value
+    counts, seconds = values.values()
+    return {examples: (int(counts[examples]), seconds.get(examples, 0.0)) for examples in sorted(counts)}

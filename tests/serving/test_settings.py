@@ -30,6 +30,9 @@ def test_defaults_and_changes() -> None:
         ("TANDEM_API_KEY", "secret\n", "no spaces"),
         ("TANDEM_API_KEY", " ", "no spaces"),
         ("TANDEM_API_KEY", "schlüssel", "printable ASCII"),
+        ("TANDEM_MODEL_NAME", "stats", "TANDEM_MODEL_NAME: 'stats': Value error, reserved (model name "),
+        ("TANDEM_MODEL_NAME", "..", "other than stats, ., .."),
+        ("TANDEM_MODEL_NAME", "a" * 101, "String should match"),
         ("TANDEM_WORKER", "1", "TANDEM_WORKER: no such setting; allowed: TANDEM_CHAMPION"),
     ],
 )

@@ -41,7 +41,8 @@ def test_every_route_is_documented(tmp_path: Path, local: Make, spec: DataSpec) 
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     for operation in operations:
         assert operation["tags"]
-        assert {"200", "413", "500"} <= operation["responses"].keys()
+        assert {"200", "400", "408", "413", "414", "431", "500", "503"} <= operation["responses"].keys()
+        assert all(response["content"] for response in operation["responses"].values())
         assert ("401" in operation["responses"]) == ("security" not in operation)
 
 
