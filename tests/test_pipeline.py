@@ -40,6 +40,7 @@ PARAMS = {
     "evaluate.latency_seconds": 0.02,
     "evaluate.bootstrap": 100,
     "promote.minimum_accuracy": 0.1,
+    "promote.latency_seconds": 0.1,
 }
 PER_EPOCH = {
     "train_loss",
@@ -354,7 +355,7 @@ def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
         ("train.learning_rate", 0.02, {f"train@{name}" for name in CANDIDATES}),
         ("export.examples", 32, {f"export@{name}" for name in CANDIDATES}),
         ("evaluate.top_k", 2, {f"evaluate@{name}" for name in CANDIDATES}),
-        ("promote.tie", 0.01, {"promote"}),
+        ("promote.significance", 0.01, {"promote"}),
         ("prepare.seed", 1, {"prepare"}),
     ],
 )

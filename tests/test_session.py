@@ -67,7 +67,7 @@ def test_all_stages_and_the_service_have_the_same_options(tmp_path, monkeypatch,
 
     reader.onnx_runtime()(model, synthetic.SPEC)
     evaluate.evaluate("torch-cnn", settings.evaluate.model_copy(update={"device": device}), "tandem")
-    promote.promote(settings.candidates, settings.promote, settings.tracking.experiment)
+    promote.promote(settings.candidates, settings.promote, "cpu", settings.tracking.experiment)
     drift._outputs(json.loads((paths.CHAMPION / "champion.json").read_text("utf-8")), device)
     Predictor(model.read_bytes(), synthetic.SPEC, device)
 

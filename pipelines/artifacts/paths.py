@@ -9,6 +9,7 @@ RAW = DATA / "raw"
 SPEC = DATA / "spec.json"
 DATA_REPORT = DATA / "report"
 METRICS = ARTIFACTS / "metrics"
+PREDICTIONS = ARTIFACTS / "predictions"
 SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
 REPORT = ARTIFACTS / "report.md"
@@ -39,6 +40,11 @@ def exports(candidate: str) -> Path:
 def metrics(candidate: str) -> Path:
     """The metrics file of one candidate."""
     return METRICS / f"{candidate}.json"
+
+
+def validation_outputs(candidate: str) -> Path:
+    """The outputs of the graphs of one candidate for the validation split."""
+    return PREDICTIONS / f"{candidate}.npz"
 
 
 def plots(candidate: str) -> Path:

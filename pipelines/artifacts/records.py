@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.errors import InputError
 from models.export_formats import INT8, ONNX
 from pipelines.artifacts import metrics_file, parity_report, paths, training_record
 from pipelines.artifacts.hashing import require_sha256
@@ -42,19 +43,26 @@ class CandidateRecord:
 
     @property
     def metric(self) -> str:
-        """The selection metric: `accuracy`, or `r2` of a regression."""
+        """The metric of the task: `accuracy`, or `r2` of a regression."""
         return "r2" if "r2" in self.metrics["validation"] else "accuracy"
 
+    def validation_score(self, metric: str) -> float:
+        """A metric on the validation split. Raises InputError where it was not measured."""
+        try:
+            return float(self.metrics["validation"][metric])
+        except KeyError as error:
+            raise InputError(f"{paths.metrics(self.candidate)}: no validation {metric}; run `dvc repro`") from error
+
     @property
-    def score(self) -> float:
-        """The selection metric on the validation split."""
-        return float(self.metrics["validation"][self.metric])
+    def smallest_batch_size(self) -> int:
+        """The smallest batch size that latency was measured at."""
+        return min(int(name.removeprefix("batch_")) for name in self.metrics["latency"])
 
     @property
     def smallest_batch(self) -> Mapping[str, float]:
         """Latency at the smallest measured batch size."""
-        latency: Mapping[str, Mapping[str, float]] = self.metrics["latency"]
-        return latency[min(latency, key=lambda name: int(name.removeprefix("batch_")))]
+        latency: Mapping[str, float] = self.metrics["latency"][f"batch_{self.smallest_batch_size}"]
+        return latency
 
 
 def read(name: str) -> list[CandidateRecord]:

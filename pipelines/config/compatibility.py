@@ -32,6 +32,7 @@ def require_compatible(settings: Params) -> None:
     settings.train.augment.require_shape(source.name, source.shape)
     if source.task:
         settings.train.require_task(source.name, source.task)
+        settings.promote.require_task(source.name, source.task)
     if source.classes:
         settings.train.require_classes(source.name, source.classes)
     for architecture in settings.architectures:

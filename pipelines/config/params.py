@@ -15,17 +15,19 @@ from models.config import (
     Fraction,
     Framework,
     Models,
-    NotNegative,
     Positive,
     Seed,
     Train,
 )
 from models.errors import InputError
+from models.spec import Task
 from pipelines.config import yaml_model
 from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SourceInfo, known_source
 
 FILE = Path("params.yaml")
 UNUSED_PATH = "data"  # folder for files of the user
+# Keys of earlier versions, with what replaces them.
+REPLACED = {"promote.tie": "promote.significance: the p-value of a paired test above which candidates are tied"}
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Value = TypeVar("Value", str, int)
@@ -164,14 +166,54 @@ class Evaluate(Config):
     seed: Seed
 
 
+# The metrics that candidates can be selected by, and the task that each applies to.
+SELECTION_METRICS: dict[str, Task] = {
+    "accuracy": "classification",
+    "balanced_accuracy": "classification",
+    "macro_f1": "classification",
+    "log_loss": "classification",
+    "r2": "regression",
+    "mae": "regression",
+}
+
+
+def known_metric(name: str) -> str:
+    """Return `name`; raise ValueError with the allowed names if candidates cannot be selected by it."""
+    if name not in ("auto", *SELECTION_METRICS):
+        raise ValueError(f"auto, {', '.join(SELECTION_METRICS)}")
+    return name
+
+
 class Promote(Config):
-    """Minimum requirements for the champion, and the score difference `tie` up to which candidates are equal."""
+    """Minimum requirements for the champion, and the selection among the candidates that meet them.
+
+    Candidates are compared by `metric` on the validation split. One is tied with the best where the p-value of their
+    difference, by an exact test or `resamples` of the examples, is above `significance`. Latencies of tied candidates
+    are measured again for `latency_seconds` in all.
+    """
 
     model_name: Annotated[Text, AfterValidator(registrable)]
+    metric: Annotated[str, AfterValidator(known_metric)]
+    significance: Share
+    resamples: Annotated[int, Field(ge=100)]
+    seed: Seed
     minimum_accuracy: Annotated[float, Field(ge=0, le=1)]
     minimum_r2: Annotated[float, Field(le=1, allow_inf_nan=False)]
     maximum_latency_ms: Positive | None
-    tie: NotNegative
+    latency_seconds: Positive
+
+    def metric_for(self, task: Task) -> str:
+        """The selection metric of a task; `auto` is accuracy, or R2 of a regression."""
+        automatic = "accuracy" if task == "classification" else "r2"
+        return automatic if self.metric == "auto" else self.metric
+
+    def require_task(self, name: str, task: Task) -> None:
+        """Raise InputError if the selection metric does not apply to the task of the source `name`."""
+        if self.metric != "auto" and SELECTION_METRICS[self.metric] != task:
+            allowed = ", ".join(metric for metric, kind in SELECTION_METRICS.items() if kind == task)
+            raise InputError(
+                f"promote.metric = '{self.metric}' does not apply to '{name}', a {task}; allowed: auto, {allowed}"
+            )
 
 
 class Drift(Config):
@@ -227,4 +269,4 @@ class Params(Config):
 
 def read(path: Path = FILE) -> Params:
     """Read and validate the whole file. Raises InputError as `yaml_model.read`."""
-    return yaml_model.read(path, Params)
+    return yaml_model.read(path, Params, REPLACED)

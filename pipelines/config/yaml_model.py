@@ -2,7 +2,9 @@
 
 import difflib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,8 +28,8 @@ ALLOWED = {
 }
 
 
-def read(path: Path, model: type[Parsed]) -> Parsed:
-    """Parse the file and validate its content.
+def read(path: Path, model: type[Parsed], replaced: Mapping[str, str] = MappingProxyType({})) -> Parsed:
+    """Parse the file and validate its content; `replaced` are keys of earlier versions with what replaces them.
 
     Raises InputError, one line, naming each wrong key, its value and the allowed values.
     """
@@ -36,7 +38,7 @@ def read(path: Path, model: type[Parsed]) -> Parsed:
         return model.model_validate(values)
     except ValidationError as error:
         problems = _without_consequences(error.errors(include_url=False))
-        raise InputError(f"{path}: {'; '.join(_message(problem, model) for problem in problems)}") from error
+        raise InputError(f"{path}: {'; '.join(_message(problem, model, replaced) for problem in problems)}") from error
 
 
 def _load(path: Path) -> object:
@@ -67,9 +69,11 @@ def _without_consequences(problems: list[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
-def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
+def _message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] in ("extra_forbidden", "invalid_key"):
+        if key in replaced:
+            return f"{key}: no longer a parameter; use {replaced[key]}"
         return f"{key}: unknown key; {_allowed_keys(problem['loc'], model)}"
     if problem["type"] == "missing":
         return f"{key}: missing"

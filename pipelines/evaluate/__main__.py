@@ -6,7 +6,7 @@ from typing import Any
 
 from models.session import Session, open_session, provider
 from models.spec import DataSpec
-from pipelines.artifacts import history, layer_history, metrics_file, paths, records
+from pipelines.artifacts import history, layer_history, metrics_file, paths, records, validation_outputs
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.config import params
@@ -43,6 +43,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
         _write_plots(graphs[0], config, int(training["best_epoch"]), name)
         metrics = _with_int8(*measured)
         _write_metrics(metrics, name)
+        _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
         _log(run, metrics, name, spec)
     _print_summary(metrics, name)
 
@@ -88,6 +89,14 @@ def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
     path = paths.metrics(name)
     with staged(path.parent, [path.name]) as beside:
         metrics_file.write(metrics, beside / path.name)
+
+
+def _write_validation_outputs(graphs: Mapping[str, GraphPredictions], name: str) -> None:
+    """Write what `promote` compares candidates by, example for example; `graphs` by file name."""
+    path = paths.validation_outputs(name)
+    with staged(path.parent, [path.name]) as beside:
+        outputs = {file: graph.validation.outputs for file, graph in graphs.items()}
+        validation_outputs.write(outputs, beside / path.name)
 
 
 def _log(run: Run, metrics: Mapping[str, Any], name: str, spec: DataSpec) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from pipelines.evaluate import (
     calibration,
     classification_metrics,
     classification_plots,
-    latency,
     plot_tables,
     regression_metrics,
     regression_plots,
 )
 from pipelines.evaluate.predictions import Predictions
+from pipelines.metrics import graph_latency, latency
 
 TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV files: DVC needs one for each kind of plot
 
@@ -53,9 +52,10 @@ def latencies(sessions: Sequence[Session], inputs: np.ndarray, config: Evaluate)
     """Latencies of each graph by batch size; `inputs` [N, ...] are repeated where they do not fill a batch."""
     results: list[dict[str, Any]] = [{} for _ in sessions]
     for size in config.latency_batches:
-        batch = np.asarray(inputs[np.arange(size) % len(inputs)])
-        calls = [partial(session.run, None, {session.get_inputs()[0].name: batch}) for session in sessions]
-        for result, measured in zip(results, latency.time_calls(calls, size, config.latency_seconds), strict=True):
+        # `promote.maximum_latency_ms` limits the 99th percentile at the smallest size.
+        minimum = latency.MIN_TAIL_CALLS if size == min(config.latency_batches) else latency.MIN_CALLS
+        times = graph_latency.time_sessions(sessions, inputs, size, config.latency_seconds, minimum)
+        for result, measured in zip(results, times, strict=True):
             result[f"batch_{size}"] = asdict(measured)
     return results
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.config import Device
 from models.manifest import MANIFEST
 from models.session import open_session
 from models.spec import DataSpec
@@ -17,8 +18,8 @@ from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Promote
 from pipelines.inference import onnx_runtime
-from pipelines.promote import comparison_plot, report, selection
-from pipelines.promote.selection import CandidateScore, Choice
+from pipelines.promote import candidate_data, comparison_plot, report
+from pipelines.promote.selection import Choice, Rules
 from pipelines.tracking import model_registry, runs, store
 from pipelines.tracking.run import Run
 
@@ -28,33 +29,29 @@ EXAMPLES = 4  # raw inputs in the bundle, spread over the classes, with the outp
 def main() -> None:
     """Promote the best of the candidates named in `params.yaml`."""
     settings = params.read()
-    promote(settings.candidates, settings.promote, settings.tracking.experiment)
+    promote(settings.candidates, settings.promote, settings.evaluate.device, settings.tracking.experiment)
 
 
-def promote(names: Sequence[str], config: Promote, experiment: str) -> None:
-    """Select, register, write the bundle and the report.
+def promote(names: Sequence[str], config: Promote, device: Device, experiment: str) -> None:
+    """Select, register, write the bundle and the report. Tied candidates are measured again on `device`.
 
     Raises InputError where no candidate passes the gates; the current champion is then kept.
     """
+    spec = DataSpec.read(paths.SPEC)
+    config.require_task(spec.name, spec.task)
     candidates = [record for name in names for record in records.read(name)]
-    choice = selection.choose([_score(candidate) for candidate in candidates], config)
-    print(f"{report.table(candidates, choice.verdicts)}\n\n{choice.reason}", flush=True)
+    rules = Rules(config, config.metric_for(spec.task), candidates[0].metric)
+    choice = candidate_data.choose(candidates, rules, device)
+    print(f"{report.table(candidates, choice, rules)}\n\n{choice.reason}", flush=True)
     champion = next(candidate for candidate in candidates if candidate.name == choice.champion)
     with runs.resume(experiment, champion.candidate, champion.training["run_id"]) as run:
         provenance = _provenance(champion, run.id, experiment)
         manifest = _register_and_bundle(champion, config.model_name, run, provenance, choice.reason)
-        _write_report(candidates, choice, config, manifest)
+        _write_report(candidates, choice, rules, manifest)
         run.log_artifact(paths.REPORT, "promotion")
         run.log_artifact(paths.COMPARISON, "promotion/plots")
     alias = model_registry.promotion_alias()
     print(f"{alias}: {champion.name}, version {manifest['version']} of {config.model_name}", flush=True)
-
-
-def _score(candidate: CandidateRecord) -> CandidateScore:
-    times = candidate.smallest_batch["p50_ms"], candidate.smallest_batch["p99_ms"]
-    return CandidateScore(
-        candidate.name, candidate.parity_passed, candidate.score, *times, candidate.metric, candidate.faster
-    )
 
 
 def _register_and_bundle(
@@ -108,7 +105,7 @@ def _provenance(champion: CandidateRecord, run_id: str, experiment: str) -> dict
 
 
 def _write_report(
-    candidates: Sequence[CandidateRecord], choice: Choice, config: Promote, manifest: Mapping[str, Any]
+    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any]
 ) -> None:
     """Write the comparison of all candidates: plot, learning curves, summary and report."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
@@ -117,8 +114,8 @@ def _write_report(
         comparison_plot.draw(candidates, histories, choice.champion, beside / paths.COMPARISON.name)
         history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
-        json_object.write(report.summary(candidates, choice.champion), beside / paths.SUMMARY.name)
-        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, config, manifest), "utf-8")
+        json_object.write(report.summary(candidates, choice, rules), beside / paths.SUMMARY.name)
+        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, rules, manifest), "utf-8")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from models.export_formats import ONNX
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.config.params import Promote
+from pipelines.metrics.latency import MIN_TAIL_CALLS
 from pipelines.plotting import decision_boundary
-from pipelines.promote.selection import Choice, minimum_of
+from pipelines.promote.selection import Choice, Rules
 
 PLOTS = {
     "accuracy": ("confusion", "roc", "reliability", "learning_curves", "layers", "most_wrong"),
@@ -21,36 +21,37 @@ PLOTS = {
 ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
 
-def table(candidates: Sequence[CandidateRecord], verdicts: Mapping[str, str], style: str = "simple") -> str:
+def table(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, style: str = "simple") -> str:
     """A line for each candidate; `style` is one of tabulate's, such as `simple` or `github`."""
-    rows = [{**_row(candidate), "verdict": verdicts[candidate.name]} for candidate in candidates]
+    rows = [{**_row(candidate, rules), "verdict": choice.verdicts[candidate.name]} for candidate in candidates]
     # Text, so that each column keeps its significant digits.
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
 
 
-def summary(candidates: Sequence[CandidateRecord], champion: str) -> dict[str, Any]:
+def summary(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules) -> dict[str, Any]:
     """JSON-ready numbers for the comparison of experiments: `dvc exp show` has a column for each."""
     numbers = {
         record.name: {
-            "validation": record.score,
-            "test": record.metrics["test"][record.metric],
+            "validation": record.validation_score(rules.metric),
+            "test": record.metrics["test"][rules.metric],
             "p50_ms": record.smallest_batch["p50_ms"],
         }
         for record in candidates
     }
-    return {"champion": champion, **numbers}
+    return {"champion": choice.champion, **numbers}
 
 
-def page(candidates: Sequence[CandidateRecord], choice: Choice, config: Promote, manifest: Mapping[str, Any]) -> str:
+def page(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any]) -> str:
     """The report in Markdown, on a champion with this `manifest`; links are relative to the folder `artifacts`."""
-    heading = f"# Champion: {choice.champion}, version {manifest['version']} of `{config.model_name}`"
+    heading = f"# Champion: {choice.champion}, version {manifest['version']} of `{rules.config.model_name}`"
     trained = [candidate for candidate in candidates if candidate.file == ONNX]
     parts = [
         heading,
         f"{choice.reason}.",
-        table(candidates, choice.verdicts, "github"),
+        table(candidates, choice, rules, "github"),
         f"![All candidates]({_link(paths.COMPARISON)})",
-        _gates(candidates[0].metric, config),
+        _gates(rules),
+        _selection(choice, rules, candidates[0].smallest_batch_size),
         _test_metrics(candidates),
         _latencies(candidates),
         _parity(trained),
@@ -60,32 +61,63 @@ def page(candidates: Sequence[CandidateRecord], choice: Choice, config: Promote,
     return "\n\n".join(parts) + "\n"
 
 
-def _row(candidate: CandidateRecord) -> dict[str, str]:
-    test, times, metric = candidate.metrics["test"], candidate.smallest_batch, candidate.metric
+def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
+    times = candidate.smallest_batch
     return {
         "candidate": candidate.name,
-        f"validation {metric}": f"{candidate.score:.4f}",
-        f"test {metric}": f"{test[metric]:.4f} [{test[f'{metric}_low']:.4f}, {test[f'{metric}_high']:.4f}]",
-        "p50 ms": f"{times['p50_ms']:.3f}",
-        "p99 ms": f"{times['p99_ms']:.3f}",
+        f"validation {rules.metric_name}": f"{candidate.validation_score(rules.metric):.4f}",
+        f"test {rules.metric_name}": _with_interval(candidate.metrics["test"], rules.metric),
+        "p50 ms": _number(times["p50_ms"], ".3f"),
+        "p99 ms": _number(times["p99_ms"], ".3f"),
         "parity": "passed" if candidate.parity_passed else "failed",
         "KiB": f"{candidate.metrics['model']['bytes'] / 1024:.0f}",
     }
 
 
-def _gates(metric: str, config: Promote) -> str:
-    limit = config.maximum_latency_ms
+def _with_interval(metrics: Mapping[str, float], name: str) -> str:
+    """A metric, with its confidence interval if it has one."""
+    interval = f" [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]" if f"{name}_low" in metrics else ""
+    return f"{metrics[name]:.4f}{interval}"
+
+
+def _number(value: float | None, style: str) -> str:
+    return "-" if value is None else format(value, style)
+
+
+def _gates(rules: Rules) -> str:
+    limit = rules.config.maximum_latency_ms
     return "\n".join(
         [
-            "## Gates and selection",
+            "## Gates",
             "- Parity: outputs equal to those of the trained model within tolerances; int8 graphs have their own.",
             "- int8 graphs: median latency below that of the float32 graph at every batch size.",
-            f"- Validation {metric}: at least {minimum_of(metric, config):g} (`promote.minimum_{metric}`).",
+            f"- Validation {rules.gate}: at least {rules.minimum:g} (`promote.minimum_{rules.gate}`).",
             f"- p99 latency at the smallest batch size: {'not limited' if limit is None else f'at most {limit:g} ms'}"
             " (`promote.maximum_latency_ms`).",
-            f"- Selection: of the candidates within {config.tie:g} (`promote.tie`) of the highest validation {metric},"
-            " the one with the lowest median latency. The test split is not used for selection.",
         ]
+    )
+
+
+def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
+    """The rule of the selection, and a row for each candidate that passes the gates."""
+    test = "McNemar's exact test" if rules.metric == "accuracy" else f"{rules.config.resamples} paired resamples"
+    rows = [
+        [
+            one.name,
+            f"{one.deficit:.4f}",
+            "-" if one.name == choice.best else f"{one.p_value:.3g}",
+            "yes" if one.is_tied else "no",
+            *([_number(one.latency.p50_ms, ".4f"), f"{one.latency.calls:,}"] if one.latency else ["-", "-"]),
+        ]
+        for one in choice.comparisons
+    ]
+    heading = ["candidate", f"below the best {rules.metric_name}", "p-value", "tied", "p50 ms", "calls"]
+    return (
+        f"## Selection\nOf the candidates that pass, {choice.best} has the best validation {rules.metric_name}. Others "
+        f"are tied with it if the p-value of the difference on the same examples, by {test}, is above "
+        f"{rules.config.significance:g} (`promote.significance`). The tied candidates are measured again in turns with "
+        f"batches of {batch_size}; the one with the lowest median latency is the champion. The test split is not used "
+        "for selection.\n" + _github(heading, rows)
     )
 
 
@@ -104,12 +136,14 @@ def _latencies(candidates: Sequence[CandidateRecord]) -> str:
         for record in candidates
         for size, times in record.metrics["latency"].items()
     ]
-    heading = ["candidate", "provider", "batch size", "p50 ms", "p90 ms", "p99 ms", "examples/s"]
-    return "## Latency in ONNX Runtime, one thread\n" + _github(heading, rows)
+    heading = ["candidate", "provider", "batch size", "calls", "p50 ms", "p90 ms", "p99 ms", "examples/s"]
+    note = f"p99 is given where it was measured over {MIN_TAIL_CALLS} calls or more."
+    return f"## Latency in ONNX Runtime, one thread\n{note}\n" + _github(heading, rows)
 
 
-def _times(times: Mapping[str, float]) -> list[str]:
-    return [*(f"{times[key]:.3f}" for key in ("p50_ms", "p90_ms", "p99_ms")), f"{times['examples_per_second']:,.0f}"]
+def _times(times: Mapping[str, Any]) -> list[str]:
+    percentiles = [_number(times[key], ".3f") for key in ("p50_ms", "p90_ms", "p99_ms")]
+    return [f"{times['calls']:,}", *percentiles, f"{times['examples_per_second']:,.0f}"]
 
 
 def _parity(candidates: Sequence[CandidateRecord]) -> str:

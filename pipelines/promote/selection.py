@@ -1,85 +1,157 @@
-"""Selection of the champion: gates, then the selection metric, then latency. Pure functions."""
+"""Selection of the champion: gates, then a paired test on the validation split, then latency. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import InputError
 from pipelines.config.params import Promote
+from pipelines.metrics.latency import Latency
+from pipelines.metrics.quality import METRICS
 
-ROUNDING = 1e-9  # 0.985 - 0.984 is a little more than 0.001
+PValue = Callable[[str, str], float]  # of the difference between the best candidate and another one, by their names
+Measure = Callable[[Sequence[str]], Mapping[str, Latency]]  # latencies of candidates, by name
 
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """The values of one graph that selection depends on; latencies are those of the smallest measured batch size.
+    """The values of one graph that selection depends on, all of the validation split but the latency.
 
-    `faster` is false for an int8 graph that is not faster than the float32 graph at every batch size.
+    `quality` is accuracy or R2, `score` the selection metric. `faster` is false for an int8 graph that is not faster
+    than the float32 graph at every batch size. `p99_ms` is the latency at the smallest measured batch size.
     """
 
     name: str
     parity_passed: bool
-    score: float  # on the validation split
-    p50_ms: float
+    quality: float
+    score: float
     p99_ms: float
-    metric: str = "accuracy"  # or r2
     faster: bool = True
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A candidate that passes the gates, against the best of these: by how much it is worse, at which p-value.
+
+    `latency` is that measured again among the tied candidates, None for others or where only one is left.
+    """
+
+    name: str
+    deficit: float
+    p_value: float
+    is_tied: bool
+    latency: Latency | None
+
+
+@dataclass(frozen=True)
 class Choice:
-    """The champion, the reason for it, and the verdict on each candidate by its name."""
+    """The champion, the reason for it, the verdict on each candidate by its name, and the comparisons behind it.
+
+    `best` is the candidate with the best score of those that pass the gates.
+    """
 
     champion: str
+    best: str
     reason: str
     verdicts: dict[str, str]
+    comparisons: tuple[Comparison, ...]
 
 
-def choose(candidates: Sequence[CandidateScore], config: Promote) -> Choice:
-    """The fastest of those that pass all gates and whose score is within `config.tie` of the best of these.
+@dataclass(frozen=True)
+class Rules:
+    """The parameters of the selection, its metric, and the metric of the quality gate: `accuracy` or `r2`."""
+
+    config: Promote
+    metric: str
+    gate: str
+
+    @property
+    def minimum(self) -> float:
+        """The lowest quality that passes the gate."""
+        return self.config.minimum_r2 if self.gate == "r2" else self.config.minimum_accuracy
+
+    @property
+    def metric_name(self) -> str:
+        """The selection metric in words."""
+        return self.metric.replace("_", " ")
+
+
+def choose(candidates: Sequence[CandidateScore], rules: Rules, p_value: PValue, measure: Measure) -> Choice:
+    """The fastest of the candidates that pass all gates and are tied with the best of these.
 
     Raises InputError where none passes, naming each candidate and the gates it failed.
     """
-    passed = [candidate for candidate in candidates if not failures(candidate, config)]
+    passed = [candidate for candidate in candidates if not failures(candidate, rules)]
     if not passed:
-        reasons = "; ".join(f"{candidate.name}: {', '.join(failures(candidate, config))}" for candidate in candidates)
+        reasons = "; ".join(f"{candidate.name}: {', '.join(failures(candidate, rules))}" for candidate in candidates)
         raise InputError(f"promote: no candidate passes the gates; the current champion is kept. {reasons}")
-    best = max(passed, key=lambda candidate: candidate.score)
-    tied = [candidate for candidate in passed if best.score - candidate.score <= config.tie + ROUNDING]
-    champion = min(tied, key=lambda candidate: candidate.p50_ms)
-    verdicts = {candidate.name: _verdict(candidate, tied, config) for candidate in candidates}
-    return Choice(champion.name, _reason(champion, best, tied, config), verdicts | {champion.name: "champion"})
+    sign = 1 if METRICS[rules.metric].higher_is_better else -1
+    best = max(passed, key=lambda candidate: sign * candidate.score)
+    comparisons = _compare(best, passed, rules, p_value, measure)
+    champion = min((one for one in comparisons if one.is_tied), key=_median)
+    by_name = {one.name: one for one in comparisons}
+    verdicts = {
+        candidate.name: _verdict(candidate, by_name.get(candidate.name), champion, best, rules)
+        for candidate in candidates
+    }
+    return Choice(champion.name, best.name, _reason(champion, best, comparisons, rules), verdicts, comparisons)
 
 
-def failures(candidate: CandidateScore, config: Promote) -> list[str]:
+def failures(candidate: CandidateScore, rules: Rules) -> list[str]:
     """A phrase for each gate that the candidate does not pass."""
     failed = [] if candidate.parity_passed else ["parity check failed"]
     if not candidate.faster:
         failed.append("not faster than in float32 at every batch size")
-    metric, minimum = candidate.metric, minimum_of(candidate.metric, config)
-    if candidate.score < minimum:
-        failed.append(f"validation {metric} {candidate.score:.4f} < promote.minimum_{metric} = {minimum:g}")
-    limit = config.maximum_latency_ms
+    if candidate.quality < rules.minimum:
+        minimum = f"promote.minimum_{rules.gate} = {rules.minimum:g}"
+        failed.append(f"validation {rules.gate} {candidate.quality:.4f} < {minimum}")
+    limit = rules.config.maximum_latency_ms
     if limit is not None and candidate.p99_ms > limit:
         failed.append(f"p99 latency {candidate.p99_ms:.3f} ms > promote.maximum_latency_ms = {limit:g}")
     return failed
 
 
-def minimum_of(metric: str, config: Promote) -> float:
-    """The lowest score that passes."""
-    return config.minimum_r2 if metric == "r2" else config.minimum_accuracy
+def _compare(
+    best: CandidateScore, passed: Sequence[CandidateScore], rules: Rules, p_value: PValue, measure: Measure
+) -> tuple[Comparison, ...]:
+    """Each candidate of `passed` against the best one; the tied ones with their latency if there are several."""
+    p_values = {one.name: 1.0 if one is best else p_value(best.name, one.name) for one in passed}
+    tied = [name for name, p in p_values.items() if p > rules.config.significance]
+    latencies = measure(tied) if len(tied) > 1 else {}
+    advantage = METRICS[rules.metric].advantage
+    return tuple(
+        Comparison(
+            one.name, advantage(best.score, one.score), p_values[one.name], one.name in tied, latencies.get(one.name)
+        )
+        for one in passed
+    )
 
 
-def _verdict(candidate: CandidateScore, tied: Sequence[CandidateScore], config: Promote) -> str:
-    if failed := failures(candidate, config):
-        return f"rejected: {', '.join(failed)}"
-    return "tied, but slower" if candidate in tied else f"lower validation {candidate.metric}"
+def _median(comparison: Comparison) -> float:
+    return comparison.latency.p50_ms if comparison.latency else 0.0
 
 
-def _reason(champion: CandidateScore, best: CandidateScore, tied: Sequence[CandidateScore], config: Promote) -> str:
+def _verdict(
+    candidate: CandidateScore, comparison: Comparison | None, champion: Comparison, best: CandidateScore, rules: Rules
+) -> str:
+    if comparison is None:
+        return f"rejected: {', '.join(failures(candidate, rules))}"
+    if comparison is champion:
+        return "champion"
+    if not comparison.is_tied:
+        return f"worse {rules.metric_name} (p = {comparison.p_value:.2g})"
+    slower = f"slower: {_median(comparison):.3f} ms"
+    if candidate is best:
+        return f"best {rules.metric_name}, but tied and {slower}"
+    return f"tied (p = {comparison.p_value:.2g}), {slower}"
+
+
+def _reason(champion: Comparison, best: CandidateScore, comparisons: Sequence[Comparison], rules: Rules) -> str:
+    highest = f"best validation {rules.metric_name}, {best.score:.4f}"
+    tied = [one.name for one in comparisons if one.is_tied]
     if len(tied) == 1:
-        return f"{champion.name} has the highest validation {champion.metric}, {champion.score:.4f}"
-    names = ", ".join(candidate.name for candidate in tied)
+        return f"{champion.name} has the {highest}"
+    others = ", ".join(name for name in tied if name != best.name)
     return (
-        f"{names} are tied: within {config.tie:g} (promote.tie) of the highest validation {best.metric}, "
-        f"{best.score:.4f}; {champion.name} is the fastest of them, {champion.p50_ms:.3f} ms"
+        f"{best.name} has the {highest}; tied with it (p > promote.significance = {rules.config.significance:g}): "
+        f"{others}; {champion.name} is the fastest of these, {_median(champion):.3f} ms"
     )

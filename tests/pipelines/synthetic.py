@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from models.graph import finish
 from models.spec import DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, validation_outputs
 from pipelines.config import params
 from pipelines.config.params import Params
 from pipelines.export import graph_svg, quantization
@@ -95,7 +95,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch, changes: Mapping[str, Any] | 
     patch.setenv("MLFLOW_TRACKING_URI", "")
     shutil.copy(store(), "mlflow.db")
     write_data()
-    quick = {"evaluate.latency_seconds": 0.02, "evaluate.device": "cpu"}
+    quick = {"evaluate.latency_seconds": 0.02, "evaluate.device": "cpu", "promote.latency_seconds": 0.02}
     return params.read(write_params(folder, {**quick, **(changes or {})}))
 
 
@@ -188,22 +188,36 @@ def write_training(name: str, run_id: str) -> None:
 
 
 def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy: float = 0.9, **int8: Any) -> None:
-    """Write the output of `evaluate` with these values; `int8` is `int8_accuracy`, `int8_p50_ms` and `faster`."""
-    found = metrics(accuracy, p50_ms, test_accuracy)
+    """Write the output of `evaluate` with these values; `int8` is `int8_accuracy`, `int8_p50_ms` and `faster`.
+
+    Of two candidates the less accurate one classifies no example correctly that the other one does not.
+    """
+    found, outputs = metrics(accuracy, p50_ms, test_accuracy), {"model.onnx": validation_probabilities(accuracy)}
     if int8:
         copy = metrics(int8["int8_accuracy"], int8["int8_p50_ms"], test_accuracy)
         found["int8"] = {**copy, "faster": int8["faster"]}
+        outputs["model.int8.onnx"] = validation_probabilities(int8["int8_accuracy"])
     write_json(paths.metrics(name), found)
+    path = paths.validation_outputs(name)
+    path.parent.mkdir(exist_ok=True)
+    validation_outputs.write(outputs, path)
+
+
+def validation_probabilities(accuracy: float) -> np.ndarray:
+    """Probabilities float32 [N, 10] of which the first ones are for a wrong class."""
+    targets = digits()["validation"][1]
+    wrong = np.arange(len(targets)) < round((1 - accuracy) * len(targets))
+    return np.where(np.eye(10, dtype=bool)[(targets + wrong) % 10], 0.91, 0.01).astype(np.float32)
 
 
 def metrics(accuracy: float, p50_ms: float, test_accuracy: float) -> dict[str, Any]:
     """The metrics of one graph."""
     test = {"accuracy": test_accuracy, "accuracy_low": test_accuracy - 0.02, "accuracy_high": test_accuracy + 0.02}
-    times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "examples_per_second": 1000}
-    larger = {key: 20 * value for key, value in times.items()}
+    times = {"p50_ms": p50_ms, "p90_ms": 1.2 * p50_ms, "p99_ms": 2 * p50_ms, "calls": 100, "examples_per_second": 1000}
+    larger = {**{key: 20 * value for key, value in times.items()}, "p99_ms": None, "calls": 10}
     return {
         "provider": "CPUExecutionProvider",
-        "validation": {"accuracy": accuracy, "log_loss": 0.1},
+        "validation": {"accuracy": accuracy, "balanced_accuracy": accuracy, "macro_f1": accuracy, "log_loss": 0.1},
         "test": {**test, "log_loss": 0.2},
         "latency": {"batch_256": larger, "batch_1": times},
         "model": {"bytes": 3000},

@@ -19,6 +19,14 @@ TRACKING = TEXT[TEXT.index("tracking:\n") :]
 REFUSED = {
     # change in the text of params.yaml: (before, after), then what the message must say
     "misspelt key": (("epochs: 20", "epochss: 20"), ["train.epochss: unknown key", "did you mean 'epochs'?"]),
+    "tie of candidates": (
+        ("  significance: 0.05 ", "  tie: 0.001 "),
+        ["promote.tie: no longer a parameter; use promote.significance", "promote.significance: missing"],
+    ),
+    "unknown metric": (
+        ("metric: auto", "metric: auc"),
+        ['promote.metric = "auc"; allowed: auto, accuracy, balanced_ac'],
+    ),
     "missing key": (("  epochs: 20\n", ""), ["train.epochs: missing"]),
     "text for a number": (("epochs: 20", "epochs: '30'"), ['train.epochs = "30"; allowed: a whole number']),
     "truth for a number": (("epochs: 20", "epochs: true"), ["train.epochs = true; allowed: a whole number"]),
@@ -199,6 +207,10 @@ MISFITS = {
     "weights of no classes": (
         TABLE | {"data.source": "line", "train.class_weights": "balanced"},
         "train.class_weights does not fit 'line', a regression; allowed: null",
+    ),
+    "a metric of classifications": (
+        TABLE | {"data.source": "line", "promote.metric": "macro_f1"},
+        "promote.metric = 'macro_f1' does not apply to 'line', a regression; allowed: auto, r2, mae",
     ),
     "batches of one": (
         {"models.mlp.normalization": "batch", "train.batch_size": 1},

@@ -11,7 +11,7 @@ from PIL import Image
 from models.errors import InputError
 from models.session import CUDA, open_session, provider
 from models.spec import DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, validation_outputs
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.evaluate import classification_plots, plot_tables
 from pipelines.evaluate.predictions import Predictions
@@ -69,11 +69,21 @@ def test_metrics_are_nested_by_what_they_are_about(evaluated):
     written = read_metrics()
     assert set(written) == {"provider", "validation", "test", "latency", "model"}
     assert written["provider"] == "CPUExecutionProvider"
-    assert set(written["validation"]) == {"accuracy", "log_loss"}
+    assert set(written["validation"]) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"}
     assert written["test"]["accuracy_low"] < written["test"]["accuracy"] < written["test"]["accuracy_high"]
     assert list(written["latency"]) == ["batch_1", "batch_32", "batch_256"]
+    assert written["latency"]["batch_1"]["calls"] >= 100
     assert written["latency"]["batch_1"]["p50_ms"] <= written["latency"]["batch_1"]["p99_ms"]
+    for times in written["latency"].values():
+        assert (times["p99_ms"] is None) is (times["calls"] < 100)
     assert written["model"]["bytes"] == (paths.exports(NAME) / "model.onnx").stat().st_size
+
+
+def test_outputs_for_the_validation_split_are_kept_for_the_selection(evaluated):
+    predicted, targets = expected("validation")
+    outputs = validation_outputs.read(paths.validation_outputs(NAME), "model.onnx", len(targets))
+    assert outputs.shape == (len(targets), 10)
+    np.testing.assert_array_equal(outputs.argmax(1), predicted)
 
 
 def test_tables_hold_what_the_metrics_say(evaluated):
@@ -84,7 +94,7 @@ def test_tables_hold_what_the_metrics_say(evaluated):
     assert [row["label"] for row in read_table("per_class.csv")] == list(synthetic.SPEC.labels)
     assert {row["label"] for row in read_table("roc.csv")} == {"macro average", *synthetic.SPEC.labels}
     assert np.mean([float(row["f1"]) for row in read_table("per_class.csv")]) == pytest.approx(
-        read_metrics()["test"]["f1"], abs=1e-5
+        read_metrics()["test"]["macro_f1"], abs=1e-5
     )
 
 

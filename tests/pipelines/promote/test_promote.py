@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import mlflow
 import numpy as np
@@ -7,7 +8,7 @@ import onnxruntime
 import pytest
 
 from models.errors import InputError
-from pipelines.artifacts import paths
+from pipelines.artifacts import paths, validation_outputs
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import runs, store
@@ -26,7 +27,7 @@ def settings(tmp_path, monkeypatch):
 
 
 def promote_candidates(settings):
-    promote.promote(settings.candidates, settings.promote, settings.tracking.experiment)
+    promote.promote(settings.candidates, settings.promote, "cpu", settings.tracking.experiment)
 
 
 def champion():
@@ -43,22 +44,82 @@ def registered():
 
 def test_the_validation_split_chooses_not_the_test_split(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97, test_accuracy=0.90)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95, test_accuracy=0.99)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93, test_accuracy=0.99)
     promote_candidates(settings)
     assert champion()["name"] == "torch-cnn"
 
 
-def test_latency_decides_between_tied_candidates_at_the_smallest_batch(settings):
-    synthetic.write_metrics("torch-cnn", accuracy=0.9705, p50_ms=0.2)
-    synthetic.write_metrics("keras-cnn", accuracy=0.9700, p50_ms=0.1)
-    promote_candidates(settings)
+@pytest.fixture
+def slow_torch(settings):
+    """The parameters of a workspace in which the graph of torch-cnn is slower than the others."""
+    shutil.rmtree(paths.exports("torch-cnn"))
+    synthetic.write_candidate("torch-cnn", hidden=200)
+    return settings
+
+
+def test_of_tied_candidates_the_faster_one_is_promoted_by_a_new_measurement(slow_torch, capsys):
+    synthetic.write_metrics("torch-cnn", accuracy=0.985, p50_ms=0.1)  # 4 of 270 are wrong
+    synthetic.write_metrics("keras-cnn", accuracy=0.970, p50_ms=0.2)  # 8: four examples decide, p = 0.125
+    promote_candidates(slow_torch)
     assert champion()["name"] == "keras-cnn"
+    shown, page = capsys.readouterr().out, paths.REPORT.read_text("utf-8")
+    row = next(line for line in shown.splitlines() if line.startswith("torch-cnn "))
+    assert "best accuracy, but tied and slower: " in row
+    assert "torch-cnn has the best validation accuracy, 0.9850; tied with it" in page
+    assert "keras-cnn is the fastest of these" in page
+    (compared,) = [line for line in page.splitlines() if line.startswith("| keras-cnn") and "0.125" in line]
+    assert [cell.strip() for cell in compared.split("|")[2:5]] == ["0.0150", "0.125", "yes"]
 
 
-def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings):
-    synthetic.write_int8("torch-cnn")
+def test_a_significant_difference_is_no_tie(slow_torch, capsys):
+    synthetic.write_metrics("torch-cnn", accuracy=0.985)
+    synthetic.write_metrics("keras-cnn", accuracy=0.960)  # 11 are wrong: seven examples decide, p = 0.016
+    promote_candidates(slow_torch)
+    assert champion()["name"] == "torch-cnn"
+    assert "worse accuracy (p = 0.016)" in capsys.readouterr().out
+
+
+def test_another_metric_selects(settings):
+    config = settings.promote.model_copy(update={"metric": "log_loss"})
+    for name, sure in (("torch-cnn", 0.91), ("keras-cnn", 0.73)):
+        synthetic.write_metrics(name, accuracy=1.0)
+        targets = synthetic.digits()["validation"][1]
+        outputs = np.where(np.eye(10, dtype=bool)[targets], sure, (1 - sure) / 9).astype(np.float32)
+        validation_outputs.write({"model.onnx": outputs}, paths.validation_outputs(name))
+        written = json.loads(paths.metrics(name).read_text("utf-8"))
+        written["validation"]["log_loss"] = -np.log(sure)
+        synthetic.write_json(paths.metrics(name), written)
+    promote.promote(settings.candidates, config, "cpu", settings.tracking.experiment)
+    assert champion()["name"] == "torch-cnn"
+    page = paths.REPORT.read_text("utf-8")
+    assert "torch-cnn has the best validation log loss, 0.0943." in page
+    assert "| validation log loss" in page
+
+
+def test_a_metric_of_the_other_task_is_an_error(settings):
+    config = settings.promote.model_copy(update={"metric": "mae"})
+    with pytest.raises(InputError, match=r"promote\.metric = 'mae' does not apply to 'digits', a classification"):
+        promote.promote(settings.candidates, config, "cpu", settings.tracking.experiment)
+
+
+def test_outputs_of_another_split_are_refused(settings):
+    for name in settings.candidates:
+        synthetic.write_metrics(name, accuracy=0.97)
+    path = paths.validation_outputs("keras-cnn")
+    validation_outputs.write({"model.onnx": np.zeros((3, 10), np.float32)}, path)
+    with pytest.raises(InputError, match=r"keras-cnn\.npz: 3 outputs of model\.onnx for 270 examples; run `dvc repro`"):
+        promote_candidates(settings)
+
+
+def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(slow_torch):
+    settings = slow_torch
+    synthetic.write_candidate("torch-mlp")
+    shutil.copy(paths.exports("torch-mlp") / "model.onnx", paths.exports("torch-cnn") / "model.int8.onnx")
+    record = json.loads((paths.exports("torch-cnn") / "parity.json").read_text("utf-8"))
+    record["files"]["model.int8.onnx"] = synthetic.proof(paths.exports("torch-cnn") / "model.int8.onnx", passed=True)
+    synthetic.write_json(paths.exports("torch-cnn") / "parity.json", record)
     synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.9695, int8_p50_ms=0.5, faster=True)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     files = json.loads((paths.exports("torch-cnn") / "parity.json").read_text("utf-8"))["files"]
     assert champion()["name"] == "torch-cnn-int8"
@@ -74,7 +135,7 @@ def test_an_int8_graph_that_is_as_accurate_and_faster_is_what_is_served(settings
 def test_an_int8_graph_that_is_slower_or_beyond_tolerance_is_reported_and_not_served(settings, faster, passed, verdict):
     synthetic.write_int8("torch-cnn", passed)
     synthetic.write_metrics("torch-cnn", accuracy=0.97, int8_accuracy=0.98, int8_p50_ms=0.5, faster=faster)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     assert champion()["name"] == "torch-cnn"
     (row,) = [
@@ -90,7 +151,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
         pass
     synthetic.write_training("torch-cnn", run.id)
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     manifest = champion()
     created = manifest["provenance"].pop("created")
@@ -110,7 +171,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
 
 def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     example = champion()["example"]
     session = onnxruntime.InferenceSession(paths.CHAMPION / champion()["model"]["file"])
@@ -122,7 +183,7 @@ def test_the_example_is_what_the_model_in_the_bundle_gives(settings):
 
 def test_the_registry_knows_the_version_by_its_origin(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     manifest = champion()
     assert registered().tags == {
@@ -140,9 +201,9 @@ def test_the_registry_knows_the_version_by_its_origin(settings):
 
 def test_a_better_one_takes_the_alias_and_the_folder(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
-    synthetic.write_metrics("keras-cnn", accuracy=0.99)
+    synthetic.write_metrics("keras-cnn", accuracy=1.0)
     promote_candidates(settings)
     assert (champion()["name"], champion()["version"], registered().version) == ("keras-cnn", "2", 2)
     assert len(champion_files()) == 2
@@ -150,7 +211,7 @@ def test_a_better_one_takes_the_alias_and_the_folder(settings):
 
 def test_no_candidate_passes_and_the_old_champion_stays(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     before = champion_files()
     synthetic.write_metrics("torch-cnn", accuracy=0.5)
@@ -163,7 +224,7 @@ def test_no_candidate_passes_and_the_old_champion_stays(settings):
 
 def test_a_model_changed_after_its_parity_check_is_never_registered(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     model = paths.exports("torch-cnn") / "model.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(InputError, match="parity was checked for"):
@@ -174,7 +235,7 @@ def test_a_model_changed_after_its_parity_check_is_never_registered(settings):
 
 def test_what_other_candidates_left_is_not_looked_at(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     synthetic.write_candidate("keras-mlp")
     synthetic.write_metrics("keras-mlp", accuracy=1.0)
     (paths.METRICS / "torch-mlp.json").write_text("not even JSON", "utf-8")
@@ -191,7 +252,7 @@ def test_a_candidate_without_metrics_is_named(settings):
 
 def test_curves_of_all_candidates_are_in_one_table(settings):
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
-    synthetic.write_metrics("keras-cnn", accuracy=0.95)
+    synthetic.write_metrics("keras-cnn", accuracy=0.93)
     promote_candidates(settings)
     with (paths.PLOTS / "learning_curves.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -220,8 +281,8 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     assert len(links) == 15
     assert all((paths.ARTIFACTS / link).is_file() for link in links)
     assert f"champion: {manifest['name']}, version 1 of tandem" in shown
-    assert "are tied" in shown  # the two have the same weights
-    assert "are tied" in report
+    assert "tied with it" in shown  # the two have the same weights
+    assert "tied with it" in report
     logged = mlflow.MlflowClient().list_artifacts(manifest["provenance"]["run_id"], "promotion")
     assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]
 

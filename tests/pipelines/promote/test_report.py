@@ -1,8 +1,9 @@
 import pytest
 
 from pipelines.artifacts import records
+from pipelines.metrics.latency import Latency
 from pipelines.promote import report
-from pipelines.promote.selection import Choice
+from pipelines.promote.selection import Choice, Comparison, Rules
 from tests.pipelines import synthetic
 
 RECORD = {
@@ -12,8 +13,13 @@ RECORD = {
     "spec": synthetic.SPEC.to_dict(),
     "provenance": {"run_id": "r1", "git_commit": "c1", "git_dirty": True},
 }
+LATENCY = Latency(p50_ms=0.125, p90_ms=0.2, p99_ms=0.3, calls=4321, examples_per_second=8000)
 CHOICE = Choice(
-    "torch-cnn", "torch-cnn is the best", {"torch-cnn": "champion", "keras-cnn": "rejected: parity check failed"}
+    "torch-cnn",
+    "torch-cnn",
+    "torch-cnn is the best",
+    {"torch-cnn": "champion", "keras-cnn": "rejected: parity check failed"},
+    (Comparison("torch-cnn", 0.0, 1.0, True, LATENCY), Comparison("torch-mlp", 0.25, 0.0012, False, None)),
 )
 
 
@@ -23,11 +29,11 @@ def candidates(tmp_path, monkeypatch):
     for name, accuracy in (("torch-cnn", 0.9712), ("keras-cnn", 0.9534)):
         synthetic.write_candidate(name, passed=name == "torch-cnn")
         synthetic.write_metrics(name, accuracy, p50_ms=0.125)
-    return [*records.read("torch-cnn"), *records.read("keras-cnn")], settings.promote
+    return [*records.read("torch-cnn"), *records.read("keras-cnn")], Rules(settings.promote, "accuracy", "accuracy")
 
 
 def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates):
-    lines = report.table(candidates[0], CHOICE.verdicts).splitlines()
+    lines = report.table(candidates[0], CHOICE, candidates[1]).splitlines()
     assert len(lines) == 4
     assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "rejected"), strict=True)] == [
         lines[0].index("verdict")
@@ -47,13 +53,30 @@ def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
 
 
 def test_the_page_names_the_latency_ceiling(candidates):
-    settings = candidates[1].model_copy(update={"maximum_latency_ms": 2.5})
-    assert "at most 2.5 ms" in report.page(candidates[0], CHOICE, settings, RECORD)
+    config = candidates[1].config.model_copy(update={"maximum_latency_ms": 2.5})
+    assert "at most 2.5 ms" in report.page(candidates[0], CHOICE, Rules(config, "accuracy", "accuracy"), RECORD)
+
+
+def test_the_page_lists_what_was_compared_and_how(candidates):
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
+    assert "by McNemar's exact test, is above 0.05" in page
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| torch-")
+    ]
+    assert ["torch-cnn", "0.0000", "-", "yes", "0.1250", "4,321"] in rows
+    assert ["torch-mlp", "0.2500", "0.0012", "no", "-", "-"] in rows
+
+
+def test_a_percentile_that_was_not_measured_is_a_dash(candidates):
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if "CPUExecution" in line]
+    assert rows[0][2:7] == ["256", "10", "2.500", "3.000", "-"]
+    assert rows[1][2:7] == ["1", "100", "0.125", "0.150", "0.250"]
 
 
 def test_tables_of_the_page_are_whole(candidates):
     page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
     tables = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({line.count("|") for line in lines}) == 1

@@ -74,7 +74,7 @@ def promoted(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         synthetic.write_candidate("torch-cnn")
         synthetic.write_metrics("torch-cnn", accuracy=0.97)
         for _ in range(2):
-            promote.promote(settings.candidates, settings.promote, settings.tracking.experiment)
+            promote.promote(settings.candidates, settings.promote, "cpu", settings.tracking.experiment)
         yield folder
 
 

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from pipelines.evaluate import latency
+from pipelines.metrics import latency
 
 
 def test_percentiles_and_throughput_of_known_times():
@@ -13,6 +13,19 @@ def test_percentiles_and_throughput_of_known_times():
     assert result.p90_ms == pytest.approx(90.1)
     assert result.p99_ms == pytest.approx(99.01)
     assert result.examples_per_second == round(3200 / 5.05)
+
+
+@pytest.mark.parametrize(("calls", "known"), [(latency.MIN_TAIL_CALLS - 1, False), (latency.MIN_TAIL_CALLS, True)])
+def test_the_99th_percentile_needs_a_hundred_calls(calls, known):
+    result = latency.summarise(np.linspace(0.001, 0.002, calls), batch_size=1)
+    assert result.calls == calls
+    assert (result.p99_ms is not None) is known
+
+
+def test_as_many_calls_are_made_as_are_required():
+    (result,) = latency.time_calls([lambda: time.sleep(0.0001)], 1, seconds=0.001, minimum=latency.MIN_TAIL_CALLS)
+    assert result.calls >= latency.MIN_TAIL_CALLS
+    assert result.p99_ms is not None
 
 
 def test_calls_are_made_for_about_the_time_that_was_given():
