@@ -18,7 +18,7 @@ from models.training.epoch import Epoch, Progress
 from models.training.snapshot import Snapshot
 
 FrameworkModel = NewType("FrameworkModel", object)
-Predict = Callable[[np.ndarray], np.ndarray]  # raw [N, *shape] to probabilities [N, K] or predictions [N, 1]
+Predict = Callable[[np.ndarray], np.ndarray]  # raw [N, *shape] to float32 [N, K]
 ModelT_co = TypeVar("ModelT_co", covariant=True)
 ModelT_contra = TypeVar("ModelT_contra", contravariant=True)
 ConfigT_contra = TypeVar("ConfigT_contra", contravariant=True)
@@ -116,8 +116,8 @@ class ExportModule(Protocol[ModelT_contra]):
     def export(self, model: ModelT_contra, spec: DataSpec, folder: Path) -> None:
         """Write `model.onnx` and the framework's own formats into an existing folder."""
 
-    def predictor(self, model: ModelT_contra, spec: DataSpec) -> Predict:
-        """The trained model as a function, with its postprocessing."""
+    def predictor(self, model: ModelT_contra, spec: DataSpec, /) -> Predict:
+        """The trained model as a function of raw [N, *shape] to logits [N, K], or standardised targets [N, 1]."""
 
 
 class FitModule(Protocol[ModelT_contra]):

@@ -211,6 +211,22 @@ def test_the_champion_answers_raw_pixels_with_what_was_recorded(pipeline):
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES)
+def test_one_temperature_is_in_every_file_and_recorded(pipeline, candidate):
+    proof, metrics = (pipeline.read(f"artifacts/{path}") for path in (
+        f"exports/{candidate}/parity.json", f"metrics/{candidate}.json"))  # fmt: skip
+    temperature = proof["temperature"]
+    assert temperature not in (None, 1.0)
+    assert all(file["max_absolute_difference"] < 1e-4 for name, file in proof["files"].items() if "int8" not in name)
+    assert metrics["temperature"] == metrics["int8"]["temperature"] == temperature
+    errors = {name: metrics["test"][name] for name in ("calibration_error", "calibration_error_uncalibrated")}
+    assert errors["calibration_error"] != errors["calibration_error_uncalibrated"]
+    logged = pipeline.run_of(candidate).data.metrics
+    assert {name: logged[f"test/{name}"] for name in errors} == errors
+    assert logged["temperature"] == temperature
+    assert f"{temperature:.4f}" in (pipeline.root / "artifacts" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
 def test_the_graphs_of_the_twins_are_used_alike(pipeline, candidate):
     session = onnxruntime.InferenceSession(pipeline.root / "artifacts" / "exports" / candidate / "model.onnx")
     puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
@@ -353,7 +369,7 @@ def test_no_stage_imported_a_framework_that_it_does_not_use(pipeline):
         ("models.cnn.dense", 24, {f"{stage}@{name}" for stage in ("train", "export") for name in CANDIDATES}),
         ("models.mlp.hidden", [8], set()),
         ("train.learning_rate", 0.02, {f"train@{name}" for name in CANDIDATES}),
-        ("export.examples", 32, {f"export@{name}" for name in CANDIDATES}),
+        ("export.calibration", "none", {f"export@{name}" for name in CANDIDATES}),
         ("evaluate.top_k", 2, {f"evaluate@{name}" for name in CANDIDATES}),
         ("promote.significance", 0.01, {"promote"}),
         ("prepare.seed", 1, {"prepare"}),

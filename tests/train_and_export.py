@@ -12,6 +12,7 @@ from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
+from pipelines.export import __main__ as export
 
 
 def train_and_export(framework: Framework, architecture: str) -> str:
@@ -23,6 +24,8 @@ def train_and_export(framework: Framework, architecture: str) -> str:
     data = TrainingData(train, validation, spec)
     fit = chosen.framework_module("fit").fit
     fit(model, data, settings.train, device, lambda epoch, learner: None, lambda step: None)
+    temperature = export.fit_temperature(chosen.framework_module("export").predictor(model, spec), spec)
+    export.divide_logits(chosen, model, temperature or 1.0)
     with TemporaryDirectory() as folder:
         chosen.framework_module("export").export(model, spec, Path(folder))
         return hash_files([Path(folder) / "model.onnx"])

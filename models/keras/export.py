@@ -82,12 +82,13 @@ def _erfc(context: Any, node: Any, name: str, _: list[str]) -> None:
 
 
 def predictor(model: keras.Model, spec: DataSpec) -> Predict:
-    """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
-    serve = served(model, spec)
+    """The trained model as a function of a raw batch [N, *shape] to logits [N, K], or standardised targets [N, 1]."""
+    signature = [tf.TensorSpec((None, *spec.shape), spec.dtype)]
+    run = tf.function(lambda raw: model(raw, training=False), input_signature=signature)
 
     # TensorFlow's functions do not keep the owner of their variables alive.
     def predict(raw: np.ndarray, _owner: keras.Model = model) -> np.ndarray:
-        outputs: np.ndarray = serve(tf.constant(raw))[spec.output_name].numpy()
+        outputs: np.ndarray = run(tf.constant(raw)).numpy()
         return outputs
 
     return predict

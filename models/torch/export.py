@@ -61,13 +61,13 @@ def to_onnx(exported: ExportedProgram, spec: DataSpec) -> onnx.ModelProto:
     return finish(program.model_proto, spec)
 
 
-def predictor(model: nn.Module, spec: DataSpec) -> Predict:
-    """The trained model as a function of a raw batch [N, *shape] to probabilities [N, K]."""
-    served = Served(model, spec).eval()
+def predictor(model: nn.Module, _spec: DataSpec) -> Predict:
+    """The trained model as a function of a raw batch [N, *shape] to logits [N, K], or standardised targets [N, 1]."""
+    model.eval()
 
     @torch.no_grad()
     def predict(raw: np.ndarray) -> np.ndarray:
-        outputs: np.ndarray = served(torch.from_numpy(raw)).numpy()
+        outputs: np.ndarray = model(torch.from_numpy(raw)).numpy()
         return outputs
 
     return predict

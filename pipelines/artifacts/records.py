@@ -85,6 +85,12 @@ def model(name: str, file: str = ONNX) -> Path:
     return path
 
 
+def temperature(name: str) -> float | None:
+    """The temperature that the logits of the exported graphs are divided by, None if there is none."""
+    fitted = parity(name)["temperature"]
+    return None if fitted is None else float(fitted)
+
+
 def training(name: str) -> Mapping[str, Any]:
     """The training record. Raises InputError as `read` does."""
     return training_record.read(paths.checkpoint(name) / training_record.FILE)

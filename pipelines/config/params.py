@@ -4,7 +4,7 @@ import codecs
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.config import (
     Architecture,
@@ -136,20 +136,29 @@ class Prepare(Config):
 
 
 class Int8(Config):
-    """Limits on the difference between a served int8 graph and the trained model."""
+    """The number of training `examples` for the value ranges of an int8 graph, and limits on its difference from the
+    trained model."""
 
+    examples: Count
     top1_agreement: Annotated[float, Field(gt=0, le=1)]
     accuracy_loss: Fraction
 
 
-class Export(Config):
-    """Tolerances of the parity check, and the number of `calibration` examples for the int8 graph."""
+def reject_count(value: object) -> object:
+    """Return `value`; raise ValueError for a number, as in earlier versions."""
+    if isinstance(value, int):
+        raise ValueError("the number of examples is export.int8.examples; allowed here: temperature, none")
+    return value
 
+
+class Export(Config):
+    """Tolerances of the parity check, on at most `examples`, and the `calibration` of the probabilities."""
+
+    calibration: Annotated[Literal["temperature", "none"], BeforeValidator(reject_count)]
     examples: Count
     absolute_tolerance: Positive
     relative_tolerance: Positive
     top1_agreement: Annotated[float, Field(gt=0, le=1)]
-    calibration: Count
     int8: Int8
 
 

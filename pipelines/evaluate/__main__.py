@@ -35,7 +35,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
     models = [records.model(name, file) for file in records.graphs(name)]
     sessions = [open_session(model, config.device, "evaluate.device") for model in models]
     with runs.resume(experiment, name, training["run_id"]) as run:
-        graphs = [_predict(session, spec) for session in sessions]
+        graphs = [_predict(session, spec, records.temperature(name)) for session in sessions]
         print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
         measured = measurement.compute_metrics(graphs, config)
         for metrics, model in zip(measured, models, strict=True):
@@ -48,8 +48,9 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
     _print_summary(metrics, name)
 
 
-def _predict(session: Session, spec: DataSpec) -> GraphPredictions:
-    return GraphPredictions(session, *(predictions.predict(session, spec, split) for split in ("validation", "test")))
+def _predict(session: Session, spec: DataSpec, temperature: float | None) -> GraphPredictions:
+    validation, test = (predictions.predict(session, spec, split) for split in ("validation", "test"))
+    return GraphPredictions(session, validation, test, temperature)
 
 
 def _with_int8(metrics: dict[str, Any], int8: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -30,6 +30,9 @@ def test_metrics(probabilities: np.ndarray, targets: np.ndarray, config: Evaluat
         "roc_auc": roc_curves.macro_roc(probabilities, targets).area,
         "brier": brier(probabilities, targets),
         "calibration_error": calibration.expected_calibration_error(bins),
+        "calibration_error_by_chance": calibration.error_by_chance(
+            probabilities, config.calibration_bins, config.bootstrap, config.seed
+        ),
     }
 
 

@@ -26,11 +26,12 @@ TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV file
 
 @dataclass(frozen=True)
 class GraphPredictions:
-    """A session of a graph, and its predictions on two splits."""
+    """A session of a graph, its predictions on two splits, and the temperature of its logits if it has one."""
 
     session: Session
     validation: Predictions
     test: Predictions
+    temperature: float | None = None
 
 
 def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> list[dict[str, Any]]:
@@ -41,11 +42,24 @@ def compute_metrics(graphs: Sequence[GraphPredictions], config: Evaluate) -> lis
         {
             "provider": provider(graph.session),
             "validation": functions.validation_metrics(graph.validation.outputs, graph.validation.targets),
-            "test": functions.test_metrics(graph.test.outputs, graph.test.targets, config),
+            "test": {
+                **functions.test_metrics(graph.test.outputs, graph.test.targets, config),
+                **uncalibrated_error(graph, config),
+            },
             "latency": latency_by_size,
+            **({} if graph.temperature is None else {"temperature": graph.temperature}),
         }
         for graph, latency_by_size in zip(graphs, times, strict=True)
     ]
+
+
+def uncalibrated_error(graph: GraphPredictions, config: Evaluate) -> dict[str, float]:
+    """The calibration error on the test split without the temperature; empty for a graph that has none."""
+    if graph.temperature is None:
+        return {}
+    before = calibration.without_temperature(graph.test.probabilities, graph.temperature)
+    bins = calibration.group(before, graph.test.targets, config.calibration_bins)
+    return {"calibration_error_uncalibrated": calibration.expected_calibration_error(bins)}
 
 
 def latencies(sessions: Sequence[Session], inputs: np.ndarray, config: Evaluate) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from pipelines.cli.banners import banners_hidden
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Export
-from pipelines.export import graph_svg, parity, quantization, reader_processes
+from pipelines.export import graph_svg, parity, quantization, reader_processes, temperature
 from pipelines.export.batch_sizes import BATCH_SIZES, predict
 from pipelines.export.reader import READERS
 from pipelines.export.reader_processes import ReaderProcesses
@@ -45,13 +45,17 @@ def export(chosen: Candidate, model_config: ModelConfig, config: Export) -> None
     with reader_processes.started(names) as readers, staged(target.parent, [target.name]) as partial:
         folder = partial / target.name
         folder.mkdir()
+        trained = chosen.framework_module("export").predictor(load_model(chosen, model_config, spec), spec)
+        fitted = fit_temperature(trained, spec) if config.calibration == "temperature" else None
+        # Another model: the files are compared with the trained one.
         model = load_model(chosen, model_config, spec)
+        if fitted is not None:
+            divide_logits(chosen, model, fitted)
         with banners_hidden():
             chosen.framework_module("export").export(model, spec, folder)
         graph = onnx.load(folder / ONNX)
-        reason = write_int8(graph, spec, config.calibration, folder / INT8)
-        function = chosen.framework_module("export").predictor(model, spec)
-        report = {"candidate": chosen.name, **check_parity(function, readers, spec, config, folder)}
+        reason = write_int8(graph, spec, config.int8.examples, folder / INT8)
+        report = {"candidate": chosen.name, **check_parity(trained, fitted, readers, spec, config, folder)}
         report["without"] = {INT8: reason} if reason else {}
         (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
         parity_report.write(report, folder / parity_report.FILE)
@@ -66,27 +70,42 @@ def load_model(chosen: Candidate, config: ModelConfig, spec: DataSpec) -> Framew
     return model
 
 
-def write_int8(graph: onnx.ModelProto, spec: DataSpec, calibration: int, path: Path) -> str:
-    """Write the int8 copy of a graph, calibrated with training examples; the reason if there is none, or empty."""
+def fit_temperature(trained: Predict, spec: DataSpec) -> float | None:
+    """The temperature of the logits, fitted on the validation split; None for a regression, which has no confidence."""
+    if not spec.is_classification:
+        return None
+    inputs, targets = split_files.read(paths.split("validation"))
+    return temperature.fit(predict(trained, inputs, max(BATCH_SIZES)), np.asarray(targets))
+
+
+def divide_logits(chosen: Candidate, model: FrameworkModel, divisor: float) -> None:
+    """Change the weights of a model so that it gives its logits divided by a temperature."""
+    store = chosen.framework_module("store")
+    store.set_weights(model, temperature.scale_weights(store.get_weights(model), divisor))
+
+
+def write_int8(graph: onnx.ModelProto, spec: DataSpec, examples: int, path: Path) -> str:
+    """Write the int8 copy of a graph, with value ranges of so many training examples; the reason if there is none."""
     if reason := quantization.reason_against(graph, spec):
         return reason
     train = Split(*split_files.read(paths.split("train")))
-    quantization.quantize(graph, spec, evenly_spaced(train, calibration).inputs, path)
+    quantization.quantize(graph, spec, evenly_spaced(train, examples).inputs, path)
     return ""
 
 
 def check_parity(
-    trained: Predict, readers: ReaderProcesses, spec: DataSpec, config: Export, folder: Path
+    trained: Predict, fitted: float | None, readers: ReaderProcesses, spec: DataSpec, config: Export, folder: Path
 ) -> dict[str, Any]:
     """Compare every file of a folder, read in a process of its own, with the trained model; the parity report.
 
-    Raises InputError for the first file that cannot be used or exceeds the tolerances. The int8 graph has its own
-    tolerances, and is recorded as not passed where it exceeds them.
+    `trained` gives logits, which are divided by the `fitted` temperature if there is one. Raises InputError for the
+    first file that cannot be used or exceeds the tolerances. The int8 graph has its own tolerances, and is recorded as
+    not passed where it exceeds them.
     """
     validation = Split(*split_files.read(paths.split("validation")))
     sample = evenly_spaced(validation, config.examples)
     inputs, targets = with_missing_and_unknown(*sample, spec)
-    expected = predict(trained, inputs, max(BATCH_SIZES))
+    expected = temperature.outputs(predict(trained, inputs, max(BATCH_SIZES)), spec, fitted)
     files = {}
     existing = [folder / name for name in READERS if (folder / name).exists()]
     for file, outputs in readers.predict(existing, spec, inputs):
@@ -95,7 +114,7 @@ def check_parity(
         if file.name != INT8:
             parity.require_within_tolerances(result, file.name, config)
         files[file.name] = {"passed": not failures, "failures": failures, **parity.file_entry(result, file)}
-    return {"examples": len(sample.targets), "batches": BATCH_SIZES, "files": files}
+    return {"temperature": fitted, "examples": len(sample.targets), "batches": BATCH_SIZES, "files": files}
 
 
 def with_missing_and_unknown(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +128,9 @@ def with_missing_and_unknown(inputs: np.ndarray, targets: np.ndarray, spec: Data
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """A line for each file, and for each that does not exist."""
+    """A line for the temperature, for each file, and for each that does not exist."""
+    if report["temperature"] is not None:
+        print(f"{report['candidate']}: temperature {report['temperature']:.4f} of the logits", flush=True)
     for name, entry in report["files"].items():
         failures = f"; not a candidate: {', '.join(entry['failures'])}" if entry["failures"] else ""
         examples, size = f"{report['examples']} examples", f"{entry['bytes']:,} bytes"

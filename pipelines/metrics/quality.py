@@ -64,7 +64,7 @@ def negative_log_likelihoods(probabilities: np.ndarray, targets: np.ndarray) -> 
     """Negative logarithm of the true class's probability in nats, float64 [N]."""
     rows = probabilities.astype(np.float64)  # the sum of a float32 row is not exactly 1
     true = rows[np.arange(len(rows)), targets] / rows.sum(axis=1)
-    return -np.log(np.maximum(true, MIN_PROBABILITY))
+    return np.asarray(-np.log(np.maximum(true, MIN_PROBABILITY)))
 
 
 def values(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -160,7 +160,10 @@ def _parity(candidates: Sequence[CandidateRecord]) -> str:
         for file, result in record.parity["files"].items()
     ]
     heading = ["candidate", "file", "parity", "maximum difference", "top-1 agreement", "accuracy loss", "bytes"]
-    return "## Parity with the trained model\n" + _github(heading, rows)
+    fitted = {record.name: record.parity["temperature"] for record in candidates}
+    temperatures = ", ".join(f"{name} {value:.4f}" for name, value in fitted.items() if value is not None)
+    note = f"Logits are divided by a temperature, fitted on the validation split: {temperatures}.\n"
+    return f"## Parity with the trained model\n{note if temperatures else ''}" + _github(heading, rows)
 
 
 def _agreement(record: CandidateRecord, result: Mapping[str, Any]) -> list[str]:

@@ -128,7 +128,7 @@ def write_candidate(name: str, run_id: str | None = None, passed: bool = True, *
     file.write_bytes(model.SerializeToString())
     file.with_name("graph.svg").write_text(graph_svg.draw(finish(model, SPEC).graph, name), "utf-8")
     files = {"model.onnx": proof(file, passed)}
-    write_json(file.with_name("parity.json"), {"candidate": name, "files": files})
+    write_json(file.with_name("parity.json"), {"candidate": name, "temperature": 0.8, "files": files})
 
 
 def write_int8(name: str, passed: bool = True) -> None:

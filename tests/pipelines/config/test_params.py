@@ -23,6 +23,11 @@ REFUSED = {
         ("  significance: 0.05 ", "  tie: 0.001 "),
         ["promote.tie: no longer a parameter; use promote.significance", "promote.significance: missing"],
     ),
+    "calibration examples": (
+        ("calibration: temperature", "calibration: 500"),
+        ["export.calibration: the number of examples is export.int8.examples; allowed here: temperature, none"],
+    ),
+    "unknown calibration": (("calibration: temperature", "calibration: platt"), ["allowed: 'temperature' or 'none'"]),
     "unknown metric": (
         ("metric: auto", "metric: auc"),
         ['promote.metric = "auc"; allowed: auto, accuracy, balanced_ac'],

@@ -67,7 +67,9 @@ def test_accuracy_is_that_of_the_model_itself(evaluated, split):
 
 def test_metrics_are_nested_by_what_they_are_about(evaluated):
     written = read_metrics()
-    assert set(written) == {"provider", "validation", "test", "latency", "model"}
+    assert set(written) == {"provider", "validation", "test", "latency", "model", "temperature"}
+    assert written["temperature"] == 0.8
+    assert written["test"]["calibration_error_uncalibrated"] != written["test"]["calibration_error"]
     assert written["provider"] == "CPUExecutionProvider"
     assert set(written["validation"]) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"}
     assert written["test"]["accuracy_low"] < written["test"]["accuracy"] < written["test"]["accuracy_high"]

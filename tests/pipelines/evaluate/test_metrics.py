@@ -29,7 +29,7 @@ def drawn():
 
 def test_perfect_predictions_have_perfect_scores(settings):
     scores = classification_metrics.test_metrics(SURE, np.array([0, 1, 2, 0]), settings)
-    errors = {"log_loss", "brier", "calibration_error"}
+    errors = {"log_loss", "brier", "calibration_error", "calibration_error_by_chance"}
     low = scores.pop("accuracy_low")  # of four examples: 4 / (4 + z²)
     assert all(abs(scores[name]) < 1e-9 for name in errors)
     assert {value for name, value in scores.items() if name not in errors} == {1.0}
@@ -122,3 +122,20 @@ def test_intervals_of_a_regression_take_the_memory_of_a_few_splits_not_of_one_fo
     tracemalloc.stop()
     assert scores["mae"] == pytest.approx(0.5, abs=1e-6)
     assert peak < 30 * 8 * len(targets)
+
+
+def test_probabilities_without_the_temperature_are_those_of_the_logits_themselves():
+    logits = np.random.default_rng(0).normal(size=(50, 4)) * 3
+    plain, scaled = (np.exp(values) / np.exp(values).sum(1, keepdims=True) for values in (logits, logits / 0.4))
+    np.testing.assert_allclose(calibration.without_temperature(scaled, 0.4), plain, atol=1e-12)
+
+
+def test_a_perfectly_calibrated_classifier_has_the_error_by_chance():
+    random, found = np.random.default_rng(0), []
+    probabilities = random.dirichlet(np.full(4, 0.5), 300)
+    for _ in range(200):
+        targets = (random.uniform(size=(300, 1)) > probabilities.cumsum(1)).sum(1)
+        found.append(calibration.expected_calibration_error(calibration.group(probabilities, targets, 15)))
+    chance = calibration.error_by_chance(probabilities, 15, 200, seed=1)
+    assert chance == pytest.approx(np.mean(found), rel=0.1)
+    assert chance > 0.02

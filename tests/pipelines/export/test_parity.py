@@ -14,9 +14,9 @@ from pipelines.export.batch_sizes import BATCH_SIZES, predict, predict_in_all_si
 from tests.pipelines import synthetic
 
 EXAMPLES, CLASSES = 70, 5  # 70 is no multiple of 7 nor of 32: last batches are smaller
-INT8 = Int8(top1_agreement=0.95, accuracy_loss=0.02)
+INT8 = Int8(examples=10, top1_agreement=0.95, accuracy_loss=0.02)
 CONFIG = Export(
-    examples=70, absolute_tolerance=1e-4, relative_tolerance=1e-3, top1_agreement=1.0, calibration=10, int8=INT8
+    calibration="none", examples=70, absolute_tolerance=1e-4, relative_tolerance=1e-3, top1_agreement=1.0, int8=INT8
 )
 INPUTS = np.arange(EXAMPLES, dtype=np.uint8)[:, None]  # each example is its own number
 

@@ -1,0 +1,61 @@
+"""Temperature scaling: one number that divides the logits, so that confidence agrees with accuracy.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. The most probable class stays the same.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+
+from models.errors import InputError
+from models.spec import DataSpec
+
+LAST_LAYER = "logits"
+LOWEST, HIGHEST = 0.05, 20.0
+DECIMALS = 4  # more are not known from a validation split
+
+
+def fit(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature with the lowest mean negative log-likelihood of `targets` int64 [N], given logits [N, K].
+
+    One example of unknown class, a uniform target, is added, as in Platt scaling (Platt 1999, section 2.2): where all
+    examples are classified correctly, the likelihood alone would have every confidence become 1.
+    """
+    logits = logits.astype(np.float64)
+    true, mean = logits[np.arange(len(targets)), targets].mean(), logits.mean()
+    weight = 1 / len(targets)
+
+    def loss(inverse: float) -> float:
+        """Convex in the inverse temperature."""
+        total = float(np.mean(logsumexp(inverse * logits, axis=1)))
+        return (1 + weight) * total - inverse * float(true + weight * mean)
+
+    found = minimize_scalar(loss, bounds=(1 / HIGHEST, 1 / LOWEST), method="bounded", options={"xatol": 1e-6})
+    return round(1 / float(found.x), DECIMALS)
+
+
+def scale_weights(weights: Mapping[str, np.ndarray], temperature: float) -> dict[str, np.ndarray]:
+    """The weights of a model whose logits are divided by `temperature`: those of its last layer are.
+
+    In every exported format this takes no operation of its own. Raises InputError where the model has no such layer.
+    """
+    scaled = [name for name in weights if name.startswith(f"{LAST_LAYER}/")]
+    if not scaled:
+        raise InputError(
+            f"export.calibration = 'temperature': the model has no layer called '{LAST_LAYER}'; name the last one so, "
+            "or allowed: none"
+        )
+    return {name: array / np.float32(temperature) if name in scaled else array for name, array in weights.items()}
+
+
+def outputs(logits: np.ndarray, spec: DataSpec, temperature: float | None) -> np.ndarray:
+    """What an exported graph is to give for the logits [N, K] of the trained model, or for standardised targets [N, 1].
+
+    float32 probabilities [N, K], or predictions [N, 1] in the unit of the target.
+    """
+    values = logits.astype(np.float64)
+    if spec.is_classification:
+        return np.asarray(softmax(values / (temperature or 1.0), axis=1), np.float32)
+    return np.asarray(values * spec.target_std + spec.target_mean, np.float32)
