@@ -302,7 +302,8 @@ class Augment(Config):
 
 
 class Train(Config):
-    """How a model is fitted. `patience` is in epochs; null trains all epochs and keeps the last weights."""
+    """How a model is fitted. `patience` is in epochs; null trains all epochs. `keep` is the epoch whose weights are
+    stored: the one with the lowest validation loss, or the last."""
 
     epochs: Count
     minimum_steps: Annotated[int, Field(ge=0)]
@@ -322,6 +323,7 @@ class Train(Config):
     gradient_clip: Positive | None
     augment: Augment
     patience: Count | None
+    keep: Literal["best", "last"]
     precision: Literal["auto", "float32", "bfloat16"]
     device: Device
     seed: Seed
@@ -352,6 +354,18 @@ class Train(Config):
             raise InputError(
                 f"train.optimizer = '{self.optimizer}': {framework} has none; "
                 f"allowed without it in frameworks, or: {allowed}"
+            )
+
+    def require_model(self, config: ModelConfig) -> None:
+        """Raise InputError where the optimizer needs the same loss of a batch several times and the model varies it."""
+        if self.optimizer != "lbfgs" or not isinstance(config, Hidden):
+            return
+        if config.dropout or config.normalization == "batch":
+            section = f"models.{type(config).__name__.lower()}"
+            raise InputError(
+                f"train.optimizer = 'lbfgs' evaluates each batch several times, but {section} has dropout = "
+                f"{config.dropout:g} and normalization = '{config.normalization}', which change the loss each time; "
+                "allowed: dropout = 0 and normalization layer or none, or another optimizer"
             )
 
     def require_task(self, name: str, task: Task) -> None:

@@ -257,6 +257,16 @@ def test_the_run_has_metrics_of_each_epoch_and_of_the_graph(pipeline, candidate)
     assert any(name.startswith("system/") for name in run.data.metrics)
 
 
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_epoch_of_the_stored_weights_is_recorded(pipeline, candidate):
+    record = pipeline.read(f"artifacts/checkpoints/{candidate}/run.json")
+    assert (record["epochs"], record["stored_epoch"]) == (3, 3)
+    metrics = pipeline.run_of(candidate).data.metrics
+    assert {name: metrics[name] for name in ("best_epoch", "stored_epoch")} == {
+        name: record[name] for name in ("best_epoch", "stored_epoch")
+    }
+
+
 def test_tensorboard_shows_the_same_of_both_twins(pipeline):
     tags = []
     for candidate in CANDIDATES:

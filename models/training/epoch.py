@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from models.config import Train
 from models.spec import Metric
 
 
@@ -43,3 +44,8 @@ class Progress:
 def best_epoch(history: list[Epoch]) -> Epoch:
     """The first epoch with the lowest validation loss."""
     return min(history, key=lambda epoch: epoch.validation_loss)
+
+
+def stored_epoch(history: list[Epoch], config: Train) -> Epoch:
+    """The epoch whose weights a training stores."""
+    return best_epoch(history) if config.keep == "best" else history[-1]

@@ -23,7 +23,7 @@ class NotFiniteError(InputError):
 def run(learner: Learner, data: TrainingData, config: Train, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
     """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
-    With patience the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
+    With `config.keep` = best the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
     """
     epochs = config.epochs_for(len(data.train))
     training = _Training(learner, data, config, epochs, np.random.default_rng(config.seed), on_step)
@@ -33,12 +33,10 @@ def run(learner: Learner, data: TrainingData, config: Train, on_epoch: OnEpoch, 
         history.append(training.epoch(number))
         on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
-        if config.patience is None:
-            continue
         best = best_epoch(history)
-        if best.epoch == number:
+        if config.keep == "best" and best.epoch == number:
             best_weights = learner.get_weights()
-        elif number - best.epoch >= config.patience:
+        if config.patience is not None and number - best.epoch >= config.patience:
             break
     if best_weights is not None:
         learner.set_weights(best_weights)

@@ -37,6 +37,7 @@ def require_compatible(settings: Params) -> None:
         settings.train.require_classes(source.name, source.classes)
     for architecture in settings.architectures:
         config = getattr(settings.models, architecture)
+        settings.train.require_model(config)
         config.require_compatible(source)
         config.require_batches(source, settings.train.batch_size)
 

@@ -40,7 +40,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
         measured = measurement.compute_metrics(graphs, config)
         for metrics, model in zip(measured, models, strict=True):
             metrics["model"] = {"bytes": model.stat().st_size}
-        _write_plots(graphs[0], config, int(training["best_epoch"]), name)
+        _write_plots(graphs[0], config, training, name)
         metrics = _with_int8(*measured)
         _write_metrics(metrics, name)
         _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
@@ -66,7 +66,7 @@ def _print_summary(metrics: Mapping[str, Any], name: str) -> None:
         print(f"{name}-int8: {measurement.summary(int8)}", flush=True)
 
 
-def _write_plots(graph: GraphPredictions, config: Evaluate, best_epoch: int, name: str) -> None:
+def _write_plots(graph: GraphPredictions, config: Evaluate, training: Mapping[str, Any], name: str) -> None:
     epochs = history.read(paths.checkpoint(name) / history.FILE)
     layers = layer_history.read(paths.checkpoint(name) / layer_history.FILE)
     with staged(paths.PLOTS, [name]) as beside:
@@ -74,7 +74,8 @@ def _write_plots(graph: GraphPredictions, config: Evaluate, best_epoch: int, nam
         folder.mkdir()
         measurement.write_plots(graph.test, name, config, folder)
         pictures = folder / paths.PICTURES
-        classification_plots.learning_curves(epochs, best_epoch, name, pictures / "learning_curves.png")
+        marked = int(training["best_epoch"]), int(training["stored_epoch"])
+        classification_plots.learning_curves(epochs, *marked, name, pictures / "learning_curves.png")
         layer_plots.layers(layers, name, pictures / "layers.png")
         if decision_boundary.is_applicable(graph.test.spec):
             _write_boundary(graph, name, pictures / "decision_boundary.png")

@@ -66,14 +66,18 @@ def reliability(bins: Bins, name: str, path: Path) -> None:
         figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def learning_curves(epochs: np.ndarray, best_epoch: int, name: str, path: Path) -> None:
-    """Loss and metric of the training and validation split over the `epochs` of a history."""
+def learning_curves(epochs: np.ndarray, best_epoch: int, stored_epoch: int, name: str, path: Path) -> None:
+    """Loss and metric of the training and validation split over the `epochs` of a history.
+
+    Lines mark the epoch with the best validation loss and the one whose weights are stored.
+    """
     with picture(path, 10.0, 4.0, f"{name}: learning curves") as figure:
         for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.metric(epochs)), strict=True):
             axes.plot(epochs["epoch"], epochs[f"train_{quantity}"], color=TRAIN, label="training")
             axes.plot(epochs["epoch"], epochs[f"validation_{quantity}"], color=VALIDATION, label="validation")
-            best = f"best validation loss: epoch {best_epoch}"
+            best, stored = f"best validation loss: epoch {best_epoch}", f"stored weights: epoch {stored_epoch}"
             axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1.2, label=best)
+            axes.axvline(stored_epoch, color=INK, linestyle="--", linewidth=1.2, label=stored)
             axes.set(xlabel="epoch", ylabel=quantity)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()

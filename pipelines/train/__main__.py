@@ -14,7 +14,7 @@ from models.device import Device
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
 from models.training.batches import Split, TrainingData
-from models.training.epoch import Epoch, best_epoch
+from models.training.epoch import Epoch, best_epoch, stored_epoch
 from pipelines.artifacts import history, layer_history, paths, split_files, training_record, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
@@ -73,9 +73,10 @@ def train(
             monitor = TrainingMonitor(run, events, data, epochs, tracking.histograms)
             trained = fit(chosen, model, data, config, device, monitor)
         run.log_params({"train": {"epochs": len(trained.history)}})
-        record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained)}
+        record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained, config)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         write_checkpoint(chosen, trained, record)
+        run.log_metrics({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
         log_model(run, chosen, model, data.spec)
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
@@ -100,6 +101,7 @@ def open_data() -> TrainingData:
 def require_compatible(chosen: Candidate, model_config: ModelConfig, config: Train, data: TrainingData) -> None:
     """Raise InputError if architecture, training, framework and data are incompatible."""
     config.require_framework(chosen.framework)
+    config.require_model(model_config)
     model_config.require_compatible(data.spec)
     config.require_compatible(data.spec)
     model_config.require_batches(data.spec, config.batch_size, len(data.train))
@@ -137,14 +139,16 @@ def fit(
     return TrainedModel(model, epochs, monitor.layers, device, time.perf_counter() - start)
 
 
-def summary(chosen: Candidate, trained: TrainedModel) -> dict[str, Any]:
+def summary(chosen: Candidate, trained: TrainedModel, config: Train) -> dict[str, Any]:
     """Values of the training record, JSON-ready."""
     return {
         "device": trained.device.kind,
         "precision": trained.device.precision,
         "seconds": round(trained.seconds, 3),
         "parameters": chosen.framework_module("store").parameters(trained.model),
+        "epochs": len(trained.history),
         "best_epoch": best_epoch(trained.history).epoch,
+        "stored_epoch": stored_epoch(trained.history, config).epoch,
     }
 
 

@@ -77,6 +77,7 @@ def train_config() -> Train:
         gradient_clip=1.0,
         augment=Augment(shift=1, flip=False, mixup=0.0),
         patience=None,
+        keep="last",
         precision="float32",
         device="cpu",
         seed=0,

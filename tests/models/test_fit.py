@@ -14,7 +14,7 @@ from models.spec import DataSpec
 from models.training import loop
 from models.training.batches import Batch, Split, TrainingData, shuffled
 from models.training.class_weights import class_weights
-from models.training.epoch import Epoch, best_epoch
+from models.training.epoch import Epoch, best_epoch, stored_epoch
 from models.training.loop import NotFiniteError
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 
@@ -106,19 +106,22 @@ def test_bfloat16_trains_a_float32_model(
     assert logits(framework, model, data.validation.inputs[:2]).dtype == np.float32
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_patience_stops_and_restores_the_best_weights(
-    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
+def test_patience_stops_and_the_weights_of_the_best_or_the_last_epoch_are_kept(
+    framework: str, keep: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
     """Noise for labels: the validation loss gets worse soon."""
     noise = np.random.default_rng(0).integers(0, 10, len(data.train))
     noisy = TrainingData(Split(data.train.inputs, noise), data.validation, spec)
-    config = train_config.model_copy(update={"patience": 2, "epochs": 40, "learning_rate": 0.01})
+    config = train_config.model_copy(update={"patience": 2, "keep": keep, "epochs": 40, "learning_rate": 0.01})
     model, history = fit(framework, "mlp", spec, noisy, config)
     best = best_epoch(history)
     assert len(history) == best.epoch + 2 < 40
+    kept = stored_epoch(history, config)
+    assert kept == (best if keep == "best" else history[-1])
     right = logits(framework, model, data.validation.inputs).argmax(1) == data.validation.targets
-    assert right.mean() == pytest.approx(best.validation_accuracy, abs=0.004)
+    assert right.mean() == pytest.approx(kept.validation_accuracy, abs=0.004)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -162,7 +162,8 @@ def write_training(name: str, run_id: str) -> None:
     """run.json, history.csv and layers.csv."""
     framework, architecture = name.split("-")
     record = {"run_id": run_id, "candidate": name, "framework": framework, "architecture": architecture}
-    record |= {"device": "cpu", "precision": "float32", "seconds": 1.5, "parameters": 650, "best_epoch": 9}
+    record |= {"device": "cpu", "precision": "float32", "seconds": 1.5, "parameters": 650}
+    record |= {"epochs": 10, "best_epoch": 9, "stored_epoch": 10}
     write_json(
         paths.checkpoint(name) / "run.json",
         {**record, "git_commit": COMMIT, "git_dirty": False, "data_sha256": DATA},

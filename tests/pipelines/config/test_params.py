@@ -156,7 +156,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_work(tmp_path: Path) -> None:
     write_params(tmp_path, {"train.optimizer": "lbfgs"})
     assert_one_error_line(run_stage("check", tmp_path), "train.optimizer = 'lbfgs': keras has none; ", "sgd, adam, ")
-    write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"]})
+    write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"], "architectures": ["linear"]})
     assert run_stage("check", tmp_path).returncode == 0
 
 
@@ -216,6 +216,15 @@ MISFITS = {
     "a metric of classifications": (
         TABLE | {"data.source": "line", "promote.metric": "macro_f1"},
         "promote.metric = 'macro_f1' does not apply to 'line', a regression; allowed: auto, r2, mae",
+    ),
+    "dropout with L-BFGS": (
+        TABLE | {"frameworks": ["torch"], "train.optimizer": "lbfgs"},
+        "train.optimizer = 'lbfgs' evaluates each batch several times, but models.mlp has dropout = 0.2 and "
+        "normalization = 'none'",
+    ),
+    "batch normalisation with L-BFGS": (
+        {"frameworks": ["torch"], "train.optimizer": "lbfgs", "models.mlp.dropout": 0.0, "models.cnn.dropout": 0.0},
+        "but models.cnn has dropout = 0 and normalization = 'batch'",
     ),
     "batches of one": (
         {"models.mlp.normalization": "batch", "train.batch_size": 1},
