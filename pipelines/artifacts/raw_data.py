@@ -38,7 +38,8 @@ class RawData:
     Targets are class indices int64 in the order of `labels`, or float32 for a regression, which has no
     labels. The arrays may be memory maps. `test_inputs` and `test_targets` are the official test split
     of the source, None without one. `origin` is the location of the examples, for messages; `unreadable`
-    lists the files left out with the reasons, `notes` warnings about columns.
+    lists the files left out with the reasons, `notes` warnings about columns. `groups` int64 [N] are numbers of what
+    belongs together, `order` float64 [N] is ascending in time, None without such columns.
     """
 
     name: str
@@ -52,6 +53,8 @@ class RawData:
     table: Table | None = None
     unreadable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    groups: NDArray[np.int64] | None = None
+    order: NDArray[np.float64] | None = None
 
     @property
     def is_classification(self) -> bool:
@@ -60,12 +63,12 @@ class RawData:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays that are not None, by field name."""
-        names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+        names = ("train_inputs", "train_targets", "test_inputs", "test_targets", "groups", "order")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def array_path(folder: Path, name: str) -> Path:
-    """The file of an array: `train_inputs`, `train_targets`, `test_inputs` or `test_targets`."""
+    """The file of an array: `train_inputs`, `train_targets`, `test_inputs`, `test_targets`, `groups` or `order`."""
     return folder / f"{name}.npy"
 
 
@@ -101,7 +104,13 @@ def read(folder: Path) -> RawData:
         origin=str(folder),
         target=meta["target"],
         table=_table(meta["table"]) if meta["table"] else None,
+        groups=_read_optional(array_path(folder, "groups")),
+        order=_read_optional(array_path(folder, "order")),
     )
+
+
+def _read_optional(path: Path) -> NDArray[Any] | None:
+    return npy.read(path) if path.exists() else None
 
 
 def _table(values: Mapping[str, Any]) -> Table:

@@ -28,6 +28,7 @@ def require_compatible(settings: Params) -> None:
     for framework in settings.frameworks:
         settings.train.require_framework(framework)
     source = settings.data.info
+    settings.prepare.require_source(source.name)
     settings.train.augment.require_kind(source.name, source.kind)
     settings.train.augment.require_shape(source.name, source.shape)
     if source.task:

@@ -121,11 +121,32 @@ class DataSource(Config):
 
 
 class Prepare(Config):
-    """Shares of the validation and test split in all examples, and the seed of the shuffle."""
+    """Shares of the validation and test split in all examples, and how examples are assigned.
+
+    By default at random with `seed`. `group_duplicates` keeps equal examples, and the column `group` all rows with the
+    same value, in one split. By the column `order` the first rows are the training split and the last ones the test
+    split.
+    """
 
     validation: Share
     test: Share
     seed: Seed
+    group_duplicates: bool
+    group: Text | None
+    order: Text | None
+
+    @model_validator(mode="after")
+    def require_one_rule(self) -> "Prepare":
+        """Raise ValueError if examples are to be assigned both by order and by group."""
+        if self.order is not None and (self.group is not None or self.group_duplicates):
+            raise ValueError(f"order = '{self.order}' with group or group_duplicates; allowed: one of them")
+        return self
+
+    def require_source(self, name: str) -> None:
+        """Raise InputError if the source `name` has no columns to assign rows by."""
+        for key in ("group", "order"):
+            if name != "csv" and (column := getattr(self, key)) is not None:
+                raise InputError(f"prepare.{key} = '{column}': only the source csv has such columns; allowed: null")
 
     @model_validator(mode="after")
     def require_training_share(self) -> "Prepare":

@@ -5,19 +5,25 @@ from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.raw_data import RawData
 from pipelines.cli import stage
 from pipelines.config import params
-from pipelines.config.params import DataSource
+from pipelines.config.params import DataSource, Prepare
 from pipelines.load import table_summary
 from pipelines.sources import by_name
 
 
 def main() -> None:
     """Load the source named in `data.source`."""
-    load(params.read().data)
+    settings = params.read()
+    load(settings.data, settings.prepare)
 
 
-def load(config: DataSource) -> None:
-    """Write the examples of the source to `artifacts/data/raw`. Raises InputError and OSError."""
-    raw: RawData = by_name.source(config).load(config)
+def load(config: DataSource, prepare: Prepare) -> None:
+    """Write the examples of the source to `artifacts/data/raw`, with the columns that `prepare` assigns them by.
+
+    Raises InputError and OSError.
+    """
+    prepare.require_source(config.source)
+    columns = {key: name for key in ("group", "order") if (name := getattr(prepare, key)) is not None}
+    raw: RawData = by_name.source(config).load(config, **columns)
     with staged(paths.RAW.parent, [paths.RAW.name]) as folder:
         raw_data.write(raw, folder / paths.RAW.name)
     print(_summary(raw))

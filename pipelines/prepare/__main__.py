@@ -1,7 +1,7 @@
 """Stage `prepare`: validate and split the raw examples, and compute their statistics."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from pipelines.artifacts.raw_data import RawData
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Prepare
-from pipelines.prepare import image_report, splits, table_report, table_statistics, validation
+from pipelines.prepare import image_report, leaks, splits, table_report, table_statistics, validation
 from pipelines.prepare.image_statistics import channel_statistics
 from pipelines.prepare.splits import SplitRows
 from pipelines.prepare.table_statistics import ColumnStatistics
@@ -40,7 +40,7 @@ def prepare(config: Prepare) -> None:
     with staged(paths.DATA, OUTPUTS) as folder:
         for name, part in parts.items():
             _write_split(part, partial(_encode, raw, columns), folder / name)
-        report = _write_spec_and_report(raw, columns, folder)
+        report = _write_spec_and_report(raw, columns, leaks.inspect(parts, raw), folder)
     print(_report_module(raw).summary(report), f"see {paths.DATA_REPORT}", sep="\n")
 
 
@@ -55,7 +55,9 @@ def _write_split(part: SplitRows, encode: Callable[[NDArray[Any]], NDArray[Any]]
     split_files.write(chunks, part.inputs, part.targets[part.rows], folder)
 
 
-def _write_spec_and_report(raw: RawData, columns: Sequence[ColumnStatistics], folder: Path) -> dict[str, Any]:
+def _write_spec_and_report(
+    raw: RawData, columns: Sequence[ColumnStatistics], leak_report: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
     """Write `spec.json` and the report on the splits in `folder`; the content of `validation.json`."""
     arrays = {name: split_files.read(folder / name) for name in splits.NAMES}
     inputs, targets = ({name: pair[index] for name, pair in arrays.items()} for index in (0, 1))
@@ -66,6 +68,7 @@ def _write_spec_and_report(raw: RawData, columns: Sequence[ColumnStatistics], fo
         "name": raw.name,
         "data_sha256": _hash_splits(inputs, targets, text),
         **_report_module(raw).inspect(inputs, targets, spec),
+        **leak_report,
         "constant_columns" if raw.table else "constant_channels": constant,
     }
     _report_module(raw).write(report, spec, inputs["train"], targets["train"], folder / paths.DATA_REPORT.name)

@@ -44,7 +44,11 @@ def summary(report: Mapping[str, Any]) -> str:
     lines = [f"prepared {report['name']}: {counts}"]
     for pair, count in report["duplicates"].items():
         earlier, later = pair.split("/")
-        lines += [f"note: {count} of the {later} images are also in the {earlier} split"] if count else []
+        lines += (
+            [f"note: {count} of the {later} images are also in the {earlier} split (prepare.group_duplicates)"]
+            if count
+            else []
+        )
     for name, constant in report["constant_images"].items():
         count = constant["count"]
         lines += [f"note: {count} of the {name} images are empty, with a single value"] if count else []

@@ -1,6 +1,5 @@
-"""Assignment of examples to splits: stratified by class, reproducible by seed."""
+"""Assignment of examples to splits: stratified by class, reproducible by seed; or by group; or by order."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import Prepare
+from pipelines.prepare import grouping
 
 NAMES = ("train", "validation", "test")
 
@@ -28,32 +28,61 @@ def split(raw: RawData, config: Prepare) -> dict[str, SplitRows]:
 
     Raises InputError if a class would have no example in one of them.
     """
-    # A regression is split as a single class.
-    targets = np.asarray(raw.train_targets) if raw.is_classification else np.zeros(len(raw.train_targets), np.int64)
-    labels = raw.labels or (raw.target,)
+    official = raw.test_inputs is not None and raw.test_targets is not None
+    shares = {"validation": config.validation} | ({} if official else {"test": config.test})
+    rows = assign(raw, shares, config)
+    parts = {name: SplitRows(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES if name in rows}
     if raw.test_inputs is None or raw.test_targets is None:
-        rows = stratify(targets, {"validation": config.validation, "test": config.test}, config.seed, labels)
-        return {name: SplitRows(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES}
-    rows = stratify(targets, {"validation": config.validation}, config.seed, labels)
-    parts = {name: SplitRows(raw.train_inputs, raw.train_targets, rows[name]) for name in NAMES[:2]}
+        return parts
     return {**parts, "test": SplitRows(raw.test_inputs, raw.test_targets, np.arange(len(raw.test_targets)))}
 
 
+def assign(raw: RawData, shares: dict[str, float], config: Prepare) -> dict[str, NDArray[np.int64]]:
+    """Row indices (int64, ascending) of each split named in `shares`, and of `train`, which gets the rest.
+
+    Raises InputError if a class would have no example in one of them.
+    """
+    # A regression is split as a single class.
+    targets = np.asarray(raw.train_targets) if raw.is_classification else np.zeros(len(raw.train_targets), np.int64)
+    labels = raw.labels or (raw.target,)
+    if raw.order is not None:
+        rows = in_order(np.asarray(raw.order), shares)
+    elif raw.groups is not None or config.group_duplicates:
+        units = grouping.units(raw, config.group_duplicates)
+        rows = grouping.keep_together(targets, units, shares, config.seed, len(labels))
+    else:
+        rows = stratify(targets, shares, config.seed, len(labels))
+    for index, label in enumerate(labels):
+        for name, part in rows.items():
+            _require_examples(name, label, int(np.sum(targets[part] == index)), int(np.sum(targets == index)))
+    return rows
+
+
+def in_order(order: NDArray[np.float64], shares: dict[str, float]) -> dict[str, NDArray[np.int64]]:
+    """Row indices of the splits by ascending `order` [N]: first `train`, then those of `shares` in turn.
+
+    Rows of equal order stay in the earlier split.
+    """
+    rows = np.argsort(order, kind="stable")
+    ends = len(rows) - np.rint(np.cumsum(list(shares.values())[::-1]) * len(rows)).astype(int)[::-1]
+    ordered = order[rows]
+    ends = np.searchsorted(ordered, ordered[np.maximum(ends - 1, 0)], side="right")
+    return {name: np.sort(part) for name, part in zip(("train", *shares), np.split(rows, ends), strict=True)}
+
+
 def stratify(
-    targets: NDArray[np.int64], shares: dict[str, float], seed: int, labels: Sequence[str]
+    targets: NDArray[np.int64], shares: dict[str, float], seed: int, classes: int
 ) -> dict[str, NDArray[np.int64]]:
     """Row indices (int64, ascending) of each split named in `shares`, and of `train`, which gets the rest.
 
     Each class is shuffled and divided separately, so that the splits have the class proportions of `targets` [N].
-    Raises InputError if a class of `labels` has no example in a split.
     """
     random = np.random.default_rng(seed)
     parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in (*shares, "train")}
-    for index, label in enumerate(labels):
+    for index in range(classes):
         rows = random.permutation(np.flatnonzero(targets == index))
         cuts = np.rint(np.cumsum(list(shares.values())) * len(rows)).astype(int)
-        for (name, part), cut in zip(parts.items(), np.split(rows, cuts), strict=True):
-            _require_examples(name, label, len(cut), len(rows))
+        for part, cut in zip(parts.values(), np.split(rows, cuts), strict=True):
             part.append(cut)
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 

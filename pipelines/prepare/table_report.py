@@ -48,7 +48,11 @@ def summary(report: Mapping[str, Any]) -> str:
     lines = [f"prepared {report['name']}: {counts}"]
     for pair, count in report["duplicates"].items():
         earlier, later = pair.split("/")
-        lines += [f"note: {count} of the {later} rows are also in the {earlier} split"] if count else []
+        lines += (
+            [f"note: {count} of the {later} rows are also in the {earlier} split (prepare.group_duplicates)"]
+            if count
+            else []
+        )
     for split, unknown in report["unknown"].items():
         for name, count in unknown.items():
             lines.append(f"note: {count} of the {split} rows have a category of '{name}' unseen in training")

@@ -1,7 +1,7 @@
 """Validation of the raw examples: invalid data is rejected, empty and duplicate images are counted."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,14 @@ def constant_images(images: NDArray[np.uint8]) -> list[int]:
 
 def duplicates(splits: Mapping[str, NDArray[np.uint8]]) -> dict[str, int]:
     """For each pair `earlier/later` of splits, the number of examples of the later one in the earlier one."""
-    digests = {name: _digests(images) for name, images in splits.items()}
+    return common({name: digests(images) for name, images in splits.items()})
+
+
+def common(splits: Mapping[str, Sequence[Hashable]]) -> dict[str, int]:
+    """For each pair `earlier/later` of splits, the number of values of the later one that the earlier one has, too."""
     names = list(splits)
     pairs = [(earlier, later) for index, later in enumerate(names) for earlier in names[:index]]
-    return {f"{earlier}/{later}": _common(digests[earlier], digests[later]) for earlier, later in pairs}
+    return {f"{earlier}/{later}": _common(splits[earlier], splits[later]) for earlier, later in pairs}
 
 
 def _check_part(folder: Path, part: str, images: NDArray[Any], targets: NDArray[Any], raw: RawData) -> None:
@@ -67,7 +71,7 @@ def _check_images(path: Path, images: NDArray[Any]) -> None:
         raise InputError(f"{path}: {images.shape[-1]} channels; allowed: {' or '.join(map(str, CHANNELS))}")
 
 
-def _digests(images: NDArray[np.uint8]) -> list[bytes]:
+def digests(images: NDArray[np.uint8]) -> list[bytes]:
     """A digest of 16 bytes per image; the probability of a collision among 70,000 is 1e-29."""
     return [
         hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
@@ -76,6 +80,6 @@ def _digests(images: NDArray[np.uint8]) -> list[bytes]:
     ]
 
 
-def _common(earlier: list[bytes], later: list[bytes]) -> int:
-    digests = set(earlier)
-    return sum(digest in digests for digest in later)
+def _common(earlier: Sequence[Hashable], later: Sequence[Hashable]) -> int:
+    known = set(earlier)
+    return sum(value in known for value in later)

@@ -25,17 +25,19 @@ def find(config: DataSource) -> str:
     return str(path)
 
 
-def load(config: DataSource) -> RawData:
+def load(config: DataSource, group: str | None = None, order: str | None = None) -> RawData:
     """The columns `data.features`, or all but the target, float32 [N, F], NaN for missing values.
 
-    Categories are numbered in alphabetical order; dates are replaced by their features. Raises InputError as `find`,
-    and with the file and column if one of them is not valid.
+    Categories are numbered in alphabetical order; dates are replaced by their features. The columns `group` and `order`
+    assign rows to splits; they are features only if `data.features` names them. Raises InputError as `find`, and with
+    the file and column if one of them is not valid.
     """
-    from pipelines.sources.tables import columns, file, number_format, targets  # Arrow is slow to import
+    from pipelines.sources.tables import columns, file, number_format, split_columns, targets  # Arrow is slow to import
 
     path = Path(find(config))
     frame, text = file.read(path, config)
-    selected = file.select(path, frame.column_names, config)
+    others = split_columns.select(path, frame.column_names, group, order)
+    selected = file.select(path, frame.column_names, config, others)
     arrays = {name: columns.normalized(frame[name]) for name in (*selected.features, selected.target)}
     decimal = config.decimal or number_format.decimal(path, columns.free_texts(arrays, config), text)
     read = partial(columns.parse, path, config=config, decimal=decimal)
@@ -49,4 +51,13 @@ def load(config: DataSource) -> RawData:
     notes += [f"column '{column.name}' {column.note}" for column in (*parsed, target) if column.note]
     notes += [f"column '{column.name}' {note}" for column in rounded if (note := columns.precision_note(column))]
     arrays_and_origin = inputs, classes_or_values, None, None, str(path)
-    return RawData(path.stem, labels, *arrays_and_origin, selected.target, table, notes=tuple(notes))
+    return RawData(
+        path.stem,
+        labels,
+        *arrays_and_origin,
+        selected.target,
+        table,
+        notes=tuple(notes),
+        groups=split_columns.groups(path, group, frame[group]) if group else None,
+        order=split_columns.order(path, order, frame[order], config, decimal) if order else None,
+    )

@@ -38,19 +38,20 @@ def features(path: Path, name: str, array: Any, day_first: bool | None) -> dict[
     where = f"{path}: column '{name}'"
     if not (is_text(array) or pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
         raise InputError(f"{where} is listed in data.dates and of type {array.type}; allowed: dates")
-    days = _days(where, array, day_first)  # datetime64[D], NaT where missing
-    months = days.astype("datetime64[M]")
+    dates = days(where, array, day_first)
+    months = dates.astype("datetime64[M]")
     values = (
         months.astype("datetime64[Y]").astype(np.int64) + 1970,
         months.astype(np.int64) % 12 + 1,
-        (days.astype(np.int64) + 3) % 7 + 1,  # 1970-01-01 was a Thursday
+        (dates.astype(np.int64) + 3) % 7 + 1,  # 1970-01-01 was a Thursday
     )
-    missing = np.isnat(days)
+    missing = np.isnat(dates)
     parts = ("year", "month", "weekday")
     return {f"{name}_{part}": np.where(missing, np.nan, value) for part, value in zip(parts, values, strict=True)}
 
 
-def _days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime64]:
+def days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime64]:
+    """The days of dates, datetime64[D] [N], NaT where missing. Raises InputError as `features`."""
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         local = pc.local_timestamp(array) if getattr(array.type, "tz", None) else array
         return np.asarray(local.cast(pa.timestamp("s"), safe=False).to_numpy(zero_copy_only=False), "datetime64[D]")
@@ -61,13 +62,13 @@ def _days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime
         raise InputError(f"{problem}; allowed: dates such as 2026-01-31")
     y, m, d = (np.where(missing, 1, part).astype(np.int64) for part in (year, month, day))
     months = (y - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (m - 1).astype("timedelta64[M]")
-    days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
-    valid = (m >= 1) & (m <= 12) & (d >= 1) & (days.astype("datetime64[M]") == months)
+    found: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
+    valid = (m >= 1) & (m <= 12) & (d >= 1) & (found.astype("datetime64[M]") == months)
     if not valid.all():
         row = int(valid.argmin())
         raise InputError(f"{where}, row {row + 1}: '{array[row]}'; allowed: dates that exist")
-    days[missing] = np.datetime64("NaT")
-    return days
+    found[missing] = np.datetime64("NaT")
+    return found
 
 
 def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.float64], ...]:

@@ -49,12 +49,16 @@ def read(path: Path, config: DataSource) -> TableFile:
     return TableFile(table.rename_columns(_names(path, table.column_names)), text)
 
 
-def select(path: Path, names: list[str], config: DataSource) -> Selection:
-    """The columns `data.features`, or all but `data.target`. Raises InputError if the file lacks one of them."""
+def select(path: Path, names: list[str], config: DataSource, others: Sequence[str] = ()) -> Selection:
+    """The columns `data.features`, or all but `data.target` and the `others`, by which rows are assigned to splits.
+
+    Raises InputError if the file lacks one of them.
+    """
     if config.target not in names:
         value = "null" if config.target is None else repr(config.target)
         raise InputError(f"data.target = {value}; allowed: a column of {path}: {', '.join(names)}")
-    features = tuple(name for name in names if name != config.target) if config.features is None else config.features
+    rest = tuple(name for name in names if name not in (config.target, *others))
+    features = rest if config.features is None else config.features
     if invalid := [name for name in features if name not in names or name == config.target]:
         allowed = ", ".join(name for name in names if name != config.target)
         raise InputError(f"data.features: {', '.join(invalid)}; allowed: feature columns of {path}: {allowed}")

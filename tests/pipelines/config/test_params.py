@@ -213,6 +213,14 @@ MISFITS = {
         TABLE | {"data.source": "line", "train.class_weights": "balanced"},
         "train.class_weights does not fit 'line', a regression; allowed: null",
     ),
+    "order and groups": (
+        {"prepare.order": "day", "prepare.group_duplicates": True},
+        "prepare: order = 'day' with group or group_duplicates; allowed: one of them",
+    ),
+    "groups without columns": (
+        {"prepare.group": "customer"},
+        "prepare.group = 'customer': only the source csv has such columns; allowed: null",
+    ),
     "a metric of classifications": (
         TABLE | {"data.source": "line", "promote.metric": "macro_f1"},
         "promote.metric = 'macro_f1' does not apply to 'line', a regression; allowed: auto, r2, mae",

@@ -1,0 +1,59 @@
+"""Columns by which rows are assigned to splits: `prepare.group` and `prepare.order`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from pipelines.config.params import DataSource
+from pipelines.sources.tables import columns, date_features
+from pipelines.sources.tables.number_format import Decimal
+
+
+def select(path: Path, names: list[str], group: str | None, order: str | None) -> tuple[str, ...]:
+    """Those of the two columns that are given. Raises InputError if the file lacks one of them."""
+    for key, name in (("group", group), ("order", order)):
+        if name is not None and name not in names:
+            raise InputError(f"prepare.{key} = '{name}'; allowed: a column of {path}: {', '.join(names)}")
+    return tuple(name for name in (group, order) if name is not None)
+
+
+def groups(path: Path, name: str, array: Any) -> NDArray[np.int64]:
+    """A number for each value of a column, int64 [N]. Raises InputError where one is missing."""
+    array = columns.normalized(array)
+    _require_complete(f"{path}: prepare.group, column '{name}'", np.asarray(array.is_null()))
+    return np.asarray(pc.dictionary_encode(array).indices, np.int64)
+
+
+def order(path: Path, name: str, array: Any, config: DataSource, decimal: Decimal) -> NDArray[np.float64]:
+    """Numbers that ascend as those or the times in a column do, float64 [N].
+
+    Raises InputError where one is missing, and for values that are neither numbers nor dates.
+    """
+    array, where = columns.normalized(array), f"{path}: prepare.order, column '{name}'"
+    _require_complete(where, np.asarray(array.is_null()))
+    if date_features.are_dates(array):
+        return _times(where, array, config)
+    column = columns.parse(path, name, array, config=config, decimal=decimal, advice="choose another prepare.order")
+    if column.categories:
+        raise InputError(f"{where} holds text such as '{column.categories[0][:40]}'; allowed: numbers or dates")
+    return column.values
+
+
+def _times(where: str, array: Any, config: DataSource) -> NDArray[np.float64]:
+    """Microseconds since 1970 of times in ISO 8601 or of a temporal type, days of other dates."""
+    try:
+        times = pc.cast(array, pa.timestamp("us")).cast(pa.int64())
+        return np.asarray(times.to_numpy(zero_copy_only=False), np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return date_features.days(where, array, config.day_first).astype(np.float64)
+
+
+def _require_complete(where: str, missing: NDArray[np.bool_]) -> None:
+    if missing.any():
+        row = int(missing.argmax()) + 1
+        raise InputError(f"{where} is missing in {missing.sum()} of {len(missing)} rows, first in {row}; allowed: none")
