@@ -168,7 +168,7 @@ class Int8(Config):
 def reject_count(value: object) -> object:
     """Return `value`; raise ValueError for a number, as in earlier versions."""
     if isinstance(value, int):
-        raise ValueError("the number of examples is export.int8.examples; allowed here: temperature, none")
+        raise ValueError("the number of examples is export.int8.examples; allowed: temperature, none")
     return value
 
 

@@ -25,7 +25,7 @@ REFUSED = {
     ),
     "calibration examples": (
         ("calibration: temperature", "calibration: 500"),
-        ["export.calibration: the number of examples is export.int8.examples; allowed here: temperature, none"],
+        ["export.calibration: the number of examples is export.int8.examples; allowed: temperature, none"],
     ),
     "unknown calibration": (("calibration: temperature", "calibration: platt"), ["allowed: 'temperature' or 'none'"]),
     "unknown metric": (
