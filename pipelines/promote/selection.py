@@ -153,5 +153,6 @@ def _reason(champion: Comparison, best: CandidateScore, comparisons: Sequence[Co
     others = ", ".join(name for name in tied if name != best.name)
     return (
         f"{best.name} has the {highest}; tied with it (p > promote.significance = {rules.config.significance:g}): "
-        f"{others}; {champion.name} is the fastest of these, {_median(champion):.3f} ms"
+        f"{others}; {champion.name} is the fastest of these when measured again, "
+        f"{_median(champion):.3f} ms"
     )

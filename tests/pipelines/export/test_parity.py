@@ -7,10 +7,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from models.errors import InputError
+from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.config.params import Export, Int8
+from pipelines.export import __main__ as export
 from pipelines.export import parity
 from pipelines.export.batch_sizes import BATCH_SIZES, predict, predict_in_all_sizes
+from pipelines.export.reader_processes import ReaderProcesses
 from tests.pipelines import synthetic
 
 EXAMPLES, CLASSES = 70, 5  # 70 is no multiple of 7 nor of 32: last batches are smaller
@@ -213,3 +216,25 @@ def test_a_folder_is_described_by_all_of_its_files(tmp_path):
     assert "opset" not in before
     (folder / "variables" / "data").write_bytes(b"WEIGHTS")
     assert parity.file_entry(compare(TRAINED), folder)["sha256"] != before["sha256"]
+
+
+def test_all_classes_of_a_sorted_split_are_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    targets = np.repeat(np.arange(10), 50)
+    images = np.full((500, 8, 8, 1), targets[:, None, None, None], np.uint8)  # the class is in the pixels
+    split_files.write([images], images, targets, make_folder(paths.split("validation")))
+    seen = []
+
+    def trained(raw):
+        seen.extend(raw[:, 0, 0, 0].tolist())
+        return np.zeros((len(raw), 10), np.float32)
+
+    config = CONFIG.model_copy(update={"examples": 40})
+    report = export.check_parity(trained, None, ReaderProcesses({}), synthetic.SPEC, config, tmp_path)
+    assert report["examples"] == 40
+    assert np.bincount(seen).tolist() == [4] * 10
+
+
+def make_folder(path):
+    path.mkdir(parents=True)
+    return path

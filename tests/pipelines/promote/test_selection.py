@@ -50,7 +50,7 @@ def test_among_tied_candidates_the_fastest_by_the_new_measurement_wins(config):
     }
     assert choice.reason == (
         "a has the best validation accuracy, 0.9850; tied with it (p > promote.significance = 0.05): b, c; "
-        "b is the fastest of these, 1.000 ms"
+        "b is the fastest of these when measured again, 1.000 ms"
     )
     assert [(one.name, one.is_tied, one.latency is None) for one in choice.comparisons] == [
         ("a", True, False),
