@@ -18,6 +18,10 @@ PLOTS = {
     "accuracy": ("confusion", "roc", "reliability", "learning_curves", "layers", "most_wrong"),
     "r2": ("predictions", "residuals", "learning_curves", "layers"),
 }
+INTERVALS = (
+    "Intervals in brackets have the level `evaluate.confidence`: Wilson's for an accuracy, percentiles of a bootstrap for "
+    "metrics of a regression. Latencies in this table are those of `evaluate`, each candidate by itself."
+)
 ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
 
@@ -49,6 +53,7 @@ def page(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, ma
         heading,
         f"{choice.reason}.",
         table(candidates, choice, rules, "github"),
+        INTERVALS,
         f"![All candidates]({_link(paths.COMPARISON)})",
         _gates(rules),
         _selection(choice, rules, candidates[0].smallest_batch_size),
