@@ -19,8 +19,8 @@ PLOTS = {
     "r2": ("predictions", "residuals", "learning_curves", "layers"),
 }
 INTERVALS = (
-    "Intervals in brackets have the level `evaluate.confidence`: Wilson's for an accuracy, percentiles of a bootstrap for "
-    "metrics of a regression. Latencies in this table are those of `evaluate`, each candidate by itself."
+    "Intervals in brackets have the level `evaluate.confidence`: Wilson's for an accuracy, percentiles of a bootstrap "
+    "for metrics of a regression. Latencies in this table are those of `evaluate`, each candidate by itself."
 )
 ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
