@@ -1,6 +1,7 @@
-"""Stage `check`: validate `params.yaml` before any other stage runs."""
+"""Stage `check`: validate `params.yaml`, and prepare the environment, before any other stage runs."""
 
 from pipelines.artifacts.paths import CHECKED
+from pipelines.check import bytecode
 from pipelines.cli import stage
 from pipelines.config import compatibility, params
 
@@ -12,6 +13,7 @@ def main() -> None:
     compatibility.require_compatible(settings)
     settings.data.require_options()
     compatibility.require_memory(settings)
+    bytecode.compile_missing()
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("params.yaml is valid\n", "utf-8")
 
