@@ -29,6 +29,11 @@ def check() -> CheckResult:
         store.require_reachable()
     except InputError as error:
         return CheckResult("problem", "MLflow store", str(error))
+    if outdated := store.outdated_artifact_folders():
+        detail = f"the folder was moved or copied; artifacts are recorded in {', '.join(outdated)}"
+        return CheckResult(
+            "warning", "MLflow store", detail, "run `python -m pipelines.tracking.relocation`, or any stage"
+        )
     return CheckResult("ok", "MLflow store", f"{store.public_uri()} can be opened")
 
 

@@ -10,7 +10,7 @@ OUTBOX_TAG = "tandem.outbox"  # of a run: the outbox of the process that created
 
 def deliver() -> None:
     """Deliver it to the store, which must be connected. What fails is reported and kept."""
-    for box in outbox.abandoned(store.outboxes(), store.public_uri()):
+    for box in outbox.abandoned(store.outboxes(), store.outbox_address()):
         try:
             _deliver(box)
         except Exception as error:  # clients of artifact stores raise exceptions of their own

@@ -61,7 +61,7 @@ def _open_experiment(name: str) -> str:
 
 def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbox:
     """The outbox of a new run. It exists before the run, so that no run is left RUNNING."""
-    box = outbox.create(store.outboxes(), Header(store.public_uri(), name, experiment_id))
+    box = outbox.create(store.outboxes(), Header(store.outbox_address(), name, experiment_id))
     tags = mlflow.tracking.context.registry.resolve_tags({**tags, abandoned.OUTBOX_TAG: box.id})
     run_name = f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # distinguishes runs of one candidate
     run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=run_name)
@@ -72,7 +72,7 @@ def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbo
 def _reopen(name: str, info: Any) -> Outbox:
     """The outbox of an existing run, which is set to RUNNING."""
     status = info.status if info.status != "RUNNING" else ""
-    header = Header(store.public_uri(), name, info.experiment_id, info.run_id, status, info.end_time)
+    header = Header(store.outbox_address(), name, info.experiment_id, info.run_id, status, info.end_time)
     box = outbox.create(store.outboxes(), header)
     mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
     return box

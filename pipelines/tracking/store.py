@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from models.errors import InputError
-from pipelines.tracking import reachability
+from pipelines.tracking import reachability, relocation
 from pipelines.tracking.client import mlflow, quiet
 
 # Opens the experiment in MLflow's view for model training, in place of that for language models.
@@ -61,17 +61,22 @@ def require_reachable() -> None:
 
 
 def connect() -> None:
-    """Direct MLflow's functions to the store. Raises InputError if it cannot be reached."""
+    """Direct MLflow's functions to the store, corrected if its folder was moved.
+
+    Raises InputError if it cannot be reached.
+    """
     require_reachable()
     mlflow.set_tracking_uri(uri())
+    if _is_local():
+        with _lock():
+            relocation.correct(_database(), _artifacts())
 
 
 def open_experiment(name: str) -> str:
     """Connect, and find or create the experiment; its id. Raises InputError if that fails or it is deleted."""
     connect()
     # Two processes that create the database at the same time collide.
-    lock = FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock") if _is_local() else nullcontext()
-    with errors_reported(), quiet(), lock:
+    with errors_reported(), quiet(), _lock() if _is_local() else nullcontext():
         experiment = mlflow.get_experiment_by_name(name)
         if experiment is None:
             return str(mlflow.create_experiment(name, _artifact_location(), VIEW))
@@ -87,8 +92,31 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def outdated_artifact_folders() -> list[str]:
+    """Former addresses of a local store whose folder was moved or copied; empty once they are corrected."""
+    return relocation.outdated(_database(), _artifacts()) if _is_local() else []
+
+
+def outbox_address() -> str:
+    """The address in outboxes: that of a local store remains the same if its folder is moved."""
+    return "" if _is_local() else public_uri()
+
+
+def _database() -> Path:
+    return workspace() / "mlflow.db"
+
+
+def _artifacts() -> Path:
+    """The artifacts of the local store lie beside it."""
+    return workspace() / "mlartifacts"
+
+
+def _lock() -> FileLock:
+    return FileLock(workspace() / ".dvc" / "tmp" / "mlflow.lock")
+
+
 def _local_uri() -> str:
-    return f"sqlite:///{workspace() / 'mlflow.db'}"
+    return f"sqlite:///{_database()}"
 
 
 def _is_local() -> bool:
@@ -97,5 +125,5 @@ def _is_local() -> bool:
 
 
 def _artifact_location() -> str | None:
-    """A folder beside the local SQLite file; None for a server, which has its own default."""
-    return (workspace() / "mlartifacts").as_uri() if _is_local() else None
+    """None for a server, which has its own default."""
+    return _artifacts().as_uri() if _is_local() else None
