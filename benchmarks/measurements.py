@@ -8,16 +8,19 @@ from typing import Any
 
 from benchmarks.load import Measured
 
+OWN, WRK = "benchmark", "wrk"  # clients
+
 
 @dataclass(frozen=True)
 class Cell:
-    """What is compared: `images` in each request, for the model trained on `data`."""
+    """What is compared: `images` in each request, for the model trained on `data`, sent by `client`."""
 
     data: str
     payload: str
     images: int
     connections: int
     server: str
+    client: str = OWN
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,16 @@ def _median(found: list[Record]) -> Record:
         errors=sum(each.errors for each in found),
         first_error=next((each.first_error for each in found if each.first_error), ""),
     )
+
+
+def worse(found: dict[Cell, Record]) -> dict[Cell, Record]:
+    """Of the clients in each place the one with fewer requests a second, as if there were no other."""
+    slowest: dict[Cell, Record] = {}
+    for cell, each in found.items():
+        place = replace(cell, client=OWN)
+        if place not in slowest or each.per_second < slowest[place].per_second:
+            slowest[place] = replace(each, cell=place)
+    return slowest
 
 
 def best_peer(found: dict[Cell, Record], of: Cell) -> Record | None:

@@ -1,12 +1,12 @@
 """The results as Markdown: what was aimed at and what was reached, then every server's figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
 from tabulate import tabulate
 
-from benchmarks.measurements import Cell, Record, Results, best_peer, medians
+from benchmarks.measurements import OWN, Cell, Record, Results, best_peer, medians, worse
 from benchmarks.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
 
 US = "Tandem"
@@ -32,7 +32,7 @@ def write(results: Results) -> str:
     found = medians(results.records)
     parts = [_about(results), _client(found), _targets(results, found)]
     for data in dict.fromkeys(cell.data for cell in found):
-        parts += [f"### {data}, one picture a request", _table(found, data)]
+        parts += [f"### {data}, one picture a request", _table(worse(found), data)]
     parts += [f"### Binary requests of {_images(found)} pictures", _batches(results, found)]
     parts += ["### Starting and memory", _starts(results)]
     if results.missing:
@@ -44,7 +44,7 @@ def targets(results: Results, found: dict[Cell, Record]) -> Iterator[Target]:
     """Each aim beside what was measured; what was not measured is left out."""
     for cell, ours in found.items():
         peer = best_peer(found, cell)
-        judged = cell.images == 1 and cell.connections == _judged(_connections(found, cell.data))
+        judged = cell.images == 1 and cell.connections == judged_connections(_connections(found, cell.data))
         if cell.server == US and judged and peer is not None:
             yield from _beside(cell, ours, peer)
     for data, speeds in results.alone.items():
@@ -59,7 +59,7 @@ def targets(results: Results, found: dict[Cell, Record]) -> Iterator[Target]:
 
 
 def _beside(cell: Cell, ours: Record, peer: Record) -> Iterator[Target]:
-    what = f"{cell.data}: {cell.payload}, {cell.connections} connections"
+    what = f"{cell.data}: {cell.payload}, {cell.connections} connections of {cell.client}"
     ratio = ours.per_second / peer.per_second
     aim = SPEEDUPS[cell.payload]
     measured = f"{ratio:.2f} × {peer.cell.server}"
@@ -110,7 +110,7 @@ def _table(found: dict[Cell, Record], data: str) -> str:
     """A row for each payload and server: requests/s by connections; the rest at the connections that are judged."""
     mine = {cell: each for cell, each in found.items() if cell.data == data and cell.images == 1}
     connections = _connections(found, data)
-    judged = _judged(connections)
+    judged = judged_connections(connections)
     rows = []
     for payload in PAYLOADS:
         names = dict.fromkeys(cell.server for cell in mine if cell.payload == payload)
@@ -131,20 +131,21 @@ def _connections(found: dict[Cell, Record], data: str) -> list[int]:
     return sorted({cell.connections for cell in found if cell.data == data and cell.images == 1})
 
 
-def _judged(connections: list[int]) -> int:
+def judged_connections(connections: Sequence[int]) -> int:
     """Those that the aims are about; in a quick look, the most there are."""
     return JUDGED_CONNECTIONS if JUDGED_CONNECTIONS in connections else connections[-1]
 
 
 def _client(found: dict[Cell, Record]) -> str:
     """What the client itself has cost."""
-    costs = [each.client_us for cell, each in found.items() if cell.images == 1]
+    costs = [each.client_us for cell, each in found.items() if cell.images == 1 and cell.client == OWN]
     checked = sum(each.checked for each in found.values())
     answered = sum(each.answered for each in found.values())
     return (
         f"Of {answered:,} answers every status was looked at, and the numbers of {checked:,}. The client took "
         f"{min(costs):.0f} to {max(costs):.0f} µs of CPU for a request of one picture, on the same cores. "
-        "A server that a payload has no row for does not offer it."
+        "A server that a payload has no row for does not offer it. Where `wrk` has sent the same requests, the tables "
+        "have the slower of both clients."
     )
 
 

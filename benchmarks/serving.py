@@ -1,7 +1,8 @@
 """How fast Tandem answers beside its peers: `uv run --group benchmarks python -m benchmarks.serving`.
 
 The client and all servers share two cores. Rounds go over the servers in turn, so that what else happens
-on the machine meets all of them; what is reported are medians over the rounds.
+on the machine meets all of them; what is reported are medians over the rounds. Where `wrk` is installed it sends the
+requests of 32 connections too, and the slower of both clients is reported.
 """
 
 import argparse
@@ -22,10 +23,10 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import alone, champions, load, machine, report, servers
+from benchmarks import alone, champions, load, machine, report, servers, wrk
 from benchmarks.champions import Served
 from benchmarks.load import Job
-from benchmarks.measurements import Cell, Plan, Results, record
+from benchmarks.measurements import OWN, WRK, Cell, Plan, Results, record
 from benchmarks.payloads import BINARY, JSON, PAYLOADS, PNG
 from benchmarks.servers import NotStartedError, Running
 
@@ -34,6 +35,7 @@ CORES = 2
 VARIANTS = 16  # different requests that a client sends in turn
 BATCH = 32
 RESULTS = Path(__file__).parent / "results"
+MEASURES = {OWN: load.measure, WRK: wrk.measure}
 CHAMPION = servers.ROOT / "artifacts" / "champion"
 
 
@@ -114,16 +116,20 @@ class Bench:
         self, running: list[Running], served: Served, payloads: Sequence[str], connections: Sequence[int]
     ) -> None:
         """Requests of one picture: every payload, every number of connections, every server, round by round."""
+        clients = {count: [OWN] for count in connections}
+        if wrk.is_installed():
+            clients[report.judged_connections(connections)].append(WRK)
         todo = [
-            (number, payload, count, each)
+            (number, payload, count, client, each)
             for number in range(self.results.plan.rounds)
             for payload in payloads
             for count in connections
+            for client in clients[count]
             for each in _turned(running, number)
             if payload in each.server.calls
         ]
-        for number, payload, count, each in _shown(todo, f"{served.spec.name}, 1 image"):
-            self._round(each, served, payload, 1, count, number)
+        for number, payload, count, client, each in _shown(todo, f"{served.spec.name}, 1 image"):
+            self._round(each, served, payload, 1, count, number, client)
 
     def batches(self, running: list[Running], served: Served) -> None:
         """Binary requests of many pictures, and ONNX Runtime alone between them."""
@@ -156,14 +162,21 @@ class Bench:
                 raise NotStartedError(f"{running.server.name}, {payload}: {found.errors} errors: {found.first_error}")
 
     def _round(
-        self, running: Running, served: Served, payload: str, images: int, connections: int, number: int
+        self,
+        running: Running,
+        served: Served,
+        payload: str,
+        images: int,
+        connections: int,
+        number: int,
+        client: str = OWN,
     ) -> None:
         """Measure one server once."""
         job = make_job(running, served, payload, images, connections, self.results.plan.seconds)
         before = running.cpu_seconds()
-        measured = self.client.submit(load.measure, job).result()
+        measured = self.client.submit(MEASURES[client], job).result()
         used = running.cpu_seconds() - before
-        cell = Cell(served.spec.name, payload, images, connections, running.server.name)
+        cell = Cell(served.spec.name, payload, images, connections, running.server.name, client)
         self.results.records.append(record(cell, number, measured, used))
 
 

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("litserve", reason="the dependency group `benchmarks` is not installed")
 
-from benchmarks import champions, load, servers
+from benchmarks import champions, load, servers, wrk
 from benchmarks.load import Job, Measured
-from benchmarks.measurements import Cell, Record, best_peer, medians, record
+from benchmarks.measurements import WRK, Cell, Record, best_peer, medians, record, worse
 from benchmarks.serving import VARIANTS
 
 CELL = Cell("digits", "JSON", 1, 8, "Tandem")
@@ -62,6 +62,34 @@ def test_every_server_gives_the_numbers_of_onnx_runtime(kind: servers.Kind, tmp_
             found = load.measure(job)
             assert (found.errors, found.first_error) == (0, ""), payload
             assert found.checked >= 2, payload
+
+
+def test_the_slower_client_is_reported() -> None:
+    slow, fast = make("Tandem", 0, 5.0), make("Tandem", 0, 9.0)
+    both = medians([fast, replace(slow, cell=replace(CELL, client=WRK))])
+    assert len(both) == 2
+    assert [each.per_second for each in worse(both).values()] == [5.0]
+    assert worse(both).keys() == {CELL}
+
+
+@pytest.mark.skipif(not wrk.is_installed(), reason="wrk is not installed")
+def test_wrk_sends_all_requests_in_turn(tmp_path: Path) -> None:
+    """And counts what is no success as an error."""
+    served = champions.make_fashion(tmp_path / "champion")
+    server = servers.fastapi(served, 1, tmp_path)
+    images = champions.pictures(served.spec, 4)[:, np.newaxis]
+    call = server.calls["binary"]
+    good = tuple(call.request(each) for each in images)
+    with servers.run(server, tmp_path / "log.txt"):
+        found, failed = (
+            wrk.measure(Job(server.port, requests, np.zeros(0), call.read, 32, 1.0))
+            for requests in (good, (*good[:3], b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"))
+        )
+    assert (found.errors, found.first_error) == (0, "")
+    assert found.answered >= 100
+    assert 0 < found.p50_ms <= found.p99_ms
+    assert found.client_seconds > 0
+    assert failed.errors / failed.answered == pytest.approx(0.25, abs=0.02)
 
 
 def test_wrong_numbers_are_found(tmp_path: Path) -> None:
