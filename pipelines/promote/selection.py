@@ -139,7 +139,7 @@ def _verdict(
         return "champion"
     if not comparison.is_tied:
         return f"worse {rules.metric_name} (p = {comparison.p_value:.2g})"
-    slower = f"slower: {_median(comparison):.3f} ms"
+    slower = f"slower: {_median(comparison):.4f} ms"
     if candidate is best:
         return f"best {rules.metric_name}, but tied and {slower}"
     return f"tied (p = {comparison.p_value:.2g}), {slower}"
@@ -154,5 +154,5 @@ def _reason(champion: Comparison, best: CandidateScore, comparisons: Sequence[Co
     return (
         f"{best.name} has the {highest}; tied with it (p > promote.significance = {rules.config.significance:g}): "
         f"{others}; {champion.name} is the fastest of these when measured again, "
-        f"{_median(champion):.3f} ms"
+        f"{_median(champion):.4f} ms"
     )

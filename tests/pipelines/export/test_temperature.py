@@ -31,7 +31,7 @@ def test_where_all_examples_are_right_confidence_stays_below_certainty() -> None
     targets = np.arange(269) % 10
     logits = 4 * np.eye(10, dtype=np.float32)[targets]
     confidence = softmax(logits / temperature.fit(logits, targets), axis=1).max()
-    assert 1 - 2 / 269 < confidence < 1 - 0.5 / 269  # one more example, of unknown class
+    assert 1 - 1 / 269 < confidence < 1 - 0.3 / 269  # half an example more, of unknown class
 
 
 def test_the_order_of_the_classes_stays_the_same() -> None:

@@ -43,14 +43,14 @@ def test_among_tied_candidates_the_fastest_by_the_new_measurement_wins(config):
     choice = choose(scores, config, {"b": 0.06, "c": 0.5, "d": 0.049}, times)
     assert (choice.champion, choice.best) == ("b", "a")
     assert choice.verdicts == {
-        "a": "best accuracy, but tied and slower: 3.000 ms",
+        "a": "best accuracy, but tied and slower: 3.0000 ms",
         "b": "champion",
-        "c": "tied (p = 0.5), slower: 2.000 ms",
+        "c": "tied (p = 0.5), slower: 2.0000 ms",
         "d": "worse accuracy (p = 0.049)",
     }
     assert choice.reason == (
         "a has the best validation accuracy, 0.9850; tied with it (p > promote.significance = 0.05): b, c; "
-        "b is the fastest of these when measured again, 1.000 ms"
+        "b is the fastest of these when measured again, 1.0000 ms"
     )
     assert [(one.name, one.is_tied, one.latency is None) for one in choice.comparisons] == [
         ("a", True, False),
