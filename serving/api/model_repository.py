@@ -52,8 +52,8 @@ async def all_statistics(worker: Worker, _: Request) -> Response:
 
 def version_statistics(worker: Worker, version: str) -> Statistics:
     """The statistics of a version. Reading inputs and writing outputs is not measured, and nothing is cached."""
-    registry = worker.metrics.collect()
-    found = model_statistics.read(registry, version)
+    metrics = list(worker.metrics.collect().collect())  # once, as it reads the files of all workers
+    found = model_statistics.read(metrics, version)
     requests, queue, run = int(found["requests"]), found["queue_seconds"], found["run_seconds"]
     none = Duration(count=0, ns=0)
     durations = {
@@ -73,7 +73,7 @@ def version_statistics(worker: Worker, version: str) -> Statistics:
         inference_count=int(found["examples"]),
         execution_count=int(found["runs"]),
         inference_stats=durations,
-        batch_stats=[_batches(*each) for each in model_statistics.read_batches(registry, version).items()],
+        batch_stats=[_batches(*each) for each in model_statistics.read_batches(metrics, version).items()],
     )
     return Statistics(model_stats=[model])
 

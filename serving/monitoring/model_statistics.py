@@ -1,8 +1,9 @@
 """Inference statistics by version of the model, as Triton's statistics extension has them."""
 
 import time
+from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 PREFIX = "tandem_model_"
 COUNTERS = {
@@ -66,18 +67,18 @@ class ModelStatistics:
             self._counters[name].labels(version).inc(amount)
 
 
-def read(registry: CollectorRegistry, version: str) -> dict[str, float]:
-    """The counters of a version and the time of its last request, from all workers in `registry`; 0 by default."""
-    samples = (sample for metric in registry.collect() for sample in metric.samples)
+def read(metrics: Sequence[Metric], version: str) -> dict[str, float]:
+    """The counters of a version and the time of its last request, from collected `metrics`; 0 by default."""
+    samples = (sample for metric in metrics for sample in metric.samples)
     values = {sample.name: sample.value for sample in samples if sample.labels == {"version": version}}
     names = {name: f"{PREFIX}{name}_total" for name in COUNTERS} | {LAST: PREFIX + LAST}
     return {name: values.get(sample, 0.0) for name, sample in names.items()}
 
 
-def read_batches(registry: CollectorRegistry, version: str) -> dict[int, tuple[int, float]]:
-    """The number of runs of a version and their seconds by number of examples, from all workers in `registry`."""
+def read_batches(metrics: Sequence[Metric], version: str) -> dict[int, tuple[int, float]]:
+    """The number of runs of a version and their seconds by number of examples, from collected `metrics`."""
     values: dict[str, dict[int, float]] = {f"{PREFIX}{name}_total": {} for name in BATCHES}
-    for sample in (sample for metric in registry.collect() for sample in metric.samples):
+    for sample in (sample for metric in metrics for sample in metric.samples):
         if sample.name in values and sample.labels["version"] == version:
             values[sample.name][int(sample.labels["examples"])] = sample.value
     counts, seconds = values.values()

@@ -19,8 +19,9 @@ statistics.failure("2", 1.0)
 statistics.flush()
 every = CollectorRegistry()
 multiprocess.MultiProcessCollector(every)
+metrics = list(every.collect())
 for version in ("1", "2", "3"):
-    print(*list(read(every, version).values())[:-1], read_batches(every, version))
+    print(*list(read(metrics, version).values())[:-1], read_batches(metrics, version))
 """
 
 
