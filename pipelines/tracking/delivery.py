@@ -27,6 +27,7 @@ class Delivery:
         self.outbox = outbox
         self.client = mlflow.MlflowClient()
         self.rejections: set[str] = set()
+        self.histories: dict[str, set[tuple[int, int]]] = {}
 
     @property
     def run_id(self) -> str:
@@ -40,8 +41,9 @@ class Delivery:
         """
         try:
             getattr(self, f"_{record.kind}")(record, repeated, **record.content)
-        except mlflow.MlflowException as error:
-            if error.error_code not in REJECTIONS:
+        except Exception as error:
+            if not isinstance(error, mlflow.MlflowException) or error.error_code not in REJECTIONS:
+                self.histories.clear()  # it may have arrived
                 raise
             self._report(record, store.one_line(error))
         self.outbox.set_delivered(record)
@@ -68,20 +70,25 @@ class Delivery:
 
     def _has(self, metric: Any) -> bool:
         """True if the run has a point of the metric with its time and step."""
-        points = self.client.get_metric_history(self.run_id, metric.key)
-        return (metric.timestamp, metric.step) in {(point.timestamp, point.step) for point in points}
+        if metric.key not in self.histories:
+            points = self.client.get_metric_history(self.run_id, metric.key)
+            self.histories[metric.key] = {(point.timestamp, point.step) for point in points}
+        return (metric.timestamp, metric.step) in self.histories[metric.key]
 
     def _dataset(self, _: Record, __: bool, entity: Content, context: str) -> None:
         tag = mlflow.entities.InputTag("mlflow.data.context", context)
         dataset = mlflow.entities.DatasetInput(mlflow.entities.Dataset(**entity), [tag])
         self.client.log_inputs(self.run_id, [dataset])
 
-    def _artifacts(self, record: Record, _: bool, folder: str | None) -> None:
-        self.client.log_artifacts(self.run_id, str(self.outbox.files_of(record)), folder)
+    def _artifacts(self, record: Record, repeated: bool, folder: str | None) -> None:
+        files = self.outbox.files_of(record)
+        if files.exists() or not repeated:  # they are deleted once delivered
+            self.client.log_artifacts(self.run_id, str(files), folder)
 
-    def _model(self, record: Record, _: bool, name: str) -> None:
-        key = f"{self.outbox.id}/{record.number}"
-        logged_models.upload(self.client, self.run_id, self.outbox.files_of(record), name, key)
+    def _model(self, record: Record, repeated: bool, name: str) -> None:
+        files = self.outbox.files_of(record)
+        if files.exists() or not repeated:
+            logged_models.upload(self.client, self.run_id, files, name, f"{self.outbox.id}/{record.number}")
 
     def _end(self, _: Record, __: bool, status: str, end_time: int) -> None:
         self.client.set_terminated(self.run_id, status, end_time)

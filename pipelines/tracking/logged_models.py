@@ -73,9 +73,16 @@ def _write_pyfunc(spec: DataSpec, example: np.ndarray, kind: str, folder: Path) 
 
 def requirements(kind: str) -> list[str]:
     """The packages that a model of `kind` needs, in the installed versions."""
-    installed = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
-    names = [name for name in ("mlflow", "numpy", "pandas", *PACKAGES[kind]) if name in installed]
-    return [f"{name}=={installed[name].partition('+')[0]}" for name in names]
+    versions = {name: _version(name) for name in ("mlflow", "numpy", "pandas", *PACKAGES[kind])}
+    return [f"{name}=={version}" for name, version in versions.items() if version]
+
+
+def _version(name: str) -> str:
+    """The installed version without its local part, such as +cpu; empty if the package is not installed."""
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def input_example(spec: DataSpec, example: np.ndarray) -> Any:

@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from pipelines.artifacts import paths
-from pipelines.tracking import outbox, runs, store
+from pipelines.tracking import abandoned, outbox, runs, store
+from pipelines.tracking.delivery import Delivery
 from tests.pipelines import synthetic
 from tests.pipelines.tracking.server import Server
 from tests.pipelines.workspace import REPOSITORY
@@ -227,6 +228,24 @@ def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, c
         log_epochs(run, [1])
     assert_complete(run.id, [1])
     assert capsys.readouterr().out.count("torch-cnn: MLflow rejected params:") == 1
+
+
+def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
+    """After a power failure, the number of delivered records may be too low."""
+    with runs.start("tandem", "torch-cnn", {}) as run:
+        pass
+    box = outbox.create(store.outboxes(), outbox.Header(store.outbox_address(), "torch-cnn", "1", run.id))
+    (box.files() / "table.csv").write_text("a\n", "utf-8")
+    records = [box.append("artifacts", {"folder": None})]
+    records += [box.append("metrics", {"values": {"loss": 1.0}, "step": n, "timestamp": 10 + n}) for n in range(3)]
+    for record in records:
+        Delivery(box).deliver(record, repeated=False)
+    box.append("metrics", {"values": {"loss": 1.0}, "step": 3, "timestamp": 13})
+    (box.folder / "delivered").write_text("", "utf-8")
+    box.close()
+    abandoned.deliver()
+    assert steps(run.id, "loss") == [0, 1, 2, 3]
+    assert list(store.outboxes().iterdir()) == []
 
 
 HEADER = outbox.Header("sqlite:///mlflow.db", "torch-cnn", "1", "0" * 32)
