@@ -67,7 +67,7 @@ def connect() -> None:
     """
     require_reachable()
     mlflow.set_tracking_uri(uri())
-    if _is_local():
+    if outdated_artifact_folders():
         with _lock():
             relocation.correct(_database(), _artifacts())
 
