@@ -59,8 +59,8 @@ class Worker:
             self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.count_logged)
         self.shadow: Shadow | None = None
         if settings.challenger:
-            metrics_of_shadow = ShadowMetrics(self.metrics.registry)
-            self.shadow = Shadow(settings, settings.challenger, metrics_of_shadow, lambda: self.champion)
+            shadow_metrics = ShadowMetrics(self.metrics.registry)
+            self.shadow = Shadow(settings, settings.challenger, shadow_metrics, lambda: self.champion)
         self.canary: Canary | None = None
         if self.shadow and settings.challenger and settings.canary_share:
             canary_metrics = CanaryMetrics(self.metrics.registry)

@@ -108,10 +108,11 @@ class Canary:
         """Note the time that the champion took."""
         self._window.champion_seconds.add(result.queue + result.run)
 
-    def compared(self, differing: int, examples: int) -> None:
+    def compared(self, challenger: Champion, differing: int, examples: int) -> None:
         """Note a comparison of the outputs of both models."""
-        self._window.differing.add(differing, examples)
-        self._check()
+        if challenger is self._models[1]:
+            self._window.differing.add(differing, examples)
+            self._check()
 
     async def watch(self) -> None:
         """Follow rollbacks by other workers, and their reset, every `poll_seconds`, until cancelled."""
@@ -121,12 +122,12 @@ class Canary:
 
     async def poll(self) -> None:
         """Check once whether the challenger is rolled back."""
-        challenger = self._models[1]
-        if challenger is None or self.state not in ("active", "rolled_back"):
+        challenger, state = self._models[1], self.state
+        if challenger is None or state not in ("active", "rolled_back"):
             return
         is_rolled_back = await asyncio.to_thread(rollback.is_rolled_back, self._folder, challenger)
-        if challenger is not self._models[1] or not self._is_recorded:
-            return
+        if challenger is not self._models[1] or state != self.state or not self._is_recorded:
+            return  # changed meanwhile
         if is_rolled_back != (self.state == "rolled_back"):
             self._reset("rolled_back" if is_rolled_back else "active")
             log.warning("canary: challenger %s is %s", challenger.version, self.state.replace("_", " "))

@@ -24,6 +24,8 @@ from serving.monitoring.shadow_metrics import ShadowMetrics
 from serving.scheduling import low_priority
 from serving.settings import Settings
 
+# Called with the challenger, the number of examples with different predictions, and the number of examples.
+OnComparison = Callable[[Champion, int, int], None]
 TOLERANCE = 0.1  # of two values of a regression, in standard deviations of the target
 log = logging.getLogger("bentoml.tandem")
 
@@ -47,7 +49,7 @@ class Shadow:
         self, settings: Settings, folder: Path, metrics: ShadowMetrics, champion: Callable[[], Champion]
     ) -> None:
         self._champion = champion
-        self.on_comparison: Callable[[int, int], None] = lambda _differing, _examples: None
+        self.on_comparison: OnComparison = lambda _challenger, _differing, _examples: None
         self._settings = settings.model_copy(update={"champion": folder})
         self._metrics = metrics
         self._reloader: Reloader | None = None
@@ -105,13 +107,13 @@ class Shadow:
         else:
             work = partial(_compare, other, observation, self._settings.run_rows, is_canary)
             self._running = asyncio.get_running_loop().run_in_executor(self._thread, work)
-            self._running.add_done_callback(self._finished)
+            self._running.add_done_callback(partial(self._finished, challenger))
 
     async def close(self) -> None:
         """Finish the comparison in progress."""
         await asyncio.to_thread(self._thread.shutdown)
 
-    def _finished(self, done: asyncio.Future[Comparison]) -> None:
+    def _finished(self, challenger: Champion, done: asyncio.Future[Comparison]) -> None:
         self._running = None
         if done.cancelled():
             return
@@ -121,8 +123,8 @@ class Shadow:
             return
         comparison = done.result()
         self._metrics.record_comparison(comparison.challenger, comparison.champion, comparison.seconds)
-        spec = self._champion().spec
-        self.on_comparison(differing(comparison.challenger, comparison.champion, spec), len(comparison.champion))
+        different = differing(comparison.challenger, comparison.champion, challenger.spec)
+        self.on_comparison(challenger, different, len(comparison.champion))
 
 
 def differing(first: np.ndarray, second: np.ndarray, spec: DataSpec) -> int:

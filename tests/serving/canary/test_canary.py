@@ -15,6 +15,7 @@ import pytest
 
 from models.errors import InputError
 from models.manifest import ROLLED_BACK
+from serving.inference.champion import Champion
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
@@ -274,3 +275,21 @@ def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challeng
         assert 'tandem_canary_state{state="active"} 0.0' in text
         assert re.search(r'tandem_canary_rollbacks_total\{reason="disagreement"\} [12]\.0', text)
         assert "canary: challenger torch-cnn 2 rolled back: " in served.output.read_text()
+
+
+def test_a_check_that_began_before_a_rollback_does_not_undo_it(
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_min_requests=1, shadow_share=0.0)
+    ask(service, 1)
+    canary = service.worker.canary
+    assert canary
+
+    def read_before(_folder: Path, of: Champion) -> bool:
+        canary.failed(of, "failed")  # of another request, meanwhile
+        canary.failed(of, "failed")
+        return False
+
+    monkeypatch.setattr("serving.canary.rollback.is_rolled_back", read_before)
+    asyncio.run(canary.poll())
+    assert canary.state == "rolled_back"
