@@ -246,6 +246,29 @@ def test_what_is_not_http_gets_400_and_no_line_in_the_log(strict: Served, noise:
     assert len(strict.output.read_bytes()) == before
 
 
+AMBIGUOUS = {  # what one implementation reads as one request and another as two, or in another way
+    "length and chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 2\r\n\r\n" + BODY,
+    "an unknown coding": JSON + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a negative chunk": JSON + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+    "line feeds alone": b"GET /livez HTTP/1.1\nHost: x\n\n",
+    "a folded header": HEAD + b"a: b\r\n c\r\n\r\n",
+    "a space before a colon": HEAD + b"a : b\r\n\r\n",
+    "a NUL in a header": HEAD + b"a: \0b\r\n\r\n",
+    "bytes in a path": b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_ambiguous_requests_end_the_connection(strict: Served, name: str) -> None:
+    before = rejections(strict, "malformed")
+    answer = talk(strict, AMBIGUOUS[name])
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert rejections(strict, "malformed") == before + 1
+
+
 def test_a_stop_does_not_wait_for_idle_clients(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("stop")
     folder = write(home / "champion", weights(DIGITS))
