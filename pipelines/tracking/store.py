@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
 from filelock import FileLock
 
 from models.errors import InputError
@@ -49,7 +50,7 @@ def errors_reported() -> Iterator[None]:
     """Raise an error of MLflow as InputError, in one line with the location of the store."""
     try:
         yield
-    except mlflow.MlflowException as error:
+    except (mlflow.MlflowException, requests.RequestException) as error:
         raise InputError(f"MLflow store {public_uri()}: {one_line(error)}") from error
 
 

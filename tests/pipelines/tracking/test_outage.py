@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import requests
 
+from models.errors import InputError
 from pipelines.artifacts import paths
-from pipelines.tracking import abandoned, outbox, runs, store
+from pipelines.tracking import abandoned, model_registry, outbox, runs, store
 from pipelines.tracking.delivery import Delivery
 from tests.pipelines import synthetic
 from tests.pipelines.tracking.server import Server
@@ -54,6 +55,13 @@ def steps(run_id, name="epoch/loss"):
     return [point.step for point in mlflow.MlflowClient().get_metric_history(run_id, name)]
 
 
+def register(run):
+    """Register a graph, as `promote` does: that needs the server."""
+    example = synthetic.digits()["test"][0][:2]
+    file = paths.exports("torch-cnn") / "model.onnx"
+    return model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "the best")
+
+
 def assert_complete(run_id, epochs):
     """Every metric of every epoch is there once, and the run has ended well."""
     for name in ("epoch/loss", "epoch/accuracy"):
@@ -64,6 +72,7 @@ def assert_complete(run_id, epochs):
 
 def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, capsys):
     (paths.ARTIFACTS / "table.csv").write_text("a\n1\n", "utf-8")
+    synthetic.write_candidate("torch-cnn")
     with runs.start("tandem", "torch-cnn", {}) as run:
         log_epochs(run, [1, 2])
         server.kill()
@@ -74,7 +83,10 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
         run.log_image("epoch/boundary", np.zeros((4, 4, 3), np.uint8), 4)
         run.log_artifact(paths.ARTIFACTS / "table.csv", "evaluation")
         (paths.ARTIFACTS / "table.csv").unlink()
+        with pytest.raises(InputError, match=f"MLflow store {server.uri}: "):
+            register(run)
         server.start()
+        assert register(run) == "1"
         log_epochs(run, [5, 6])
     assert_complete(run.id, [1, 2, 3, 4, 5, 6])
     assert capsys.readouterr().out.count("responds again") == 1
