@@ -5,11 +5,13 @@ without a result, and answers the refusals itself: no such request reaches the a
 """
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +22,7 @@ from serving.settings import Settings
 
 LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
 LINGER_PAUSE = 0.001  # seconds between two reads of what nobody wants
+UPGRADE_HEADERS = {b"upgrade", b"connection", b"http2-settings"}
 MAX_PIPELINED = 64  # requests that a client sent before the first of them was answered
 
 
@@ -45,12 +48,18 @@ class Connection(HttpToolsProtocol):
         self._settings = shared.settings
         self._max_header_bytes = shared.settings.max_header_bytes
         self._unparsed = 0  # bytes given to the parser since the last part of a body or the end of a message
+        self._received: bytes | memoryview = b""  # what the parser was given last
         self._in_body = False  # the headers are complete, the message is not
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
         self._error: RequestError | None = None
         self._refused_at = 0.0  # 0 unless the connection was refused
         self._unsent = 0
         self._unsent_since = 0.0
+
+    @property
+    def _asks_for_upgrade(self) -> bool:
+        """The parser takes the request for one without a body, as the client asks for another protocol."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
     @property
     def _busy(self) -> bool:
@@ -87,14 +96,32 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._unparsed += len(data)
+        self._received = data
         super().data_received(data)  # type: ignore[arg-type]
         if self._unparsed > self._max_header_bytes and not self._refused_at:
             self._refuse(self._too_large())
         if not (self._waiting_since or self._busy):
             self._waiting_since = self.loop.time()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Parse the request again without its `Upgrade`, which a server may ignore (RFC 9110, section 7.8).
+
+        Java's HttpClient sends `Upgrade: h2c` by default. httptools takes such a request for one without a body.
+        """
+        upgrade = sys.exc_info()[1]
+        if not self._asks_for_upgrade or not isinstance(upgrade, httptools.HttpParserUpgrade):
+            super()._unsupported_upgrade_warning()
+            return
+        start_line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        rest = self._received[upgrade.args[0] :]
+        self._received = _head(start_line, self.headers) + rest
+        self.parser = httptools.HttpRequestParser(self)
+        super().data_received(self._received)
+
     def on_headers_complete(self) -> None:
         """Begin to answer, unless the headers exceed a limit."""
+        if self._asks_for_upgrade:
+            return  # `_unsupported_upgrade_warning` follows
         self._in_body = True
         self._waiting_since = 0.0
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -113,6 +140,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Count from here: the next request follows."""
+        if self._asks_for_upgrade:
+            return  # `_unsupported_upgrade_warning` follows
         self._unparsed = 0
         self._in_body = False
         super().on_message_complete()
@@ -206,6 +235,14 @@ class Connection(HttpToolsProtocol):
         else:
             seconds = self._settings.header_timeout_seconds
             self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
+
+
+def _head(start_line: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The head of a request without the headers by which a client asks for another protocol."""
+    kept = [name + b": " + value for name, value in headers if name not in UPGRADE_HEADERS]
+    if any(name == b"connection" and b"close" in value.lower() for name, value in headers):
+        kept.append(b"connection: close")
+    return b"\r\n".join([start_line, *kept, b"", b""])
 
 
 def _response(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:

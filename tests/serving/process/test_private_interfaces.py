@@ -159,6 +159,9 @@ def test_uvicorn_has_the_methods_of_its_protocol_that_are_extended() -> None:
     for name in {name for name in vars(Connection) if not name.startswith("_")} - own:
         assert callable(getattr(HttpToolsProtocol, name, None)), advice.format(name)
     assert "self.send_400_response(" in source(HttpToolsProtocol.data_received), advice.format("send_400_response")
+    assert "self._unsupported_upgrade_warning(" in source(HttpToolsProtocol.data_received), advice.format(
+        "_unsupported_upgrade_warning"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""Requests that ask for another protocol are answered in this one."""
+
+import asyncio
+from typing import Any
+
+import httptools
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from serving.connections.protocol import Connection, Shared
+from serving.settings import Settings
+
+BODY = b'{"inputs": []}'
+ASKING = b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def answers(pieces: list[bytes]) -> list[bytes]:
+    """What an application that returns method, path and body answers to a client that sends these pieces."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        answer = scope["method"].encode() + b" " + scope["raw_path"] + b" " + body
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-answer", answer)]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def run() -> list[bytes]:
+        config = Config(application, lifespan="off", log_config=None)
+        config.load()
+        shared = Shared(Settings(), lambda reason: None, lambda: None)
+        connection, transport = Connection(config, ServerState(), {}, shared), Transport()
+        connection.connection_made(transport)
+        for piece in pieces:
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        lines = transport.written.split(b"\r\n")
+        return [line.removeprefix(b"x-answer: ") for line in lines if line.startswith(b"x-answer: ")]
+
+    return asyncio.run(run())
+
+
+LENGTH = b"POST /a HTTP/1.1\r\n" + ASKING + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+CHUNKED = b"POST /b HTTP/1.1\r\n" + ASKING + b"transfer-encoding: chunked\r\n\r\ne\r\n" + BODY + b"\r\n0\r\n\r\n"
+WITHOUT = b"GET /c HTTP/1.1\r\n" + ASKING + b"\r\n"
+PLAIN = b"POST /d HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_a_request_to_upgrade_is_answered_with_its_body(size: int) -> None:
+    """Java's HttpClient asks for HTTP/2 in this way by default."""
+    sent = LENGTH + PLAIN + CHUNKED + WITHOUT + LENGTH
+    pieces = [sent[start : start + size] for start in range(0, len(sent), size)]
+    post = b"POST /a " + BODY
+    assert answers(pieces) == [post, b"POST /d hi", b"POST /b " + BODY, b"GET /c ", post]
+
+
+def test_httptools_takes_it_for_a_request_without_a_body() -> None:
+    """Otherwise `Connection._unsupported_upgrade_warning` is not needed any more."""
+    parser = httptools.HttpRequestParser(object())
+    with pytest.raises(httptools.HttpParserUpgrade) as caught:
+        parser.feed_data(LENGTH)
+    assert caught.value.args[0] == len(LENGTH) - len(BODY)
