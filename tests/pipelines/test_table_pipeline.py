@@ -83,7 +83,7 @@ def strict_json(path: Path) -> Any:
 def test_a_regression_from_file_to_predictions(tmp_path, monkeypatch, capsys):
     run(monkeypatch, tmp_path, "torch", "linear", data__target="price")
     output = capsys.readouterr().out
-    for words in ("target 'price': regression", "colour    categories  4", "mae", "highest validation r2"):
+    for words in ("target 'price': regression", "colour    categories  4", "mae", "best validation r2"):
         assert words in output
     spec, (inputs, targets) = DataSpec.read(paths.SPEC), read_split("train")
     assert spec.task == "regression"
