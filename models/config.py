@@ -189,14 +189,13 @@ class Convolutional(Hidden):
 
 
 class CNN(Convolutional):
-    """A convolutional network: for each of `channels` a 3x3 convolution with normalisation, activation
-    and a 2x2 maximum, then a dense layer of width `dense` with dropout."""
+    """A convolutional network: for each of `channels` a 3x3 convolution, a 2x2 maximum, normalisation and activation,
+    then a dense layer of width `dense` with dropout.
+
+    The maximum comes first, so that the other two have a quarter of the values.
+    """
 
     dense: Count
-
-    def normalises_one_position(self, _: Examples) -> bool:
-        """Never: it normalises before it halves, so at least 2x2 places."""
-        return False
 
     def minimum_weights(self, examples: Examples) -> int:
         """Of the 3x3 convolutions and of the dense layer."""

@@ -4,7 +4,7 @@ A protocol called `...Module` stands for a module of either package: its methods
 `ModelT` is the framework's class of models; outside the package a model is an opaque `FrameworkModel`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol, TypeVar
 
@@ -38,8 +38,9 @@ class Totals(NamedTuple):
 class Learner(Protocol):
     """One framework's model, optimizer and device behind a few verbs."""
 
-    def train_batch(self, batch: Batch, rate: float) -> None:
-        """One optimizer step at this learning rate; adds to the totals, without waiting for the device."""
+    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
+        """One optimizer step for each batch, of one size, at its learning rate; adds to the totals, without waiting
+        for the device."""
 
     def validate_batch(self, batch: Batch) -> None:
         """Add loss and metric of a batch, in float32 and in inference mode."""

@@ -26,6 +26,6 @@ def build(spec: DataSpec, config: CNN) -> keras.Model:
 
 def _stage(x_NHWC: keras.KerasTensor, stage: int, width: int, config: CNN) -> keras.KerasTensor:
     x_NHWC = conv(width, f"conv_{stage}", config)(x_NHWC)
+    x_NHWC = keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x_NHWC)
     x_NHWC = norm(config, f"norm_{stage}")(x_NHWC)
-    x_NHWC = activation(config, f"activation_{stage}", spatial=True)(x_NHWC)
-    return keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x_NHWC)
+    return activation(config, f"activation_{stage}", spatial=True)(x_NHWC)

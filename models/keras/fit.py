@@ -1,5 +1,7 @@
 """Training in Keras on TensorFlow: the maths of one step; the epochs are `models.training.loop`."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +10,7 @@ from models.config import Train
 from models.device import Device
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import optimizers
+from models.keras.layers import fused_batch_normalization
 from models.keras.losses import loss, total_weight
 from models.keras.snapshot import snapshot
 from models.keras.store import get_weights, set_weights
@@ -48,12 +51,13 @@ class Learner:
         self._train_step = tf.function(
             self._train, jit_compile=on_gpu and not _has_max_pooling(model), reduce_retracing=True
         )
+        self._train_steps = tf.function(self._train_each, reduce_retracing=True)
         self._validation_step = tf.function(self._validate, jit_compile=on_gpu, reduce_retracing=True)
 
-    def train_batch(self, batch: Batch, rate: float) -> None:
-        """One step of the optimizer."""
-        self.optimizer.learning_rate.assign(rate)
-        self._train_step(tf.constant(batch.inputs), tf.constant(batch.targets))
+    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
+        """A step of the optimizer for each batch, all in one call of TensorFlow."""
+        inputs_SN, targets_SN = map(np.stack, zip(*batches, strict=True))
+        self._train_steps(tf.constant(inputs_SN), tf.constant(targets_SN), tf.constant(rates, tf.float32))
 
     def validate_batch(self, batch: Batch) -> None:
         """Loss and metric in inference mode."""
@@ -90,9 +94,14 @@ class Learner:
         if self.trained is not self.model:
             set_weights(self.model, get_weights(self.trained))
 
+    def _train_each(self, inputs_SN: tf.Tensor, targets_SN: tf.Tensor, rates_S: tf.Tensor) -> None:
+        for step in tf.range(tf.size(rates_S)):
+            self.optimizer.learning_rate.assign(rates_S[step])
+            self._train_step(inputs_SN[step], targets_SN[step])
+
     def _train(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         variables = self.trained.trainable_variables
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, fused_batch_normalization(self.trained):
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
             value = loss(logits, targets, self.config, self.weights)
         gradients = tape.gradient(value, [variable.value for variable in variables])

@@ -1,7 +1,9 @@
 """Layers that every Keras model here is made of. Initialisers and constants are those of `models.torch`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -96,3 +98,32 @@ NORMALIZATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
 def norm(config: Hidden, name: str) -> keras.layers.Layer:
     """The normalisation by name; `batch` moves its statistics by a tenth at each step."""
     return NORMALIZATIONS[config.normalization](name=name)
+
+
+@contextmanager
+def fused_batch_normalization(model: keras.Model) -> Iterator[None]:
+    """Within it, batch normalisation of images in training is one operation; Keras' own has one for each product.
+
+    Keras has no hooks: `call` itself is replaced, so that exported files need no class of this project.
+    """
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    images = [layer for layer in layers if layer.input_spec.ndim == 4]
+    for layer in images:
+        layer.call = partial(_normalise, layer)
+    try:
+        yield
+    finally:
+        for layer in images:
+            del layer.call
+
+
+def _normalise(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:
+    """Normalise a batch [N,H,W,C] by its own statistics, and move those of the layer."""
+    outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x_NHWC, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
+    )
+    count = tf.cast(tf.size(x_NHWC) / x_NHWC.shape[-1], tf.float32)
+    variance = unbiased * (count - 1) / count  # Keras remembers that of the batch
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))
+    return outputs

@@ -11,7 +11,7 @@ from models.torch.layers import Scale, activation, conv, dense, head, norm
 
 
 class ConvolutionalNetwork(nn.Module):
-    """Stages of a 3x3 convolution and a 2x2 maximum, then a dense layer."""
+    """Stages of a 3x3 convolution, a 2x2 maximum, normalisation and activation, then a dense layer."""
 
     def __init__(self, spec: DataSpec, config: CNN) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ def _stages(channels: int, config: CNN) -> OrderedDict[str, nn.Module]:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for stage, width in enumerate(config.channels, start=1):
         layers[f"conv_{stage}"] = conv(channels, width, config)
+        layers[f"pool_{stage}"] = nn.MaxPool2d(2)
         layers[f"norm_{stage}"] = norm(config, width)
         layers[f"activation_{stage}"] = activation(config, width)
-        layers[f"pool_{stage}"] = nn.MaxPool2d(2)
         channels = width
     return layers

@@ -1,7 +1,7 @@
 """Training in torch: the maths of one step; the epochs are `models.training.loop`."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,8 +67,12 @@ class Learner:
         self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
 
-    def train_batch(self, batch: Batch, rate: float) -> None:
-        """One step of the optimizer."""
+    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
+        """A step of the optimizer for each batch."""
+        for batch, rate in zip(batches, rates, strict=True):
+            self._train_batch(batch, rate)
+
+    def _train_batch(self, batch: Batch, rate: float) -> None:
         inputs, targets = self._on_device(batch)
         evaluations = []
 

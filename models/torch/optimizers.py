@@ -38,8 +38,8 @@ OPTIMIZERS: dict[str, Callable[[Any, Train], torch.optim.Optimizer]] = {
     "sgd": lambda groups, config: torch.optim.SGD(
         groups, config.learning_rate, config.momentum, nesterov=config.nesterov
     ),
-    "adam": lambda groups, config: torch.optim.Adam(groups, config.learning_rate, eps=EPSILON["adam"]),
-    "adamw": lambda groups, config: torch.optim.AdamW(groups, config.learning_rate, eps=EPSILON["adamw"]),
+    "adam": lambda groups, config: torch.optim.Adam(groups, config.learning_rate, eps=EPSILON["adam"], fused=True),
+    "adamw": lambda groups, config: torch.optim.AdamW(groups, config.learning_rate, eps=EPSILON["adamw"], fused=True),
     "rmsprop": lambda groups, config: torch.optim.RMSprop(
         groups, config.learning_rate, alpha=DECAY["rmsprop"], eps=EPSILON["rmsprop"], momentum=config.momentum
     ),

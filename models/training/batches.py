@@ -1,6 +1,6 @@
 """Examples on disk to batches in memory, the same for both frameworks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,6 +10,10 @@ import numpy as np
 from models.config import Augment
 from models.spec import DataSpec, Metric
 from models.training.augment import augment, mixup
+
+# Of one call of a framework. A call of TensorFlow takes 1.5 ms more than its computation; large batches hide that.
+STEPS_PER_CALL = 16
+BYTES_PER_CALL = 1 << 22
 
 
 class Batch(NamedTuple):
@@ -70,6 +74,23 @@ def shuffled(
         yield Batch(*(mixup(inputs, targets, config.mixup, outputs, random) if config.mixup else (inputs, targets)))
 
 
+def grouped(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """Consecutive batches of one size, for one call of a framework: at most STEPS_PER_CALL with BYTES_PER_CALL."""
+    group: list[Batch] = []
+    for batch in batches:
+        if group and not _fits(batch, group):
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group
+
+
+def _fits(batch: Batch, group: list[Batch]) -> bool:
+    size = (len(group) + 1) * batch.inputs.nbytes
+    return len(batch.targets) == len(group[0].targets) and len(group) < STEPS_PER_CALL and size <= BYTES_PER_CALL
+
+
 def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
     """One pass in stored order, unchanged."""
     for start in range(0, len(split), batch_size):
@@ -92,10 +113,10 @@ def evenly_spaced_rows(targets: np.ndarray, count: int) -> np.ndarray:
     return np.sort(order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))])
 
 
-def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one made in a thread while the last is in use."""
+def prefetched(groups: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    """The same groups, the next one made in a thread while the last is in use."""
     with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, batches, None)
-        while (batch := pending.result()) is not None:
-            pending = pool.submit(next, batches, None)
-            yield batch
+        pending = pool.submit(next, groups, None)
+        while (group := pending.result()) is not None:
+            pending = pool.submit(next, groups, None)
+            yield group

@@ -9,7 +9,7 @@ import numpy as np
 from models.config import Train
 from models.errors import InputError
 from models.interfaces import Learner, OnEpoch, OnStep, Totals
-from models.training.batches import TrainingData, batch_count, in_order, prefetched, shuffled
+from models.training.batches import TrainingData, batch_count, grouped, in_order, prefetched, shuffled
 from models.training.epoch import Epoch, Progress, best_epoch
 from models.training.schedule import learning_rate
 
@@ -76,16 +76,17 @@ class _Training:
     def _train(self, number: int) -> float:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
-        count, rate, shown = batch_count(train, config.batch_size), 0.0, time.perf_counter()
+        count, rates, shown = batch_count(train, config.batch_size), [0.0], time.perf_counter()
         batches = shuffled(train, config.batch_size, config.augment, self.data.spec.outputs, self.random)
-        for step, batch in enumerate(prefetched(batches)):
-            done = (number - 1) * count + step
-            rate = learning_rate(done, self.epochs * count, config.learning_rate, config.schedule)
-            self.learner.train_batch(batch, rate)
+        done = (number - 1) * count
+        for group in prefetched(grouped(batches)):
+            steps = range(done, done := done + len(group))
+            rates = [learning_rate(step, self.epochs * count, config.learning_rate, config.schedule) for step in steps]
+            self.learner.train_batches(group, rates)
             if time.perf_counter() - shown > SHOW_EVERY:
                 self._show(number)
                 shown = time.perf_counter()
-        return rate
+        return rates[-1]
 
     def _show(self, number: int) -> None:
         totals = self.learner.read_totals()

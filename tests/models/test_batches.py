@@ -1,9 +1,19 @@
-"""Samples of a split that cover its targets."""
+"""Batches of a split, their groups, and samples that cover its targets."""
 
 import numpy as np
 import pytest
 
-from models.training.batches import Split, evenly_spaced, evenly_spaced_rows
+from models.config import Train
+from models.training.batches import (
+    BYTES_PER_CALL,
+    STEPS_PER_CALL,
+    Batch,
+    Split,
+    evenly_spaced,
+    evenly_spaced_rows,
+    grouped,
+    shuffled,
+)
 
 
 @pytest.mark.parametrize("order", ["sorted", "shuffled", "alternating"])
@@ -28,3 +38,14 @@ def test_a_small_split_is_taken_whole_and_in_order() -> None:
     batch = evenly_spaced(split, 100)
     np.testing.assert_array_equal(batch.inputs, split.inputs)
     np.testing.assert_array_equal(batch.targets, split.targets)
+
+
+def test_groups_have_batches_of_one_size_and_a_limit(digits: Split, train_config: Train) -> None:
+    config = train_config.augment
+    batches = list(shuffled(digits, 60, config, 10, np.random.default_rng(0)))
+    groups = list(grouped(shuffled(digits, 60, config, 10, np.random.default_rng(0))))
+    assert [len(batch.targets) for group in groups for batch in group] == [len(batch.targets) for batch in batches]
+    assert all(len({len(batch.targets) for batch in group}) == 1 for group in groups)
+    assert max(map(len, groups)) == STEPS_PER_CALL
+    large = Batch(np.zeros(BYTES_PER_CALL // 2 + 1, np.uint8), np.zeros(1))
+    assert list(map(len, grouped([large, large, large]))) == [1, 1, 1]

@@ -160,7 +160,7 @@ def test_keras_takes_the_steps_of_a_gpu(
     weights = class_weights(train_config, data.train, data.spec.outputs)
     learner = framework_module("keras", "fit").Learner(model, train_config, Device("cuda", "", precision), weights)
     batch = Batch(data.train.inputs[:32], data.train.targets[:32])
-    learner.train_batch(batch, 0.001)
+    learner.train_batches([batch], [0.001])
     trained = learner.read_totals()
     learner.clear_totals()
     learner.validate_batch(batch)
@@ -191,6 +191,42 @@ def test_few_examples_have_more_epochs(train_config: Train, examples: int, epoch
     assert config.epochs_for(examples) == epochs
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_steps_in_one_call_are_those_of_single_calls(
+    framework: str, spec: DataSpec, data: TrainingData, train_config: Train
+) -> None:
+    batches = [
+        Batch(data.train.inputs[start : start + 32], data.train.targets[start : start + 32]) for start in (0, 32)
+    ]
+    found = []
+    for calls in ([batches], [batches[:1], batches[1:]]):
+        device = framework_module(framework, "device").choose(train_config)
+        model = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"])
+        learner = framework_module(framework, "fit").Learner(model, train_config, device, np.ones(10, np.float32))
+        for rate, call in zip((0.01, 0.02), calls, strict=False):
+            learner.train_batches(call, [0.01, 0.02] if len(call) == 2 else [rate])
+        found.append((learner.read_totals(), learner.get_weights()))
+    (totals, weights), (single_totals, single_weights) = found
+    assert totals == single_totals
+    assert totals.examples == 64
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, single_weights[name], err_msg=name)
+
+
+def test_keras_normalises_images_in_one_operation(spec: DataSpec, data: TrainingData, train_config: Train) -> None:
+    """In training; exported graphs are of Keras' own layer, in inference mode."""
+    import tensorflow as tf
+
+    framework_module("keras", "device").choose(train_config)
+    model = framework_module("keras", "resnet").build(spec, CONFIGS["resnet"])
+    learner = framework_module("keras", "fit").Learner(model, train_config, Device("cpu", "", "float32"), np.ones(10))
+    inputs, targets = tf.constant(data.train.inputs[:8]), tf.constant(data.train.targets[:8])
+    graph = learner._train_step.get_concrete_function(inputs, targets).graph
+    layers = [name for name in learner.get_weights() if name.endswith("gamma")]
+    assert [operation.type for operation in graph.get_operations()].count("FusedBatchNormV3") == len(layers) > 3
+    assert all(layer.__dict__.get("call") is None for layer in model._flatten_layers())
+
+
 def test_batches_of_three_or_more_leave_no_example_alone(digits: Split, train_config: Train) -> None:
     """What batch normalisation is allowed by; of two each, an odd number of examples leaves one alone."""
 
@@ -209,8 +245,8 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(
     rates = []
 
     class Learner:
-        def train_batch(self, batch: Batch, rate: float) -> None:
-            rates.append(rate)
+        def train_batches(self, batches: list[Batch], given: list[float]) -> None:
+            rates.extend(given)
 
         def validate_batch(self, batch: Batch) -> None: ...
 

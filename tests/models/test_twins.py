@@ -1,6 +1,7 @@
 """Each architecture is the same model in both frameworks."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -134,7 +135,7 @@ def test_one_training_step_changes_both_twins_alike(
         framework_module(framework, "store").set_weights(model, start)
         device = framework_module(framework, "device").choose(settings)
         learner = framework_module(framework, "fit").Learner(model, settings, device, np.ones(10, np.float32))
-        learner.train_batch(batch, 1.0)
+        learner.train_batches([batch], [1.0])
         totals[framework] = learner.read_totals()
         steps[framework] = {name: array - start[name] for name, array in learner.get_weights().items()}
     assert totals["keras"].metric == totals["torch"].metric
@@ -159,6 +160,15 @@ def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:
     config = CONFIGS["cnn"].model_copy(update={"channels": (8, 8, 8, 8)})
     with pytest.raises(InputError, match=r"models\.cnn halves images 4 times, which needs 16x16; 'digits' has 8x8"):
         config.require_compatible(spec)
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "resnet"])
+def test_one_normalised_position_needs_three_examples_in_a_batch(architecture: str, spec: DataSpec) -> None:
+    config = CONFIGS[architecture].model_copy(update={"channels": (8, 8, 8)})
+    sizes = {"cnn": 8, "resnet": 4}  # that end as 1x1
+    config.require_batches(replace(spec, shape=(2 * sizes[architecture],) * 2 + (1,)), 2)
+    with pytest.raises(InputError, match=rf"batch_size = 2: models\.{architecture}\.normalization = 'batch' needs two"):
+        config.require_batches(replace(spec, shape=(sizes[architecture],) * 2 + (1,)), 2)
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])

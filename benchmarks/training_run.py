@@ -1,0 +1,63 @@
+"""One run of the training benchmark in a process of its own, as `benchmarks.training` starts it: JSON on the last line.
+
+A process imports one framework.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import fashion
+from benchmarks.fashion import Fashion
+from benchmarks.training_clock import Clock
+
+INTERVAL = 10.0  # seconds of training between evaluations of the peers
+Train = Callable[[Fashion, int, Clock], None]
+SYSTEMS = ("tandem-torch", "tandem-keras", "pytorch-example", "keras-example")
+THROUGHPUT = ("tandem-torch", "plain-torch", "tandem-keras", "plain-keras")
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("measurement", choices=("accuracy", "throughput"))
+    parser.add_argument("system", choices=sorted({*SYSTEMS, *THROUGHPUT}))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, required=True, help="of training, or of each throughput")
+    parser.add_argument("--examples", type=int, required=True, help="the first so many of both splits")
+    options = parser.parse_args()
+    data = fashion.read().first(options.examples)
+    if options.measurement == "throughput":
+        found: object = throughput(options.system, data, options.seconds)
+    else:
+        clock = Clock(min(INTERVAL, options.seconds / 4), options.seconds)
+        trainer(options.system)(data, options.seed, clock)
+        found = [point._asdict() for point in clock.points]
+    sys.stdout.write(f"{json.dumps(found)}\n")
+
+
+def trainer(system: str) -> Train:
+    """The function that trains a system of SYSTEMS."""
+    kind, _, name = system.partition("-")
+    if kind == "tandem":
+        return partial(importlib.import_module("benchmarks.twins").train, name)
+    train: Train = importlib.import_module(f"benchmarks.peers.{kind}_mnist").train
+    return train
+
+
+def throughput(system: str, data: Fashion, seconds: float) -> dict[str, float]:
+    """Images a second of a system of THROUGHPUT."""
+    kind, _, framework = system.partition("-")
+    module = importlib.import_module("benchmarks.throughput")
+    if kind == "tandem":
+        rates: dict[str, float] = module.twin(framework, data, seconds)
+    else:
+        rates = getattr(module, f"plain_{framework}")(data, seconds)
+    return rates
+
+
+if __name__ == "__main__":
+    main()

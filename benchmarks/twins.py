@@ -1,0 +1,93 @@
+"""Tandem's own training of `cnn` by the fast recipe of docs/experiments.md, in either framework, for the benchmarks."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fashion import Fashion
+from benchmarks.training_clock import Clock
+from models.config import Train
+from models.device import Device
+from models.interfaces import Learner
+from models.training.batches import Split, TrainingData
+from models.training.class_weights import class_weights
+from models.training.epoch import Epoch
+from pipelines.config import params
+
+# The recipe as keys of params.yaml; a test compares it with the documented command.
+RECIPE: Mapping[str, Any] = {
+    "models.cnn.channels": (16, 48),
+    "models.cnn.dropout": 0.2,
+    "train.epochs": 7,
+    "train.batch_size": 128,
+    "train.augment.flip": True,
+}
+EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A model by the recipe, on its device."""
+
+    framework: str
+    model: Any
+    config: Train
+    device: Device
+
+    def module(self, name: str) -> ModuleType:
+        """A module of the framework's package."""
+        return importlib.import_module(f"models.{self.framework}.{name}")
+
+    def learner(self, data: TrainingData) -> Learner:
+        """The model with an optimizer."""
+        weights = class_weights(self.config, data.train, data.spec.outputs)
+        learner: Learner = self.module("fit").Learner(self.model, self.config, self.device, weights)
+        return learner
+
+
+def build(framework: str, data: Fashion, seed: int, changes: Mapping[str, Any] = RECIPE) -> Twin:
+    """A new model with the parameters of params.yaml and these changes."""
+    settings = params.read()
+    cnn, train, augment = (
+        _changed(section, prefix, changes)
+        for section, prefix in (
+            (settings.models.cnn, "models.cnn"),
+            (settings.train, "train"),
+            (settings.train.augment, "train.augment"),
+        )
+    )
+    config = train.model_copy(update={"augment": augment, "seed": seed, "device": "cpu", "minimum_steps": 0})
+    device = importlib.import_module(f"models.{framework}.device").choose(config)
+    model = importlib.import_module(f"models.{framework}.cnn").build(data.spec, cnn)
+    return Twin(framework, model, config, device)
+
+
+def splits(data: Fashion) -> TrainingData:
+    """All images to train on; validation, which is no part of the measured time, has one batch of them."""
+    train = Split(data.images, data.labels)
+    return TrainingData(train, Split(data.images[:128], data.labels[:128]), data.spec)
+
+
+def train(framework: str, data: Fashion, seed: int, clock: Clock) -> None:
+    """Train by the recipe; evaluated after each epoch."""
+    twin = build(framework, data, seed)
+
+    def on_epoch(_: Epoch, learner: Learner) -> None:
+        clock.evaluate(lambda: accuracy(data, learner.predict))
+
+    twin.module("fit").fit(twin.model, splits(data), twin.config, twin.device, on_epoch, lambda _: None)
+
+
+def accuracy(data: Fashion, predict: Callable[[np.ndarray], np.ndarray]) -> float:
+    """On the test images."""
+    parts = np.split(data.test_images, range(EVALUATION_BATCH, len(data.test_images), EVALUATION_BATCH))
+    return data.accuracy(np.concatenate([predict(part) for part in parts]))
+
+
+def _changed(section: Any, prefix: str, changes: Mapping[str, Any]) -> Any:
+    own = {key.removeprefix(f"{prefix}."): value for key, value in changes.items() if key.startswith(f"{prefix}.")}
+    return section.model_copy(update={key: value for key, value in own.items() if "." not in key})

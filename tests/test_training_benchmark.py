@@ -1,0 +1,89 @@
+"""The training benchmark: its clock, its medians, its recipe, and a tiny run of every system."""
+
+import json
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks import training_report, twins
+from benchmarks.training import TIMES, accuracy_after, summary
+from benchmarks.training_clock import Clock, Point
+from benchmarks.training_run import SYSTEMS, THROUGHPUT
+
+ROOT = Path(__file__).parents[1]
+RUN = [Point(20.0, 39.0, 0.90), Point(50.0, 98.0, 0.921), Point(110.0, 215.0, 0.93)]
+
+
+def test_the_clock_stands_still_during_an_evaluation() -> None:
+    clock = Clock(interval=0.2, limit=60.0)
+    assert not clock.is_due()
+    time.sleep(0.2)
+    assert clock.is_due()
+    clock.evaluate(lambda: time.sleep(0.5) or 0.5)
+    first = clock.points[0]
+    assert first.seconds >= 0.2
+    assert first.cpu_seconds < 0.2  # sleeping takes none
+    clock.evaluate(lambda: 0.6)
+    assert clock.points[1].seconds - first.seconds < 0.4
+    assert not clock.is_over()
+
+
+def test_medians_are_over_the_seeds_and_a_missed_target_is_none() -> None:
+    slower = [point._replace(seconds=2 * point.seconds) for point in RUN]
+    missed = [point._replace(accuracy=0.5) for point in RUN]
+    assert summary([RUN, slower, RUN])["seconds"] == 50.0
+    assert summary([RUN, slower, RUN])["cpu_seconds"] == 98.0
+    assert summary([RUN, missed, missed])["seconds"] is None
+    assert [accuracy_after(RUN, seconds) for seconds in (10, *TIMES)] == [0.0, 0.90, 0.921, 0.93, 0.93]
+
+
+def test_the_recipe_is_the_documented_command() -> None:
+    text = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+    command = text.partition("### Fashion-MNIST, fast recipe")[2].partition("```console")[2].partition("```")[0]
+    words = command.replace("'", "").replace("\\\n", " ").split()
+    documented = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-S")
+    values = {key: yaml.safe_load(value) for key, value in documented.items()}
+    assert values.pop("data.source") == "fashion_mnist"
+    assert values.pop("architectures") == ["cnn"]
+    assert values == {key: list(value) if isinstance(value, tuple) else value for key, value in twins.RECIPE.items()}
+
+
+def test_the_report_names_every_system(tmp_path: Path) -> None:
+    rates = {"training": 9e3, "evaluation": 3e4, "training_cpu": 5e3, "evaluation_cpu": 2e4}
+    results = {
+        "machine": {"processor": "P", "pinned": 2, "load_average": [0.1], "packages": {"torch": "2"}},
+        "plan": {"seeds": 1},
+        "target": 0.92,
+        "systems": {system: summary([RUN]) for system in SYSTEMS},
+        "throughput": dict.fromkeys(THROUGHPUT, rates),
+        "curves": {system: [[point._asdict() for point in RUN]] for system in SYSTEMS},
+    }
+    text = training_report.write(results)
+    assert "| Tandem, PyTorch twin | 50 | 98 | 0.900 | 0.921 | 0.930 | 0.930 | 0.930 at 110 s |" in text
+    assert "| plain PyTorch loop | 9,000 | 30,000 | 5,000 | 20,000 |" in text
+    training_report.draw(results, tmp_path / "training.png")
+    assert (tmp_path / "training.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").exists(), reason="Fashion-MNIST is not installed")
+@pytest.mark.parametrize(
+    ("measurement", "system"),
+    [*(("accuracy", system) for system in SYSTEMS), *(("throughput", system) for system in THROUGHPUT)],
+)
+def test_every_system_runs(measurement: str, system: str) -> None:
+    options = ["--seconds", "0.1", "--examples", "256"]
+    command = [sys.executable, "-m", "benchmarks.training_run", measurement, system, *options]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout.splitlines()[-1])
+    if measurement == "accuracy":
+        assert found[-1]["seconds"] > 0
+        assert 0 <= found[-1]["accuracy"] <= 1
+    else:
+        assert set(found) == {"training", "evaluation", "training_cpu", "evaluation_cpu"}
+        assert all(value > 0 for value in found.values())
