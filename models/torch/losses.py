@@ -31,9 +31,10 @@ def kl_divergence(logits_NK: torch.Tensor, targets_NK: torch.Tensor, _: Train) -
 
 def hinge(logits_NK: torch.Tensor, targets_NK: torch.Tensor, _: Train) -> torch.Tensor:
     """max(0, 1 + highest wrong logit - right logit) (Crammer & Singer 2001); right is the likeliest target."""
-    is_right = functional.one_hot(targets_NK.argmax(1), logits_NK.shape[1]).bool()
-    right_N = logits_NK[is_right]
-    wrong_N = logits_NK.masked_fill(is_right, -torch.inf).amax(1)
+    right_N1 = targets_NK.argmax(1, keepdim=True)
+    # Not by a mask: the size of what it selects would be read from the device.
+    right_N = logits_NK.gather(1, right_N1)[:, 0]
+    wrong_N = logits_NK.scatter(1, right_N1, -torch.inf).amax(1)
     return functional.relu(1 + wrong_N - right_N)
 
 

@@ -55,7 +55,10 @@ OPTIMIZERS: dict[str, Callable[[Any, Train], torch.optim.Optimizer]] = {
         [parameter for group in groups for parameter in group["params"]], config.learning_rate
     ),
     # The average starts after a million steps, as torch has it: before, this is gradient descent whose steps shrink.
-    "asgd": lambda groups, config: torch.optim.ASGD(groups, config.learning_rate),
+    # Unless it is capturable it reads its step size from a GPU, and waits for it.
+    "asgd": lambda groups, config: torch.optim.ASGD(
+        groups, config.learning_rate, capturable=groups[0]["params"][0].device.type != "cpu"
+    ),
 }
 
 

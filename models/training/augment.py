@@ -1,12 +1,13 @@
 """Random changes to training examples, in NumPy, so that both frameworks see the same pixels."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from models.config import Augment
 
 
 def augment(images_NHWC: np.ndarray, config: Augment, random: np.random.Generator) -> np.ndarray:
-    """Shift and flip each image on its own; uint8 [N,H,W,C] in and out, pixels moved in are 0."""
+    """Shift and flip each image on its own; uint8 [N,H,W,C], overwritten; pixels moved in are 0."""
     if config.flip:
         images_NHWC = _flip(images_NHWC, random)
     if config.shift:
@@ -30,15 +31,15 @@ def mixup(
 
 
 def _flip(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    chosen = random.random(len(images_NHWC)) < 0.5
-    return np.where(chosen[:, None, None, None], images_NHWC[:, :, ::-1], images_NHWC)
+    chosen = np.flatnonzero(random.random(len(images_NHWC)) < 0.5)
+    images_NHWC[chosen] = images_NHWC[chosen, :, ::-1]
+    return images_NHWC
 
 
 def _shift(images_NHWC: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
-    count, height, width, _ = images_NHWC.shape
+    count, *shape = images_NHWC.shape
     padded = np.pad(images_NHWC, ((0, 0), (limit, limit), (limit, limit), (0, 0)))
-    top, left = random.integers(0, 2 * limit + 1, (2, count, 1))
-    rows = top + np.arange(height)  # [N,H]
-    columns = left + np.arange(width)  # [N,W]
-    shifted: np.ndarray = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    top, left = random.integers(0, 2 * limit + 1, (2, count))
+    windows = sliding_window_view(padded, shape, axis=(1, 2, 3))  # [N, 2 limit + 1, 2 limit + 1, 1, H, W, C], no copy
+    shifted: np.ndarray = windows[np.arange(count), top, left, 0]
     return shifted

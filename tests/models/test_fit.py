@@ -219,7 +219,9 @@ def test_keras_normalises_images_in_one_operation(spec: DataSpec, data: Training
 
     framework_module("keras", "device").choose(train_config)
     model = framework_module("keras", "resnet").build(spec, CONFIGS["resnet"])
-    learner = framework_module("keras", "fit").Learner(model, train_config, Device("cpu", "", "float32"), np.ones(10))
+    learner = framework_module("keras", "fit").Learner(
+        model, train_config, Device("cpu", "", "float32"), np.ones(10, np.float32)
+    )
     inputs, targets = tf.constant(data.train.inputs[:8]), tf.constant(data.train.targets[:8])
     graph = learner._train_step.get_concrete_function(inputs, targets).graph
     layers = [name for name in learner.get_weights() if name.endswith("gamma")]

@@ -92,6 +92,19 @@ def test_each_loss_is_its_closed_form_in_both_frameworks(name: str, train_config
     require_equal("gradients of losses", found[1][1], found[0][1], largest)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_do_not_wait_for_the_device(name: str, train_config: Train) -> None:
+    """Tensors without data: to read a value of them, as a GPU would have to be waited for, is an error."""
+    import torch
+
+    outputs, targets = (torch.from_numpy(array).to("meta") for array in batch(name))
+    losses, weights = framework_module("torch", "losses"), torch.ones(outputs.shape[1], device="meta")
+    value = losses.loss(outputs.requires_grad_(), targets, options(train_config, loss=name), weights)
+    value.backward()
+    assert outputs.grad.shape == outputs.shape
+    assert losses.total_weight(targets, weights).is_meta
+
+
 @pytest.mark.parametrize("name", [name for name, task in LOSSES.items() if task == "classification"])
 def test_soft_targets_smoothing_and_weights_are_the_same_in_both_frameworks(name: str, train_config: Train) -> None:
     logits, _ = batch(name)
