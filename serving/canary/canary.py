@@ -61,6 +61,8 @@ class Canary:
         `x-request-id`, or at random.
         """
         challenger = self._shadow.challenger
+        if champion is not self._shadow.champion:
+            return None  # the request began before the champion changed
         if champion is not self._models[0] or challenger is not self._models[1]:
             self._models_changed(champion, challenger)
         if self.state != "active" or self._waiting >= MAX_WAITING:

@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from pathlib import Path
 
 from models.manifest import ROLLED_BACK
@@ -22,6 +23,9 @@ def is_rolled_back(folder: Path, challenger: Champion) -> bool:
 def write(folder: Path, challenger: Champion, reason: str) -> None:
     """Write the record at once. Raises OSError."""
     content = {"sha256": challenger.sha256, "version": challenger.version, "reason": reason, "time": time.time()}
-    beside = folder / f"{ROLLED_BACK}.partial"
-    beside.write_text(json.dumps(content), "utf-8")
-    beside.replace(folder / ROLLED_BACK)
+    beside = folder / f"{ROLLED_BACK}.{uuid.uuid4().hex}"  # several workers may write at the same moment
+    try:
+        beside.write_text(json.dumps(content), "utf-8")
+        beside.replace(folder / ROLLED_BACK)
+    finally:
+        beside.unlink(missing_ok=True)

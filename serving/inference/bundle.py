@@ -14,7 +14,7 @@ from models.errors import InputError
 from models.manifest import CHECKED, MANIFEST, ROLLED_BACK, Schema
 from models.spec import DataSpec
 
-NOT_OF_THE_BUNDLE = (CHECKED, ROLLED_BACK, f"{ROLLED_BACK}.partial")
+NOT_OF_THE_BUNDLE = (CHECKED, ROLLED_BACK)  # the beginnings of their names
 ADVICE = "run `uv run dvc repro` to create a champion"
 
 
@@ -80,7 +80,7 @@ def read(folder: Path) -> Bundle:
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Name, inode, modification time and size of each file, to detect changes; empty if the folder does not exist."""
     try:
-        stats = [(path.name, path.stat()) for path in folder.iterdir() if path.name not in NOT_OF_THE_BUNDLE]
+        stats = [(path.name, path.stat()) for path in folder.iterdir() if not path.name.startswith(NOT_OF_THE_BUNDLE)]
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats))

@@ -59,6 +59,11 @@ class Shadow:
         self._running: asyncio.Future[Comparison] | None = None
 
     @property
+    def champion(self) -> Champion:
+        """The served model."""
+        return self._champion()
+
+    @property
     def challenger(self) -> Champion | None:
         """The loaded challenger, if any."""
         return self._reloader.champion if self._reloader else None
@@ -99,7 +104,7 @@ class Shadow:
         if challenger is None or random.random() >= self._settings.shadow_share:
             return
         is_canary = observation.champion is challenger
-        other = self._champion() if is_canary else challenger
+        other = self.champion if is_canary else challenger
         if self._running:
             self._metrics.count_skipped("busy")
         elif not comparable(other, observation.champion):

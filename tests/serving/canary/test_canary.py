@@ -6,6 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ import pytest
 
 from models.errors import InputError
 from models.manifest import ROLLED_BACK
+from serving.canary import rollback
+from serving.http.messages import Request
+from serving.inference import bundle, champion
 from serving.inference.champion import Champion
 from serving.process import preflight
 from serving.settings import Settings
@@ -275,6 +280,35 @@ def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challeng
         assert 'tandem_canary_state{state="active"} 0.0' in text
         assert re.search(r'tandem_canary_rollbacks_total\{reason="disagreement"\} [12]\.0', text)
         assert "canary: challenger torch-cnn 2 rolled back: " in served.output.read_text()
+
+
+def test_requests_that_began_before_a_new_champion_do_not_undo_a_rollback(
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were validated against the former champion, and hold it until they are answered."""
+    monkeypatch.setattr("serving.canary.rollback.is_rolled_back", lambda *_: False)  # it could not be recorded
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_min_requests=4, shadow_share=0.0)
+    break_challenger(service, fail)
+    canary, reloader, former = service.worker.canary, service.worker.reloader, service.worker.champion
+    assert canary
+    reloader.champion = replace(former)
+    assert set(versions(ask(service, 8))) == {"1"}
+    canary._is_recorded = False
+    request = Request({"method": "POST", "path": "/predict", "headers": []}, None, 0)  # type: ignore[arg-type]
+    assert canary.select(former, request) is None
+    assert canary.select(reloader.champion, request) is None
+    assert canary.state == "rolled_back"
+
+
+def test_workers_record_a_rollback_at_the_same_moment(digits: Path, challenger: Path) -> None:
+    model = champion.load(challenger, "cpu")
+    before = bundle.fingerprint(challenger)
+    with ThreadPoolExecutor(8) as workers:
+        for written in [workers.submit(rollback.write, challenger, model, "errors") for _ in range(200)]:
+            written.result()
+    assert rollback.is_rolled_back(challenger, model)
+    assert bundle.fingerprint(challenger) == before
+    assert {path.name for path in challenger.iterdir()} == {name for name, *_ in before} | {ROLLED_BACK}
 
 
 def test_a_check_that_began_before_a_rollback_does_not_undo_it(
