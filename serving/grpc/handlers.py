@@ -1,7 +1,8 @@
 """The methods of `GRPCInferenceService`: a message as the body of the request, a message as that of the response."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,15 @@ from serving.api import inference_protocol as v2
 from serving.api import json_examples, model_repository, predict, tensors
 from serving.errors import invalid
 from serving.grpc.messages import message
+from serving.http.large_bodies import SMALL_BYTES
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
 from serving.worker import Worker
 
+MAX_PARAMETERS = 100  # of a request or a tensor
+MAX_DIMENSIONS = 8  # that are read of a shape: no spec has as many
+TYPED_BYTES = 13  # bytes of memory for each byte of typed contents
 CONTENT_TYPE = b"application/grpc"
 CONTENTS = {"uint8": "uint_contents", "float32": "fp32_contents"}  # field of typed data, by NumPy's names
 
@@ -75,8 +80,10 @@ async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out: raw data are answered with raw data, typed contents with typed contents."""
     given = await _read(request, "ModelInferRequest")
     champion = v2.named_champion(worker, given.model_name, given.model_version)
-    inputs = _inputs(given, champion.spec, worker.settings.max_batch)
-    given.ClearField("inputs")  # typed contents take up to 13 times the bytes of the message
+    size, read = given.ByteSize(), partial(_inputs, given, champion.spec, worker.settings.max_batch)
+    is_large = size > SMALL_BYTES and not given.raw_input_contents
+    inputs = await worker.large_bodies.convert(request, TYPED_BYTES * size, read) if is_large else read()
+    given.ClearField("inputs")
     model, result = await predict.infer(worker, champion, inputs, None if given.model_version else request)
     request.observed = Observation(model, inputs, result.outputs)
     response = _inference(given, model, result.outputs)
@@ -119,19 +126,29 @@ def _inputs(given: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
 
 
 def _document(given: Any) -> dict[str, Any]:
-    """The same request as JSON, without its data."""
+    """The same request as JSON, without its data.
+
+    No more of it than the check of the JSON needs: two tensors are as wrong as a million, which take ten seconds.
+    """
     inputs = [
-        {"name": each.name, "datatype": each.datatype, "shape": list(each.shape), "parameters": _keys(each.parameters)}
-        for each in given.inputs
+        {
+            "name": each.name,
+            "datatype": each.datatype,
+            "shape": each.shape[:MAX_DIMENSIONS],
+            "parameters": _keys(each.parameters),
+        }
+        for each in given.inputs[:2]
     ]
     document = {"id": given.id, "inputs": inputs, "parameters": _keys(given.parameters)}
     if given.outputs:
-        document["outputs"] = [{"name": each.name, "parameters": _keys(each.parameters)} for each in given.outputs]
+        document["outputs"] = [{"name": each.name, "parameters": _keys(each.parameters)} for each in given.outputs[:2]]
     return document
 
 
-def _keys(parameters: Iterable[Any]) -> dict[str, Any]:
-    """The names of parameters: their presence alone is checked."""
+def _keys(parameters: Sequence[Any]) -> dict[str, Any]:
+    """The names of parameters: their presence alone is checked. Raises RequestError if there are too many."""
+    if len(parameters) > MAX_PARAMETERS:
+        raise invalid(f"found {len(parameters)} parameters; allowed: {MAX_PARAMETERS}")
     return dict.fromkeys(parameter.key for parameter in parameters)
 
 

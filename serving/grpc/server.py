@@ -6,6 +6,7 @@ connections over them by a hash of the addresses.
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -39,6 +40,7 @@ METADATA = {b"x-request-id", b"x-model-version", b"server-timing", b"retry-after
 SLOW_SECONDS = 0.25  # a message that takes longer to arrive counts in the memory budget, with the largest size
 IDLE_MILLISECONDS = 300_000  # a connection without calls is closed; clients open another one when they need it
 MAX_STREAMS = 100  # calls at a time on one connection
+MAX_WATCHES = 64  # calls that watch the health of a worker: they need no key, and last as long as their clients like
 NOTICE_SECONDS = 0.1  # from NOT_SERVING until the end of the calls that watch it
 Context = Any  # grpc.aio.ServicerContext
 
@@ -71,7 +73,9 @@ class Server:
         """Report NOT_SERVING, accept no more calls, and finish those in progress."""
         if not self._server:
             return
-        await self._health.enter_graceful_shutdown()
+        with contextlib.suppress(TimeoutError):  # a client that watches the health and reads nothing
+            async with asyncio.timeout(NOTICE_SECONDS):
+                await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._server.stop(self._settings.timeout_seconds))
         await asyncio.sleep(NOTICE_SECONDS)
         self._health.end_watches()
@@ -84,13 +88,18 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._ended = asyncio.Event()
+        self._watches = 0
 
     async def Watch(self, request: Any, context: Context) -> None:  # noqa: N802
-        """Send the state and its changes."""
+        """Send the state and its changes. Raises grpc.aio.AbortError if too many calls do so."""
+        if self._watches >= MAX_WATCHES:
+            await context.abort(Code.RESOURCE_EXHAUSTED, f"{MAX_WATCHES} calls watch the health already; use Check")
+        self._watches += 1
         tasks = [asyncio.ensure_future(work) for work in (super().Watch(request, context), self._ended.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._watches -= 1
             for task in tasks:
                 task.cancel()
 

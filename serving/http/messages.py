@@ -20,12 +20,13 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
+CHUNK_BYTES = 1 << 16  # as much as arrives by HTTP at once
 LINGER_SECONDS = 5.0
 LINGER_PAUSE = 0.001  # seconds between two chunks, so that discarding 100 MB does not delay other requests
 
 
 class MemoryBudget:
-    """Bytes of memory for request bodies that arrive in several chunks and for parsed JSON, in one worker."""
+    """Bytes of memory for request bodies of more than a chunk and for what is parsed of them, in one worker."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -42,7 +43,8 @@ class Request:
     """One request. `limit` is the largest body in bytes; `observed` is set where a model has answered, `key_name`
     where the API key has a name.
 
-    `load` counts the request from the arrival of its last byte until `close`; chunked bodies count in `memory_budget`.
+    `load` counts the request from the arrival of its last byte until `close`; a body of more than a chunk counts in
+    `memory_budget`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
@@ -95,9 +97,11 @@ class Request:
         if self.header(b"content-encoding") not in (b"", b"identity"):
             raise RequestError(415, "media_type", "the body is compressed; send it as it is")
         first, more = await self._chunk()
-        if not more:
+        if not more and len(first) <= CHUNK_BYTES:
             return self._check_chunk(first)
         self.reserve(len(first))
+        if not more:
+            return self._check_chunk(first)
         collected = bytearray(first)
         while more:
             chunk, more = await self._chunk()

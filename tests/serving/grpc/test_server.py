@@ -1,5 +1,6 @@
 """The Open Inference Protocol by gRPC: the unmodified client of Triton, its stubs, and hostile clients."""
 
+import asyncio
 import socket
 import ssl
 import subprocess
@@ -14,13 +15,16 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
+import uvicorn
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from models.errors import InputError
 from models.spec import DataSpec
+from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, graph, raw, weights, write
+from tests.serving.conftest import free_port, unused_application
 from tests.serving.grpc.conftest import LocalServer
 
 triton = pytest.importorskip("tritonclient.grpc")
@@ -305,6 +309,30 @@ def test_a_silent_connection_is_closed_and_connections_are_limited(digits: Path,
     assert time.monotonic() - started < 8
     with triton.InferenceServerClient(server.address) as client:
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))])
+
+
+def test_calls_that_watch_the_health_are_limited(
+    digits: Path, serve_grpc: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.grpc.server.MAX_WATCHES", 2)
+    with grpc.insecure_channel(serve_grpc(digits).address) as channel:
+        stub, request = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest()
+        watches = [stub.Watch(request) for _ in range(2)]
+        assert [next(watch).status for watch in watches] == [health_pb2.HealthCheckResponse.SERVING] * 2
+        assert status_of(lambda: next(stub.Watch(request)))[0] == Code.RESOURCE_EXHAUSTED
+        assert stub.Check(request).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_client_that_does_not_read_the_health_does_not_prevent_a_stop(digits: Path) -> None:
+    settings = Settings(champion=digits, grpc_port=free_port())
+    server = Server(unused_application, settings)
+
+    async def go() -> None:
+        await server.start("127.0.0.1", uvicorn.Config(unused_application))
+        async with server._health._server_watchers[""]:  # as while a state is written
+            await asyncio.wait_for(server.stop(), 20)
+
+    asyncio.run(go())
 
 
 def test_the_certificate_is_that_of_http(digits: Path, serve_grpc: Make, tmp_path: Path) -> None:
