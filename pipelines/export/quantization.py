@@ -1,7 +1,7 @@
 """Static int8 quantisation of an exported graph, calibrated on training examples; the copy is faster on a CPU.
 
-Weights become int8, from -64 to 64, for each output channel, activations uint8 for each tensor, both written as pairs of
-QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer operators
+Weights become int8, from -64 to 64, for each output channel, activations uint8 for each tensor, both written as pairs
+of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer operators
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
 """
 
@@ -69,8 +69,8 @@ def quantize(model: onnx.ModelProto, spec: DataSpec, inputs: np.ndarray, path: P
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # Weights in 7 bits: processors without VNNI add pairs of products in 16 bits, which larger weights would exceed,
-        # so that the outputs would depend on the processor.
+        # Weights in 7 bits: processors without VNNI add pairs of products in 16 bits, which larger weights would
+        # exceed, so that the outputs would depend on the processor.
         reduce_range=True,
         op_types_to_quantize=[*LAYERS, *INTERMEDIATE, "Add"],
         nodes_to_quantize=quantized_nodes(model.graph),
