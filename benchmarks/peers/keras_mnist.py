@@ -38,7 +38,7 @@ class Timed(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.data, self.clock = data, clock
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """After each step."""
         if self.clock.is_over():
             self.model.stop_training = True
