@@ -67,6 +67,11 @@ def provider(session: Session) -> str:
     return str(session.get_providers()[0])
 
 
+def may_use_gpu(device: Device) -> bool:
+    """Whether `open_session` requests a GPU for `device`: not without a driver or a build for CUDA."""
+    return device != "cpu" and has_nvidia_driver() and CUDA in onnxruntime.get_available_providers()
+
+
 def _options() -> onnxruntime.SessionOptions:
     """One thread that does not spin when idle: the service runs one worker per core."""
     options = onnxruntime.SessionOptions()
@@ -82,7 +87,7 @@ def _options() -> onnxruntime.SessionOptions:
 def _providers(device: Device, tensorrt_options: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
     """The providers to request, in order of preference, with their options; only the CPU's without a driver."""
     # Without a driver, loading a gigabyte of CUDA libraries is useless.
-    if device == "cpu" or not has_nvidia_driver() or CUDA not in onnxruntime.get_available_providers():
+    if not may_use_gpu(device):
         return [(CPU, {})]
     with redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()

@@ -84,7 +84,8 @@ def _start_error(error: InputError) -> BaseException:
 
 def _workers() -> int:
     """The number of worker processes."""
-    return _settings().workers or cores.available()
+    settings = _settings()
+    return settings.workers or cores.workers(settings.device)
 
 
 @bentoml.service(

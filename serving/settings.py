@@ -65,7 +65,9 @@ class Settings(BaseModel):
         pattern=r"^[\w.-]{1,100}$",
         description=f"model name in the Open Inference Protocol, other than {', '.join(RESERVED_NAMES)}",
     )
-    workers: int = Field(0, ge=0, le=256, description="number of worker processes; 0 means one per available core")
+    workers: int = Field(
+        0, ge=0, le=256, description="number of worker processes; 0 means one per available core, on a GPU at most 2"
+    )
     poll_seconds: float = Field(1.0, gt=0, le=60, description="interval of the check for a new champion")
     max_body_bytes: int = Field(4_194_304, ge=1024, description="largest request body")
     max_batch: int = Field(4096, ge=1, description="most examples in one request")

@@ -10,7 +10,7 @@ import numpy as np
 from models.errors import InputError
 from models.session import CPU, Device
 from models.spec import DataSpec
-from serving.inference import bundle
+from serving.inference import bundle, gpu_batches
 from serving.inference.bundle import Bundle
 from serving.inference.predictor import Predictor
 from serving.settings import ENGINES
@@ -97,7 +97,7 @@ def _warm_up(predictor: Predictor, example: np.ndarray) -> float:
 
     The minimum of several runs, which other load on the machine affects least.
     """
-    for size in WARM_UP_BATCHES:
+    for size in WARM_UP_BATCHES if predictor.provider == CPU else gpu_batches.SIZES:
         predictor.predict(np.resize(example, (size, *example.shape[1:])))
     return min(_seconds(predictor, example[:1]) for _ in range(10))
 

@@ -1,8 +1,11 @@
-"""Number of cores that the scheduler and the container allow this process to use."""
+"""Number of cores that the scheduler and the container allow this process to use, and of workers by default."""
 
 import os
 from pathlib import Path
 
+from models.session import Device, may_use_gpu
+
+MOST_GPU_WORKERS = 2  # each has its own CUDA context and copy of the model; one prepares a batch while the other runs
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -14,3 +17,8 @@ def available(quota: Path = QUOTA) -> int:
         return max(1, min(affinity, int(microseconds) // int(period)))
     except (OSError, ValueError):  # no cgroup, or the quota is "max"
         return affinity
+
+
+def workers(device: Device) -> int:
+    """Worker processes by default: one per core, on a GPU at most MOST_GPU_WORKERS."""
+    return min(available(), MOST_GPU_WORKERS) if may_use_gpu(device) else available()

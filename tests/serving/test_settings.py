@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from models import session
 from models.errors import InputError
+from models.session import Device
 from serving.process import cores
 from serving.settings import Settings, read
 
@@ -49,3 +52,13 @@ def test_cores_are_limited_by_the_containers_quota(tmp_path: Path) -> None:
     assert cores.available(quota) == 1
     quota.write_text("max 100000\n")
     assert cores.available(quota) == cores.available(tmp_path / "none") >= 1
+
+
+@pytest.mark.parametrize(("device", "driver", "count"), [("cpu", True, 8), ("auto", True, 2), ("auto", False, 8)])
+def test_a_gpu_has_two_workers_unless_more_are_requested(
+    device: Device, driver: bool, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "has_nvidia_driver", lambda: driver)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [session.CUDA, session.CPU])
+    monkeypatch.setattr(cores, "available", lambda: 8)
+    assert cores.workers(device) == count

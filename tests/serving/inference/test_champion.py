@@ -12,7 +12,8 @@ import pytest
 
 from models.errors import InputError
 from models.manifest import CHECKED
-from serving.inference import bundle, champion, retry
+from models.session import CUDA
+from serving.inference import bundle, champion, gpu_batches, retry
 from serving.inference.reloader import Reloader
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
@@ -31,6 +32,21 @@ def test_a_valid_bundle_is_loaded(digits: Path) -> None:
     np.testing.assert_allclose(loaded.predictor.predict(inputs), weights(DIGITS).expected(inputs), atol=1e-6)
     assert loaded.to_dict()["provenance"]["git_commit"] == "f626b23"
     json.dumps(loaded.to_dict())
+
+
+def test_a_gpu_is_warmed_up_with_every_size_of_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each size selects its own kernels, which would delay the first requests."""
+    sizes: list[int] = []
+
+    class Recorded:
+        provider = CUDA
+
+        def predict(self, inputs: np.ndarray) -> None:
+            sizes.append(len(inputs))
+
+    monkeypatch.setattr(champion, "_seconds", lambda *_: 0.0)
+    champion._warm_up(Recorded(), raw(DIGITS, 3))
+    assert tuple(sizes) == gpu_batches.SIZES
 
 
 @pytest.mark.parametrize("spec", [IRIS, PRICES], ids=lambda spec: spec.name)
