@@ -72,14 +72,19 @@ class Application:
 
     def _begin(self, worker: Worker, request: Request, request_id: bytes, started: float) -> RequestContext:
         """Set the context of a request, where log lines or traces need it; health checks and pages have no trace."""
-        route = routes.ROUTES.get(request.path)
         trace = None
-        if worker.tracing and not (route and route.probe):
+        if worker.tracing and not self._is_probe(request):
             trace = worker.tracing.begin(request.method, request.path, request.text_headers, started)
         trace_id = trace.trace_id if trace else client_trace_id(request.header(b"traceparent"))
         context = RequestContext(request_id.decode(), trace_id, trace)
         CURRENT.set(context)
         return context
+
+    def _is_probe(self, request: Request) -> bool:
+        try:
+            return self._find(request.method, request.path).probe
+        except RequestError:
+            return False
 
     async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
         """The name of the route and its response, or an error as a response. Raises nothing."""

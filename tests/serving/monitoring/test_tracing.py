@@ -149,7 +149,7 @@ def test_health_checks_and_what_the_client_does_not_sample_are_not_exported(
     collector: Collector, traced: Callable[..., Local]
 ) -> None:
     service = traced()
-    for path in ("/livez", "/readyz", "/"):
+    for path in ("/livez", "/readyz", "/v2/models/tandem/ready", "/"):
         assert service.get(path).status_code == 200
     unsampled = {"traceparent": f"00-{TRACE}-{PARENT}-00"}
     assert service.post("/predict", json=BODY, headers=unsampled).status_code == 200

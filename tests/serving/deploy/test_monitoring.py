@@ -15,6 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from serving.canary.metrics import CanaryMetrics
 from serving.monitoring.metrics import Metrics
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from tests.serving.bundles import DIGITS, raw, weights, write
@@ -45,6 +46,7 @@ def metric_names() -> set[str]:
     """The names of all series of the service."""
     metrics = Metrics(CollectorRegistry())
     ShadowMetrics(metrics.registry)
+    CanaryMetrics(metrics.registry)
     metrics.set_registry_age(1)
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {family.name + suffix for family in metrics.registry.collect() for suffix in suffixes[family.type]}
@@ -150,6 +152,8 @@ def test_prometheus_scrapes_the_service_and_evaluates_every_query(tmp_path: Path
     variables = {
         "TANDEM_API_KEYS_FILE": str(keys),
         "TANDEM_CHALLENGER": str(write(tmp_path / "challenger", weights(DIGITS, 2), "2")),
+        "TANDEM_CANARY_SHARE": "0.5",
+        "TANDEM_CANARY_MAX_DISAGREEMENT": "1",  # it is not rolled back
         "TANDEM_PREDICTION_LOG": str(tmp_path / "log"),
         "TANDEM_WORKERS": "2",
     }
