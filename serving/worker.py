@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ from serving.scheduling.deadlines import Deadlines
 from serving.scheduling.image_decoder import ImageDecoder
 from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
+
+log = logging.getLogger("bentoml.tandem")
 
 
 class Worker:
@@ -88,6 +91,8 @@ class Worker:
         loops += [observer.watch() for observer in self._observers]
         loops += [self.canary.watch()] if self.canary else []
         self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(_report)
         if self.champion.spec.kind == "image":
             await asyncio.to_thread(self.image_decoder.start)
         gc.collect()
@@ -117,3 +122,9 @@ class Worker:
             if (age := bundle.registry_age(self.settings.champion)) is not None:
                 self.metrics.set_registry_age(age)
             self.metrics.flush()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Log the error that has ended a background task: nothing else would show it."""
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("a background task ended: %r", error, exc_info=error)

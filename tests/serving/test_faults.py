@@ -1,20 +1,23 @@
 """Faults under load: replaced and invalid champions, a killed worker, a stop. No accepted request is lost."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
+import pytest
 
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import serve
+from tests.serving.conftest import Local, serve
 
 INPUTS = raw(DIGITS, 2)
 BODY = json.dumps({"inputs": INPUTS.tolist()}).encode()
@@ -85,3 +88,21 @@ def test_requests_in_flight_are_answered_before_a_stop(tmp_path: Path) -> None:
             wire.sendall(BODY[50:])
             assert wire.recv(65536).startswith(b"HTTP/1.1 200")
         assert served.process.wait(20) == 0
+
+
+def test_a_background_task_that_ends_is_logged(
+    digits: Path, local: Callable[..., Local], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = local(digits).worker
+
+    async def fail() -> None:
+        raise RuntimeError("unforeseen")
+
+    async def run() -> None:
+        monkeypatch.setattr(worker.api_keys, "watch", fail)
+        await worker.start()
+        await asyncio.sleep(0)
+        await worker.stop()
+
+    asyncio.run(run())
+    assert "a background task ended: RuntimeError('unforeseen')" in caplog.text
