@@ -28,7 +28,8 @@ OpenFile = Callable[[Path, DataSpec], Predict]
 def serve(connection: Connection, names: Sequence[str]) -> None:
     """Import the runtimes of files called `names`, and answer requests (file, spec, inputs) until there are no more.
 
-    `inputs` is a .npy file of raw examples. The answer is the outputs [batches, N, K] or the reason for having none.
+    `spec` is the path of a spec.json, `inputs` that of a .npy file of raw examples. The answer is the outputs
+    [batches, N, K] or the reason for having none.
     """
     _silence()
     prepared: dict[str, OpenFile] = {}
@@ -41,11 +42,11 @@ def serve(connection: Connection, names: Sequence[str]) -> None:
             connection.send(_answer(prepared, file, spec, inputs))
 
 
-def _answer(prepared: Mapping[str, OpenFile], file: Path, spec: DataSpec, inputs: Path) -> np.ndarray | str:
+def _answer(prepared: Mapping[str, OpenFile], file: Path, spec: Path, inputs: Path) -> np.ndarray | str:
     reader = READERS[file.name]
     try:
         open_file = prepared.get(file.name) or reader.prepare()
-        outputs = predict_in_all_sizes(open_file(file, spec), np.load(inputs, mmap_mode="r"))
+        outputs = predict_in_all_sizes(open_file(file, DataSpec.read(spec)), np.load(inputs, mmap_mode="r"))
     except Exception as error:  # whatever a runtime raises for a broken file
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     if others := sorted(imported_frameworks() - reader.imports):

@@ -3,6 +3,7 @@
 Files whose runtimes import the same frameworks share a process.
 """
 
+import json
 import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,14 +43,16 @@ class ReaderProcesses:
         Raises InputError for the first file that its runtime cannot load, or only with another framework.
         """
         with TemporaryDirectory() as folder:
-            path = Path(folder) / "inputs.npy"
-            np.save(path, inputs)
+            # In files: two processes that each wait to send what exceeds the buffer of a pipe would wait forever.
+            spec_path, inputs_path = Path(folder) / "spec.json", Path(folder) / "inputs.npy"
+            spec_path.write_text(json.dumps(spec.to_dict()), "utf-8")
+            np.save(inputs_path, inputs)
             for file in files:
-                self._request(file, spec, path)
+                self._request(file, spec_path, inputs_path)
             for file in files:
                 yield file, self._answer(file)
 
-    def _request(self, file: Path, spec: DataSpec, inputs: Path) -> None:
+    def _request(self, file: Path, spec: Path, inputs: Path) -> None:
         try:
             self.processes[file.name].connection.send((file.resolve(), spec, inputs))
         except BrokenPipeError as error:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -63,6 +64,15 @@ def test_a_process_that_has_ended_is_reported_with_its_status(graph):
         readers.processes[graph.name].process.kill()
         with pytest.raises(InputError, match=r"model\.onnx: .* status -9"):
             list(readers.predict([graph], synthetic.SPEC, INPUTS))
+
+
+def test_requests_and_answers_may_be_larger_than_the_buffer_of_a_pipe(graph):
+    int8 = graph.with_name("model.int8.onnx")
+    int8.write_bytes(graph.read_bytes())
+    spec = replace(synthetic.SPEC, name="x" * 2**20)
+    with reader_processes.started([graph.name, int8.name]) as readers:
+        answers = list(readers.predict([graph, int8], spec, np.tile(INPUTS, (200, 1, 1, 1))))
+    assert [outputs.shape for _, outputs in answers] == 2 * [(len(BATCH_SIZES), 2000, 10)]
 
 
 def test_files_of_runtimes_without_a_framework_share_a_process_that_ends_with_the_block():
