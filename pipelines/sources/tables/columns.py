@@ -53,7 +53,8 @@ def parse(
     if as_category or pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.string())  # false, true
     if not as_category and date_features.are_dates(array):
-        raise InputError(f"{where} holds dates ({_first(array)}); {advice}, or list it in data.dates")
+        listed = ", or list it in data.dates" if advice == EXCLUDE else ""  # only features are replaced by theirs
+        raise InputError(f"{where} holds dates ({_first(array)}); {advice}{listed}")
     numbers = None if as_category else _numbers_in(array, decimal)
     if numbers is None:
         return _categories(where, name, array, decimal, as_category, advice)

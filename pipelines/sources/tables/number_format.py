@@ -112,4 +112,7 @@ def _note(texts: Any, percent: bool, group: str, decimal: Decimal) -> str:
         return ""
     text = str(texts[row])
     number = pc.cast(_in_arrow_notation(pa.array([text.rstrip("% \u00a0\u202f")]), group, decimal), pa.float64())
-    return f"holds {kind}: '{text}' is read as {number[0].as_py():.15g}; data.categories reads it as a category"
+    other = OTHER[decimal]
+    fraction = f", data.decimal = {other} as a fraction" if group and _all_match(texts, pattern(other)) else ""
+    change = f"data.categories reads it as a category{fraction}"
+    return f"holds {kind}: '{text}' is read as {number[0].as_py():.15g}; {change}"

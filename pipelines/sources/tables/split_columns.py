@@ -1,5 +1,6 @@
 """Columns by which rows are assigned to splits: `prepare.group` and `prepare.order`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,13 @@ def order(path: Path, name: str, array: Any, config: DataSource, decimal: Decima
 
 def _times(where: str, array: Any, config: DataSource) -> NDArray[np.float64]:
     """Microseconds since 1970 of times in ISO 8601 or of a temporal type, days of other dates."""
-    try:
-        times = pc.cast(array, pa.timestamp("us")).cast(pa.int64())
-        return np.asarray(times.to_numpy(zero_copy_only=False), np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return date_features.days(where, array, config.day_first).astype(np.float64)
+    if pa.types.is_time(array.type) or pa.types.is_duration(array.type) or pa.types.is_interval(array.type):
+        raise InputError(f"{where} is of type {array.type}; allowed: numbers or dates")
+    for zone in (None, "UTC"):  # all texts without an offset such as +02:00, or all with one
+        with suppress(pa.ArrowInvalid):
+            times = pc.cast(array, pa.timestamp("us", zone), safe=False).cast(pa.int64())
+            return np.asarray(times.to_numpy(zero_copy_only=False), np.float64)
+    return date_features.days(where, array, config.day_first).astype(np.float64)
 
 
 def _require_complete(where: str, missing: NDArray[np.bool_]) -> None:

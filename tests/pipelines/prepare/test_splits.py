@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from models.errors import InputError
@@ -14,6 +15,7 @@ from pipelines.config import params
 from pipelines.prepare import grouping, leaks, splits
 from pipelines.prepare.splits import SplitRows
 from pipelines.sources import csv
+from pipelines.sources.tables import split_columns
 from tests.pipelines.workspace import data, read_split, run_prepare, write_params
 
 COUNT = 400
@@ -160,6 +162,7 @@ def test_the_columns_are_no_features_unless_named(tmp_path: Path) -> None:
         (["2026-01-31 10:00:01", "2026-01-31 10:00:02"], True),
         (["2026-01-31T10:00:00", "2026-01-30T11:00:00"], False),
         (["31.01.2026", "01.02.2026"], True),
+        (["2026-01-31T12:00:00+02:00", "2026-01-31T11:00:00Z"], True),
         (["10", "9"], False),
     ],
 )
@@ -167,6 +170,18 @@ def test_order_is_by_time_or_number(tmp_path: Path, times: list[str], ascending:
     order = load_table(tmp_path, f"day,size,price\n{times[0]},1,1.5\n{times[1]},2,2.5\n", order="day").order
     assert order is not None
     assert (order[0] < order[1]) is np.bool_(ascending)
+
+
+def test_order_is_by_times_finer_than_microseconds() -> None:
+    times = pa.chunked_array([pa.array([2_000_000_001, 1_000_000_001], pa.timestamp("ns"))])
+    order = split_columns.order(Path("sales.parquet"), "day", times, data("csv", target="price"), "point")
+    assert order.tolist() == [2e6, 1e6]
+
+
+def test_order_by_a_time_of_day_is_an_error() -> None:
+    times = pa.chunked_array([pa.array([1, 2], pa.time32("s"))])
+    with pytest.raises(InputError, match=r"column 'day' is of type time32\[s\]; allowed: numbers or dates"):
+        split_columns.order(Path("sales.parquet"), "day", times, data("csv", target="price"), "point")
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_codes_of_which_few_are_numbers_are_categories(tmp_path, values):
 
 MIXED = [*range(11), "?", "", *range(11)]
 REFUSED = {
-    "no target named": (PLAIN, {"target": None}, "data.target = null; allowed: a column of .*: size, colour, price"),
+    "no target named": (PLAIN, {"target": None}, "data.target = null: csv needs it; allowed: the name of a column"),
     "no such target": (PLAIN, {"target": "cost"}, "data.target = 'cost'; allowed: a column of .*size, colour, price"),
     "no such feature": (PLAIN, {"features": ("size", "age")}, "data.features: age; allowed: .* size, colour"),
     "the target as a feature": (PLAIN, {"features": ("price",)}, "data.features: price; allowed"),
@@ -190,7 +190,7 @@ REFUSED = {
     ),
     "dates to the nanosecond": ("a,price\n2026-01-31 00:00:00.123456789+01:00,1.5\n,2\n", {}, "'a' holds dates"),
     "dates as people write them": ("a,price\n12/31/2020,1.5\n1.2.2021,2.5\n", {}, r"'a' holds dates \(12/31/2020\)"),
-    "a target of dates": (rows(["2026-01-31"]), {"target": "y"}, "'y' holds dates .*; choose another data.target"),
+    "a target of dates": (rows(["2026-01-31"]), {"target": "y"}, "'y' holds dates .*; choose another data.target$"),
     "stray text": (
         rows(MIXED),
         {"target": "x"},

@@ -77,7 +77,11 @@ CASES = {
     "thousands with apostrophes": Case(
         "a;price\n1'234.5;1.5\n7;2.5\n", [[1234.5], [7]], (SEMICOLONS, "read as 1234.5")
     ),
-    "thousands with commas": Case('a,price\n"1,234",1.5\n7,2.5\n', [[1234], [7]], ("'1,234' is read as 1234",)),
+    "thousands with commas": Case(
+        'a,price\n"1,234",1.5\n7,2.5\n',
+        [[1234], [7]],
+        ("'1,234' is read as 1234; data.categories reads it as a category, data.decimal = comma as a fraction",),
+    ),
     "a fraction or thousands": Case("a;price\n1,234;1\n5,678;2\n", error="'1,234' in column 'a' .*; set data.decimal"),
     "a fraction, as told": Case("a;price\n1,234;1\n5,678;2\n", [[1.234], [5.678]], given={"decimal": "comma"}),
     "two decimal marks": Case(
