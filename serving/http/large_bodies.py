@@ -1,4 +1,4 @@
-"""Large bodies of JSON or typed numbers: memory for parsing is reserved first, and requests are answered in turn.
+"""Large JSON bodies: memory for parsing is reserved first, and one request after another is answered.
 
 A parsed body takes up to 40 times its bytes, and blocks the event loop while it is parsed. So there is one at a time,
 and others are answered in between.
@@ -23,21 +23,22 @@ Result = TypeVar("Result")
 
 
 class LargeBodies:
-    """Gives the requests of one worker that have large bodies to parse their turns, in the order of their arrival."""
+    """Gives the requests of one worker that have large JSON bodies their turns, in the order of their arrival."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._turn = asyncio.Lock()
         self._pause_until = 0.0
 
-    async def convert(self, request: Request, size: int, convert: Callable[[], Result]) -> Result:
-        """`convert()`, which takes `size` bytes of memory, in the request's turn; it lasts until that is closed.
+    async def convert(self, request: Request, body: bytes, convert: Callable[[bytes], Result]) -> Result:
+        """`convert(body)` in the request's turn, which lasts until it is closed.
 
         Raises RequestError: 413 if the body takes more memory than there is, 503 if it is in use.
         """
+        size = parsed_bytes(body)
         if size > self._budget.total:
             megabytes = f"{size / 1e6:.0f} MB of memory to parse; there are {self._budget.total / 1e6:.0f} MB"
-            raise too_large(f"the body takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
+            raise too_large(f"the JSON takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
         request.leave_load()  # others do not wait for it
         await self._turn.acquire()
         started = time.perf_counter()
@@ -45,7 +46,7 @@ class LargeBodies:
         await asyncio.sleep(self._pause_until - started)
         request.reserve(size)
         with _no_collection():
-            return convert()
+            return convert(body)
 
     def _end(self, started: float) -> None:
         """Let the next one follow, after a pause."""

@@ -1,4 +1,4 @@
-"""Reading of `ModelInferRequest`: hostile messages, and typed numbers in turns."""
+"""Reading of `ModelInferRequest`: hostile messages, and the memory of large ones."""
 
 import asyncio
 import tracemalloc
@@ -85,9 +85,8 @@ def request(inputs: np.ndarray, typed: bool) -> bytes:
 
 @pytest.mark.parametrize("typed", [True, False])
 def test_large_messages_count_in_the_memory_budget(local: Any, digits: Path, typed: bool) -> None:
-    """Of four at the same time; typed numbers take more memory than the message, but one after another."""
     body = request(raw(DIGITS, 2000), typed)
-    budget = (handlers.TYPED_BYTES + 4) * len(body) if typed else 4 * len(body)
+    budget = 4 * len(body)
     service = local(digits, max_held_bytes=budget)
     assert infer(service, *[body] * 4) == [200] * 4
     assert service.worker.memory_budget.available == budget
