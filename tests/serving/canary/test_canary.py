@@ -26,6 +26,7 @@ from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local, serve
 
+ACTIVE = 'tandem_canary_state{state="active"} 1.0'
 Make = Callable[..., Local]
 Ask = Callable[..., list[httpx.Response]]
 IMAGES = raw(DIGITS, 3)
@@ -269,7 +270,8 @@ def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challeng
                 deadline = time.monotonic() + 30
                 while time.monotonic() < deadline and not (challenger / ROLLED_BACK).exists():
                     responses += await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(8)))
-                await asyncio.sleep(1.5)  # for the check of the other worker, and the counters
+                while time.monotonic() < deadline and ACTIVE in (await client.get("/metrics")).text:
+                    await asyncio.sleep(0.1)  # until both workers have checked
                 return responses + await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(40)))
 
         answers = versions(asyncio.run(go()))

@@ -68,9 +68,11 @@ def test_all_workers_answer_beside_http_and_through_swaps_and_a_stop(tmp_path: P
         assert {version for version, _ in answers} == {"1", "2", "3"}
         for version, outputs in answers[::7]:
             np.testing.assert_allclose(outputs, weights(DIGITS, int(version)).expected(INPUTS), atol=1e-6)
-        time.sleep(1.2)  # each worker updates its counters once a second
-        requests = [line for line in httpx.get(f"{served.url}/metrics").text.splitlines() if "grpc_infer" in line]
-        assert f'tandem_requests_total{{endpoint="grpc_infer",status="200"}} {len(answers)}.0' in requests
+        expected = f'tandem_requests_total{{endpoint="grpc_infer",status="200"}} {len(answers)}.0'
+        deadline = time.monotonic() + 20
+        while expected not in (text := httpx.get(f"{served.url}/metrics").text) and time.monotonic() < deadline:
+            time.sleep(0.2)  # each worker updates its counters once a second
+        assert expected in text
         with grpc.insecure_channel(address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
