@@ -99,8 +99,8 @@ class Outbox:
     def undelivered(self) -> list[Record]:
         """The records that are not known to be delivered. After a power failure some of them may be."""
         path = self.folder / DELIVERED
-        delivered = int(path.read_text("utf-8") or 0) if path.exists() else 0
-        return self.records()[delivered:]
+        delivered = path.read_text("utf-8") if path.exists() else ""
+        return self.records()[int(delivered) if delivered.isdecimal() else 0 :]
 
     def last_written(self) -> int:
         """Time of the last record, in ms since 1970."""
@@ -135,20 +135,41 @@ def create(root: Path, header: Header) -> Outbox:
 
 
 def abandoned(root: Path, tracking_uri: str) -> Iterator[Outbox]:
-    """The outboxes for a store whose processes have ended, oldest first, locked for the caller."""
-    for path in sorted(root.glob(f"*/{HEADER}"), key=lambda path: path.stat().st_mtime):
-        lock = FileLock(path.parent / LOCK)
-        try:
-            lock.acquire(blocking=False)
-            header = Header(**json.loads(path.read_text("utf-8")))
-        except (Timeout, FileNotFoundError):  # its process is alive, or has just deleted the folder
-            lock.release()
-            continue
-        if path.parent.suffix != INVISIBLE and header.tracking_uri == tracking_uri:
-            _remove_incomplete_line(path.with_name(RECORDS))
-            yield Outbox(path.parent, lock, header)
+    """The outboxes for a store whose processes have ended, oldest first, locked for the caller.
+
+    What such a process has left of a folder that it was creating or deleting is deleted.
+    """
+    for path in sorted(root.glob(f"*/{HEADER}"), key=_modified):
+        if box := _take_over(path, tracking_uri):
+            yield box
+
+
+def _modified(path: Path) -> float:
+    """Time of the last change; 0 if another process has just deleted the file."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _take_over(path: Path, tracking_uri: str) -> Outbox | None:
+    """The outbox with the header `path`, locked; None if its process is alive, it is for another store, or damaged."""
+    folder, lock = path.parent, FileLock(path.parent / LOCK)
+    try:
+        lock.acquire(blocking=False)
+        if folder.suffix == INVISIBLE:
+            shutil.rmtree(folder)
         else:
-            lock.release()
+            header = Header(**json.loads(path.read_text("utf-8")))
+            if header.tracking_uri == tracking_uri:
+                _remove_incomplete_line(folder / RECORDS)
+                return Outbox(folder, lock, header)
+    except (Timeout, FileNotFoundError):  # its process is alive, or has just deleted the folder
+        pass
+    except (ValueError, TypeError) as error:  # a file system may lose the content of a file in a power failure
+        print(f"{folder}: damaged records for MLflow are not delivered ({error}); delete the folder", flush=True)
+    lock.release()
+    return None
 
 
 def _remove_incomplete_line(path: Path) -> None:

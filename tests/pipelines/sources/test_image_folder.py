@@ -19,7 +19,7 @@ from pipelines.prepare import __main__ as prepare
 from pipelines.sources import image_folder
 from pipelines.sources.pictures import decoding
 from tests.models.hostile_images import HOSTILE
-from tests.pipelines import sample_images as own
+from tests.pipelines.sources import sample_images as own
 from tests.pipelines.workspace import assert_one_error_line, data, run_stage, write_params
 
 SIZE = (16, 12)

@@ -258,27 +258,3 @@ def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
     abandoned.deliver()
     assert steps(run.id, "loss") == [0, 1, 2, 3]
     assert list(store.outboxes().iterdir()) == []
-
-
-HEADER = outbox.Header("sqlite:///mlflow.db", "torch-cnn", "1", "0" * 32)
-
-
-def test_a_record_that_was_being_written_is_none(tmp_path):
-    box = outbox.create(tmp_path, HEADER)
-    box.append("params", {"values": {"seed": 0}})
-    box.close()
-    with (box.folder / "records.jsonl").open("a", encoding="utf-8") as file:
-        file.write('["metrics", {"val')
-    (found,) = outbox.abandoned(tmp_path, HEADER.tracking_uri)
-    found.append("end", {"status": "KILLED"})
-    assert [record.kind for record in found.undelivered()] == ["params", "end"]
-    found.delete()
-
-
-def test_records_are_delivered_to_their_own_store_only(tmp_path):
-    outbox.create(tmp_path, HEADER).close()
-    assert list(outbox.abandoned(tmp_path, "http://127.0.0.1:5000")) == []
-    (found,) = outbox.abandoned(tmp_path, HEADER.tracking_uri)
-    assert found.header == HEADER
-    assert list(outbox.abandoned(tmp_path, HEADER.tracking_uri)) == []  # locked
-    found.delete()

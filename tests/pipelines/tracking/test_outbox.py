@@ -1,0 +1,83 @@
+"""Outboxes that ended processes have left, whole and damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.tracking import outbox
+from pipelines.tracking.outbox import Header, Outbox
+
+STORE = "http://store"
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """The folder of an outbox with two records, of which one is delivered."""
+    box = outbox.create(tmp_path, Header(STORE, "torch-cnn", "1", "run"))
+    box.set_delivered(box.append("params", {"values": {"seed": 0}}))
+    box.append("tags", {"values": {"line": "\u2028"}})
+    box.close()
+    return box.folder
+
+
+def abandoned(folder: Path) -> list[Outbox]:
+    boxes = list(outbox.abandoned(folder.parent, STORE))
+    for box in boxes:
+        box.close()
+    return boxes
+
+
+def test_an_outbox_is_taken_over_once_its_process_has_ended(tmp_path: Path) -> None:
+    box = outbox.create(tmp_path, Header(STORE, "torch-cnn", "1", "run"))
+    assert abandoned(box.folder) == []
+    box.close()
+    assert [one.id for one in abandoned(box.folder)] == [box.id]
+    assert list(outbox.abandoned(tmp_path, "http://other")) == []
+
+
+@pytest.mark.parametrize("end", [b'["tags", {"val', b"\0" * 100])
+def test_an_incomplete_last_line_is_cut(left: Path, end: bytes) -> None:
+    with (left / outbox.RECORDS).open("ab") as file:
+        file.write(end)
+    (box,) = outbox.abandoned(left.parent, STORE)
+    box.append("end", {"status": "KILLED"})
+    assert [record.kind for record in box.records()] == ["params", "tags", "end"]
+    assert [record.number for record in box.undelivered()] == [1, 2]
+    box.delete()
+
+
+@pytest.mark.parametrize("text", ["", "\0\0"])
+def test_all_is_delivered_again_if_the_number_of_delivered_records_is_lost(left: Path, text: str) -> None:
+    (left / outbox.DELIVERED).write_text(text, "utf-8")
+    (box,) = abandoned(left)
+    assert [record.number for record in box.undelivered()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [(outbox.HEADER, ""), (outbox.HEADER, "{}"), (outbox.RECORDS, "\0\0\n"), (outbox.RECORDS, "[]\n")],
+)
+def test_a_damaged_outbox_is_reported_and_kept(
+    left: Path, file: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (left / file).write_text(text, "utf-8")
+    whole = outbox.create(left.parent, Header(STORE, "keras-cnn", "1"))
+    whole.close()
+    assert [box.id for box in abandoned(left)] == [whole.id]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{left}: damaged records for MLflow are not delivered (")
+    assert left.is_dir()
+
+
+def test_what_is_left_of_a_deleted_outbox_is_deleted(left: Path) -> None:
+    part = left.rename(left.with_suffix(outbox.INVISIBLE))
+    assert abandoned(part) == []
+    assert not part.exists()
+
+
+def test_an_outbox_that_another_process_deletes_meanwhile_is_left_out(
+    left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [left / outbox.HEADER, left.parent / "deleted" / outbox.HEADER]
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(paths))
+    assert [box.id for box in abandoned(left)] == [left.name]
