@@ -36,8 +36,8 @@ GROUPS = {
     "tests/models/": "models",
     "tests/serving/": "servers",
     "tests/test_benchmarks": "servers",
-    "tests/pipelines/test_memory": "memory",
-    "tests/pipelines/test_table_pipeline": "table pipeline",
+    "tests/pipelines/stages/test_memory": "memory",
+    "tests/pipelines/stages/test_table_pipeline": "table pipeline",
     "tests/pipelines/doctor/": "doctor",
 }
 

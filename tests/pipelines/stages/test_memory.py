@@ -14,7 +14,7 @@ from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.export import graph_svg
 from tests.pipelines import synthetic
-from tests.pipelines.memory import peaks_mebibytes
+from tests.pipelines.stages.memory import peaks_mebibytes
 from tests.pipelines.workspace import write_params
 from tests.serving import bundles
 
