@@ -6,6 +6,7 @@ set. uv can compile at installation, but then examines all files of the environm
 """
 
 import compileall
+import os
 from collections.abc import Iterable
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
@@ -35,7 +36,8 @@ def compile_missing(packages: Iterable[str] = PACKAGES) -> list[str]:
 
     Where the environment cannot be written, nothing is compiled and imports take longer.
     """
-    missing = {name: init for name in packages if (init := _init_file(name)) and not _is_compiled(init)}
+    files = {name: init for name in packages if (init := _init_file(name))}
+    missing = {name: init for name, init in files.items() if not _is_compiled(init) and _can_be_compiled(init)}
     if missing:
         print(f"compiling {', '.join(missing)}: once after installation", flush=True)
     for init in missing.values():
@@ -51,3 +53,13 @@ def _init_file(package: str) -> Path | None:
 
 def _is_compiled(file: Path) -> bool:
     return Path(cache_from_source(file)).exists()
+
+
+def _can_be_compiled(file: Path) -> bool:
+    """False where its folder for bytecode cannot be created or written."""
+    folder = Path(cache_from_source(file)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
