@@ -20,6 +20,7 @@ MARKS = (  # byte order marks; those of UTF-32 begin like those of UTF-16
 SAMPLE = 1 << 16  # bytes read for the detection of the separator
 BLOCK = 1 << 20  # bytes decoded at a time
 ROWS = 50
+EXCEL = "sep="  # start of a line that names the separator, which only Excel reads
 
 
 class TextFormat(NamedTuple):
@@ -34,12 +35,15 @@ def detect(path: Path, config: DataSource) -> TextFormat:
     """The format of a CSV or TSV file; `data.encoding` and `data.separator` take precedence.
 
     UTF-8 is assumed, or the encoding of a byte order mark. Raises InputError, with the parameter that resolves it, for
-    other bytes and if more than one separator splits all rows into the same number of columns.
+    other bytes and if more than one separator splits all rows into the same number of columns; also if
+    the first line is not a header.
     """
     encoding = config.encoding or _encoding(path)
     _require_decodable(path, encoding)
     usual = "tab" if path.suffix.lower() == ".tsv" else "comma"
-    separator = config.separator or _separator(path, encoding, usual)
+    rows = _first_rows(path, encoding)
+    _require_header(path, rows)
+    separator = config.separator or _separator(path, rows, usual)
     notes = []
     if config.encoding is None and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"the file is read as {encoding} because of its byte order mark (data.encoding)")
@@ -82,9 +86,14 @@ def _advice(example: str) -> str:
     return f"set data.encoding to the encoding of the file, such as {example}"
 
 
-def _separator(path: Path, encoding: str, usual: str) -> str:
+def _require_header(path: Path, rows: str) -> None:
+    if rows.startswith(EXCEL):
+        line = rows.splitlines()[0][:40]
+        raise InputError(f"{path}: the first line, '{line}', is an instruction to Excel; remove it; allowed: a header")
+
+
+def _separator(path: Path, rows: str, usual: str) -> str:
     """The only separator that splits the first rows into equally many columns; `usual` if none does."""
-    rows = _first_rows(path, encoding)
     fitting = [name for name, character in SEPARATORS.items() if _columns(rows, character) > 1]
     if len(fitting) > 1:
         columns = ", ".join(f"{name} gives {_columns(rows, SEPARATORS[name])} columns" for name in fitting)

@@ -141,6 +141,7 @@ CASES = {
         "day,day_year,price\n2026-01-31,1,1.5\n", error="column 'day_year' is also a feature", given={"dates": ("day",)}
     ),
     "two separators": Case("a,b;price\n1,5;2\n", error="separator is ambiguous: comma gives 2.*; set data.separator"),
+    "a line for Excel": Case("sep=;\na;b;price\n1,5;x;2\n", error="first line, 'sep=;', is an instruction to Excel"),
     "two separators, as told": Case(
         "a,b;price\n1,5;2\n2,5;3\n", [[1.5], [2.5]], (COMMAS,), given={"separator": "semicolon"}
     ),
