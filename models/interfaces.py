@@ -15,6 +15,7 @@ from models.device import Device
 from models.spec import DataSpec
 from models.training.batches import Batch, TrainingData
 from models.training.epoch import Epoch, Progress
+from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot
 
 FrameworkModel = NewType("FrameworkModel", object)
@@ -56,6 +57,12 @@ class Learner(Protocol):
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Put a copy back."""
+
+    def state(self) -> LearnerState:
+        """A copy of weights, optimizer and random generators, on the CPU."""
+
+    def restore(self, state: LearnerState) -> None:
+        """Put a state back: training continues with the same numbers."""
 
     def inspect(self, batch: Batch) -> Snapshot:
         """Layer statistics, weights and gradients for a batch, in float32 and inference mode. Changes nothing."""
@@ -132,8 +139,12 @@ class FitModule(Protocol[ModelT_contra]):
         device: Device,
         on_epoch: OnEpoch,
         on_step: OnStep,
+        recovery: Recovery = NO_RECOVERY,
     ) -> list[Epoch]:
-        """Train the model in place. Raises NotFiniteError where the loss becomes NaN or infinite."""
+        """Train the model in place, or continue an interrupted training.
+
+        Raises NotFiniteError where the loss becomes NaN or infinite.
+        """
 
 
 class NativeModule(Protocol[ModelT_contra]):

@@ -13,23 +13,31 @@ from models.keras import optimizers
 from models.keras.layers import fused_batch_normalization
 from models.keras.losses import loss, total_weight
 from models.keras.snapshot import snapshot
+from models.keras.state import get_state, set_state
 from models.keras.store import get_weights, set_weights
 from models.training import loop
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
+from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot
 
 
 def fit(
-    model: keras.Model, data: TrainingData, config: Train, device: Device, on_epoch: OnEpoch, on_step: OnStep
+    model: keras.Model,
+    data: TrainingData,
+    config: Train,
+    device: Device,
+    on_epoch: OnEpoch,
+    on_step: OnStep,
+    recovery: Recovery = NO_RECOVERY,
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch.
 
-    Raises NotFiniteError where the loss is no longer a number.
+    An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number.
     """
     learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
-    history = loop.run(learner, data, config, on_epoch, on_step)
+    history = loop.run(learner, data, config, on_epoch, on_step, recovery)
     learner.finish()
     return history
 
@@ -79,6 +87,15 @@ class Learner:
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Put a copy back."""
         set_weights(self.trained, weights)
+
+    def state(self) -> LearnerState:
+        """A copy of weights, optimizer and random generators."""
+        return get_state(self.trained, self.optimizer)
+
+    def restore(self, state: LearnerState) -> None:
+        """Put a state back."""
+        set_state(self.trained, self.optimizer, state)
+        self.finish()
 
     def inspect(self, batch: Batch) -> Snapshot:
         """Layer statistics, weights and gradients for a batch."""

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from models.errors import InputError
 from models.interfaces import Learner, OnEpoch, OnStep, Totals
 from models.training.batches import TrainingData, batch_count, grouped, in_order, prefetched, shuffled
 from models.training.epoch import Epoch, Progress, best_epoch
+from models.training.recovery import NO_RECOVERY, Arrays, Recovery, TrainingState
 from models.training.schedule import learning_rate
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
@@ -20,27 +22,53 @@ class NotFiniteError(InputError):
     """The loss became NaN or infinite."""
 
 
-def run(learner: Learner, data: TrainingData, config: Train, on_epoch: OnEpoch, on_step: OnStep) -> list[Epoch]:
+def run(
+    learner: Learner,
+    data: TrainingData,
+    config: Train,
+    on_epoch: OnEpoch,
+    on_step: OnStep,
+    recovery: Recovery = NO_RECOVERY,
+) -> list[Epoch]:
     """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
-    With `config.keep` = best the weights of the best epoch are restored. Raises NotFiniteError with the epoch.
+    With `config.keep` = best the weights of the best epoch are restored. An interrupted training continues from its
+    state. Raises NotFiniteError with the epoch.
     """
-    epochs = config.epochs_for(len(data.train))
-    training = _Training(learner, data, config, epochs, np.random.default_rng(config.seed), on_step)
-    history: list[Epoch] = []
-    best_weights = None
-    for number in range(1, epochs + 1):
-        history.append(training.epoch(number))
+    epochs, random = config.epochs_for(len(data.train)), np.random.default_rng(config.seed)
+    training = _Training(learner, data, config, epochs, random, on_step)
+    history, best_weights = _restore(recovery.state, learner, random)
+    while len(history) < epochs and not _is_out_of_patience(history, config):
+        history.append(training.epoch(len(history) + 1))
         on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
-        best = best_epoch(history)
-        if config.keep == "best" and best.epoch == number:
+        if config.keep == "best" and best_epoch(history) is history[-1]:
             best_weights = learner.get_weights()
-        if config.patience is not None and number - best.epoch >= config.patience:
-            break
+        recovery.store(partial(_state, history, learner, random, best_weights))
     if best_weights is not None:
         learner.set_weights(best_weights)
     return history
+
+
+def _restore(
+    state: TrainingState | None, learner: Learner, random: np.random.Generator
+) -> tuple[list[Epoch], Arrays | None]:
+    """The history and the best weights of an interrupted training, whose state is put back."""
+    if state is None:
+        return [], None
+    learner.restore(state.learner)
+    random.bit_generator.state = state.random
+    return list(state.history), state.best_weights
+
+
+def _state(
+    history: list[Epoch], learner: Learner, random: np.random.Generator, best_weights: Arrays | None
+) -> TrainingState:
+    return TrainingState(history, learner.state(), dict(random.bit_generator.state), best_weights)
+
+
+def _is_out_of_patience(history: list[Epoch], config: Train) -> bool:
+    return config.patience is not None and bool(history) and len(history) - best_epoch(history).epoch >= config.patience
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 A record whose delivery failed may have arrived: the response may be what was lost. Each kind of record is therefore
 delivered so that it may be repeated. Parameters, tags, data sets and files replace themselves. Metrics carry the time
-of their recording, and where a record is repeated, the points that the run already has are left out. A model carries
-the id of its record as a tag.
+of their recording, and where a record is repeated, the points that the run already has are left out. Metrics of epochs
+are left out by their step, also where the run was interrupted and continues. A model carries the id of its record as a
+tag.
 """
 
 import threading
@@ -27,7 +28,7 @@ class Delivery:
         self.outbox = outbox
         self.client = mlflow.MlflowClient()
         self.rejections: set[str] = set()
-        self.histories: dict[str, set[tuple[int, int]]] = {}
+        self.histories: dict[str, list[tuple[int, int]]] = {}  # time and step of the points of a metric
 
     @property
     def run_id(self) -> str:
@@ -62,18 +63,27 @@ class Delivery:
         self.client.log_batch(self.run_id, tags=tags)
 
     def _metrics(self, _: Record, repeated: bool, values: Content, step: int, timestamp: int) -> None:
-        metrics = [mlflow.entities.Metric(key, value, timestamp, step) for key, value in values.items()]
-        if repeated:
-            metrics = [metric for metric in metrics if not self._has(metric)]
-        if metrics:
+        points = {key: self._points(key) if repeated else [] for key in values}
+        self._log(
+            timestamp, step, {key: value for key, value in values.items() if (timestamp, step) not in points[key]}
+        )
+
+    def _once(self, _: Record, repeated: bool, values: Content, step: int, timestamp: int, is_continued: bool) -> None:
+        points = {key: self._points(key) if repeated or is_continued else [] for key in values}
+        steps = {key: {step for _, step in points[key]} for key in values}
+        self._log(timestamp, step, {key: value for key, value in values.items() if step not in steps[key]})
+
+    def _log(self, timestamp: int, step: int, values: Content) -> None:
+        if values:
+            metrics = [mlflow.entities.Metric(key, value, timestamp, step) for key, value in values.items()]
             self.client.log_batch(self.run_id, metrics=metrics)
 
-    def _has(self, metric: Any) -> bool:
-        """True if the run has a point of the metric with its time and step."""
-        if metric.key not in self.histories:
-            points = self.client.get_metric_history(self.run_id, metric.key)
-            self.histories[metric.key] = {(point.timestamp, point.step) for point in points}
-        return (metric.timestamp, metric.step) in self.histories[metric.key]
+    def _points(self, key: str) -> list[tuple[int, int]]:
+        """Time and step of each point of a metric that the run had when it was first asked for."""
+        if key not in self.histories:
+            points = self.client.get_metric_history(self.run_id, key)
+            self.histories[key] = [(point.timestamp, point.step) for point in points]
+        return self.histories[key]
 
     def _dataset(self, _: Record, __: bool, entity: Content, context: str) -> None:
         tag = mlflow.entities.InputTag("mlflow.data.context", context)

@@ -25,9 +25,14 @@ DESCRIPTION_TAG, IMAGES_TAG = "mlflow.note.content", "mlflow.loggedImages"
 
 
 class Run:
-    """A run in progress. Every method writes to the disk and returns; a thread delivers to MLflow in the same order."""
+    """A run in progress. Every method writes to the disk and returns; a thread delivers to MLflow in the same order.
 
-    def __init__(self, box: Outbox) -> None:
+    A continued run has the metrics of an interrupted process; those logged with `log_once` are left out where it has
+    them already.
+    """
+
+    def __init__(self, box: Outbox, is_continued: bool = False) -> None:
+        self.is_continued = is_continued
         self.id = box.header.run_id
         self.name = box.header.name
         self._outbox = box
@@ -44,9 +49,14 @@ class Run:
         values = {name: float(value) for name, value in values.items()}
         self._append("metrics", values=values, step=step, timestamp=_now())
 
+    def log_once(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics that a run has once at a step, even if the process that logs them is interrupted and repeated."""
+        values = {name: float(value) for name, value in values.items()}
+        self._append("once", values=values, step=step, timestamp=_now(), is_continued=self.is_continued)
+
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
         """Log metrics of one epoch. MLflow shows groups such as `epoch/` in alphabetical order."""
-        self.log_metrics(values, epoch)
+        self.log_once(values, epoch)
 
     def log_image(self, name: str, image_HWC: np.ndarray, epoch: int) -> None:
         """Log a uint8 image of one epoch; MLflow shows the images of one name with a slider."""

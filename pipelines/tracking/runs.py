@@ -19,16 +19,26 @@ COLOUR_TAG = "mlflow.runColor"  # read by MLflow's user interface
 
 
 @contextmanager
-def start(experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """A new run with system metrics. An exception ends it as FAILED, an interrupt as KILLED.
+def start(experiment: str, name: str, tags: Mapping[str, str], interrupted: str = "") -> Iterator[Run]:
+    """A new run with system metrics, or the `interrupted` one if it still exists, which continues.
+
+    An exception ends it as FAILED, an interrupt as KILLED.
 
     Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
     """
     experiment_id = _open_experiment(experiment)
     with store.errors_reported():
-        tags = {COLOUR_TAG: _next_colour(experiment_id), **tags}
-        box = _create_run(experiment_id, name, tags)
-    with _ended(box) as run, closing(SystemMetricsThread(run.id, run.log_metrics)) as system_metrics:
+        existing = _find(experiment_id, interrupted) if interrupted else None
+        if existing:
+            box = _continue(name, existing.info)
+        else:
+            box = _create_run(experiment_id, name, {COLOUR_TAG: _next_colour(experiment_id), **tags})
+    with (
+        _ended(box, existing is not None) as run,
+        closing(SystemMetricsThread(run.id, run.log_metrics)) as system_metrics,
+    ):
+        if existing:
+            run.set_tags(tags)
         system_metrics.start()
         yield run
 
@@ -78,6 +88,13 @@ def _reopen(name: str, info: Any) -> Outbox:
     return box
 
 
+def _continue(name: str, info: Any) -> Outbox:
+    """The outbox of a run whose process was interrupted: it is RUNNING again, as if it had not ended."""
+    box = outbox.create(store.outboxes(), Header(store.outbox_address(), name, info.experiment_id, info.run_id))
+    mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
+    return box
+
+
 def _find(experiment_id: str, run_id: str) -> Any:
     """The run or the run that replaced it; None if neither exists."""
     try:
@@ -100,9 +117,9 @@ def _next_colour(experiment_id: str) -> str:
 
 
 @contextmanager
-def _ended(box: Outbox) -> Iterator[Run]:
+def _ended(box: Outbox, is_continued: bool = False) -> Iterator[Run]:
     """End the run with the status of the block; a resumed run keeps its end, and its status if the block fails."""
-    run, status = Run(box), box.header.status or "FAILED"
+    run, status = Run(box, is_continued), box.header.status or "FAILED"
     try:
         yield run
         status = "FINISHED"

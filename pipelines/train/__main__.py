@@ -1,7 +1,7 @@
 """Stage `train`: trains one architecture in one framework, with tracking."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
 from models.training.batches import Split, TrainingData
 from models.training.epoch import Epoch, best_epoch, stored_epoch
+from models.training.loop import NotFiniteError
+from models.training.recovery import Recovery, TrainingState
 from pipelines.artifacts import history, layer_history, paths, split_files, training_record, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
@@ -23,8 +25,10 @@ from pipelines.config import params
 from pipelines.config.params import Params, Tracking
 from pipelines.tracking import logged_models, provenance, runs, store
 from pipelines.tracking.run import Run
+from pipelines.train import recovery
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
+from pipelines.train.recovery import Interrupted, StateFile
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,27 @@ def train(
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
     store.require_reachable()
     device = chosen.framework_module("device").choose(config)
+    state_file = StateFile(chosen.name, recovery.fingerprint(chosen, {**sections, **tracking.model_dump()}, device))
+    if interrupted := state_file.read():
+        device = device._replace(precision=interrupted.precision)
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
-    started = runs.start(tracking.experiment, chosen.name, tags)
+    run_id = interrupted.run_id if interrupted else ""
+    started = runs.start(tracking.experiment, chosen.name, tags, run_id)
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
         log_inputs(run, sections, device, data.spec)
         model = chosen.architecture_module().build(data.spec, model_config)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
             monitor = TrainingMonitor(run, events, data, epochs, tracking.histograms)
-            trained = fit(chosen, model, data, config, device, monitor)
+            trained = fit(chosen, model, data, config, device, monitor, state_file, interrupted)
         run.log_params({"train": {"epochs": len(trained.history)}})
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained, config)}
         record["git_dirty"] = tags["git_dirty"] == "true"
         write_checkpoint(chosen, trained, record)
-        run.log_metrics({name: record[name] for name in ("best_epoch", "stored_epoch")})
+        run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
         log_model(run, chosen, model, data.spec)
+    state_file.delete()
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
 
@@ -123,9 +132,16 @@ def fit(
     config: Train,
     device: Device,
     monitor: TrainingMonitor,
+    state_file: StateFile,
+    interrupted: Interrupted | None,
 ) -> TrainedModel:
-    """Fit the model, displaying and recording each epoch."""
+    """Fit the model, or continue an interrupted training; each epoch is displayed, recorded and stored."""
     monitor.start(model)
+    before = interrupted.seconds if interrupted else 0.0
+    if interrupted:
+        monitor.restore(interrupted.state.history, interrupted.layers)
+        place = f"after epoch {interrupted.epochs} of {monitor.epochs}"
+        print(f"{chosen.name}: resuming {place}, run {monitor.run.id}", flush=True)
     if monitor.epochs > config.epochs:
         print(f"{chosen.name}: {monitor.epochs} epochs for train.minimum_steps = {config.minimum_steps}", flush=True)
     start = time.perf_counter()
@@ -135,8 +151,19 @@ def fit(
             monitor.epoch(epoch, learner)
             display.epoch(epoch)
 
-        epochs = chosen.framework_module("fit").fit(model, data, config, device, on_epoch, display.step)
-    return TrainedModel(model, epochs, monitor.layers, device, time.perf_counter() - start)
+        def seconds() -> float:
+            return before + time.perf_counter() - start
+
+        def store_state(state: Callable[[], TrainingState]) -> None:
+            state_file.write(lambda: Interrupted(monitor.run.id, device.precision, seconds(), monitor.layers, state()))
+
+        progress = Recovery(interrupted.state if interrupted else None, store_state)
+        try:
+            epochs = chosen.framework_module("fit").fit(model, data, config, device, on_epoch, display.step, progress)
+        except NotFiniteError:
+            state_file.delete()  # it would end in the same way again
+            raise
+    return TrainedModel(model, epochs, monitor.layers, device, seconds())
 
 
 def summary(chosen: Candidate, trained: TrainedModel, config: Train) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Records of a training in progress: metrics and plots in MLflow and TensorBoard, and a table of layer statistics."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from models.interfaces import EventWriter, FrameworkModel, Learner
@@ -37,19 +39,31 @@ class TrainingMonitor:
         if self.data.spec.kind == "image":
             self.events.image("training images", image_grid.draw(self.data.train), 0)
 
+    def restore(self, history: list[Epoch], layers: list[Row]) -> None:
+        """Record the metrics of the epochs that an interrupted training has completed, where they are missing."""
+        self.layers = list(layers)
+        statistics: dict[int, dict[str, float]] = {}
+        for number, statistic, layer, value in layers:
+            statistics.setdefault(number, {})[f"{statistic}/{layer}"] = value
+        for epoch in history:
+            self._scalars(epoch, statistics.get(epoch.epoch, {}))
+
     def epoch(self, epoch: Epoch, learner: Learner) -> None:
         """Record one epoch."""
         snapshot = learner.inspect(self.batch)
         layers = snapshot.statistics()
-        values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
-        values |= {f"layers/{name}": value for name, value in layers.items()}
-        self.run.log_epoch(epoch.epoch, values)
-        self.events.scalars(values, epoch.epoch)
+        self._scalars(epoch, layers)
         self.layers += [_row(epoch.epoch, name, value) for name, value in layers.items()]
         if self.histograms:
             self._histograms(snapshot, epoch.epoch)
         if self.plane and decision_boundary.is_due(epoch.epoch, self.epochs):
             self._boundary(self.plane, learner, epoch.epoch)
+
+    def _scalars(self, epoch: Epoch, layers: Mapping[str, float]) -> None:
+        values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
+        values |= {f"layers/{name}": value for name, value in layers.items()}
+        self.run.log_epoch(epoch.epoch, values)
+        self.events.scalars(values, epoch.epoch)
 
     def _histograms(self, snapshot: Snapshot, epoch: int) -> None:
         """Write histograms of finite arrays; others have none, and end the training."""

@@ -1,0 +1,167 @@
+"""The state of a training in progress on disk, from which the next run of the stage continues after an interruption.
+
+It is outside the outputs of the stage, which DVC deletes before the stage runs.
+"""
+
+import functools
+import json
+import os
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from models.device import Device, Precision
+from models.training.epoch import Epoch
+from models.training.recovery import LearnerState, TrainingState
+from pipelines.artifacts import paths, split_files
+from pipelines.artifacts.hashing import hash_files
+from pipelines.artifacts.layer_history import Row
+from pipelines.cli.candidate import Candidate
+
+FOLDER = Path(".dvc") / "tmp" / "tandem" / "resume"
+ROOT = Path(__file__).parents[2]  # of the code and its dvc.yaml
+PACKAGES = {"torch": ("numpy", "torch"), "keras": ("numpy", "keras", "tensorflow")}
+SHARE = 0.02  # of the time, at most, for writing; where an epoch takes less than a state does, not every one is written
+JSON, LEARNER, BEST = "json", "learner/", "best/"  # names of the arrays in the file
+Fingerprint = dict[str, str]
+UNREADABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """An interrupted training: its MLflow run, precision, duration in seconds so far, layer history and state."""
+
+    run_id: str
+    precision: Precision
+    seconds: float
+    layers: list[Row]
+    state: TrainingState
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that are complete."""
+        return len(self.state.history)
+
+
+class StateFile:
+    """The file of one candidate. It is written beside and renamed; `fingerprint` is that of the present training."""
+
+    def __init__(self, candidate: str, fingerprint: Fingerprint) -> None:
+        self.candidate = candidate
+        self.fingerprint = fingerprint
+        self.path = FOLDER / candidate / "state.npz"
+        self.due = 0.0  # not before; seconds of the monotonic clock
+
+    def read(self) -> Interrupted | None:
+        """The interrupted training, if any; one that is damaged or was of another training is deleted, with a line."""
+        if not self.path.exists():
+            return None
+        try:
+            stored, arrays = _read(self.path)
+            changed = [name for name, value in self.fingerprint.items() if stored["fingerprint"].get(name) != value]
+            reason = f"{' and '.join(changed)} changed"
+            if not changed:
+                return _interrupted(stored, arrays)
+        except UNREADABLE as error:
+            reason = f"{self.path} is damaged ({str(error) or type(error).__name__})"
+        print(f"{self.candidate}: the interrupted training is not resumed, as {reason}", flush=True)
+        self.delete()
+        return None
+
+    def write(self, interrupted: Callable[[], Interrupted]) -> None:
+        """Replace the file, unless that would take more than SHARE of the time."""
+        start = time.monotonic()
+        if start < self.due:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _write(self.path, self.fingerprint, interrupted())
+        end = time.monotonic()
+        self.due = end + (end - start) / SHARE
+
+    def delete(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)
+
+
+def fingerprint(chosen: Candidate, sections: Mapping[str, Any], device: Device) -> Fingerprint:
+    """What the result of a training depends on, as texts to compare."""
+    names = [
+        paths.split(split) / name
+        for split in ("train", "validation")
+        for name in (split_files.INPUTS, split_files.TARGETS)
+    ]
+    versions = ", ".join(f"{package} {metadata.version(package)}" for package in PACKAGES[chosen.framework])
+    return {
+        "parameters": json.dumps(sections, sort_keys=True),
+        "data": hash_files([paths.SPEC, *names]),
+        "code": hash_files(_code(chosen)),
+        "device": device.kind,
+        "versions": versions,
+    }
+
+
+def _code(chosen: Candidate) -> list[Path]:
+    """The Python files among the dependencies of the stage."""
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    items = {"${item.framework}": chosen.framework, "${item.architecture}": chosen.architecture}
+    named = [
+        functools.reduce(lambda text, item: text.replace(*item), items.items(), dep) for dep in stages["train"]["deps"]
+    ]
+    code = [ROOT / name for name in named if name.split("/")[0] in ("models", "pipelines")]
+    return [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+
+
+def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted) -> None:
+    """Write beside, wait until it is on the disk, and rename."""
+    state = interrupted.state
+    content = {
+        "fingerprint": fingerprint,
+        "run_id": interrupted.run_id,
+        "precision": interrupted.precision,
+        "seconds": interrupted.seconds,
+        "layers": interrupted.layers,
+        "history": [asdict(epoch) for epoch in state.history],
+        "random": state.random,
+        "values": state.learner.values,
+        "has_best": state.best_weights is not None,
+    }
+    arrays = {f"{LEARNER}{name}": array for name, array in state.learner.arrays.items()}
+    arrays |= {f"{BEST}{name}": array for name, array in (state.best_weights or {}).items()}
+    arrays[JSON] = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    beside = path.with_name(f".{path.name}")
+    with beside.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    return json.loads(arrays.pop(JSON).tobytes()), arrays
+
+
+def _interrupted(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Interrupted:
+    learner = LearnerState(_part(arrays, LEARNER), content["values"])
+    history = [Epoch(**epoch) for epoch in content["history"]]
+    best_weights = _part(arrays, BEST) if content["has_best"] else None
+    return Interrupted(
+        content["run_id"],
+        content["precision"],
+        content["seconds"],
+        [tuple(row) for row in content["layers"]],
+        TrainingState(history, learner, content["random"], best_weights),
+    )
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,222 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import tensorflow  # noqa: F401  # before torch, whose event writer would replace a part of it
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from models import checkpoint
+from pipelines.artifacts import history, layer_history, paths, training_record
+from pipelines.artifacts.hashing import hash_files
+from pipelines.cli.candidate import Candidate
+from pipelines.train import __main__ as train
+from pipelines.train import recovery
+from pipelines.train.progress import Display
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, write_params
+
+FRAMEWORKS = ("torch", "keras")
+QUICK = {"train.epochs": 4, "train.minimum_steps": 0, "train.device": "cpu", "models.mlp.hidden": [16]}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A folder of each name that a test enters, with the same data and parameters."""
+    monkeypatch.setattr(recovery, "SHARE", float("inf"))  # each epoch is stored, however short
+
+    def enter(name, changes=None):
+        (tmp_path / name).mkdir()
+        synthetic.enter(tmp_path / name, monkeypatch, {**QUICK, **(changes or {})})
+
+    return enter
+
+
+def run_train(framework, architecture="mlp"):
+    return run_main(train.main, "--framework", framework, "--architecture", architecture)
+
+
+def interrupt(monkeypatch, framework, epoch, error=KeyboardInterrupt):
+    """Train until this epoch is recorded in MLflow but not yet stored."""
+
+    def raise_error(_, shown):
+        if shown.epoch == epoch:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "epoch", raise_error)
+        return run_train(framework)
+
+
+def state_file(framework):
+    return recovery.FOLDER / f"{framework}-mlp" / "state.npz"
+
+
+def result(framework):
+    """SHA-256 of the weights; the history and that of the layers without what depends on the clock."""
+    folder = paths.checkpoint(f"{framework}-mlp")
+    epochs = history.read(folder / history.FILE)
+    columns = [name for name in epochs.dtype.names if name != "examples_per_second"]
+    weights = hash_files([folder / checkpoint.FILE])
+    return weights, epochs[columns].tolist(), (folder / layer_history.FILE).read_text("utf-8")
+
+
+def run_of(framework):
+    return mlflow.get_run(training_record.read(paths.checkpoint(f"{framework}-mlp") / training_record.FILE)["run_id"])
+
+
+def assert_each_metric_once(run, epochs):
+    client = mlflow.MlflowClient()
+    steps = {key: [point.step for point in client.get_metric_history(run.info.run_id, key)] for key in run.data.metrics}
+    assert {name for name in steps if name.startswith("epoch/")} >= {"epoch/train_loss", "epoch/validation_loss"}
+    for key, found in steps.items():
+        if key.startswith(("epoch/", "layers/")):
+            assert sorted(found) == list(range(1, epochs + 1)), key
+    assert steps["best_epoch"] == steps["stored_epoch"] == [0]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_after_ctrl_c_the_stage_continues_in_the_same_run(workspace, monkeypatch, framework):
+    workspace("whole")
+    assert run_train(framework).returncode == 0
+    assert not state_file(framework).exists()
+    expected = result(framework)
+    workspace("interrupted")
+    assert interrupt(monkeypatch, framework, 3).returncode == 130
+    (killed,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert killed.info.status == "KILLED"
+    done = run_train(framework)
+    assert f"{framework}-mlp: resuming after epoch 2 of 4, run {killed.info.run_id}\n" in done.stdout
+    assert result(framework) == expected
+    assert not state_file(framework).exists()
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
+    assert run.info.run_id == run_of(framework).info.run_id
+    assert_each_metric_once(run, 4)
+    events = EventAccumulator(str(paths.TENSORBOARD / f"{framework}-mlp")).Reload()
+    points = events.Scalars if framework == "torch" else events.Tensors
+    assert [point.step for point in points("epoch/train_loss")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_after_kill_9_the_stage_continues_in_the_same_run(workspace, framework):
+    workspace("whole", {"train.epochs": 12})
+    assert run_train(framework).returncode == 0
+    expected = result(framework)
+    workspace("killed", {"train.epochs": 12})
+    kill_once_stored(framework)
+    done = run_train(framework)
+    assert f"{framework}-mlp: resuming after epoch " in done.stdout, done.stdout
+    assert result(framework) == expected
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FINISHED"
+    assert_each_metric_once(run, 12)
+
+
+def kill_once_stored(framework):
+    """Kill the stage, in a process of its own, when it has stored an epoch."""
+    command = [sys.executable, "-m", "pipelines.train", "--framework", framework, "--architecture", "mlp"]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    while not state_file(framework).exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("parameters", "parameters changed"),
+        ("data", "data changed"),
+        ("code", "code changed"),
+        ("torn", "state.npz is damaged"),
+        ("flipped", "state.npz is damaged"),
+        ("empty", "state.npz is damaged"),
+    ],
+)
+def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(workspace, monkeypatch, change, reason):
+    workspace("here")
+    assert interrupt(monkeypatch, "torch", 3).returncode == 130
+    file = state_file("torch")
+    content = file.read_bytes()
+    if change == "parameters":
+        write_params(Path(), {**QUICK, "train.epochs": 3})
+    elif change == "data":
+        inputs = np.load(paths.split("train") / "inputs.npy")
+        np.save(paths.split("train") / "inputs.npy", inputs[:, ::-1])
+    elif change == "code":
+        monkeypatch.setattr(recovery, "_code", lambda _: [file])
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        file.write_bytes({"torn": content[:-100], "flipped": flipped, "empty": b""}[change])
+    done = run_train("torch")
+    (line,) = (line for line in done.stdout.splitlines() if "resum" in line)
+    assert line.startswith("torch-mlp: the interrupted training is not resumed, as ")
+    assert reason in line
+    assert not file.exists()
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
+
+
+def test_a_failed_training_continues_even_if_its_run_is_gone_and_its_seconds_add_up(workspace, monkeypatch):
+    workspace("here")
+    done = interrupt(monkeypatch, "torch", 3, OSError("out of memory"))
+    assert_one_error_line(done, "out of memory")
+    (lost,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    mlflow.delete_run(lost.info.run_id)
+    chosen = Candidate("torch", "mlp")
+    file = recovery.StateFile(chosen.name, {})
+    before = file.read()
+    assert before.seconds > 0
+    recovery._write(file.path, stored_fingerprint(file.path), replace(before, seconds=1000.0))
+    assert run_train("torch").returncode == 0
+    run = run_of("torch")
+    assert run.info.run_id != lost.info.run_id
+    assert_each_metric_once(run, 4)
+    record = training_record.read(paths.checkpoint("torch-mlp") / training_record.FILE)
+    assert 1000 < record["seconds"] < 2000
+
+
+def stored_fingerprint(path):
+    return recovery._read(path)[0]["fingerprint"]
+
+
+def test_a_loss_that_is_no_number_leaves_no_state(workspace):
+    workspace("here", {"train.learning_rate": 1e30, "train.optimizer": "sgd", "train.gradient_clip": None})
+    assert_one_error_line(run_train("torch"), "in epoch 1")
+    assert not state_file("torch").exists()
+
+
+def test_the_code_of_a_candidate_is_that_of_its_stage():
+    files = {file.relative_to(REPOSITORY).as_posix() for file in recovery._code(Candidate("torch", "cnn"))}
+    assert {"models/torch/cnn.py", "models/training/loop.py", "pipelines/train/recovery.py"} <= files
+    assert not {"models/torch/mlp.py", "models/keras/fit.py"} & files
+
+
+def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clock, written = [0.0], []
+    monkeypatch.setattr(recovery.time, "monotonic", lambda: clock[0])
+
+    def write(_, __, epoch):
+        written.append(epoch)
+        clock[0] += 0.01
+
+    monkeypatch.setattr(recovery, "_write", write)
+    file = recovery.StateFile("torch-mlp", {})
+    for epoch in range(1, 101):
+        clock[0] += 0.1
+        file.write(lambda epoch=epoch: epoch)
+    assert written[0] == 1
+    assert 0.015 < len(written) * 0.01 / clock[0] <= 0.021
