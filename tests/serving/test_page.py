@@ -417,12 +417,17 @@ def press(browser: Chrome, selector: str) -> None:
 
 
 def open_operation(browser: Chrome, served: Served, name: str, part: str) -> str:
-    """The text of the example response of an operation of the API reference, once it has `part`."""
+    """The text of the example response of an operation of the API reference, once it is a real one that has `part`."""
     browser.get(f"{served.url}/docs")
     press(browser, f"#{name} .opblock-summary-control")
     script = "return document.querySelector(arguments[0])?.textContent ?? ''"
     example = f"#{name} .responses-table .scroller"
-    wait(browser, lambda driver: part in driver.execute_script(script, example))
+
+
+    def is_real(shown: str) -> bool:
+        return part in shown and "additionalProp" not in shown  # of an example that is made from the schema
+
+    wait(browser, lambda driver: is_real(driver.execute_script(script, example)))
     return str(browser.execute_script(script, example))
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines import check
 from pipelines.artifacts import paths
+from pipelines.check import __main__ as check
 from pipelines.config import compatibility, params
 from pipelines.train import __main__ as train
 from tests.pipelines import synthetic

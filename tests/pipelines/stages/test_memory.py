@@ -73,7 +73,7 @@ def write_export(folder: Path, candidate: str) -> None:
     model = bundles.graph(bundles.weights(spec))
     file.write_bytes(model)
     file.with_name("graph.svg").write_text(graph_svg.draw(onnx.load_from_string(model).graph, candidate), "utf-8")
-    record = {"candidate": candidate, "files": {file.name: synthetic.proof(file, passed=True)}}
+    record = {"candidate": candidate, "temperature": None, "files": {file.name: synthetic.proof(file, passed=True)}}
     synthetic.write_json(file.with_name("parity.json"), record)
 
 

@@ -172,7 +172,7 @@ def test_the_documentation_has_an_example_that_works(tmp_path: Path, local: Make
 
 def test_pages_load_no_external_resources(digits: Path, local: Make) -> None:
     service = local(digits)
-    for path in ("/docs", "/docs/start.js"):
+    for path in ("/docs", "/docs.js"):
         response = service.get(path)
         assert response.status_code == 200
         assert "http" not in response.text.replace("http-equiv", "")

@@ -108,7 +108,7 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_unchanged(
     example = synthetic.digits()["test"][0][:2]
     with runs.start("tandem", "by hand", {}) as run:
         file = paths.exports("torch-cnn") / "model.onnx"
-        model_registry.register_onnx(file, synthetic.SPEC, example, run.name, NAME, {}, "")
+        model_registry.register_onnx(file, synthetic.SPEC, example, run, NAME, {}, "")
     with pytest.raises(InputError, match=r"not registered by `promote`"):
         registry.fetch(NAME, "champion", fetched)
     assert content(fetched) == before
