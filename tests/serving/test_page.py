@@ -423,7 +423,6 @@ def open_operation(browser: Chrome, served: Served, name: str, part: str) -> str
     script = "return document.querySelector(arguments[0])?.textContent ?? ''"
     example = f"#{name} .responses-table .scroller"
 
-
     def is_real(shown: str) -> bool:
         return part in shown and "additionalProp" not in shown  # of an example that is made from the schema
 
