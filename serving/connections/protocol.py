@@ -48,7 +48,7 @@ class Connection(HttpToolsProtocol):
         self._settings = shared.settings
         self._max_header_bytes = shared.settings.max_header_bytes
         self._unparsed = 0  # bytes given to the parser since the last part of a body or the end of a message
-        self._received: bytes | memoryview = b""  # what the parser was given last
+        self._received: bytes | memoryview = b""  # what the parser is being given
         self._in_body = False  # the headers are complete, the message is not
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
         self._error: RequestError | None = None
@@ -98,6 +98,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed += len(data)
         self._received = data
         super().data_received(data)  # type: ignore[arg-type]
+        self._received = b""  # a view of it would keep all that was read alive while the connection is idle
         if self._unparsed > self._max_header_bytes and not self._refused_at:
             self._refuse(self._too_large())
         if not (self._waiting_since or self._busy):

@@ -55,6 +55,7 @@ def answers(pieces: list[bytes]) -> list[bytes]:
         connection.connection_made(transport)
         for piece in pieces:
             connection.data_received(piece)
+            assert not connection._received  # nothing is kept alive between two pieces
             await asyncio.sleep(0)
         for _ in range(20):
             await asyncio.sleep(0)
