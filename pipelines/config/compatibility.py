@@ -4,8 +4,10 @@ import math
 
 import psutil
 
+from models.config import Framework, ModelConfig, Train
 from models.errors import InputError
 from models.gpu_driver import has_nvidia_driver
+from models.spec import DataSpec
 from pipelines.config.params import Params
 
 FLOAT32_BYTES = 4
@@ -41,6 +43,20 @@ def require_compatible(settings: Params) -> None:
         settings.train.require_model(config)
         config.require_compatible(source)
         config.require_batches(source, settings.train.batch_size)
+
+
+def require_trainable(
+    framework: Framework, model_config: ModelConfig, config: Train, spec: DataSpec, examples: int
+) -> None:
+    """Raise InputError if framework, architecture, training and the prepared data are incompatible.
+
+    `examples` is the size of the training split.
+    """
+    config.require_framework(framework)
+    config.require_model(model_config)
+    model_config.require_compatible(spec)
+    config.require_compatible(spec)
+    model_config.require_batches(spec, config.batch_size, examples)
 
 
 def require_memory(settings: Params) -> None:

@@ -8,10 +8,10 @@ from models.config import Device
 from models.session import open_session
 from pipelines.artifacts import paths, records, split_files, validation_outputs
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.metrics import graph_latency
+from pipelines.metrics import graph_latency, paired_test
 from pipelines.metrics.latency import MIN_TAIL_CALLS, Latency
 from pipelines.metrics.quality import METRICS
-from pipelines.promote import paired_test, selection
+from pipelines.promote import selection
 from pipelines.promote.selection import CandidateScore, Choice, Rules
 
 
@@ -25,7 +25,7 @@ def choose(candidates: Sequence[CandidateRecord], rules: Rules, device: Device) 
         return metric.terms(_outputs(by_name[name], len(targets)), np.asarray(targets))
 
     def p_value(best: str, other: str) -> float:
-        return paired_test.p_value(metric, terms(best), terms(other), rules.config)
+        return paired_test.p_value(metric, terms(best), terms(other), rules.config.resamples, rules.config.seed)
 
     def measure(names: Sequence[str]) -> Mapping[str, Latency]:
         return _measure([by_name[name] for name in names], inputs, device, rules.config.latency_seconds)

@@ -13,15 +13,23 @@ from models.config import ModelConfig, Train
 from models.device import Device
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
-from models.training.batches import Split, TrainingData
+from models.training.batches import TrainingData
 from models.training.epoch import Epoch, best_epoch, stored_epoch
 from models.training.loop import NotFiniteError
 from models.training.recovery import Recovery, TrainingState
-from pipelines.artifacts import history, layer_history, paths, split_files, training_record, validation_report
+from pipelines.artifacts import (
+    history,
+    layer_history,
+    paths,
+    split_files,
+    training_data,
+    training_record,
+    validation_report,
+)
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.candidate import Candidate
-from pipelines.config import params
+from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
 from pipelines.tracking import logged_models, provenance, runs, store
 from pipelines.tracking.run import Run
@@ -61,8 +69,8 @@ def train(
     chosen: Candidate, model_config: ModelConfig, config: Train, tracking: Tracking, sections: Mapping[str, Any]
 ) -> None:
     """Train, track and store one candidate. Raises InputError, before a run is started where possible."""
-    data = open_data()
-    require_compatible(chosen, model_config, config, data)
+    data = training_data.read()
+    compatibility.require_trainable(chosen.framework, model_config, config, data.spec, len(data.train))
     data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
     store.require_reachable()
@@ -98,22 +106,6 @@ def log_model(run: Run, chosen: Candidate, model: FrameworkModel, spec: DataSpec
         file = Path(folder) / Path(logged_models.NATIVE_FILES[chosen.framework]).name
         chosen.framework_module("native").save(model, spec, file)
         run.log_native(file, chosen.framework, spec, inputs[:2])
-
-
-def open_data() -> TrainingData:
-    """The training and the validation split; inputs are memory-mapped."""
-    spec = DataSpec.read(paths.SPEC)
-    train, validation = (Split(*split_files.read(paths.split(name))) for name in ("train", "validation"))
-    return TrainingData(train.standardised(spec), validation.standardised(spec), spec)
-
-
-def require_compatible(chosen: Candidate, model_config: ModelConfig, config: Train, data: TrainingData) -> None:
-    """Raise InputError if architecture, training, framework and data are incompatible."""
-    config.require_framework(chosen.framework)
-    config.require_model(model_config)
-    model_config.require_compatible(data.spec)
-    config.require_compatible(data.spec)
-    model_config.require_batches(data.spec, config.batch_size, len(data.train))
 
 
 def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: DataSpec) -> None:

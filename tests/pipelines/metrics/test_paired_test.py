@@ -2,15 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from pipelines.config import params
+from pipelines.metrics import paired_test
 from pipelines.metrics.quality import METRICS
-from pipelines.promote import paired_test
-from tests.pipelines.workspace import REPOSITORY
 
-
-@pytest.fixture(scope="module")
-def config():
-    return params.read(REPOSITORY / "params.yaml").promote
+RESAMPLING = {"resamples": 2000, "seed": 0}
 
 
 def correct(wrong, examples=269):
@@ -29,21 +24,21 @@ def correct(wrong, examples=269):
         ((0, 1), (0, 2, 3, 4, 5), 0.375),  # 4 against 1: 2 (1 + 5) / 2^5
     ],
 )
-def test_mcnemar_counts_the_examples_that_one_alone_classifies_correctly(config, best, other, p):
-    assert paired_test.p_value(METRICS["accuracy"], correct(best), correct(other), config) == pytest.approx(p)
+def test_mcnemar_counts_the_examples_that_one_alone_classifies_correctly(best, other, p):
+    assert paired_test.p_value(METRICS["accuracy"], correct(best), correct(other), **RESAMPLING) == pytest.approx(p)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])
-def test_the_same_outputs_are_never_different(config, name):
+def test_the_same_outputs_are_never_different(name):
     terms = terms_of(name, np.random.default_rng(0), 0.3)
-    assert paired_test.p_value(METRICS[name], terms, terms, config) == 1.0
+    assert paired_test.p_value(METRICS[name], terms, terms, **RESAMPLING) == 1.0
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])
-def test_a_clear_difference_has_a_small_p_value_and_a_random_one_has_not(config, name):
+def test_a_clear_difference_has_a_small_p_value_and_a_random_one_has_not(name):
     best, same, worse = (terms_of(name, np.random.default_rng(seed), noise) for seed, noise in enumerate((0.3, 0.3, 3)))
-    assert paired_test.p_value(METRICS[name], best, worse, config) < 0.005
-    assert paired_test.p_value(METRICS[name], best, same, config) > 0.05
+    assert paired_test.p_value(METRICS[name], best, worse, **RESAMPLING) < 0.005
+    assert paired_test.p_value(METRICS[name], best, same, **RESAMPLING) > 0.05
 
 
 def terms_of(name, random, noise):
@@ -56,21 +51,20 @@ def terms_of(name, random, noise):
     return METRICS[name].terms(powers / powers.sum(1, keepdims=True), targets)
 
 
-def test_the_bootstrap_agrees_with_a_permutation_test(config):
+def test_the_bootstrap_agrees_with_a_permutation_test():
     random = np.random.default_rng(3)
     best, other = sorted((random.exponential(1.0, 300), random.exponential(1.15, 300)), key=np.mean)
-    found = paired_test.bootstrap(METRICS["log_loss"], best, other, config)
+    found = paired_test.bootstrap(METRICS["log_loss"], best, other, **RESAMPLING)
     expected = permutation_test(
         (best, other), lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", rng=random
     ).pvalue
     assert found == pytest.approx(expected, abs=0.03)
 
 
-def test_of_equal_candidates_about_one_in_twenty_is_called_different(config):
-    config = config.model_copy(update={"resamples": 200})
+def test_of_equal_candidates_about_one_in_twenty_is_called_different():
     random, different = np.random.default_rng(0), 0
     for _ in range(300):
         best, other = random.normal(size=(2, 100))
         best, other = sorted((best, other), key=np.mean)  # the lower loss is the best one
-        different += paired_test.bootstrap(METRICS["log_loss"], best, other, config) <= 0.05
+        different += paired_test.bootstrap(METRICS["log_loss"], best, other, resamples=200, seed=0) <= 0.05
     assert 0.02 < different / 300 < 0.09

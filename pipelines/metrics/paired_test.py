@@ -1,18 +1,17 @@
-"""Tests whether two candidates differ on the same examples."""
+"""Tests whether two models differ on the same examples."""
 
 import numpy as np
 from scipy.stats import binomtest
 
-from pipelines.config.params import Promote
 from pipelines.metrics import quality
 from pipelines.metrics.quality import Metric
 
 
-def p_value(metric: Metric, best: np.ndarray, other: np.ndarray, config: Promote) -> float:
-    """Two-sided p-value of the difference of two candidates in a metric, from its terms [N, ...] for each of them."""
+def p_value(metric: Metric, best: np.ndarray, other: np.ndarray, resamples: int, seed: int) -> float:
+    """Two-sided p-value of the difference of two models in a metric, from its terms [N, ...] for each of them."""
     if metric is quality.METRICS["accuracy"]:
         return mcnemar(best, other)
-    return bootstrap(metric, best, other, config)
+    return bootstrap(metric, best, other, resamples, seed)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
@@ -25,15 +24,15 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 
 
-def bootstrap(metric: Metric, best: np.ndarray, other: np.ndarray, config: Promote) -> float:
+def bootstrap(metric: Metric, best: np.ndarray, other: np.ndarray, resamples: int, seed: int) -> float:
     """Paired bootstrap: twice the share of resamples of the examples in which `other` is at least as good as `best`.
 
     Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 15.4: the achieved significance level by the
     percentile interval of the difference.
     """
-    random = np.random.default_rng(config.seed)
+    random = np.random.default_rng(seed)
     reversed_ = 0
-    for _ in range(config.resamples):
+    for _ in range(resamples):
         rows = random.integers(0, len(best), len(best))
         reversed_ += metric.advantage(metric.summarise(best[rows]), metric.summarise(other[rows])) <= 0
-    return min(1.0, 2 * (reversed_ + 1) / (config.resamples + 1))
+    return min(1.0, 2 * (reversed_ + 1) / (resamples + 1))
