@@ -72,9 +72,7 @@ def fetch(name: str, alias: str, folder: Path, known: ModelVersion | None = None
     if version == known:
         return version
     with TemporaryDirectory() as beside:
-        model, record_file = model_registry.download(version, Path(beside))
-        record = bundle.read(record_file.parent)
-        bundle.write(record, model, str(record["model"]["sha256"]), folder)
+        bundle.install(model_registry.download(version, Path(beside)), folder)
     print(f"{folder}: {name}, version {version.version}", flush=True)
     return version
 

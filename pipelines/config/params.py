@@ -30,6 +30,7 @@ UNUSED_PATH = "data"  # folder for files of the user
 REPLACED = {"promote.tie": "promote.significance: the p-value of a paired test above which candidates are tied"}
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Value = TypeVar("Value", str, int)
 Correction = Literal["bonferroni", "benjamini_hochberg", "none"]
 
@@ -219,7 +220,9 @@ class Promote(Config):
 
     Candidates are compared by `metric` on the validation split. One is tied with the best where the p-value of their
     difference, by an exact test or `resamples` of the examples, is above `significance`. Latencies of tied candidates
-    are measured again for `latency_seconds` in all.
+    are measured again for `latency_seconds` in all. The selected one replaces the current champion only if it is
+    better by `minimum_gain` and significantly, unless `replace` is `always`. Graphs that were rolled back are rejected
+    but for those whose SHA-256 is in `allow_rolled_back`.
     """
 
     model_name: Annotated[Text, AfterValidator(registrable)]
@@ -231,6 +234,9 @@ class Promote(Config):
     minimum_r2: Annotated[float, Field(le=1, allow_inf_nan=False)]
     maximum_latency_ms: Positive | None
     latency_seconds: Positive
+    replace: Literal["better", "always"]
+    minimum_gain: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    allow_rolled_back: Annotated[tuple[Sha256, ...], Field(strict=False)]
 
     def metric_for(self, task: Task) -> str:
         """The selection metric of a task; `auto` is accuracy, or R2 of a regression."""

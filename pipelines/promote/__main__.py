@@ -1,29 +1,22 @@
-"""Stage `promote`: select the champion, register it, and write its bundle and the report."""
+"""Stage `promote`: select the best candidate, compare it with the champion, register it, write bundle and report."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from models.config import Device
-from models.manifest import MANIFEST
-from models.session import open_session
 from models.spec import DataSpec
-from models.training.batches import Split, evenly_spaced
-from pipelines.artifacts import bundle, history, json_object, metrics_file, paths, records, split_files
+from pipelines.artifacts import bundle, history, json_object, paths, records
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Promote
-from pipelines.inference import onnx_runtime
-from pipelines.promote import candidate_data, comparison_plot, report
+from pipelines.promote import candidate_data, comparison_plot, current_champion, decision, publication, report
+from pipelines.promote.current_champion import CurrentChampion
+from pipelines.promote.decision import Decision
 from pipelines.promote.selection import Choice, Rules
-from pipelines.tracking import model_registry, runs, store
-from pipelines.tracking.run import Run
-
-EXAMPLES = 4  # raw inputs in the bundle, spread over the classes, with the outputs of the graph for them
+from pipelines.tracking import model_registry, promotion_history, runs, store
 
 
 def main() -> None:
@@ -33,89 +26,92 @@ def main() -> None:
 
 
 def promote(names: Sequence[str], config: Promote, device: Device, experiment: str) -> None:
-    """Select, register, write the bundle and the report. Tied candidates are measured again on `device`.
+    """Select, compare with the current champion, and write bundle and report. `device` runs and measures graphs.
 
-    Raises InputError where no candidate passes the gates; the current champion is then kept.
+    A candidate that is not better than the current champion is not registered. Raises InputError where no candidate
+    passes the gates; the current champion is then kept.
     """
     spec = DataSpec.read(paths.SPEC)
     config.require_task(spec.name, spec.task)
     candidates = [record for name in names for record in records.read(name)]
     rules = Rules(config, config.metric_for(spec.task), candidates[0].metric)
-    choice = candidate_data.choose(candidates, rules, device)
-    print(f"{report.table(candidates, choice, rules)}\n\n{choice.reason}", flush=True)
-    champion = next(candidate for candidate in candidates if candidate.name == choice.champion)
-    with runs.resume(experiment, champion.candidate, champion.training["run_id"]) as run:
-        provenance = _provenance(champion, run.id, experiment)
-        manifest = _register_and_bundle(champion, config.model_name, run, provenance, choice.reason)
-        _write_report(candidates, choice, rules, manifest)
-        run.log_artifact(paths.REPORT, "promotion")
-        run.log_artifact(paths.COMPARISON, "promotion/plots")
+    store.open_experiment(experiment)
+    choice = candidate_data.choose(candidates, rules, device, _rejected(config))
+    challenger = next(candidate for candidate in candidates if candidate.name == choice.selected)
+    with current_champion.opened(config.model_name) as current:
+        made = _decide(challenger, current, spec, rules, device)
+        choice = _with_verdict(choice, made, challenger, current)
+        print(f"{report.table(candidates, choice, rules)}\n\n{choice.reason}\n{made.reason}", flush=True)
+        with runs.resume(experiment, challenger.candidate, challenger.training["run_id"]) as run:
+            if current is None or made.replaces:
+                content = publication.of_candidate(challenger)
+                replaced = current.registered if current else None
+                reason = f"{choice.reason}; {made.reason}"
+                publication.publish(content, run, config.model_name, experiment, replaced, reason)
+            else:
+                _keep(current, config.model_name, experiment)
+            manifest = bundle.read(paths.CHAMPION)
+            _write_report(candidates, choice, rules, manifest, made)
+            run.log_artifact(paths.REPORT, "promotion")
+            run.log_artifact(paths.COMPARISON, "promotion/plots")
     alias = model_registry.promotion_alias()
-    print(f"{alias}: {champion.name}, version {manifest['version']} of {config.model_name}", flush=True)
+    print(f"{alias}: {manifest['name']}, version {manifest['version']} of {config.model_name}", flush=True)
 
 
-def _register_and_bundle(
-    champion: CandidateRecord, model_name: str, run: Run, provenance: Mapping[str, Any], reason: str
-) -> dict[str, Any]:
-    """Register the model and write the bundle; the content of champion.json."""
-    spec, model = DataSpec.read(paths.SPEC), records.model(champion.candidate, champion.file)
-    example = evenly_spaced(Split(*split_files.read(paths.split("validation"))), EXAMPLES).inputs
-    outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
-    version = model_registry.register_onnx(model, spec, example, run, model_name, _tags(champion, run.id), reason)
-    record = {
-        "name": champion.name,
-        "version": version,
-        "spec": spec.to_dict(),
-        "metrics": metrics_file.flatten(champion.metrics),
-        "provenance": provenance,
-        "example": {"inputs": _without_nan(example), "outputs": outputs.tolist()},
-    }
-    manifest = bundle.write(record, model, champion.sha256, paths.CHAMPION)
-    # From it `pipelines.registry` restores the bundle on another machine.
-    run.log_artifact(paths.CHAMPION / MANIFEST, model_registry.bundle_folder(version))
-    return manifest
+def _rejected(config: Promote) -> dict[str, str]:
+    """SHA-256 of graphs that were rolled back, with the reasons, but for those that may be promoted again."""
+    rolled_back = promotion_history.rolled_back(model_registry.list_versions(config.model_name))
+    return {sha256: reason for sha256, reason in rolled_back.items() if sha256 not in config.allow_rolled_back}
 
 
-def _without_nan(example: np.ndarray) -> list[Any]:
-    """Nested lists with null for a missing value: JSON has no NaN."""
-    values = example.astype(object)
-    values[np.isnan(example)] = None
-    return list(values.tolist())
+def _decide(
+    challenger: CandidateRecord, current: CurrentChampion | None, spec: DataSpec, rules: Rules, device: Device
+) -> Decision:
+    """Whether the challenger replaces the current champion."""
+    if current is None:
+        return Decision(True, "there was no champion to compare it with")
+    version = f"the champion, version {current.version}"
+    if challenger.sha256 == current.sha256:
+        return Decision(False, f"{challenger.name} is {version}")
+    if rules.config.replace == "always":
+        return Decision(True, f"{challenger.name} replaces {version}: promote.replace = always")
+    if differing := decision.differences(current.spec, spec):
+        return Decision(True, f"{version}, was trained for other data: {', '.join(differing)} in the specification")
+    return decision.decide(candidate_data.compare(challenger, current, rules, device), rules)
 
 
-def _tags(champion: CandidateRecord, run_id: str) -> dict[str, str]:
-    """Tags of the registered version."""
-    return {
-        "run_id": run_id,
-        "git_commit": str(champion.training["git_commit"]),
-        "data_sha256": str(champion.training["data_sha256"]),
-        "candidate": champion.name,
-        "sha256": champion.sha256,
-    }
+def _with_verdict(
+    choice: Choice, made: Decision, challenger: CandidateRecord, current: CurrentChampion | None
+) -> Choice:
+    """The choice with what became of the selected candidate."""
+    is_champion = current is None or made.replaces or challenger.sha256 == current.sha256
+    verdict = "champion" if is_champion else "selected, but not better than the champion"
+    return replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})
 
 
-def _provenance(champion: CandidateRecord, run_id: str, experiment: str) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        **{key: champion.training[key] for key in ("git_commit", "git_dirty", "data_sha256")},
-        "tracking_uri": store.public_uri(),
-        "experiment": experiment,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
+    """Make the current champion the bundle of the workspace, and register it if the registry has no champion."""
+    if current.folder != paths.CHAMPION:
+        bundle.install(current.folder, paths.CHAMPION)
+    elif current.registered is None and model_registry.promotion_alias() == model_registry.CHAMPION:
+        content = publication.of_champion(current)
+        with runs.resume(experiment, current.manifest["name"], content.record["provenance"]["run_id"]) as run:
+            reason = f"version {current.version} of another registry"
+            publication.publish(content, run, name, experiment, None, reason)
 
 
 def _write_report(
-    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any]
+    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
 ) -> None:
     """Write the comparison of all candidates: plot, learning curves, summary and report."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
-        comparison_plot.draw(candidates, histories, choice.champion, beside / paths.COMPARISON.name)
+        comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
         history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
-        json_object.write(report.summary(candidates, choice, rules), beside / paths.SUMMARY.name)
-        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, rules, manifest), "utf-8")
+        json_object.write(report.summary(candidates, rules, manifest), beside / paths.SUMMARY.name)
+        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, rules, manifest, made), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,31 @@
-"""Selection with the candidates' files: their outputs for the validation split, and their graphs."""
+"""Selection and comparison with files: outputs for the validation split, and graphs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from models.config import Device
-from models.session import open_session
+from models.session import Session, open_session
 from pipelines.artifacts import paths, records, split_files, validation_outputs
 from pipelines.artifacts.records import CandidateRecord
+from pipelines.inference import onnx_runtime
 from pipelines.metrics import graph_latency, paired_test
 from pipelines.metrics.latency import MIN_TAIL_CALLS, Latency
 from pipelines.metrics.quality import METRICS
 from pipelines.promote import selection
+from pipelines.promote.current_champion import CurrentChampion
+from pipelines.promote.decision import Comparison
 from pipelines.promote.selection import CandidateScore, Choice, Rules
 
 
-def choose(candidates: Sequence[CandidateRecord], rules: Rules, device: Device) -> Choice:
-    """The choice among the candidates. Raises InputError where none passes the gates or a file is missing."""
+def choose(
+    candidates: Sequence[CandidateRecord], rules: Rules, device: Device, rolled_back: Mapping[str, str]
+) -> Choice:
+    """The choice among the candidates; `rolled_back` are SHA-256 of graphs that are rejected, with reasons.
+
+    Raises InputError where none passes the gates or a file is missing.
+    """
     by_name = {candidate.name: candidate for candidate in candidates}
     inputs, targets = split_files.read(paths.split("validation"))
     metric = METRICS[rules.metric]
@@ -25,15 +34,50 @@ def choose(candidates: Sequence[CandidateRecord], rules: Rules, device: Device) 
         return metric.terms(_outputs(by_name[name], len(targets)), np.asarray(targets))
 
     def p_value(best: str, other: str) -> float:
-        return paired_test.p_value(metric, terms(best), terms(other), rules.config.resamples, rules.config.seed)
+        return _p_value(terms(best), terms(other), rules)
 
     def measure(names: Sequence[str]) -> Mapping[str, Latency]:
         return _measure([by_name[name] for name in names], inputs, device, rules.config.latency_seconds)
 
-    return selection.choose([_score(candidate, rules) for candidate in candidates], rules, p_value, measure)
+    scores = [_score(candidate, rules, rolled_back) for candidate in candidates]
+    return selection.choose(scores, rules, p_value, measure)
 
 
-def _score(candidate: CandidateRecord, rules: Rules) -> CandidateScore:
+def compare(challenger: CandidateRecord, champion: CurrentChampion, rules: Rules, device: Device) -> Comparison:
+    """The challenger and the current champion, whose graph is run again, on the current validation split."""
+    inputs, targets = split_files.read(paths.split("validation"))
+    targets, metric = np.asarray(targets), METRICS[rules.metric]
+    session = open_session(champion.model, device, "evaluate.device")
+    outputs = onnx_runtime.predict(session, inputs)
+    before, now = (metric.terms(each, targets) for each in (outputs, _outputs(challenger, len(targets))))
+    quality, score = METRICS[rules.gate](outputs, targets), float(metric.summarise(before))
+    p99_ms = _p99_ms(session, inputs, challenger, rules)
+    return Comparison(
+        replace(_score(challenger, rules, {}), score=float(metric.summarise(now))),
+        CandidateScore(str(champion.manifest["name"]), True, quality, score, p99_ms),
+        champion.version,
+        _p_value(now, before, rules),
+        len(targets),
+        champion.manifest["provenance"]["data_sha256"] == challenger.training["data_sha256"],
+    )
+
+
+def _p_value(first: np.ndarray, second: np.ndarray, rules: Rules) -> float:
+    """Of the difference in the selection metric, from its terms."""
+    config = rules.config
+    return paired_test.p_value(METRICS[rules.metric], first, second, config.resamples, config.seed)
+
+
+def _p99_ms(session: Session, inputs: np.ndarray, like: CandidateRecord, rules: Rules) -> float:
+    """Latency of the current champion at the batch size of the gate; 0 without that gate."""
+    if rules.config.maximum_latency_ms is None:
+        return 0.0
+    seconds, size = rules.config.latency_seconds, like.smallest_batch_size
+    (latency,) = graph_latency.time_sessions([session], inputs, size, seconds, MIN_TAIL_CALLS)
+    return latency.p99_ms or 0.0
+
+
+def _score(candidate: CandidateRecord, rules: Rules, rolled_back: Mapping[str, str]) -> CandidateScore:
     return CandidateScore(
         candidate.name,
         candidate.parity_passed,
@@ -41,6 +85,7 @@ def _score(candidate: CandidateRecord, rules: Rules) -> CandidateScore:
         candidate.validation_score(rules.metric),
         candidate.smallest_batch["p99_ms"],
         candidate.faster,
+        rolled_back.get(candidate.sha256, ""),
     )
 
 

@@ -14,8 +14,8 @@ from pipelines.plotting.palette import PALETTE
 from pipelines.plotting.style import INK, picture
 
 
-def draw(candidates: Sequence[CandidateRecord], histories: Mapping[str, np.ndarray], champion: str, path: Path) -> None:
-    """Validation loss and metric over the epochs; test metric against latency, with a star for the champion.
+def draw(candidates: Sequence[CandidateRecord], histories: Mapping[str, np.ndarray], selected: str, path: Path) -> None:
+    """Validation loss and metric over the epochs; test metric against latency, with a star for the selected one.
 
     The int8 graph of a candidate has a hollow marker of the same colour.
     """
@@ -25,7 +25,7 @@ def draw(candidates: Sequence[CandidateRecord], histories: Mapping[str, np.ndarr
         _draw_curves(loss, histories, "validation_loss", colours)
         _draw_curves(metric, histories, f"validation_{history.metric(next(iter(histories.values())))}", colours)
         loss.legend(title="candidate")
-        _draw_cost(cost, candidates, champion, colours)
+        _draw_cost(cost, candidates, selected, colours)
 
 
 def _draw_curves(axes: Axes, histories: Mapping[str, np.ndarray], column: str, colours: Mapping[str, str]) -> None:
@@ -35,14 +35,14 @@ def _draw_curves(axes: Axes, histories: Mapping[str, np.ndarray], column: str, c
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_cost(axes: Axes, candidates: Sequence[CandidateRecord], champion: str, colours: Mapping[str, str]) -> None:
+def _draw_cost(axes: Axes, candidates: Sequence[CandidateRecord], selected: str, colours: Mapping[str, str]) -> None:
     for candidate in candidates:
         test, time, metric = candidate.metrics["test"], candidate.smallest_batch["p50_ms"], candidate.metric
         score = test[metric]
         interval = [[score - test[f"{metric}_low"]], [test[f"{metric}_high"] - score]]
         colour, hollow = colours[candidate.candidate], candidate.file == INT8
         axes.errorbar(time, score, interval, color=colour, alpha=0.5, capsize=3, zorder=1)
-        marker, size = ("*", 260) if candidate.name == champion else ("o", 70)
+        marker, size = ("*", 260) if candidate.name == selected else ("o", 70)
         inside, edge = ("white", colour) if hollow else (colour, INK)
         axes.scatter(
             time, score, size, color=inside, marker=marker, edgecolor=edge, linewidth=2 if hollow else 1, zorder=2
@@ -50,7 +50,7 @@ def _draw_cost(axes: Axes, candidates: Sequence[CandidateRecord], champion: str,
     int8 = "; hollow: int8" if any(candidate.file == INT8 for candidate in candidates) else ""
     axes.set(
         xlabel="median latency at the smallest batch size (ms)",
-        title=f"test {candidates[0].metric} (star: champion{int8})",
+        title=f"test {candidates[0].metric} (star: selected{int8})",
     )
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))

@@ -12,6 +12,7 @@ from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.metrics.latency import MIN_TAIL_CALLS
 from pipelines.plotting import decision_boundary
+from pipelines.promote.decision import Decision
 from pipelines.promote.selection import Choice, Rules
 
 PLOTS = {
@@ -32,7 +33,7 @@ def table(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, s
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
 
 
-def summary(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules) -> dict[str, Any]:
+def summary(candidates: Sequence[CandidateRecord], rules: Rules, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """JSON-ready numbers for the comparison of experiments: `dvc exp show` has a column for each."""
     numbers = {
         record.name: {
@@ -42,16 +43,18 @@ def summary(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules)
         }
         for record in candidates
     }
-    return {"champion": choice.champion, **numbers}
+    return {"champion": manifest["name"], **numbers}
 
 
-def page(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any]) -> str:
+def page(
+    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
+) -> str:
     """The report in Markdown, on a champion with this `manifest`; links are relative to the folder `artifacts`."""
-    heading = f"# Champion: {choice.champion}, version {manifest['version']} of `{rules.config.model_name}`"
+    heading = f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`"
     trained = [candidate for candidate in candidates if candidate.file == ONNX]
     parts = [
         heading,
-        f"{choice.reason}.",
+        f"{choice.reason}.\n\nComparison with the champion before: {made.reason}.",
         table(candidates, choice, rules, "github"),
         INTERVALS,
         f"![All candidates]({_link(paths.COMPARISON)})",
@@ -121,8 +124,9 @@ def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
         f"## Selection\nOf the candidates that pass, {choice.best} has the best validation {rules.metric_name}. Others "
         f"are tied with it if the p-value of the difference on the same examples, by {test}, is above "
         f"{rules.config.significance:g} (`promote.significance`). The tied candidates are measured again in turns with "
-        f"batches of {batch_size}; the one with the lowest median latency is the champion. The test split is not used "
-        "for selection.\n" + _github(heading, rows)
+        f"batches of {batch_size}; the one with the lowest median latency is selected. It replaces the current "
+        "champion if it is better on the same examples. The test split is not used for selection.\n"
+        + _github(heading, rows)
     )
 
 

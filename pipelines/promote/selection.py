@@ -1,4 +1,4 @@
-"""Selection of the champion: gates, then a paired test on the validation split, then latency. Pure functions."""
+"""Selection of a candidate: gates, then a paired test on the validation split, then latency. Pure functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ class CandidateScore:
 
     `quality` is accuracy or R2, `score` the selection metric. `faster` is false for an int8 graph that is not faster
     than the float32 graph at every batch size. `p99_ms` is the latency at the smallest measured batch size.
+    `rolled_back` is why the graph may not be promoted again, empty if it may.
     """
 
     name: str
@@ -26,6 +27,7 @@ class CandidateScore:
     score: float
     p99_ms: float
     faster: bool = True
+    rolled_back: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Choice:
-    """The champion, the reason for it, the verdict on each candidate by its name, and the comparisons behind it.
+    """The selected candidate, the reason, the verdict on each candidate by its name, and the comparisons behind it.
 
     `best` is the candidate with the best score of those that pass the gates.
     """
 
-    champion: str
+    selected: str
     best: str
     reason: str
     verdicts: dict[str, str]
@@ -87,13 +89,13 @@ def choose(candidates: Sequence[CandidateScore], rules: Rules, p_value: PValue, 
     sign = 1 if METRICS[rules.metric].higher_is_better else -1
     best = max(passed, key=lambda candidate: sign * candidate.score)
     comparisons = _compare(best, passed, rules, p_value, measure)
-    champion = min((one for one in comparisons if one.is_tied), key=_median)
+    selected = min((one for one in comparisons if one.is_tied), key=_median)
     by_name = {one.name: one for one in comparisons}
     verdicts = {
-        candidate.name: _verdict(candidate, by_name.get(candidate.name), champion, best, rules)
+        candidate.name: _verdict(candidate, by_name.get(candidate.name), selected, best, rules)
         for candidate in candidates
     }
-    return Choice(champion.name, best.name, _reason(champion, best, comparisons, rules), verdicts, comparisons)
+    return Choice(selected.name, best.name, _reason(selected, best, comparisons, rules), verdicts, comparisons)
 
 
 def failures(candidate: CandidateScore, rules: Rules) -> list[str]:
@@ -107,6 +109,8 @@ def failures(candidate: CandidateScore, rules: Rules) -> list[str]:
     limit = rules.config.maximum_latency_ms
     if limit is not None and candidate.p99_ms > limit:
         failed.append(f"p99 latency {candidate.p99_ms:.3f} ms > promote.maximum_latency_ms = {limit:g}")
+    if candidate.rolled_back:
+        failed.append(f"{candidate.rolled_back}; promote.allow_rolled_back allows it")
     return failed
 
 
@@ -131,12 +135,12 @@ def _median(comparison: Comparison) -> float:
 
 
 def _verdict(
-    candidate: CandidateScore, comparison: Comparison | None, champion: Comparison, best: CandidateScore, rules: Rules
+    candidate: CandidateScore, comparison: Comparison | None, selected: Comparison, best: CandidateScore, rules: Rules
 ) -> str:
     if comparison is None:
         return f"rejected: {', '.join(failures(candidate, rules))}"
-    if comparison is champion:
-        return "champion"
+    if comparison is selected:
+        return "selected"
     if not comparison.is_tied:
         return f"worse {rules.metric_name} (p = {comparison.p_value:.2g})"
     slower = f"slower: {_median(comparison):.4f} ms"
@@ -145,14 +149,14 @@ def _verdict(
     return f"tied (p = {comparison.p_value:.2g}), {slower}"
 
 
-def _reason(champion: Comparison, best: CandidateScore, comparisons: Sequence[Comparison], rules: Rules) -> str:
+def _reason(selected: Comparison, best: CandidateScore, comparisons: Sequence[Comparison], rules: Rules) -> str:
     highest = f"best validation {rules.metric_name}, {best.score:.4f}"
     tied = [one.name for one in comparisons if one.is_tied]
     if len(tied) == 1:
-        return f"{champion.name} has the {highest}"
+        return f"{selected.name} has the {highest}"
     others = ", ".join(name for name in tied if name != best.name)
     return (
         f"{best.name} has the {highest}; tied with it (p > promote.significance = {rules.config.significance:g}): "
-        f"{others}; {champion.name} is the fastest of these when measured again, "
-        f"{_median(champion):.4f} ms"
+        f"{others}; {selected.name} is the fastest of these when measured again, "
+        f"{_median(selected):.4f} ms"
     )

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -13,24 +13,29 @@ import numpy as np
 from models.errors import InputError
 from models.manifest import MANIFEST
 from models.spec import DataSpec
+from pipelines.artifacts import bundle
 from pipelines.tracking import logged_models, store
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import Run
 
+CHAMPION, CHALLENGER = "champion", "challenger"  # aliases
+NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias or version
+
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of the registered model `name`, and the run that logged it."""
+    """A version of the registered model `name`, the run that logged it, and its tags."""
 
     name: str
     version: str
     run_id: str
+    tags: Mapping[str, str] = field(compare=False)
 
 
 def register_onnx(
     file: Path, spec: DataSpec, example: np.ndarray, run: Run, name: str, tags: Mapping[str, str], description: str
-) -> str:
-    """Log an ONNX file to a run, register it under `name` and set the alias; the new version.
+) -> ModelVersion:
+    """Log an ONNX file to a run and register it under `name`; the new version, which has no alias yet.
 
     Raises InputError if the store does not respond.
     """
@@ -41,8 +46,7 @@ def register_onnx(
         version = _create_version(model_id, name, tags)
         client.update_model_version(name, version, description)
         client.update_registered_model(name, f"ONNX models for {spec.name}. The alias `champion` is what is served.")
-        client.set_registered_model_alias(name, promotion_alias(), version)
-    return version
+    return ModelVersion(name, version, run.id, tags)
 
 
 def _create_version(model_id: str, name: str, tags: Mapping[str, str]) -> str:
@@ -52,37 +56,83 @@ def _create_version(model_id: str, name: str, tags: Mapping[str, str]) -> str:
 
 def promotion_alias() -> str:
     """The alias of a promoted version: `champion`, or `challenger` in the copy of a DVC experiment."""
-    return "champion" if store.workspace() == Path.cwd().resolve() else "challenger"
+    return CHAMPION if store.workspace() == Path.cwd().resolve() else CHALLENGER
+
+
+def set_alias(version: ModelVersion, alias: str) -> None:
+    """Move an alias to a version. Raises InputError if the store does not respond."""
+    with store.errors_reported():
+        mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
 
 
 def get_version(name: str, alias: str) -> ModelVersion:
     """The version with the alias. Raises InputError if there is none or the store cannot be reached."""
+    if (version := find_alias(name, alias)) is None:
+        raise InputError(f"models:/{name}@{alias} in {store.public_uri()}: no such model or alias")
+    return version
+
+
+def find_alias(name: str, alias: str) -> ModelVersion | None:
+    """The version with the alias, or None. Raises InputError if the store cannot be reached."""
     store.connect()
-    try:
-        with quiet():
-            version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
-    except mlflow.MlflowException as error:
-        raise InputError(f"models:/{name}@{alias} in {store.public_uri()}: {store.one_line(error)}") from error
-    return ModelVersion(name, str(version.version), str(version.run_id))
+    with store.errors_reported(), quiet():
+        try:
+            return _version(mlflow.MlflowClient().get_model_version_by_alias(name, alias))
+        except mlflow.MlflowException as error:
+            if error.error_code not in NOT_FOUND_CODES:
+                raise
+    return None
 
 
-def download(version: ModelVersion, folder: Path) -> tuple[Path, Path]:
-    """Fetch the ONNX file and champion.json of a version into `folder`; their paths.
+def list_versions(name: str) -> list[ModelVersion]:
+    """All versions, the oldest first. Raises InputError if the store cannot be reached."""
+    store.connect()
+    with store.errors_reported(), quiet():
+        found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+    return sorted(map(_version, found), key=lambda version: int(version.version))
 
-    Raises InputError if one of them is missing.
+
+def _version(entity: mlflow.entities.model_registry.ModelVersion) -> ModelVersion:
+    return ModelVersion(str(entity.name), str(entity.version), str(entity.run_id), dict(entity.tags))
+
+
+def store_manifest(version: ModelVersion, folder: Path) -> None:
+    """Store what the bundle in `folder` has beside its model, so that `download` restores it.
+
+    Raises InputError if the store does not respond.
     """
-    uri, manifest = f"models:/{version.name}/{version.version}", f"{bundle_folder(version.version)}/{MANIFEST}"
+    with store.errors_reported():
+        mlflow.MlflowClient().log_artifact(version.run_id, str(folder / MANIFEST), _manifest_folder(version))
+
+
+def download(version: ModelVersion, folder: Path) -> Path:
+    """Fetch the bundle of a version into a new folder within `folder`; its path.
+
+    Raises InputError if a file is missing, or the SHA-256 of the model is not the registered one.
+    """
+    uri = f"models:/{version.name}/{version.version}"
     try:
         with quiet():
             model = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-            record = mlflow.artifacts.download_artifacts(
-                run_id=version.run_id, artifact_path=manifest, dst_path=str(folder)
+            beside = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=_manifest_folder(version), dst_path=str(folder)
             )
     except (mlflow.MlflowException, OSError) as error:
         raise InputError(f"{uri}: not registered by `promote` ({store.one_line(error)})") from error
-    return Path(model) / "model.onnx", Path(record)
+    return _complete(version, Path(model) / logged_models.ONNX_FILE, Path(beside))
 
 
-def bundle_folder(version: str) -> str:
+def _complete(version: ModelVersion, model: Path, folder: Path) -> Path:
+    """Move the model to the folder of its manifest."""
+    recorded = bundle.read(folder)["model"]
+    registered = version.tags.get("sha256")
+    if registered not in (None, recorded["sha256"]):
+        where = f"models:/{version.name}/{version.version}"
+        raise InputError(f"{where}: {MANIFEST} has the SHA-256 {recorded['sha256']}, the registry {registered}")
+    model.rename(folder / recorded["file"])
+    return folder
+
+
+def _manifest_folder(version: ModelVersion) -> str:
     """The artifact folder, in the run of a version, of its champion.json."""
-    return f"champion/{version}"
+    return f"champion/{version.version}"

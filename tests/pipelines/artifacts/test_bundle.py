@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def make(path, content):
     return path, hashlib.sha256(content).hexdigest()
 
 
+def write(record, model, sha256, folder):
+    """As `promote` does: a new bundle, which then replaces the one in `folder`."""
+    with tempfile.TemporaryDirectory(dir=model.parent) as beside:
+        bundle.build(record, model, sha256, Path(beside))
+        bundle.install(Path(beside), folder)
+
+
 def read(folder):
     """As serving does: champion.json, then the file that it names."""
     record = json.loads((folder / "champion.json").read_text("utf-8"))
@@ -28,10 +36,10 @@ def read(folder):
 
 def test_the_bundle_is_the_model_and_its_record(tmp_path):
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    written = bundle.write(RECORD, model, sha256, tmp_path / "champion")
+    write(RECORD, model, sha256, tmp_path / "champion")
     record, content = read(tmp_path / "champion")
     assert content == b"first"
-    assert record == written
+    assert record == bundle.read(tmp_path / "champion")
     assert record == {
         "schema": 1,
         **RECORD,
@@ -43,7 +51,7 @@ def test_a_new_champion_leaves_nothing_of_the_old(tmp_path):
     folder = tmp_path / "champion"
     for content in (b"first", b"second"):
         model, sha256 = make(tmp_path / "model.onnx", content)
-        bundle.write(RECORD, model, sha256, folder)
+        write(RECORD, model, sha256, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
     assert read(folder)[1] == b"second"
 
@@ -51,7 +59,7 @@ def test_a_new_champion_leaves_nothing_of_the_old(tmp_path):
 def test_the_same_champion_can_be_written_again(tmp_path):
     model, sha256 = make(tmp_path / "model.onnx", b"first")
     for version in ("1", "2"):
-        bundle.write({**RECORD, "version": version}, model, sha256, tmp_path / "champion")
+        write({**RECORD, "version": version}, model, sha256, tmp_path / "champion")
     assert read(tmp_path / "champion")[0]["version"] == "2"
 
 
@@ -61,17 +69,17 @@ def test_what_a_killed_promotion_left_is_swept(tmp_path):
     (folder / ".champion.json.partial").write_text("half", "utf-8")
     (folder / f".{'a' * 64}.onnx.partial").write_text("half", "utf-8")
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(RECORD, model, sha256, folder)
+    write(RECORD, model, sha256, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
 
 
 def test_a_model_that_is_not_the_proved_one_is_refused_and_the_old_champion_stays(tmp_path):
     folder = tmp_path / "champion"
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(RECORD, model, sha256, folder)
+    write(RECORD, model, sha256, folder)
     changed, _ = make(tmp_path / "changed.onnx", b"changed")
     with pytest.raises(InputError, match="parity was checked for"):
-        bundle.write(RECORD, changed, "0" * 64, folder)
+        write(RECORD, changed, "0" * 64, folder)
     assert {path.name for path in folder.iterdir()} == {"champion.json", f"{sha256}.onnx"}
     assert read(folder)[1] == b"first"
 
@@ -81,10 +89,10 @@ def test_a_full_disk_leaves_the_old_champion_whole(tmp_path):
     mount_small_disk(disk, kilobytes=64)
     try:
         model, sha256 = make(tmp_path / "model.onnx", b"first")
-        bundle.write(RECORD, model, sha256, disk / "champion")
+        write(RECORD, model, sha256, disk / "champion")
         large, large_sha256 = make(tmp_path / "large.onnx", os.urandom(200_000))
         with pytest.raises(OSError, match="No space left"):
-            bundle.write(RECORD, large, large_sha256, disk / "champion")
+            write(RECORD, large, large_sha256, disk / "champion")
         assert read(disk / "champion")[1] == b"first"
         assert len(list((disk / "champion").iterdir())) == 2
     finally:
@@ -94,7 +102,7 @@ def test_a_full_disk_leaves_the_old_champion_whole(tmp_path):
 def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp_path, monkeypatch):
     folder = tmp_path / "champion"
     model, sha256 = make(tmp_path / "model.onnx", b"first")
-    bundle.write(RECORD, model, sha256, folder)
+    write(RECORD, model, sha256, folder)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -102,7 +110,7 @@ def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp
     second, second_sha256 = make(tmp_path / "second.onnx", b"second")
     monkeypatch.setattr(Path, "write_text", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        bundle.write(RECORD, second, second_sha256, folder)
+        write(RECORD, second, second_sha256, folder)
     monkeypatch.undo()
     assert read(folder)[1] == b"first"
 
@@ -110,7 +118,7 @@ def test_an_interrupt_between_model_and_record_leaves_the_old_champion_whole(tmp
 def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
     folder = tmp_path / "champion"
     models = [make(tmp_path / f"{index}.onnx", os.urandom(50_000)) for index in range(2)]
-    bundle.write(RECORD, *models[0], folder)
+    write(RECORD, *models[0], folder)
     done, seen, broken = threading.Event(), set(), []
 
     def read_on():
@@ -126,8 +134,31 @@ def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
     reader = threading.Thread(target=read_on)
     reader.start()
     for index in range(40):
-        bundle.write({**RECORD, "version": str(index)}, *models[index % 2], folder)
+        write({**RECORD, "version": str(index)}, *models[index % 2], folder)
     done.set()
     reader.join()
     assert broken == []
     assert len(seen) > 1
+
+
+def test_a_failure_in_the_block_leaves_the_old_champion_whole(tmp_path):
+    folder, newer = tmp_path / "champion", tmp_path / "newer"
+    write(RECORD, *make(tmp_path / "model.onnx", b"first"), folder)
+    newer.mkdir()
+    bundle.build({**RECORD, "version": "4"}, *make(tmp_path / "second.onnx", b"second"), newer)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ZeroDivisionError), bundle.installing(newer, folder):
+        raise ZeroDivisionError
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with bundle.installing(newer, folder):
+        assert read(folder)[0]["version"] == "3"
+    assert read(folder)[0]["version"] == "4"
+
+
+@pytest.mark.parametrize(
+    "model", [None, {}, {"file": "../x.onnx", "sha256": "../x"}, {"file": "x.onnx", "sha256": "a" * 64}]
+)
+def test_a_manifest_that_names_no_model_is_one_line(tmp_path, model):
+    (tmp_path / "champion.json").write_text(json.dumps({"schema": 1, "model": model}), "utf-8")
+    with pytest.raises(InputError, match=r"champion\.json: `model` names no file by its SHA-256; run `dvc repro`"):
+        bundle.read(tmp_path)

@@ -51,7 +51,9 @@ def write_champion():
         "provenance": {"data_sha256": synthetic.DATA},
         "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
     }
-    bundle.write(record, model, hashlib.sha256(model.read_bytes()).hexdigest(), paths.CHAMPION)
+    shutil.rmtree(paths.CHAMPION, ignore_errors=True)
+    paths.CHAMPION.mkdir()
+    bundle.build(record, model, hashlib.sha256(model.read_bytes()).hexdigest(), paths.CHAMPION)
 
 
 def compare(settings):

@@ -3,6 +3,7 @@ import pytest
 from pipelines.artifacts import records
 from pipelines.metrics.latency import Latency
 from pipelines.promote import report
+from pipelines.promote.decision import Decision
 from pipelines.promote.selection import Choice, Comparison, Rules
 from tests.pipelines import synthetic
 
@@ -21,6 +22,7 @@ CHOICE = Choice(
     {"torch-cnn": "champion", "keras-cnn": "rejected: parity check failed"},
     (Comparison("torch-cnn", 0.0, 1.0, True, LATENCY), Comparison("torch-mlp", 0.25, 0.0012, False, None)),
 )
+DECISION = Decision(True, "there was no champion to compare it with")
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates)
 
 
 def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
-    assert page.startswith("# Champion: torch-cnn, version 7 of `tandem`\n\ntorch-cnn is the best.\n")
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
+    assert page.startswith("# Champion: torch-cnn, version 7 of `tandem`\n\ntorch-cnn is the best.\n\nComparison")
     for text in ("| run id", "`r1`", "`c1`", "`True`", "a" * 64, "at least 0.9", "2.4e-07", "100.00%", "not limited"):
         assert text in page
     for name in ("torch-cnn", "keras-cnn"):
@@ -54,11 +56,13 @@ def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
 
 def test_the_page_names_the_latency_ceiling(candidates):
     config = candidates[1].config.model_copy(update={"maximum_latency_ms": 2.5})
-    assert "at most 2.5 ms" in report.page(candidates[0], CHOICE, Rules(config, "accuracy", "accuracy"), RECORD)
+    assert "at most 2.5 ms" in report.page(
+        candidates[0], CHOICE, Rules(config, "accuracy", "accuracy"), RECORD, DECISION
+    )
 
 
 def test_the_page_lists_what_was_compared_and_how(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
     assert "by McNemar's exact test, is above 0.05" in page
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| torch-")
@@ -68,14 +72,14 @@ def test_the_page_lists_what_was_compared_and_how(candidates):
 
 
 def test_a_percentile_that_was_not_measured_is_a_dash(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if "CPUExecution" in line]
     assert rows[0][2:7] == ["256", "10", "2.500", "3.000", "-"]
     assert rows[1][2:7] == ["1", "100", "0.125", "0.150", "0.250"]
 
 
 def test_tables_of_the_page_are_whole(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD)
+    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
     tables = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
     assert len(tables) == 6
     for lines in tables:

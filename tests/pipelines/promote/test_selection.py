@@ -32,19 +32,19 @@ def choose(scores, config, p_values=None, p50_ms=None, metric="accuracy"):
 
 def test_the_most_accurate_wins_where_no_other_is_tied(config):
     choice = choose([score("a", 0.95), score("b", 0.97)], config)
-    assert choice.champion == choice.best == "b"
+    assert choice.selected == choice.best == "b"
     assert choice.reason == "b has the best validation accuracy, 0.9700"
-    assert choice.verdicts == {"a": "worse accuracy (p = 0.001)", "b": "champion"}
+    assert choice.verdicts == {"a": "worse accuracy (p = 0.001)", "b": "selected"}
 
 
 def test_among_tied_candidates_the_fastest_by_the_new_measurement_wins(config):
     scores = [score("a", 0.985), score("b", 0.96), score("c", 0.97), score("d", 0.98)]
     times = {"a": 3.0, "b": 1.0, "c": 2.0}
     choice = choose(scores, config, {"b": 0.06, "c": 0.5, "d": 0.049}, times)
-    assert (choice.champion, choice.best) == ("b", "a")
+    assert (choice.selected, choice.best) == ("b", "a")
     assert choice.verdicts == {
         "a": "best accuracy, but tied and slower: 3.0000 ms",
-        "b": "champion",
+        "b": "selected",
         "c": "tied (p = 0.5), slower: 2.0000 ms",
         "d": "worse accuracy (p = 0.049)",
     }
@@ -62,17 +62,17 @@ def test_among_tied_candidates_the_fastest_by_the_new_measurement_wins(config):
 
 
 def test_a_p_value_of_exactly_the_significance_is_no_tie(config):
-    assert choose([score("a", 0.985), score("b", 0.98)], config, {"b": 0.05}).champion == "a"
+    assert choose([score("a", 0.985), score("b", 0.98)], config, {"b": 0.05}).selected == "a"
 
 
 def test_the_first_wins_where_nothing_tells_them_apart(config):
-    assert choose([score("a", 0.95), score("b", 0.95)], config, {"b": 1.0}, {"a": 1.0, "b": 1.0}).champion == "a"
+    assert choose([score("a", 0.95), score("b", 0.95)], config, {"b": 1.0}, {"a": 1.0, "b": 1.0}).selected == "a"
 
 
 def test_a_lower_loss_is_better(config):
     scores = [score("a", 0.95, score=0.3), score("b", 0.94, score=0.2)]
     choice = choose(scores, config, metric="log_loss")
-    assert choice.champion == "b"
+    assert choice.selected == "b"
     assert choice.reason == "b has the best validation log loss, 0.2000"
     assert choice.verdicts["a"] == "worse log loss (p = 0.001)"
     assert choice.comparisons[0].deficit == pytest.approx(0.1)
@@ -82,7 +82,7 @@ def test_a_gate_keeps_the_best_out(config):
     config = config.model_copy(update={"maximum_latency_ms": 5.0})
     scores = [score("broken", 0.99, parity=False), score("slow", 0.98, p99_ms=5.1), score("fit", 0.91)]
     choice = choose(scores, config)
-    assert choice.champion == "fit"
+    assert choice.selected == "fit"
     assert choice.verdicts["broken"] == "rejected: parity check failed"
     assert choice.verdicts["slow"] == "rejected: p99 latency 5.100 ms > promote.maximum_latency_ms = 5"
     assert [one.name for one in choice.comparisons] == ["fit"]
@@ -91,13 +91,13 @@ def test_a_gate_keeps_the_best_out(config):
 def test_the_gate_is_accuracy_whatever_metric_selects(config):
     scores = [score("a", 0.89, score=0.1), score("b", 0.9, score=0.2)]
     choice = choose(scores, config, metric="log_loss")
-    assert choice.champion == "b"
+    assert choice.selected == "b"
     assert choice.verdicts["a"] == "rejected: validation accuracy 0.8900 < promote.minimum_accuracy = 0.9"
 
 
 def test_an_int8_graph_that_is_not_faster_is_no_candidate(config):
     choice = choose([score("a-int8", 0.99, faster=False), score("a", 0.98)], config)
-    assert choice.champion == "a"
+    assert choice.selected == "a"
     assert choice.verdicts["a-int8"] == "rejected: not faster than in float32 at every batch size"
 
 

@@ -59,7 +59,7 @@ def register(run):
     """Register a graph, as `promote` does: that needs the server."""
     example = synthetic.digits()["test"][0][:2]
     file = paths.exports("torch-cnn") / "model.onnx"
-    return model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "the best")
+    return model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "the best").version
 
 
 def assert_complete(run_id, epochs):

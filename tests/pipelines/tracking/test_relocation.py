@@ -27,7 +27,9 @@ def log(version):
     with runs.start("tandem", "torch-cnn", {}) as run:
         run.log_artifact(paths.SPEC, "data")
         example = synthetic.digits()["test"][0][:2]
-        assert model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "best") == version
+        registered = model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "best")
+        model_registry.set_alias(registered, "champion")
+    assert registered.version == version
     shutil.rmtree(paths.exports("torch-cnn"))
     return run.id
 

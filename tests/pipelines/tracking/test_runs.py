@@ -132,7 +132,8 @@ def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
             version = model_registry.register_onnx(
                 file, synthetic.SPEC, np.array(example), run, "digits", {"candidate": "torch-cnn"}, "the best"
             )
-        assert version == expected
+        assert version.version == expected
+        model_registry.set_alias(version, model_registry.CHAMPION)
     found = mlflow.MlflowClient().get_model_version_by_alias("digits", "champion")
     assert (found.version, found.tags, found.description) == (2, {"candidate": "torch-cnn"}, "the best")
     stored = Path(mlflow.artifacts.download_artifacts("models:/digits@champion", dst_path=str(workspace / "out")))

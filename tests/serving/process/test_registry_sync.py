@@ -71,9 +71,10 @@ def promoted(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         changes = {"frameworks": ["torch"], "architectures": ["cnn"]}
         settings = synthetic.enter(folder, patch, changes)
         patch.setenv("MLFLOW_TRACKING_URI", server)
-        synthetic.write_candidate("torch-cnn")
-        synthetic.write_metrics("torch-cnn", accuracy=0.97)
-        for _ in range(2):
+        for strength in (1.0, 10.0):
+            shutil.rmtree(paths.exports("torch-cnn"), ignore_errors=True)
+            synthetic.write_candidate("torch-cnn", strength=strength)
+            synthetic.write_metrics("torch-cnn", accuracy=1.0)
             promote.promote(settings.candidates, settings.promote, "cpu", settings.tracking.experiment)
         yield folder
 
@@ -108,7 +109,9 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_unchanged(
     example = synthetic.digits()["test"][0][:2]
     with runs.start("tandem", "by hand", {}) as run:
         file = paths.exports("torch-cnn") / "model.onnx"
-        model_registry.register_onnx(file, synthetic.SPEC, example, run, NAME, {}, "")
+        model_registry.set_alias(
+            model_registry.register_onnx(file, synthetic.SPEC, example, run, NAME, {}, ""), "champion"
+        )
     with pytest.raises(InputError, match=r"not registered by `promote`"):
         registry.fetch(NAME, "champion", fetched)
     assert content(fetched) == before

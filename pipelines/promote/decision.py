@@ -1,0 +1,71 @@
+"""Decision between the selected candidate and the current champion. Pure functions."""
+
+from dataclasses import dataclass
+
+from models.spec import DataSpec
+from pipelines.metrics.quality import METRICS
+from pipelines.promote import selection
+from pipelines.promote.selection import CandidateScore, Rules
+
+INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "features", "categories")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The selected candidate, the challenger, and the current champion on the same `examples` of the validation split.
+
+    `same_data` is false where the champion was trained on other data, maybe on some of the examples.
+    """
+
+    challenger: CandidateScore
+    champion: CandidateScore
+    version: str
+    p_value: float
+    examples: int
+    same_data: bool
+
+    def gain(self, metric: str) -> float:
+        """How much better the challenger is in the metric; negative where it is worse."""
+        return METRICS[metric].advantage(self.challenger.score, self.champion.score)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the challenger replaces the current champion, the reason, and the comparison, if one was made."""
+
+    replaces: bool
+    reason: str
+    comparison: Comparison | None = None
+
+
+def differences(champion: DataSpec, current: DataSpec) -> list[str]:
+    """What of the data specification makes a comparison impossible: the names of the fields that differ."""
+    names = [name for name in INTERFACE if getattr(champion, name) != getattr(current, name)]
+    refused = [[value is None for value in spec.fill] for spec in (champion, current)]
+    return names if refused[0] == refused[1] else [*names, "missing values"]
+
+
+def decide(comparison: Comparison, rules: Rules) -> Decision:
+    """The challenger replaces a champion that fails a gate, or that it exceeds by a significant minimum gain."""
+    version, name = f"the champion, version {comparison.version}", comparison.challenger.name
+    if failed := selection.failures(comparison.champion, rules):
+        return Decision(True, f"{version}, does not pass the gates: {', '.join(failed)}", comparison)
+    gain, config, scores = comparison.gain(rules.metric), rules.config, _scores(comparison, rules)
+    if gain <= 0:
+        return Decision(False, f"{name} is not better than {version}: {scores}", comparison)
+    if gain < config.minimum_gain:
+        limit = f"gain {gain:.4f} < promote.minimum_gain = {config.minimum_gain:g}"
+        return Decision(False, f"{name} is not better enough than {version}: {scores}; {limit}", comparison)
+    if comparison.p_value > config.significance:
+        limit = f"> promote.significance = {config.significance:g}"
+        return Decision(False, f"{name} is not significantly better than {version}: {scores} {limit}", comparison)
+    return Decision(True, f"{name} is better than {version}: {scores}", comparison)
+
+
+def _scores(comparison: Comparison, rules: Rules) -> str:
+    challenger, champion = (one.score for one in (comparison.challenger, comparison.champion))
+    others = "" if comparison.same_data else ", trained on other data,"
+    return (
+        f"validation {rules.metric_name} {challenger:.4f} against {champion:.4f}{others} on the same "
+        f"{comparison.examples} examples, p = {comparison.p_value:.2g}"
+    )

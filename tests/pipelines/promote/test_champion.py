@@ -1,0 +1,162 @@
+"""The stage `promote` where there is a champion already: in the registry, in the workspace, or different ones."""
+
+import json
+import shutil
+
+import mlflow
+import pytest
+
+from models.errors import InputError
+from pipelines.artifacts import paths
+from pipelines.promote import __main__ as promote
+from pipelines.tracking import model_registry, promotion_history
+from tests.pipelines import synthetic
+
+CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
+WEAK, MIDDLE, STRONG = 0.001, 1.0, 10.0  # graphs that classify 209, 251 and 254 of 270 validation examples correctly
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Parameters of a workspace with one candidate; the working directory is that workspace."""
+    return synthetic.enter(tmp_path, monkeypatch, CHANGES)
+
+
+def promote_graph(settings, strength, accuracy, **changes):
+    """Run the stage with a graph and its recorded validation accuracy."""
+    shutil.rmtree(paths.exports("torch-cnn"), ignore_errors=True)
+    synthetic.write_candidate("torch-cnn", strength=strength)
+    synthetic.write_metrics("torch-cnn", accuracy=accuracy)
+    config = settings.promote.model_copy(update=changes)
+    promote.promote(settings.candidates, config, "cpu", settings.tracking.experiment)
+
+
+def champion():
+    return json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
+
+
+def files():
+    return {path.name: path.read_bytes() for path in paths.CHAMPION.iterdir()}
+
+
+def registered():
+    return model_registry.get_version("tandem", "champion")
+
+
+def test_a_worse_one_is_rejected_with_the_reason_and_a_better_one_replaces_the_champion(settings, capsys):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    before = files()
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    shown = capsys.readouterr().out
+    reason = "torch-cnn is not better than the champion, version 1: validation accuracy 0.9296 against 0.9407 on the"
+    assert sum(reason in line for line in shown.splitlines()) == 1
+    assert "selected, but not better than the champion" in shown
+    assert reason in paths.REPORT.read_text("utf-8")
+    assert paths.REPORT.read_text("utf-8").startswith("# Champion: torch-cnn, version 1 of")
+    assert files() == before
+    versions = model_registry.list_versions("tandem")
+    assert [version.version for version in versions] == [registered().version] == ["1"]
+
+    promote_graph(settings, MIDDLE, accuracy=1.0)
+    assert (champion()["version"], registered().version, registered().tags["sha256"]) == (
+        "2",
+        "2",
+        champion()["model"]["sha256"],
+    )
+    first, second = promotion_history.events(model_registry.list_versions("tandem"))
+    assert (first.version, first.replaces, second.version, second.replaces) == ("1", None, "2", "1")
+    assert "there was no champion to compare it with" in first.reason
+    assert "torch-cnn is better than the champion, version 1: validation accuracy 1.0000 against 0.9" in second.reason
+    assert first.time < second.time
+    assert mlflow.MlflowClient().get_model_version("tandem", "2").description == second.reason
+
+
+def test_the_same_graph_is_no_event(settings, capsys):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    before = files()
+    promote_graph(settings, STRONG, accuracy=0.99)
+    assert files() == before
+    (version,) = model_registry.list_versions("tandem")
+    assert len(promotion_history.events([version])) == 1
+    assert "torch-cnn is the champion, version 1" in capsys.readouterr().out
+
+
+def test_a_champion_that_is_not_good_enough_on_the_current_data_is_replaced(settings, capsys):
+    promote_graph(settings, WEAK, accuracy=0.97)
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    assert champion()["version"] == "2"
+    assert "version 1, does not pass the gates: validation accuracy 0.7741 < promote.min" in capsys.readouterr().out
+
+
+def test_other_classes_are_not_compared(settings, capsys):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    spec = json.loads(paths.SPEC.read_text("utf-8"))
+    synthetic.write_json(paths.SPEC, spec | {"labels": list("abcdefghij")})
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    assert champion()["version"] == "2"
+    reason = "the champion, version 1, was trained for other data: labels in the specification"
+    assert reason in capsys.readouterr().out
+    assert reason in promotion_history.events(model_registry.list_versions("tandem"))[1].reason
+
+
+def test_without_a_comparison_the_best_candidate_replaces_the_champion(settings):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    promote_graph(settings, MIDDLE, accuracy=0.93, replace="always")
+    assert champion()["version"] == registered().version == "2"
+
+
+def test_the_champion_of_a_workspace_whose_registry_is_new_is_compared_and_registered(settings, capsys):
+    promote_graph(settings, MIDDLE, accuracy=0.97)
+    promote_graph(settings, STRONG, accuracy=1.0)
+    shutil.copy(synthetic.store(), "mlflow.db")
+    capsys.readouterr()
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    shown = capsys.readouterr().out
+    assert "promote: artifacts/champion has version 2 (" in shown
+    assert "has no models:/tandem@champion; `dvc repro --force --single-item promote` compares" in shown
+    assert "torch-cnn is not better than the champion, version 2: validation accuracy 0.9296 against 0.94" in shown
+    assert champion()["version"] == registered().version == "1"
+    assert registered().tags["sha256"] == champion()["model"]["sha256"]
+    assert registered().run_id == champion()["provenance"]["run_id"]
+
+
+def test_a_replaced_folder_is_reported_and_the_champion_of_the_registry_is_compared_and_restored(settings, capsys):
+    promote_graph(settings, MIDDLE, accuracy=0.97)
+    first = dict(files())
+    promote_graph(settings, STRONG, accuracy=1.0)
+    second = files()
+    for name in second:
+        (paths.CHAMPION / name).unlink()
+    for name, content in first.items():
+        (paths.CHAMPION / name).write_bytes(content)
+    capsys.readouterr()
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("promote: ")]
+    assert "artifacts/champion has version 1 (" in line
+    assert "models:/tandem@champion is version 2 (" in line
+    assert "`python -m pipelines.registry models:/tandem@champion artifacts/champion` restores version 2" in line
+    assert files() == second
+
+
+def test_a_champion_whose_bundle_is_lost_is_not_replaced(settings):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    shutil.rmtree(paths.CHAMPION)
+    shutil.rmtree("mlartifacts")
+    with pytest.raises(InputError, match=r"cannot be compared: models:/tandem/1: .*; restore it, or remove the alias"):
+        promote_graph(settings, MIDDLE, accuracy=1.0)
+    assert registered().version == "1"
+
+
+def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(settings, monkeypatch):
+    promote_graph(settings, STRONG, accuracy=0.97)
+    before = files()
+    copy = paths.ARTIFACTS.resolve().parent / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
+    copy.mkdir(parents=True)
+    shutil.copytree("artifacts", copy / "artifacts", ignore=shutil.ignore_patterns("champion"))
+    monkeypatch.chdir(copy)
+    promote_graph(settings, MIDDLE, accuracy=0.93)
+    assert files() == before
+    promote_graph(settings, MIDDLE, accuracy=1.0)
+    assert champion()["version"] == model_registry.get_version("tandem", "challenger").version == "2"
+    assert registered().version == "1"
+    assert len(promotion_history.events(model_registry.list_versions("tandem"))) == 1
