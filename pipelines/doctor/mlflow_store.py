@@ -1,6 +1,6 @@
-"""Check that the MLflow store can be reached: `python -m pipelines.doctor.mlflow_store`.
+"""Check that the MLflow store can be reached and agrees with the workspace on the champion.
 
-Prints the list of results as JSON.
+`python -m pipelines.doctor.mlflow_store` prints the list of results as JSON.
 """
 
 import json
@@ -11,14 +11,16 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from models.errors import InputError
+from pipelines.artifacts import paths
 from pipelines.cli import stage
+from pipelines.config import params
 from pipelines.doctor.check_result import CheckResult
-from pipelines.tracking import store
+from pipelines.tracking import divergence, model_registry, store
 
 
 def main() -> None:
-    """Print the result."""
-    print(json.dumps([asdict(check())]))
+    """Print the results."""
+    print(json.dumps([asdict(result) for result in (check(), check_champion(params.read().promote.model_name))]))
 
 
 def check() -> CheckResult:
@@ -35,6 +37,19 @@ def check() -> CheckResult:
             "warning", "MLflow store", detail, "run `python -m pipelines.tracking.relocation`, or any stage"
         )
     return CheckResult("ok", "MLflow store", f"{store.public_uri()} can be opened")
+
+
+def check_champion(name: str) -> CheckResult:
+    """Whether bundle and alias are of the same version. No database is created."""
+    try:
+        registered = None if _missing_file() else model_registry.find_alias(name, model_registry.CHAMPION)
+        difference = divergence.compare(name, registered)
+    except InputError as error:
+        return CheckResult("warning", "champion", f"not compared with the registry: {error}")
+    if difference:
+        return CheckResult("warning", "champion", difference)
+    detail = f"version {registered.version} in {paths.CHAMPION} and the registry" if registered else "none yet"
+    return CheckResult("ok", "champion", detail)
 
 
 def _missing_file() -> Path | None:

@@ -1,7 +1,7 @@
 """History of the champion in the model registry: a tag of the version for each time that it became champion."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ class Event:
     reason: str
 
 
-def events(versions: list[ModelVersion]) -> list[Event]:
+def events(versions: Sequence[ModelVersion]) -> list[Event]:
     """The history that the tags of these versions record, the oldest event first."""
     recorded = [
         Event(version.version, **json.loads(value))
@@ -36,7 +36,7 @@ def events(versions: list[ModelVersion]) -> list[Event]:
     return sorted(recorded, key=lambda event: event.time)
 
 
-def rolled_back(versions: list[ModelVersion]) -> dict[str, str]:
+def rolled_back(versions: Sequence[ModelVersion]) -> dict[str, str]:
     """For each SHA-256 of a graph that was rolled back, the version and the reason."""
     return {
         version.tags["sha256"]: f"rolled back as version {version.version}: {version.tags[ROLLED_BACK]}"

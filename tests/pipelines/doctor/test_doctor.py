@@ -26,7 +26,7 @@ from tests.pipelines.workspace import run_main, run_stage, write_params
 SUBJECTS = (
     *("params.yaml", "python", "torch", "tensorflow", "keras", "onnx", "mlflow", "dvc", "bentoml", "onnxruntime"),
     *("processor", "cores", "NVIDIA driver", "torch computes", "tensorflow computes", "onnxruntime computes"),
-    *("MLflow store", "DVC remotes", "data: digits"),
+    *("MLflow store", "champion", "DVC remotes", "data: digits"),
 )
 
 

@@ -1,0 +1,104 @@
+"""Restore an earlier champion: `python -m pipelines.rollback [VERSION] --reason TEXT`.
+
+Without VERSION it is the one that the current champion replaced. Its bundle is fetched from the registry, verified and
+tried in ONNX Runtime; then the bundle in `artifacts/champion` and the alias `champion` change together. The replaced
+version is tagged as rolled back, and `promote` rejects its graph from then on. `--list` prints the history instead.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tabulate import tabulate
+
+from models.errors import InputError
+from pipelines.artifacts import bundle, paths
+from pipelines.cli import stage
+from pipelines.config import params
+from pipelines.inference import stored_example
+from pipelines.tracking import model_registry, promotion_history
+from pipelines.tracking.model_registry import ModelVersion
+from pipelines.tracking.promotion_history import ROLLED_BACK
+
+
+def main() -> None:
+    """Roll back or list the history of the model that `params.yaml` names."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.rollback", description=__doc__)
+    parser.add_argument("version", nargs="?", help="default: the version that the champion replaced")
+    parser.add_argument("--reason", default="", help="recorded in the registry")
+    parser.add_argument("--list", action="store_true", help="print which version was champion since when, and why")
+    arguments = parser.parse_args()
+    name = params.read().promote.model_name
+    if arguments.list:
+        print(table(model_registry.list_versions(name)))
+    elif arguments.reason.strip():
+        roll_back(name, arguments.version, " ".join(arguments.reason.split()))
+    else:
+        raise InputError("no reason given; give --reason TEXT, or --list for the history")
+
+
+def roll_back(name: str, number: str | None, reason: str) -> None:
+    """Restore the version `number` of the registered model, or the one before the current champion.
+
+    Raises InputError if there is none, if it cannot be fetched or is not what was registered, or if the store does not
+    respond; bundle and alias are then unchanged.
+    """
+    current = model_registry.get_version(name, model_registry.CHAMPION)
+    restored = _find(number, current, model_registry.list_versions(name))
+    with TemporaryDirectory() as beside:
+        folder = model_registry.download(restored, Path(beside))
+        manifest, model = bundle.verified(folder)
+        stored_example.require_equal(manifest, model)
+        with bundle.installing(folder, paths.CHAMPION):
+            promotion_history.roll_back(restored, current, reason)
+    print(
+        f"champion: {manifest['name']}, version {restored.version} of {name}; version {current.version} is rolled back"
+    )
+    print("`dvc commit --force promote` records the restored bundle in dvc.lock", flush=True)
+
+
+def _find(number: str | None, current: ModelVersion, versions: Sequence[ModelVersion]) -> ModelVersion:
+    """The version to restore."""
+    number = number or _before(current, versions)
+    others = {version.version: version for version in versions if version != current}
+    if number not in others:
+        allowed = ", ".join(others) or "none, as there is only one"
+        raise InputError(f"version {number} of {current.name} does not exist or is the champion; allowed: {allowed}")
+    return others[number]
+
+
+def _before(current: ModelVersion, versions: Sequence[ModelVersion]) -> str:
+    """The number of the version that the champion replaced when it was promoted, its first event.
+
+    Raises InputError if that was rolled back itself.
+    """
+    history = promotion_history.events(versions)
+    number = next((event.replaces for event in history if event.version == current.version), None)
+    if number is None:
+        raise InputError(f"version {current.version} of {current.name} replaced no other; name a VERSION")
+    reasons = {version.version: version.tags.get(ROLLED_BACK) for version in versions}
+    if reason := reasons.get(number):
+        raise InputError(f"version {number} of {current.name} was rolled back ({reason}); name it to restore it anyway")
+    return number
+
+
+def table(versions: Sequence[ModelVersion]) -> str:
+    """A line for each time that a version became champion, the latest last."""
+    tags = {version.version: version.tags for version in versions}
+    rows = [
+        {
+            "since (UTC)": event.time[:19].replace("T", " "),
+            "version": event.version,
+            "candidate": tags[event.version].get("candidate", ""),
+            "replaced": event.replaces or "-",
+            "reason": event.reason,
+            "rolled back": tags[event.version].get(ROLLED_BACK, ""),
+        }
+        for event in promotion_history.events(versions)
+    ]
+    return tabulate(rows, headers="keys", disable_numparse=True) or "no promotions yet"
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,175 @@
+"""`python -m pipelines.rollback`: bundle and alias together, its history, and what `promote` makes of it."""
+
+import json
+import shutil
+
+import mlflow
+import pytest
+
+from models.errors import InputError
+from pipelines import rollback
+from pipelines.artifacts import paths
+from pipelines.doctor import mlflow_store
+from pipelines.promote import __main__ as promote
+from pipelines.tracking import model_registry, relocation, store
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import assert_one_error_line, run_main
+
+CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
+
+
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory):
+    """A workspace whose champion is version 3 of three; each replaced the one before."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("workspace")
+        settings = synthetic.enter(folder, patch, CHANGES)
+        for strength in (0.1, 1.0, 10.0):
+            promote_graph(settings, strength, replace="always")
+    return folder, settings
+
+
+@pytest.fixture
+def settings(promoted, tmp_path, monkeypatch):
+    """Parameters of a copy of it, which is the working directory."""
+    shutil.copytree(promoted[0], tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    relocation.main()
+    return promoted[1]
+
+
+def promote_graph(settings, strength, accuracy=1.0, **changes):
+    shutil.rmtree(paths.exports("torch-cnn"), ignore_errors=True)
+    synthetic.write_candidate("torch-cnn", strength=strength)
+    synthetic.write_metrics("torch-cnn", accuracy=accuracy)
+    config = settings.promote.model_copy(update=changes)
+    promote.promote(settings.candidates, config, "cpu", settings.tracking.experiment)
+
+
+def version():
+    """Of the champion: in the bundle, and by the alias."""
+    manifest = json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
+    return manifest["version"], model_registry.get_version("tandem", "champion").version
+
+
+def state():
+    """Everything that a rollback changes."""
+    files = {path.name: path.read_bytes() for path in paths.CHAMPION.iterdir()}
+    return files, version(), [version.tags for version in model_registry.list_versions("tandem")]
+
+
+def run(*arguments):
+    return run_main(rollback.main, *arguments)
+
+
+def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
+    done = run("--reason", "wrong for\n5")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "champion: torch-cnn, version 2 of tandem; version 3 is rolled back"
+    assert version() == ("2", "2")
+    assert mlflow_store.check_champion("tandem").status == "ok"
+    assert run("--reason", "slow").returncode == 0
+    assert version() == ("1", "1")
+    assert_one_error_line(run("--reason", "x"), "version 1 of tandem replaced no other; name a VERSION")
+    lines = run("--list").stdout.splitlines()
+    assert [line.split()[2:5] for line in lines[2:]] == [
+        ["1", "torch-cnn", "-"],
+        ["2", "torch-cnn", "1"],
+        ["3", "torch-cnn", "2"],
+        ["2", "torch-cnn", "3"],
+        ["1", "torch-cnn", "2"],
+    ]
+    assert "rollback: wrong for 5" in lines[5]
+    assert lines[4].endswith("wrong for 5")
+    assert lines[3].endswith("slow")
+
+
+def test_promote_rejects_what_was_rolled_back_until_it_is_allowed(settings):
+    run("--reason", "wrong for 5")
+    before = state()
+    sha256 = model_registry.list_versions("tandem")[2].tags["sha256"]
+    message = r"no candidate passes.*torch-cnn: rolled back as version 3: wrong for 5; promote.allow_rolled_back"
+    with pytest.raises(InputError, match=message):
+        promote_graph(settings, 10.0)
+    assert state() == before
+    promote_graph(settings, 10.0, allow_rolled_back=(sha256,))
+    assert version() == ("4", "4")
+
+
+def test_a_version_that_was_rolled_back_is_restored_only_by_its_number(settings):
+    run("--reason", "wrong for 5")
+    run("3", "--reason", "not wrong")
+    assert version() == ("3", "3")
+    assert_one_error_line(run("--reason", "again"), "version 2 of tandem was rolled back (not wrong); name it to")
+    promote_graph(settings, 10.0)  # the graph of version 3, which is allowed again
+    assert version() == ("3", "3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no reason given; give --reason TEXT"),
+        (("--reason", " "), "no reason given"),
+        (("3", "--reason", "x"), "version 3 of tandem does not exist or is the champion; allowed: 1, 2"),
+        (("9", "--reason", "x"), "allowed: 1, 2"),
+    ],
+)
+def test_wrong_arguments_change_nothing(settings, arguments, words):
+    before = state()
+    assert_one_error_line(run(*arguments), words)
+    assert state() == before
+
+
+@pytest.mark.parametrize("damage", ["model", "manifest", "example", "missing"])
+def test_a_bundle_that_is_not_what_was_registered_changes_nothing(settings, damage):
+    target = model_registry.list_versions("tandem")[1]
+    (manifest,) = store._artifacts().rglob("champion/2/champion.json")
+    if damage == "model":
+        for model in store._artifacts().rglob("model.onnx"):
+            model.write_bytes(model.read_bytes()[:-1] + b"\1")
+    elif damage == "missing":
+        manifest.unlink()
+    else:
+        content = json.loads(manifest.read_text("utf-8"))
+        if damage == "manifest":
+            content["model"] = {"file": f"{'a' * 64}.onnx", "sha256": "a" * 64}
+        else:
+            content["example"]["outputs"][0].reverse()
+        manifest.write_text(json.dumps(content), "utf-8")
+    before = state()
+    assert_one_error_line(run(target.version, "--reason", "x"))
+    assert state() == before
+
+
+@pytest.mark.parametrize("call", ["set_registered_model_alias", "set_model_version_tag"])
+def test_a_store_that_fails_changes_nothing(settings, monkeypatch, call):
+    before, works = state(), getattr(mlflow.MlflowClient, call)
+    calls = []
+
+    def fail(client, *arguments):
+        calls.append(arguments)
+        if len(calls) == (1 if "alias" in call else 2):
+            raise mlflow.MlflowException("no space left")
+        works(client, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, call, fail)
+        assert_one_error_line(run("--reason", "x"), "no space left")
+    assert state() == before
+
+
+def test_a_replaced_folder_is_reported_with_the_command_that_restores_it(settings):
+    content = json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
+    (paths.CHAMPION / "champion.json").write_text(json.dumps({**content, "version": "9"}), "utf-8")
+    result = mlflow_store.check_champion("tandem")
+    assert result.status == "warning"
+    assert "artifacts/champion has version 9 (" in str(result)
+    assert "models:/tandem@champion is version 3 (" in str(result)
+    assert "`python -m pipelines.registry models:/tandem@champion artifacts/champion` restores version 3" in str(result)
+    next(paths.CHAMPION.glob("*.onnx")).write_bytes(b"other")
+    assert "SHA-256 is" in str(mlflow_store.check_champion("tandem"))
+    shutil.rmtree(paths.CHAMPION)
+    assert "no bundle in artifacts/champion; `python -m pipelines.registry" in str(
+        mlflow_store.check_champion("tandem")
+    )
