@@ -252,4 +252,5 @@ def outputs() -> Iterator[str]:
                 name = out if isinstance(out, str) else next(iter(out))
                 yield name.replace("${item.framework}-${item.architecture}", "F-A")
     yield paths.DRIFT_REPORT.as_posix()
+    yield paths.sweep("F-A").as_posix()
     yield settings.REGISTRY.as_posix()

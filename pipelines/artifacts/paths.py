@@ -27,6 +27,11 @@ def split(name: str) -> Path:
     return DATA / name
 
 
+def sweep(candidate: str) -> Path:
+    """The folder that the sweep of one candidate writes."""
+    return ARTIFACTS / "sweep" / candidate
+
+
 def checkpoint(candidate: str) -> Path:
     """The folder that `train` writes."""
     return ARTIFACTS / "checkpoints" / candidate

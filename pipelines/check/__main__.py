@@ -3,7 +3,7 @@
 from pipelines.artifacts.paths import CHECKED
 from pipelines.check import bytecode
 from pipelines.cli import stage
-from pipelines.config import compatibility, params
+from pipelines.config import compatibility, overrides, params
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     settings = params.read()
     compatibility.require_devices(settings)
     compatibility.require_compatible(settings)
+    overrides.require_sweep(settings)
     settings.data.require_options()
     compatibility.require_memory(settings)
     bytecode.compile_missing()

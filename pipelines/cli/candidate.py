@@ -62,8 +62,13 @@ class Candidate:
 
 def from_command_line(stage: str) -> Candidate:
     """Parse `--framework torch --architecture cnn`; a wrong one ends the process with what is allowed."""
+    chosen = parser(stage).parse_args()
+    return Candidate(chosen.framework, chosen.architecture)
+
+
+def parser(stage: str) -> argparse.ArgumentParser:
+    """A parser of `--framework` and `--architecture`."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{stage}")
     parser.add_argument("--framework", required=True, choices=get_args(Framework))
     parser.add_argument("--architecture", required=True, choices=list(Models.model_fields))
-    chosen = parser.parse_args()
-    return Candidate(chosen.framework, chosen.architecture)
+    return parser

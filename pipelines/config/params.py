@@ -23,6 +23,7 @@ from models.errors import InputError
 from models.spec import Task
 from pipelines.config import yaml_model
 from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SourceInfo, known_source
+from pipelines.config.sweep import Sweep
 
 FILE = Path("params.yaml")
 UNUSED_PATH = "data"  # folder for files of the user
@@ -293,6 +294,7 @@ class Params(Config):
     evaluate: Evaluate
     promote: Promote
     drift: Drift
+    sweep: Sweep
     tracking: Tracking
 
     @property

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,8 +37,15 @@ def read(path: Path, model: type[Parsed], replaced: Mapping[str, str] = MappingP
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = _without_consequences(error.errors(include_url=False))
-        raise InputError(f"{path}: {'; '.join(_message(problem, model, replaced) for problem in problems)}") from error
+        raise input_error(path, error, model, replaced) from error
+
+
+def input_error(
+    path: Path, error: ValidationError, model: type[BaseModel], replaced: Mapping[str, str] = MappingProxyType({})
+) -> InputError:
+    """One line with all problems, in terms of the file."""
+    problems = _without_consequences(error.errors(include_url=False))
+    return InputError(f"{path}: {'; '.join(message(problem, model, replaced) for problem in problems)}")
 
 
 def _load(path: Path) -> object:
@@ -69,7 +76,8 @@ def _without_consequences(problems: list[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
-def _message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str, str]) -> str:
+def message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The key, its value and what is allowed."""
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         if key in replaced:
@@ -77,8 +85,8 @@ def _message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[st
         return f"{key}: unknown key; {_allowed_keys(problem['loc'], model)}"
     if problem["type"] == "missing":
         return f"{key}: missing"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed = ALLOWED.get(problem["type"], message)
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED.get(problem["type"], reason)
     return f"{key}: {allowed}" if "allowed:" in allowed else f"{key} = {_as_yaml(problem['input'])}; allowed: {allowed}"
 
 
@@ -92,7 +100,8 @@ def _allowed_keys(location: tuple[Any, ...], model: type[BaseModel]) -> str:
     """The keys of the section that holds the unknown key, with the most similar one as a suggestion."""
     section: Any = model
     for part in location[:-1]:
-        section = section.model_fields[part].annotation
+        # A mapping has values of one model, by any name.
+        section = section.model_fields[part].annotation if hasattr(section, "model_fields") else get_args(section)[1]
     names = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""

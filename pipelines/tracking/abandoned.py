@@ -1,11 +1,8 @@
 """What ended processes have left: undelivered records, and runs that they did not end."""
 
 from pipelines.tracking import outbox, store
-from pipelines.tracking.client import mlflow
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.outbox import Outbox
-
-OUTBOX_TAG = "tandem.outbox"  # of a run: the outbox of the process that created it
 
 
 def deliver() -> None:
@@ -22,22 +19,14 @@ def deliver() -> None:
 
 
 def _deliver(box: Outbox) -> None:
-    if box.header.run_id or _has_run(box):
+    delivery = Delivery(box)
+    if box.records() or delivery.find_run():
         _end(box)
-        records, delivery = box.undelivered(), Delivery(box)
+        records = box.undelivered()
         for record in records:
             delivery.deliver(record, repeated=True)
         print(f"{box.header.name}: {len(records)} records of run {box.header.run_id} delivered", flush=True)
     box.delete()
-
-
-def _has_run(box: Outbox) -> bool:
-    """True if the run was created before its process could note the id, which is then noted."""
-    condition = f"tags.`{OUTBOX_TAG}` = '{box.id}'"
-    runs = mlflow.MlflowClient().search_runs([box.header.experiment_id], condition, max_results=1)
-    if runs:
-        box.set_run_id(runs[0].info.run_id)
-    return bool(runs)
 
 
 def _end(box: Outbox) -> None:

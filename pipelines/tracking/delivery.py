@@ -4,7 +4,7 @@ A record whose delivery failed may have arrived: the response may be what was lo
 delivered so that it may be repeated. Parameters, tags, data sets and files replace themselves. Metrics carry the time
 of their recording, and where a record is repeated, the points that the run already has are left out. Metrics of epochs
 are left out by their step, also where the run was interrupted and continues. A model carries the id of its record as a
-tag.
+tag, and a run that is created here that of its outbox.
 """
 
 import threading
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import Any
 
-from pipelines.tracking import logged_models, store
+from pipelines.tracking import logged_models, outbox, store
 from pipelines.tracking.client import mlflow
 from pipelines.tracking.outbox import Outbox, Record
 
@@ -49,10 +49,24 @@ class Delivery:
             self._report(record, store.one_line(error))
         self.outbox.set_delivered(record)
 
+    def find_run(self) -> bool:
+        """True if the header names the run, or the store has one that was created before its id could be noted."""
+        if not self.run_id:
+            condition = f"tags.`{outbox.RUN_TAG}` = '{self.outbox.id}'"
+            for run in self.client.search_runs([self.outbox.header.experiment_id], condition, max_results=1):
+                self.outbox.set_run_id(run.info.run_id)
+        return bool(self.run_id)
+
     def _report(self, record: Record, reason: str) -> None:
         if reason not in self.rejections:
             self.rejections.add(reason)
             print(f"{self.outbox.header.name}: MLflow rejected {record.kind}: {reason}", flush=True)
+
+    def _create(self, _: Record, repeated: bool, name: str, tags: Content, start_time: int) -> None:
+        if not (repeated and self.find_run()):
+            tags = {**tags, outbox.RUN_TAG: self.outbox.id}
+            run = self.client.create_run(self.outbox.header.experiment_id, start_time, tags, name)
+            self.outbox.set_run_id(run.info.run_id)
 
     def _params(self, _: Record, __: bool, values: Content) -> None:
         params = [mlflow.entities.Param(key, str(value)) for key, value in values.items()]
@@ -105,22 +119,26 @@ class Delivery:
 
 
 class DeliveryThread(threading.Thread):
-    """Delivers records in the background while the process works; an outage is reported once, and waited for."""
+    """Delivers records in the background while the process works; an outage is reported once, and waited for.
 
-    def __init__(self, outbox: Outbox) -> None:
+    An outbox is deleted once the end of its run is delivered.
+    """
+
+    def __init__(self) -> None:
         super().__init__(name="MLflow delivery", daemon=True)
-        self.outbox = outbox
-        self.delivery = Delivery(outbox)
-        self.queue: SimpleQueue[Record | None] = SimpleQueue()
+        self.queue: SimpleQueue[tuple[Delivery, Record] | None] = SimpleQueue()
         self.closing = threading.Event()
         self.in_outage = False
 
     def run(self) -> None:
         """Deliver each record of the queue, until it ends or, when closing, the store does not respond."""
-        while record := self.queue.get():
-            self.outbox.sync()
-            if not self._deliver(record):
+        while item := self.queue.get():
+            delivery, record = item
+            delivery.outbox.sync()
+            if not self._deliver(delivery, record):
                 return
+            if record.kind == "end":
+                delivery.outbox.delete()
 
     def close(self) -> None:
         """Deliver what is left; in an outage each request is tried once more, and the rest is kept on disk."""
@@ -128,36 +146,36 @@ class DeliveryThread(threading.Thread):
         self.queue.put(None)
         self.join()
 
-    def _deliver(self, record: Record) -> bool:
+    def _deliver(self, delivery: Delivery, record: Record) -> bool:
         """Try until it succeeds; False if it has failed and the process is about to end."""
         attempt = 0
         while True:
             is_last = self.closing.is_set() and attempt > 0
             try:
-                self.delivery.deliver(record, repeated=attempt > 0)
+                delivery.deliver(record, repeated=attempt > 0)
             except Exception as error:  # clients of artifact stores raise exceptions of their own
-                self._report_outage(error)
+                self._report_outage(error, delivery.outbox)
             else:
-                self._report_recovery()
+                self._report_recovery(delivery.outbox)
                 return True
             if is_last:
                 return False
             self.closing.wait(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
 
-    def _report_outage(self, error: Exception) -> None:
+    def _report_outage(self, error: Exception, box: Outbox) -> None:
         if not self.in_outage:
             self.in_outage = True
             print(
-                f"{self.outbox.header.name}: {store.public_uri()} does not respond ({_cause(error)}); what is "
-                f"logged is kept in {self.outbox.folder} and delivered when it does, or by the next stage",
+                f"{box.header.name}: {store.public_uri()} does not respond ({_cause(error)}); what is "
+                f"logged is kept in {box.folder} and delivered when it does, or by the next stage",
                 flush=True,
             )
 
-    def _report_recovery(self) -> None:
+    def _report_recovery(self, box: Outbox) -> None:
         if self.in_outage:
             self.in_outage = False
-            print(f"{self.outbox.header.name}: {store.public_uri()} responds again", flush=True)
+            print(f"{box.header.name}: {store.public_uri()} responds again", flush=True)
 
 
 def _cause(error: BaseException) -> str:

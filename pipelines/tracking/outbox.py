@@ -19,6 +19,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 HEADER, RECORDS, DELIVERED, LOCK, FILES = "header.json", "records.jsonl", "delivered", "lock", "files"
+RUN_TAG = "tandem.outbox"  # of a run: the outbox of the process that created it
 INVISIBLE = ".partial"  # suffix of a folder that is being created or deleted
 
 

@@ -17,7 +17,7 @@ from pipelines.artifacts import split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.tracking import logged_models
 from pipelines.tracking.client import mlflow, quiet
-from pipelines.tracking.delivery import DeliveryThread
+from pipelines.tracking.delivery import Delivery, DeliveryThread
 from pipelines.tracking.outbox import Outbox
 
 # Read by MLflow's user interface.
@@ -28,17 +28,22 @@ class Run:
     """A run in progress. Every method writes to the disk and returns; a thread delivers to MLflow in the same order.
 
     A continued run has the metrics of an interrupted process; those logged with `log_once` are left out where it has
-    them already.
+    them already. The `id` of a run that its thread creates is empty.
     """
 
-    def __init__(self, box: Outbox, is_continued: bool = False) -> None:
+    def __init__(self, box: Outbox, thread: DeliveryThread, is_continued: bool = False) -> None:
         self.is_continued = is_continued
         self.id = box.header.run_id
         self.name = box.header.name
+        self.experiment_id = box.header.experiment_id
         self._outbox = box
         self._lock = threading.Lock()
-        self._delivery = DeliveryThread(box)
-        self._delivery.start()
+        self._delivery = Delivery(box)
+        self._thread = thread
+
+    def create(self, name: str, tags: Mapping[str, str]) -> None:
+        """Create the run, with its present time as the start. What is logged before is lost."""
+        self._append("create", name=name, tags=dict(tags), start_time=_now())
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; nested mappings become dotted names."""
@@ -104,20 +109,19 @@ class Run:
             self._append_locked("model", name=f"{self.name}-native")
 
     def end(self, status: str, end_time: int | None = None) -> None:
-        """Set the status, and the end (ms since 1970) if it is not now; wait until what is left is delivered."""
+        """Set the status, and the end (ms since 1970) if it is not now."""
         self._append("end", status=status, end_time=end_time or _now())
-        self._delivery.close()
-        if self._outbox.undelivered():
-            self._outbox.close()
-        else:
-            self._outbox.delete()
+
+    def close(self) -> None:
+        """Leave what is not delivered to the next process."""
+        self._outbox.close()
 
     def _append(self, kind: str, **content: Any) -> None:
         with self._lock:
             self._append_locked(kind, **content)
 
     def _append_locked(self, kind: str, **content: Any) -> None:
-        self._delivery.queue.put(self._outbox.append(kind, content))
+        self._thread.queue.put((self._delivery, self._outbox.append(kind, content)))
 
 
 def _now() -> int:

@@ -1,4 +1,4 @@
-"""MLflow runs: started or resumed for a stage, and ended."""
+"""MLflow runs: started or resumed for a stage, with runs below them, and ended."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,14 @@ from typing import Any
 from pipelines.plotting.palette import PALETTE
 from pipelines.tracking import abandoned, outbox, provenance, store
 from pipelines.tracking.client import mlflow
+from pipelines.tracking.delivery import DeliveryThread
 from pipelines.tracking.outbox import Header, Outbox
 from pipelines.tracking.run import Run
 from pipelines.tracking.system_metrics import SystemMetricsThread
 
 RUN_NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
 REPLACED_RUN_TAG = "tandem.replaces_run"
-COLOUR_TAG = "mlflow.runColor"  # read by MLflow's user interface
+COLOUR_TAG, PARENT_TAG = "mlflow.runColor", "mlflow.parentRunId"  # read by MLflow's user interface
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def start(experiment: str, name: str, tags: Mapping[str, str], interrupted: str 
         else:
             box = _create_run(experiment_id, name, {COLOUR_TAG: _next_colour(experiment_id), **tags})
     with (
-        _ended(box, existing is not None) as run,
+        _delivered(box, existing is not None) as run,
         closing(SystemMetricsThread(run.id, run.log_metrics)) as system_metrics,
     ):
         if existing:
@@ -57,8 +58,32 @@ def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
         else:
             print(f"{name}: run {run_id} is not in {store.public_uri()}; a new run replaces it", flush=True)
             box = _create_run(experiment_id, name, {REPLACED_RUN_TAG: run_id, **provenance.tags()})
-    with _ended(box) as run:
+    with _delivered(box) as run:
         yield run
+
+
+class ChildRuns:
+    """Runs below the run `parent_id`, created and delivered by one thread: an outage of the store delays nothing."""
+
+    def __init__(self, experiment_id: str, parent_id: str) -> None:
+        mlflow.set_tracking_uri(store.uri())
+        self.experiment_id = experiment_id
+        self.tags = mlflow.tracking.context.registry.resolve_tags({PARENT_TAG: parent_id})
+        self.thread = DeliveryThread()
+        self.thread.start()
+
+    @contextmanager
+    def start(self, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+        """A new run, FINISHED at the end of the block; an exception ends it as FAILED, an interrupt as KILLED."""
+        header = Header(store.outbox_address(), name, self.experiment_id)
+        run = Run(outbox.create(store.outboxes(), header), self.thread)
+        run.create(name, {**self.tags, **tags})
+        with _ended(run, header):
+            yield run
+
+    def close(self) -> None:
+        """Deliver what is left; in an outage it is kept on disk for the next process."""
+        self.thread.close()
 
 
 def _open_experiment(name: str) -> str:
@@ -72,7 +97,7 @@ def _open_experiment(name: str) -> str:
 def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbox:
     """The outbox of a new run. It exists before the run, so that no run is left RUNNING."""
     box = outbox.create(store.outboxes(), Header(store.outbox_address(), name, experiment_id))
-    tags = mlflow.tracking.context.registry.resolve_tags({**tags, abandoned.OUTBOX_TAG: box.id})
+    tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: box.id})
     run_name = f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # distinguishes runs of one candidate
     run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=run_name)
     box.set_run_id(run.info.run_id)
@@ -117,14 +142,28 @@ def _next_colour(experiment_id: str) -> str:
 
 
 @contextmanager
-def _ended(box: Outbox, is_continued: bool = False) -> Iterator[Run]:
-    """End the run with the status of the block; a resumed run keeps its end, and its status if the block fails."""
-    run, status = Run(box, is_continued), box.header.status or "FAILED"
+def _delivered(box: Outbox, is_continued: bool = False) -> Iterator[Run]:
+    """The run of an outbox, ended with the status of the block; what is left is delivered at the end."""
+    thread = DeliveryThread()
+    thread.start()
+    run = Run(box, thread, is_continued)
     try:
-        yield run
+        with _ended(run, box.header):
+            yield run
+    finally:
+        thread.close()
+        run.close()
+
+
+@contextmanager
+def _ended(run: Run, header: Header) -> Iterator[None]:
+    """End the run with the status of the block; a resumed run keeps its end, and its status if the block fails."""
+    status = header.status or "FAILED"
+    try:
+        yield
         status = "FINISHED"
     except KeyboardInterrupt:
-        status = box.header.status or "KILLED"
+        status = header.status or "KILLED"
         raise
     finally:
-        run.end(status, box.header.end_time)
+        run.end(status, header.end_time)

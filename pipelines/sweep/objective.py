@@ -1,0 +1,165 @@
+"""One trial: a training with the values of the trial, as the stage `train` would make it, judged on validation data."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna import Trial, TrialPruned
+from scipy.special import softmax
+
+from models.device import Device
+from models.errors import InputError
+from models.interfaces import FrameworkModel, Learner, Predict
+from models.spec import DataSpec
+from models.training.batches import in_order
+from models.training.epoch import Epoch, Progress
+from models.training.loop import NotFiniteError
+from pipelines.artifacts import paths, split_files, training_data
+from pipelines.cli.candidate import Candidate
+from pipelines.config import compatibility, overrides
+from pipelines.config.params import Params
+from pipelines.metrics.quality import METRICS
+from pipelines.sweep import space, studies
+from pipelines.sweep.latency import LatencyLimit
+from pipelines.tracking.run import Run
+from pipelines.tracking.runs import ChildRuns
+
+
+class Objective:
+    """Trains one model for each trial. The data is opened once; `folder` takes the outputs of the best models."""
+
+    def __init__(self, chosen: Candidate, settings: Params, runs: ChildRuns, folder: Path) -> None:
+        self.chosen = chosen
+        self.settings = settings
+        self.runs = runs
+        self.folder = folder
+        self.data = training_data.read()
+        self.targets = np.asarray(split_files.read(paths.split("validation"))[1])
+        self.metric_name = settings.promote.metric_for(self.data.spec.task)
+        self.metric = METRICS[self.metric_name]
+        self.space = settings.sweep.space(chosen.architecture)
+        self.latency = LatencyLimit(chosen, settings, self.data)
+        # Imported before the first trial.
+        self.architecture = chosen.architecture_module()
+        self.device_module = chosen.framework_module("device")
+        self.fit = chosen.framework_module("fit").fit
+        self.store = chosen.framework_module("store")
+        self.predictor = chosen.framework_module("export").predictor
+
+    def __call__(self, trial: Trial) -> float:
+        """The metric of the trained model on the validation split. Raises TrialPruned."""
+        values = self._values(trial)
+        trial.set_user_attr(studies.VALUES, values)
+        tags = {**self.chosen.tags, "trial": str(trial.number)}
+        with self.runs.start(f"{self.chosen.name} trial {trial.number}", tags) as run:
+            run.log_params(values)
+            try:
+                value = self._train(trial, values, run)
+            except TrialPruned as pruned:
+                trial.set_user_attr("reason", str(pruned))
+                run.set_tags({"trial_state": "pruned", "trial_reason": str(pruned)})
+                reason = pruned
+            else:
+                run.set_tags({"trial_state": "complete"})
+                run.log_metrics({self.metric_name: value})
+                return value
+        raise reason
+
+    def _values(self, trial: Trial) -> dict[str, Any]:
+        if not trial.user_attrs.get(studies.CURRENT):
+            return space.suggest(trial, self.space)
+        current = {name: overrides.value_of(self.settings, name) for name in self.space}
+        return space.register(trial, self.space, current)
+
+    def _train(self, trial: Trial, values: Mapping[str, Any], run: Run) -> float:
+        settings = self._settings(values)
+        self.latency.require(trial, settings)
+        model, device = self._build(settings)
+        self._require_size(trial, model)
+        epochs = settings.train.epochs_for(len(self.data.train))
+        first_judged = settings.sweep.warmup * epochs
+        may_be_pruned = not trial.user_attrs.get(studies.CURRENT)
+
+        def on_epoch(epoch: Epoch, learner: Learner) -> None:
+            value = self._value(epoch, learner)
+            run.log_epoch(
+                epoch.epoch, {f"epoch/{name}": each for name, each in epoch.values().items() if name != "epoch"}
+            )
+            trial.report(value, epoch.epoch)
+            if may_be_pruned and epoch.epoch > first_judged and trial.should_prune():
+                raise TrialPruned(
+                    f"{self.metric_name} {value:.4f} in epoch {epoch.epoch} of {epochs}: worse than the median"
+                )
+
+        start = time.perf_counter()
+        try:
+            self.fit(model, self.data, settings.train, device, on_epoch, _ignore)
+        except NotFiniteError as error:
+            raise TrialPruned(str(error)) from error
+        finally:
+            trial.set_user_attr("training_seconds", round(time.perf_counter() - start, 3))
+        return self._judge(trial, model)
+
+    def _settings(self, values: Mapping[str, Any]) -> Params:
+        """Raises TrialPruned if the values are incompatible with each other or with the data."""
+        spec, count = self.data.spec, len(self.data.train)
+        try:
+            settings = overrides.replace(self.settings, values)
+            config = settings.models.of(self.chosen.architecture)
+            compatibility.require_trainable(self.chosen.framework, config, settings.train, spec, count)
+        except InputError as error:
+            raise TrialPruned(str(error)) from error
+        return settings
+
+    def _build(self, settings: Params) -> tuple[FrameworkModel, Device]:
+        """A new model, seeded as by the stage `train`."""
+        device = self.device_module.choose(settings.train)
+        config = settings.models.of(self.chosen.architecture)
+        return self.architecture.build(self.data.spec, config), device
+
+    def _require_size(self, trial: Trial, model: FrameworkModel) -> None:
+        count, limit = self.store.parameters(model), self.settings.sweep.maximum_parameters
+        trial.set_user_attr("parameters", count)
+        if limit is None:
+            return
+        trial.set_constraint("parameters", count / limit - 1)
+        if count > limit:
+            raise TrialPruned(f"{count:,} parameters > sweep.maximum_parameters = {limit:,}")
+
+    def _value(self, epoch: Epoch, learner: Learner) -> float:
+        """The metric after an epoch; the training has computed some metrics already."""
+        recorded = epoch.values().get(f"validation_{self.metric_name}")
+        return self.metric(self._outputs(learner.predict), self.targets) if recorded is None else recorded
+
+    def _judge(self, trial: Trial, model: FrameworkModel) -> float:
+        """The metric of a trained model, whose outputs are kept if no earlier trial is better."""
+        outputs = self._outputs(self.predictor(model, self.data.spec))
+        value = self.metric(outputs, self.targets)
+        others = [studies.value(other) for other in studies.complete(trial.study)]
+        if trial.user_attrs.get(studies.CURRENT) or all(self.metric.advantage(value, other) > 0 for other in others):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            np.save(outputs_file(self.folder, trial.number), outputs)
+        return value
+
+    def _outputs(self, predict: Predict) -> np.ndarray:
+        """Probabilities [N, K] or predictions [N, 1] of the validation split, float32."""
+        batches = in_order(self.data.validation, self.settings.train.batch_size)
+        return activation(np.concatenate([predict(batch.inputs) for batch in batches]), self.data.spec)
+
+
+def activation(logits: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """Logits [N, K] to probabilities, or standardised targets [N, 1] to the target's unit."""
+    if spec.is_classification:
+        return np.asarray(softmax(logits, axis=1))
+    return logits * np.float32(spec.target_std) + np.float32(spec.target_mean)
+
+
+def outputs_file(folder: Path, trial: int) -> Path:
+    """The file of a trial's outputs for the validation split."""
+    return folder / f"outputs-{trial}.npy"
+
+
+def _ignore(_: Progress) -> None:
+    """Show no steps."""

@@ -1,0 +1,152 @@
+"""The result of a sweep: a table of its trials, and its best parameters compared with the current ones."""
+
+import csv
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from models.errors import InputError
+from pipelines.artifacts import json_object, paths, split_files
+from pipelines.config.params import Promote
+from pipelines.metrics import paired_test
+from pipelines.metrics.quality import METRICS
+from pipelines.sweep import studies
+from pipelines.sweep.objective import outputs_file
+
+TRIALS, BEST = "trials.csv", "best.json"
+COLUMNS = ("trial", "state", "value", "epochs", "seconds", "training_seconds", "parameters")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best trial of a sweep against the one with the current parameters, by a metric of the validation split.
+
+    `p_value` is None where the outputs of one of them are on another machine.
+    """
+
+    candidate: str
+    study: str
+    finished: int
+    pruned: int
+    metric: str
+    trial: int
+    value: float
+    current_trial: int
+    current_value: float
+    p_value: float | None
+    examples: int
+    parameters: Mapping[str, Any]
+    current_parameters: Mapping[str, Any]
+
+    @property
+    def is_current(self) -> bool:
+        """True if no trial is better than the current parameters."""
+        return self.trial == self.current_trial
+
+    @property
+    def command(self) -> str:
+        """The DVC experiment with the best parameters."""
+        changes = (f"{name}={_as_override(value)}" for name, value in self.parameters.items())
+        return "dvc exp run " + " ".join(f"-S {shlex.quote(change)}" for change in changes)
+
+    def lines(self) -> list[str]:
+        """The result for the terminal."""
+        name = self.metric.replace("_", " ")
+        first = f"{self.candidate} sweep: {self.finished} trials finished, {self.pruned} of them pruned"
+        current = f"validation {name} {self.current_value:.4f} with the current parameters (trial {self.current_trial})"
+        if self.is_current:
+            return [first, f"{current}; no trial is better"]
+        best = f"best: validation {name} {self.value:.4f} in trial {self.trial}; {current}, {self._significance()}"
+        changed = [
+            f"  {key} = {json.dumps(value)}, currently {json.dumps(self.current_parameters[key])}"
+            for key, value in self.parameters.items()
+        ]
+        return [first, best, *changed, self.command]
+
+    def _significance(self) -> str:
+        if self.p_value is None:
+            return "not tested: the outputs are on another machine"
+        test = "exact McNemar test" if self.metric == "accuracy" else "paired bootstrap"
+        return f"p = {self.p_value:.2g} ({test}, {self.examples} examples)"
+
+    def write(self, path: Path) -> None:
+        """Write all values and the command as JSON."""
+        json_object.write({**asdict(self), "command": self.command}, path)
+
+
+def compare(candidate: str, study: Study, metric: str, promote: Promote, folder: Path) -> Result:
+    """The result of a sweep. Raises InputError if no trial was trained to the end."""
+    trials, complete = studies.finished(study), studies.complete(study)
+    if not complete:
+        reasons = "; ".join(sorted({str(trial.user_attrs.get("reason")) for trial in trials}))
+        raise InputError(f"{candidate} sweep: all {len(trials)} trials were pruned: {reasons[:500]}")
+    best = study.best_trial
+    current = next((trial for trial in complete if trial.user_attrs.get(studies.CURRENT)), None)
+    if current is None:
+        raise InputError(f"{candidate} sweep: the current parameters were not trained to the end: {_reason(trials)}")
+    targets = np.asarray(split_files.read(paths.split("validation"))[1])
+    return Result(
+        candidate,
+        study.study_name,
+        len(trials),
+        len(trials) - len(complete),
+        metric,
+        best.number,
+        studies.value(best),
+        current.number,
+        studies.value(current),
+        _p_value(metric, best.number, current.number, targets, promote, folder),
+        len(targets),
+        best.user_attrs[studies.VALUES],
+        current.user_attrs[studies.VALUES],
+    )
+
+
+def _reason(trials: Sequence[FrozenTrial]) -> str:
+    return next(
+        (str(trial.user_attrs["reason"]) for trial in trials if trial.user_attrs.get(studies.CURRENT)), "no such trial"
+    )
+
+
+def _p_value(metric: str, best: int, current: int, targets: np.ndarray, promote: Promote, folder: Path) -> float | None:
+    files = [outputs_file(folder, number) for number in (best, current)]
+    if not all(file.exists() for file in files):
+        return None
+    better, worse = (METRICS[metric].terms(np.load(file), targets) for file in files)
+    return paired_test.p_value(METRICS[metric], better, worse, promote.resamples, promote.seed)
+
+
+def write_trials(study: Study, names: Sequence[str], path: Path) -> None:
+    """A line for each trial; a failed one was begun by a process that was killed, see `retry_of` of another."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *names, "retry_of", "reason"])
+        writer.writeheader()
+        writer.writerows(_row(trial, names) for trial in study.get_trials(deepcopy=False))
+
+
+def _row(trial: FrozenTrial, names: Sequence[str]) -> dict[str, Any]:
+    values, attributes = trial.user_attrs.get(studies.VALUES, {}), trial.user_attrs
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "value": trial.value if trial.state is TrialState.COMPLETE else None,
+        "epochs": len(trial.intermediate_values),
+        "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
+        "training_seconds": attributes.get("training_seconds"),
+        "parameters": attributes.get("parameters"),
+        **{name: json.dumps(values[name]) for name in names if name in values},
+        "retry_of": studies.retry_of(trial),
+        "reason": attributes.get("reason"),
+    }
+
+
+def _as_override(value: object) -> str:
+    """A value in the syntax of `dvc exp run -S`."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,207 @@
+"""The search of a sweep: its study, its processes, its MLflow run and its results."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import optuna
+from optuna import Study
+from optuna.study import StudyDirection
+
+from models.errors import InputError
+from models.spec import DataSpec
+from pipelines.artifacts import paths, validation_report
+from pipelines.cli.candidate import Candidate
+from pipelines.config import overrides
+from pipelines.config.params import Params
+from pipelines.metrics.quality import METRICS
+from pipelines.sweep import plots, results, space, studies
+from pipelines.sweep.local import LocalProcesses
+from pipelines.sweep.progress import Display
+from pipelines.sweep.results import Result
+from pipelines.sweep.worker import Task
+from pipelines.tracking import abandoned, provenance, runs
+from pipelines.tracking.run import Run
+
+POLL_SECONDS = 0.25
+# Attributes of a study, for each machine: its MLflow run, and the number of finished trials in its results.
+RUN_ID, REPORTED = (f"{name} of {platform.node()}" for name in ("run", "reported"))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The search for one candidate: `sections` is what its trials depend on."""
+
+    chosen: Candidate
+    settings: Params
+    metric: str
+    sections: Mapping[str, Any]
+
+    @property
+    def study_name(self) -> str:
+        """The candidate, and a hash: with other parameters or other data another study begins."""
+        return f"{self.chosen.name} {self._hash}"
+
+    @property
+    def folder(self) -> Path:
+        """The journal, and the results of the latest study."""
+        return paths.sweep(self.chosen.name)
+
+    @property
+    def outputs(self) -> Path:
+        """The outputs of the best models of the study."""
+        return self.folder / self._hash
+
+    @property
+    def title(self) -> str:
+        """The start of its lines, and of the name of its run."""
+        return f"{self.chosen.name} sweep"
+
+    @property
+    def _hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.sections, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run(chosen: Candidate, settings: Params) -> Result:
+    """Search until enough trials are finished, or continue an interrupted search; write the results.
+
+    Raises InputError if another sweep of the candidate is in progress, a store cannot be reached, or no process is
+    left.
+    """
+    metric = settings.promote.metric_for(DataSpec.read(paths.SPEC).task)
+    sweep = Sweep(chosen, settings, metric, _sections(chosen, settings))
+    with studies.only_sweep(sweep.folder):
+        study = _open_study(sweep)
+        finished = len(studies.finished(study))
+        if finished < settings.sweep.trials or study.user_attrs.get(REPORTED) != finished:
+            _search(sweep, study)
+        return results.compare(chosen.name, study, metric, settings.promote, sweep.outputs)
+
+
+def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
+    content = settings.model_dump(mode="json")
+    names = ("seed", "warmup", "maximum_parameters", "maximum_latency_ms")
+    return {
+        "data_sha256": validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"],
+        "prepare": content["prepare"],
+        "train": content["train"],
+        chosen.architecture: content["models"][chosen.architecture],
+        "metric": settings.promote.metric,
+        "sweep": {name: content["sweep"][name] for name in names},
+        "space": {name: content["sweep"]["parameters"][name] for name in settings.sweep.space(chosen.architecture)},
+    }
+
+
+def _open_study(sweep: Sweep) -> Study:
+    """The study, with the current parameters as its first trial, and without trials of killed processes."""
+    config = sweep.settings.sweep
+    if config.storage is None:
+        studies.repair(sweep.folder)
+    storage = studies.open_storage(config, sweep.folder)
+    higher_is_better = METRICS[sweep.metric].higher_is_better
+    direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
+    study = optuna.create_study(storage=storage, study_name=sweep.study_name, direction=direction, load_if_exists=True)
+    if config.storage is None:
+        _report_failed(sweep, studies.fail(study, lambda _: True))
+    if not study.get_trials(deepcopy=False):
+        searched = config.space(sweep.chosen.architecture)
+        current = {name: overrides.value_of(sweep.settings, name) for name in searched}
+        study.enqueue_trial(space.encode(searched, current), user_attrs={studies.CURRENT: True})
+    return study
+
+
+def _report_failed(sweep: Sweep, numbers: list[int]) -> None:
+    for number in numbers:
+        print(f"{sweep.title}: trial {number} of a killed process begins anew", flush=True)
+
+
+def _search(sweep: Sweep, study: Study) -> None:
+    """Train trials within one MLflow run, and add the results to it."""
+    tags = {**sweep.chosen.tags, **provenance.tags(), "data_sha256": sweep.sections["data_sha256"]}
+    experiment = sweep.settings.tracking.experiment
+    with runs.start(experiment, sweep.title, tags, study.user_attrs.get(RUN_ID, "")) as run:
+        study.set_user_attr(RUN_ID, run.id)
+        run.log_params({name: value for name, value in sweep.sections.items() if isinstance(value, dict)})
+        _train_trials(sweep, study, run)
+        _write_results(sweep, study, run)
+    study.set_user_attr(REPORTED, len(studies.finished(study)))
+
+
+def _train_trials(sweep: Sweep, study: Study, run: Run) -> None:
+    """Start the processes, and wait until enough trials are finished."""
+    trials, before = sweep.settings.sweep.trials, len(studies.finished(study))
+    if before >= trials:
+        return
+    print(f"{sweep.title}: study '{study.study_name}', {before} of {trials} trials finished", flush=True)
+    display = Display(sweep.chosen.name, sweep.metric, trials, before, METRICS[sweep.metric].higher_is_better)
+    with closing(display), _recovering(study, _tasks(sweep, run)) as processes:
+        known: set[str] = set()
+        while len(finished := studies.finished(study)) < trials:
+            display.update(finished)
+            _recover(sweep, study, processes, known)
+            if not processes.alive():
+                raise InputError(f"{sweep.title}: no process is left; start it again to continue")
+            time.sleep(POLL_SECONDS)
+        display.update(finished)
+
+
+def _tasks(sweep: Sweep, run: Run) -> list[Task]:
+    """A task for each process."""
+    session = f"{platform.node()} {uuid4().hex[:8]}"
+    return [
+        Task(
+            framework=sweep.chosen.framework,
+            architecture=sweep.chosen.architecture,
+            settings=sweep.settings.model_dump(mode="json"),
+            study=sweep.study_name,
+            folder=str(sweep.folder),
+            outputs=str(sweep.outputs),
+            process=f"{session} {index}",
+            index=index,
+            experiment_id=run.experiment_id,
+            parent_id=run.id,
+        )
+        for index in range(sweep.settings.sweep.workers)
+    ]
+
+
+@contextmanager
+def _recovering(study: Study, tasks: list[Task]) -> Iterator[LocalProcesses]:
+    """The processes; where they are interrupted, their trials begin anew the next time, and their MLflow runs end."""
+    try:
+        with LocalProcesses(tasks) as processes:
+            yield processes
+    except BaseException:
+        studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
+        abandoned.deliver()
+        raise
+
+
+def _recover(sweep: Sweep, study: Study, processes: LocalProcesses, known: set[str]) -> None:
+    """Enqueue the trials of processes that have failed; `known` are those that were reported."""
+    for name in sorted(processes.failed() - known):
+        known.add(name)
+        print(f"{sweep.title}: a process has failed: {processes.reason(name)}", flush=True)
+    if known:
+        _report_failed(sweep, studies.fail(study, partial(studies.is_of, known)))
+    studies.fail_stale(study)
+
+
+def _write_results(sweep: Sweep, study: Study, run: Run) -> None:
+    """Write the table, the plots and the best parameters, and log them."""
+    searched = sweep.settings.sweep.space(sweep.chosen.architecture)
+    result = results.compare(sweep.chosen.name, study, sweep.metric, sweep.settings.promote, sweep.outputs)
+    results.write_trials(study, list(searched), sweep.folder / results.TRIALS)
+    plots.draw(study, searched, sweep.metric, sweep.folder)
+    result.write(sweep.folder / results.BEST)
+    for name in (results.TRIALS, results.BEST, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES):
+        run.log_artifact(sweep.folder / name, "sweep")
+    run.log_metrics({sweep.metric: result.value, "finished": result.finished, "pruned": result.pruned})

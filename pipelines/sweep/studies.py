@@ -1,0 +1,148 @@
+"""The Optuna study of a sweep: its storage, its trials, and those of processes that were killed.
+
+One machine uses a journal, which several processes append to; several machines use PostgreSQL. A trial in the database
+has a heartbeat. Those of a journal have none: processes hold locks, which the operating system releases.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna import Study
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.errors import InputError
+from pipelines.config.sweep import Sweep
+
+JOURNAL, LOCK, WORKER_LOCK = "journal.log", "sweep.lock", "worker-{}.lock"
+PROCESS, CURRENT, VALUES = "process", "current", "values"  # attributes of a trial
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.RUNNING, TrialState.WAITING)
+MISSED_HEARTBEATS = 3  # after which a trial has failed
+MAX_RETRIES = 2  # of a trial; after that other values are tried
+ORPHAN_SECONDS = 30.0  # at most, until the processes of a killed sweep have ended
+UNNAMED_SECONDS = 10.0  # at most, until a process has written its name to its trial
+
+
+def open_storage(config: Sweep, folder: Path) -> BaseStorage:
+    """The journal in `folder`, or the database. Raises InputError if that cannot be reached."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if config.storage is None:
+        path = str(folder / JOURNAL)
+        return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    try:
+        with _stable():
+            return RDBStorage(
+                config.storage,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=config.heartbeat,
+                grace_period=MISSED_HEARTBEATS * config.heartbeat,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MAX_RETRIES),
+            )
+    except (SQLAlchemyError, ImportError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise InputError(f"sweep.storage = {config.storage}: {reason}") from error
+
+
+@contextmanager
+def only_sweep(folder: Path) -> Iterator[None]:
+    """Exclude another sweep in `folder`, and wait until no process of a killed one is left.
+
+    Raises InputError if there is another one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(FileLock(folder / LOCK, blocking=False))
+            for path in folder.glob(WORKER_LOCK.format("*")):
+                with FileLock(path, timeout=ORPHAN_SECONDS):
+                    pass
+        except Timeout as error:
+            raise InputError(f"{error.lock_file}: another sweep uses this folder; wait for its end") from error
+        yield
+
+
+def repair(folder: Path) -> None:
+    """Cut the line that a killed process was writing to the journal, and remove its lock."""
+    journal = folder / JOURNAL
+    journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
+    if journal.exists():
+        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
+
+
+def finished(study: Study) -> list[FrozenTrial]:
+    """The trials that count: those that are complete or pruned."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def complete(study: Study) -> list[FrozenTrial]:
+    """The trials that were trained to the end."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def value(trial: FrozenTrial) -> float:
+    """The metric of a trial that has one: of a pruned one, that after its last epoch."""
+    assert trial.value is not None
+    return trial.value
+
+
+def has_free_trial(study: Study, trials: int) -> bool:
+    """True if a trial waits, or fewer than `trials` are finished or in progress."""
+    found = study.get_trials(deepcopy=False, states=(*FINISHED, *OPEN))
+    return len(found) < trials or any(trial.state is TrialState.WAITING for trial in found)
+
+
+def is_surplus(study: Study, number: int, trials: int) -> bool:
+    """True if `trials` others before this one are finished or in progress: several processes have begun a last one.
+
+    A failed trial never finishes, so no more than `trials` finish whatever happens to those before.
+    """
+    found = study.get_trials(deepcopy=False, states=(*FINISHED, *OPEN))
+    return sum(trial.number < number for trial in found) >= trials
+
+
+def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> list[int]:
+    """Fail the running trials whose process no longer exists, and enqueue their values again; their numbers."""
+    dead = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if is_dead(trial)]
+    for trial in dead:
+        study.tell(trial.number, state=TrialState.FAIL)
+        with _stable():
+            RetryHeartbeatStaleTrialCallback(MAX_RETRIES)(study, trial)
+    return [trial.number for trial in dead]
+
+
+def fail_stale(study: Study) -> None:
+    """Fail the trials in a database whose heartbeats have ended, and enqueue their values again."""
+    with _stable():
+        optuna.storages.fail_stale_trials(study)
+
+
+def retry_of(trial: FrozenTrial) -> int | None:
+    """The first trial with the same values, whose process was killed."""
+    with _stable():
+        return RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+
+
+def is_of(processes: set[str], trial: FrozenTrial) -> bool:
+    """True if one of these ended processes had the trial, or was killed before it could write its name to it."""
+    if name := trial.user_attrs.get(PROCESS):
+        return name in processes
+    started = trial.datetime_start or datetime.max
+    return bool(processes) and datetime.now() - started > timedelta(seconds=UNNAMED_SECONDS)
+
+
+@contextmanager
+def _stable() -> Iterator[None]:
+    """Without warnings of interfaces that Optuna calls experimental, such as heartbeats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

@@ -1,0 +1,114 @@
+"""A process of a sweep: it imports its framework once, and trains one trial after another.
+
+`python -m pipelines.sweep.worker` reads its task from standard input, and ends as soon as that is closed: when the
+sweep has ended, however it ended.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from filelock import FileLock
+from optuna import Study, Trial
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+
+from models.config import Framework
+from pipelines.cli import stage
+from pipelines.cli.candidate import Candidate
+from pipelines.config.params import Params
+from pipelines.config.sweep import Sweep
+from pipelines.sweep import studies
+from pipelines.sweep.objective import Objective
+from pipelines.tracking.runs import ChildRuns
+
+IDLE_SECONDS = 0.5  # between looks for a trial while other processes train the last ones
+
+
+class SurplusError(Exception):
+    """Enough other trials are in progress."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process needs, JSON-ready: an engine on other machines would pass it to `run` as well.
+
+    `process` is unique, `index` its number within the sweep. `folder` has the files of the sweep, `outputs` those of
+    its study. The runs of the trials are below the run `parent_id`.
+    """
+
+    framework: Framework
+    architecture: str
+    settings: Mapping[str, Any]
+    study: str
+    folder: str
+    outputs: str
+    process: str
+    index: int
+    experiment_id: str
+    parent_id: str
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Run the task on standard input."""
+    task = Task(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_sweep, daemon=True).start()
+    with FileLock(Path(task.folder) / studies.WORKER_LOCK.format(task.index)):
+        run(task)
+
+
+def run(task: Task) -> None:
+    """Open the study and the data, and train trials until enough are finished."""
+    settings = Params.model_validate(task.settings)
+    storage = studies.open_storage(settings.sweep, Path(task.folder))
+    study = optuna.load_study(study_name=task.study, storage=storage, pruner=MedianPruner())
+    with closing(ChildRuns(task.experiment_id, task.parent_id)) as runs:
+        chosen = Candidate(task.framework, task.architecture)
+        objective = Objective(chosen, settings, runs, Path(task.outputs))
+        optimize(study, objective, settings.sweep, task.process, task.index)
+
+
+def optimize(study: Study, objective: Callable[[Trial], float], config: Sweep, process: str, index: int) -> None:
+    """Run trials until enough are finished; wait for those of other processes, which may fail."""
+
+    def evaluate(trial: Trial) -> float:
+        trial.set_user_attr(studies.PROCESS, process)
+        if studies.is_surplus(study, trial.number, config.trials):
+            raise SurplusError
+        return objective(trial)
+
+    while len(studies.finished(study)) < config.trials:
+        if studies.has_free_trial(study, config.trials):
+            study.sampler = _sampler(study, config.seed, index)
+            study.optimize(evaluate, n_trials=1, catch=(SurplusError,))
+        else:
+            time.sleep(IDLE_SECONDS)
+
+
+def _sampler(study: Study, seed: int, worker: int) -> TPESampler:
+    """Seeded by the number of trials so far: a sweep that is interrupted continues with the same values."""
+    count = len(study.get_trials(deepcopy=False, states=(*studies.FINISHED, *studies.OPEN)))
+    return TPESampler(seed=int(np.random.SeedSequence([seed, count, worker]).generate_state(1)[0]))
+
+
+def _end_with_sweep() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,53 @@
+"""A PostgreSQL server of Debian's package, started for the tests."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database on 127.0.0.1; skips the test where PostgreSQL is not installed."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda path: int(path.parent.name))
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp())  # the name of its socket must be short
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -p {port}"
+    try:
+        _run(folder, programs / "initdb", "--auth", "trust", "--username", "tandem", "--pgdata", folder / "data")
+        _run(
+            folder,
+            programs / "pg_ctl",
+            "--pgdata",
+            folder / "data",
+            "--wait",
+            "-l",
+            folder / "log",
+            "-o",
+            options,
+            "start",
+        )
+        _run(folder, programs / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "tandem", "sweeps")
+        yield f"postgresql+psycopg://tandem@127.0.0.1:{port}/sweeps"
+    finally:
+        if (folder / "data" / "postmaster.pid").exists():
+            _run(folder, programs / "pg_ctl", "--pgdata", folder / "data", "--mode", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _run(folder: Path, *command: object) -> None:
+    """Run a program of PostgreSQL, which refuses to run as root, as its own user."""
+    words = [str(word) for word in command]
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+        words = ["runuser", "-u", "postgres", "--", *words]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
