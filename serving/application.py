@@ -107,14 +107,13 @@ class Application:
         """Run the handler. Raises RequestError if there are too many requests or this one takes too long."""
         if not route.probe:
             self._check_load(worker)
-        request.load, request.memory_budget = worker.load, worker.memory_budget
+        request.load, request.memory_budget, request.deadlines = worker.load, worker.memory_budget, worker.deadlines
         try:
             return await worker.deadlines.within(route.handler(worker, request))
-        except TimeoutError:
-            seconds = self._settings.timeout_seconds
+        except TimeoutError as error:
             if request.unread and request.method == "POST":
-                raise RequestError(408, "slow_body", f"the body did not arrive within {seconds} s") from None
-            raise overloaded(f"no answer within {seconds} s; try again in a second") from None
+                raise RequestError(408, "slow_body", f"the body did not arrive within {error} s") from None
+            raise overloaded(f"no answer within {error} s; try again in a second") from None
         finally:
             request.close()
 

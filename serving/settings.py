@@ -82,6 +82,9 @@ class Settings(BaseModel):
     max_wait_seconds: float = Field(0.1, gt=0, description="longest expected queueing time of an accepted request")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")
     timeout_seconds: float = Field(10.0, gt=0, description="time limit for receiving and for answering a request")
+    turn_seconds: float = Field(
+        60.0, ge=0, description="additional time limit of a large JSON body or image, which waits for its turn"
+    )
     max_connections: int = Field(1024, ge=1, description="most open connections of a worker")
     grpc_port: int = Field(0, ge=0, le=65535, description="port of the Open Inference Protocol by gRPC; 0 means none")
     max_header_bytes: int = Field(16_384, ge=256, description="most bytes of the headers of a request")

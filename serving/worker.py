@@ -51,7 +51,7 @@ class Worker:
         self.reloader = Reloader(settings, self.metrics.champion_changed)
         self.batcher = Batcher(settings.run_rows, self.metrics.record_run)
         self.image_decoder = ImageDecoder(settings.max_pixels)
-        self.deadlines = Deadlines(settings.timeout_seconds)
+        self.deadlines = Deadlines(settings.timeout_seconds, settings.turn_seconds)
         self.load = LoadEstimate()
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
         self.large_bodies = LargeBodies(self.memory_budget)

@@ -27,7 +27,7 @@ async def activations(worker: Worker, request: Request) -> Response:
     if not kind.startswith("image/") and kind != "application/octet-stream":
         allowed = "image/* or application/octet-stream"
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
-    image = await predict_image.decode(worker, [await request.body()], champion)
+    image = await predict_image.decode(worker, [await request.body()], champion, request)
     loop = asyncio.get_running_loop()
     layers = await loop.run_in_executor(worker.activations_thread, worker.activations.compute, champion, image)
     model = {"name": champion.name, "version": champion.version}

@@ -36,7 +36,7 @@ async def run(
 ) -> predict.Prediction:
     """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
     top_k = predict.check_top_k(options.get("top_k"), champion)
-    inputs = await decode(worker, files, champion)
+    inputs = await decode(worker, files, champion, request)
     pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
     return await predict.run_inputs(worker, champion, inputs, top_k, request, **pixels)
 
@@ -66,8 +66,9 @@ async def _files(request: Request, max_files: int) -> tuple[list[bytes], dict[st
     return files, fields
 
 
-async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.ndarray:
-    """The images as uint8 [N, H, W, C]. Small ones are decoded here, others in a process that can be ended.
+async def decode(worker: Worker, files: list[bytes], champion: Champion, request: Request | None = None) -> np.ndarray:
+    """The images as uint8 [N, H, W, C]. Small ones are decoded here, others in a process that can be ended, and large
+    ones there in the request's turn.
 
     Raises RequestError that names the invalid file. The structure of the files determines how long decoding takes.
     """
@@ -79,7 +80,7 @@ async def decode(worker: Worker, files: list[bytes], champion: Champion) -> np.n
             pixels[index] = _checked(index + 1, image.render, structure, shape)
         return pixels
     try:
-        return await worker.image_decoder.decode(structures, shape)
+        return await worker.image_decoder.decode(structures, shape, request.wait_for_turn if request else None)
     except ImageError as error:
         raise _rejection(error.index + 1, error) from None
 

@@ -76,7 +76,7 @@ class Server:
         with contextlib.suppress(TimeoutError):  # a client that watches the health and reads nothing
             async with asyncio.timeout(NOTICE_SECONDS):
                 await self._health.enter_graceful_shutdown()
-        stopping = asyncio.create_task(self._server.stop(self._settings.timeout_seconds))
+        stopping = asyncio.create_task(self._server.stop(self._settings.timeout_seconds + self._settings.turn_seconds))
         await asyncio.sleep(NOTICE_SECONDS)
         self._health.end_watches()
         await stopping

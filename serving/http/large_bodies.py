@@ -1,7 +1,8 @@
 """Large JSON bodies: memory for parsing is reserved first, and one request after another is answered.
 
 A parsed body takes up to 40 times its bytes, and blocks the event loop while it is parsed. So there is one at a time,
-and others are answered in between.
+and others are answered in between. Those that wait share one reservation, which is enough for the largest of them: what
+was accepted is answered, and what memory is left for is decided on arrival.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ class LargeBodies:
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._turn = asyncio.Lock()
+        self._sizes: list[int] = []  # of the requests that wait or have their turn
+        self._reserved = 0
         self._pause_until = 0.0
 
     async def convert(self, request: Request, body: bytes, convert: Callable[[bytes], Result]) -> Result:
@@ -39,14 +42,26 @@ class LargeBodies:
         if size > self._budget.total:
             megabytes = f"{size / 1e6:.0f} MB of memory to parse; there are {self._budget.total / 1e6:.0f} MB"
             raise too_large(f"the JSON takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
-        request.leave_load()  # others do not wait for it
+        self._reserve([*self._sizes, size])
+        request.on_close(lambda: self._release(size))
+        request.wait_for_turn()
         await self._turn.acquire()
         started = time.perf_counter()
         request.on_close(lambda: self._end(started))
         await asyncio.sleep(self._pause_until - started)
-        request.reserve(size)
         with _no_collection():
             return convert(body)
+
+    def _reserve(self, sizes: list[int]) -> None:
+        """Reserve as much as the largest of `sizes`. Raises RequestError (503) if there is not enough."""
+        largest = max(sizes, default=0)
+        self._budget.reserve(largest - self._reserved)
+        self._sizes, self._reserved = sizes, largest
+
+    def _release(self, size: int) -> None:
+        """Release what only a request of this size needs."""
+        self._sizes.remove(size)
+        self._reserve(self._sizes)
 
     def _end(self, started: float) -> None:
         """Let the next one follow, after a pause."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from serving.errors import RequestError, invalid, overloaded, too_large
 from serving.monitoring.observation import Observation
+from serving.scheduling.deadlines import Deadlines
 from serving.scheduling.load_estimate import LoadEstimate
 
 Scope = MutableMapping[str, Any]
@@ -57,6 +58,7 @@ class Request:
         self.observed: Observation | None = None
         self.load: LoadEstimate | None = None
         self.memory_budget: MemoryBudget | None = None
+        self.deadlines: Deadlines | None = None
         self._complete = False
         self._reserved = 0
         self._actions: list[Callable[[], None]] = []
@@ -125,6 +127,12 @@ class Request:
         if self.load and self._complete:
             self.load.in_flight -= 1
         self.load = None
+
+    def wait_for_turn(self) -> None:
+        """A large request waits for others of its kind: the others do not wait for it, and it has more time."""
+        self.leave_load()
+        if self.deadlines:
+            self.deadlines.extend()
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Call `action` when the request is closed."""

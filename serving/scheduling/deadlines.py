@@ -9,10 +9,12 @@ Value = TypeVar("Value")
 
 
 class Deadlines:
-    """Requests in flight with the same time limit, so the oldest expires first."""
+    """Requests in flight, each with a time limit of `seconds`, and of `extra_seconds` more if it waits for its turn."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, extra_seconds: float) -> None:
         self._seconds = seconds
+        self._extra_seconds = extra_seconds
+        self._limits: dict[asyncio.Task[object], float] = {}
         self._started: dict[asyncio.Task[object], float] = {}
         self._expired: set[asyncio.Task[object]] = set()
 
@@ -21,7 +23,7 @@ class Deadlines:
         return len(self._started)
 
     async def within(self, work: Awaitable[Value]) -> Value:
-        """Await `work`. Raises TimeoutError after the time limit."""
+        """Await `work`. Raises TimeoutError after the time limit, which is its argument."""
         task = asyncio.current_task()
         assert task is not None
         self._started[task] = time.monotonic()
@@ -31,10 +33,17 @@ class Deadlines:
             if task not in self._expired:
                 raise
             task.uncancel()
-            raise TimeoutError from None
+            raise TimeoutError(self._limit(task)) from None
         finally:
             del self._started[task]
+            self._limits.pop(task, None)
             self._expired.discard(task)
+
+    def extend(self) -> None:
+        """Extend the time limit of the current task's request, once."""
+        task = asyncio.current_task()
+        if task in self._started:
+            self._limits[task] = self._seconds + self._extra_seconds
 
     async def watch(self) -> None:
         """Cancel expired requests periodically, until cancelled."""
@@ -44,9 +53,11 @@ class Deadlines:
 
     def cancel_expired(self) -> None:
         """Cancel the requests that have exceeded the time limit."""
-        latest = time.monotonic() - self._seconds
+        now = time.monotonic()
         for task, started in self._started.items():
-            if started > latest:
-                break
-            self._expired.add(task)
-            task.cancel()
+            if now - started > self._limit(task):
+                self._expired.add(task)
+                task.cancel()
+
+    def _limit(self, task: asyncio.Task[object]) -> float:
+        return self._limits.get(task, self._seconds)

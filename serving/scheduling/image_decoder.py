@@ -1,28 +1,31 @@
 """Decodes images in processes of their own, each limited in computing time and memory.
 
 Each worker has one parent process, `image_process`, with a resident size of 35 MB, and two children forked from it: one
-for images that are decoded quickly, one for all others, so that a slow image delays slow ones only. A child that
-reaches a limit is ended by the kernel and forked anew, in about 2 ms. The parent is started with `exec`, so that no
-thread of the worker is copied, ends with its children when the worker is gone, and is started again if it was killed.
+for images that are decoded quickly, one for all others, so that a slow image delays slow ones only. Slow ones wait for
+one another, as long as the sum of their estimated times is within a limit. A child that reaches a limit is ended by the
+kernel and forked anew, in about 2 ms. The parent is started with `exec`, so that no thread of the worker is copied,
+ends with its children when the worker is gone, and is started again if it was killed.
 """
 
 import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from models.errors import InputError
 from models.images import image
 from models.images.structure import Structure
+from serving.errors import overloaded
 from serving.scheduling import low_priority
 from serving.scheduling.image_children import MESSAGE, Child, Job, Parent
 
 QUICK_COST = 120_000_000  # nanoseconds, as estimated; a photograph of 12 megapixels takes 30 to 90 ms
 QUICK_SECONDS, SECONDS = 0.25, 3.0  # of computing; 16 megapixels take up to 0.8 s
 BYTES_PER_PIXEL, MIN_BYTES = 20, 1 << 26  # of memory; WebP needs 18 for each pixel
+MAX_SLOW_COST = 10_000_000_000  # nanoseconds, of all slow images in progress: 24 of 16 megapixels
 ENDING_SECONDS = 0.05  # between the end of a process' connections and its own
 FORK = hasattr(os, "fork")  # without it (Windows) the threads decode, and no limit but those of the structure holds
 
@@ -47,6 +50,7 @@ class ImageDecoder:
         self._quick, self._slow = _Lane("quick-images"), _Lane("slow-images")
         self._lock = threading.Lock()
         self._parent: Parent | None = None
+        self._slow_cost = 0
         self._closed = False
 
     def start(self) -> None:
@@ -57,17 +61,24 @@ class ImageDecoder:
         if FORK and not self._running_parent().is_ready():
             raise RuntimeError("the process that decodes images has ended; its output precedes this line")
 
-    async def decode(self, structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarray:
+    async def decode(
+        self, structures: Sequence[Structure], shape: tuple[int, ...], on_slow: Callable[[], None] | None = None
+    ) -> np.ndarray:
         """The pixels of all images as uint8 [N, H, W, C].
 
-        Raises ImageError for an image that is damaged or reaches a limit. Images that take longer than was estimated
-        start again among the slow ones.
+        Images that take longer than was estimated start again among the slow ones, for which `on_slow` is called before
+        they wait. Raises ImageError for an image that is damaged or reaches a limit, RequestError (503) for slow images
+        while there are too many.
         """
         run = asyncio.get_running_loop().run_in_executor
-        if sum(structure.cost for structure in structures) <= QUICK_COST:
+        cost = sum(structure.cost for structure in structures)
+        if cost <= QUICK_COST:
             with contextlib.suppress(LimitError):
                 return await run(self._quick.thread, self._decode, self._quick, structures, shape, QUICK_SECONDS)
-        return await run(self._slow.thread, self._decode, self._slow, structures, shape, SECONDS)
+        with self._count_slow(max(cost, int(QUICK_SECONDS * 1e9))):
+            if on_slow:
+                on_slow()
+            return await run(self._slow.thread, self._decode, self._slow, structures, shape, SECONDS)
 
     def close(self) -> None:
         """End the processes and the threads, and what they decode."""
@@ -78,6 +89,17 @@ class ImageDecoder:
         for lane in (self._quick, self._slow):
             lane.thread.shutdown(cancel_futures=True)
             lane.drop_child()
+
+    @contextlib.contextmanager
+    def _count_slow(self, cost: int) -> Iterator[None]:
+        """Count slow images of this cost while they are in progress. Raises RequestError if there are too many."""
+        if self._slow_cost and self._slow_cost + cost > MAX_SLOW_COST:
+            raise overloaded("too many large images are in progress; try again in a second")
+        self._slow_cost += cost
+        try:
+            yield
+        finally:
+            self._slow_cost -= cost
 
     def _decode(
         self, lane: "_Lane", structures: Sequence[Structure], shape: tuple[int, ...], seconds: float

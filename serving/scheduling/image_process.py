@@ -21,7 +21,7 @@ from models.images.structure import Structure
 from serving.scheduling.image_children import ANSWER, MESSAGE, PIXELS
 
 BASE_BYTES = 1 << 27  # of address space; the interpreter and its libraries take 110 MB
-WALL_SECONDS = 60.0  # longer than any request waits: a child may have to wait for a core
+WALL_SECONDS = 300.0  # as a child may have to wait for a core; computing has its own limit
 NICENESS = 10
 READY = b"\0"
 

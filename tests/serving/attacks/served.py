@@ -11,6 +11,7 @@ import yaml
 from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, PNG, SMALL, queued
 from tests.serving.conftest import ROOT, Served
 
+TIMEOUT = 90.0  # seconds, more than those of the service
 Request = tuple[str, bytes, dict[str, str]]  # path, body, headers
 
 
@@ -63,7 +64,7 @@ def _attack(served: Served, hostile: Sequence[Request]) -> tuple[list[httpx.Resp
 
 
 def send(served: Served, path: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
-    return httpx.post(f"{served.url}{path}", content=content, headers=headers, timeout=30)
+    return httpx.post(f"{served.url}{path}", content=content, headers=headers, timeout=TIMEOUT)
 
 
 def _answer_time(client: httpx.Client, served: Served) -> Callable[[], float]:

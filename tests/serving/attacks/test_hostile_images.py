@@ -75,6 +75,51 @@ def test_slow_images_do_not_delay_a_photograph(digits: Path, local: Make) -> Non
     assert asyncio.run(go()) == ([False] * 3, [200] * 4)
 
 
+LARGE = encode(Image.new("RGBA", (1500, 1500), (1, 2, 3, 4)))
+
+
+def test_large_images_have_more_time(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for their turn, however long the time limit of other requests is."""
+    monkeypatch.setattr("serving.scheduling.image_decoder.QUICK_COST", 0)
+
+    async def go(service: Local) -> httpx.Response:
+        """The response to the last of those that are sent at once."""
+        transport = httpx.ASGITransport(service.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=PNG) as client:
+            tasks = [asyncio.create_task(client.post("/predict/image", content=LARGE)) for _ in range(3)]
+            while not all(task.done() for task in tasks):
+                service.worker.deadlines.cancel_expired()
+                await asyncio.sleep(0.001)
+            return tasks[-1].result()
+
+    assert asyncio.run(go(local(digits, timeout_seconds=1e-3))).status_code == 200
+    response = asyncio.run(go(local(digits, timeout_seconds=1e-3, turn_seconds=2e-3)))
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert response.json()["error"] == "no answer within 0.003 s; try again in a second"
+
+
+def test_large_images_are_no_load_for_others(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.scheduling.image_decoder.QUICK_COST", 0)
+    service = local(digits, max_wait_seconds=1e-9)  # eight requests, of which one is measured, would be too many
+
+    async def go() -> tuple[int, int]:
+        transport = httpx.ASGITransport(service.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=PNG) as client:
+            tasks = [asyncio.create_task(client.post("/predict/image", content=LARGE)) for _ in range(12)]
+            while sum(task.done() for task in tasks) < 2:
+                await asyncio.sleep(0.001)
+            small = await client.post("/predict/image", content=SMALL)
+            waiting = sum(not task.done() for task in tasks)
+            assert {task.status_code for task in await asyncio.gather(*tasks)} == {200}
+            return small.status_code, waiting
+
+    status, waiting = asyncio.run(go())
+    assert status == 200
+    assert waiting >= 8
+    assert service.worker.load.in_flight == 0
+
+
 def test_an_image_that_reaches_the_time_limit(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.scheduling.image_decoder.SECONDS", 0.05)
     slow = encode(Image.new("RGBA", (4000, 3900), (1, 2, 3, 4)))

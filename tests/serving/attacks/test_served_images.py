@@ -51,7 +51,10 @@ def test_hostile_images_all_at_once(service: Served) -> None:
 
 
 def test_the_largest_images_all_at_once(service: Served) -> None:
-    """They are decoded one after another; the process that decodes them shares the manifest's memory."""
+    """They are decoded one after another, however long it takes beside other work on the machine.
+
+    The process that decodes them shares the manifest's memory.
+    """
     shapes = {"PNG": "RGBA", "WEBP": "RGBA", "JPEG": "CMYK"}
     files = [
         encode(Image.new(mode, (4600, 3478), (1, 2, 3, 4)), kind, progressive=True) for kind, mode in shapes.items()

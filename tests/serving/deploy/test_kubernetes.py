@@ -118,7 +118,7 @@ def test_the_settings_are_valid_and_match_the_resources() -> None:
 
 def test_requests_in_flight_can_finish_before_termination() -> None:
     delay = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert POD["spec"]["terminationGracePeriodSeconds"] > delay + settings().timeout_seconds
+    assert POD["spec"]["terminationGracePeriodSeconds"] > delay + settings().timeout_seconds + settings().turn_seconds
 
 
 def test_it_runs_as_the_user_of_the_image_and_writes_only_to_tmp() -> None:

@@ -102,6 +102,24 @@ def test_memory_in_use_is_not_available(digits: Path, local: Make) -> None:
     assert gc.isenabled()
 
 
+def test_bodies_that_wait_share_the_memory_for_parsing(digits: Path, local: Make) -> None:
+    """Those that are accepted wait longer than others may take; there is memory for three, and one that is parsed."""
+    memory = 3 * len(LARGE) + parsed_bytes(LARGE)
+    service = local(digits, max_held_bytes=memory, timeout_seconds=1e-3)
+
+    async def go() -> list[int]:
+        transport = httpx.ASGITransport(service.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=TYPE) as client:
+            tasks = [asyncio.create_task(client.post("/predict", content=LARGE)) for _ in range(9)]
+            while not all(task.done() for task in tasks):
+                service.worker.deadlines.cancel_expired()
+                await asyncio.sleep(0.001)
+            return [task.result().status_code for task in tasks]
+
+    assert asyncio.run(go()) == [200] * 3 + [503] * 6
+    assert service.worker.memory_budget.available == memory
+
+
 def test_waiting_bodies_are_no_load_for_others(digits: Path, local: Make) -> None:
     """Large bodies wait for one another, small ones for at most one of them; a body that is rejected delays none."""
     assert len(LARGE) > SMALL_BYTES
@@ -119,7 +137,8 @@ def test_waiting_bodies_are_no_load_for_others(digits: Path, local: Make) -> Non
                 return response.status_code
 
             tasks = [asyncio.create_task(post(number, content)) for number, content in enumerate(hostile)]
-            await asyncio.sleep(0.01)
+            while len(order) < 2:
+                await asyncio.sleep(0.001)
             small = await client.post("/predict", json={"inputs": raw(DIGITS, 1).tolist()})
             finished = len(order)
             assert finished < len(hostile)

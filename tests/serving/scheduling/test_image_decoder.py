@@ -15,6 +15,7 @@ from PIL import Image
 
 from models.images import image
 from models.images.structure import Structure
+from serving.errors import RequestError
 from serving.scheduling import image_children, image_decoder
 from serving.scheduling.image_decoder import ImageDecoder, ImageError, LimitError
 from tests.models.hostile_images import png_of_four_rows
@@ -164,6 +165,22 @@ def test_a_slow_image_delays_slow_ones_only(decoder: ImageDecoder) -> None:
         return done
 
     assert asyncio.run(go()) == [False, False]
+
+
+def test_the_slow_images_that_wait_are_limited(decoder: ImageDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their estimated time; a single one is decoded whatever it takes, and quick ones are not affected."""
+    monkeypatch.setattr(image_decoder, "MAX_SLOW_COST", 2 * SLOW.cost)
+    quick = image.read_header(encode(noise(30, 20)))
+
+    async def go(*structures: Structure) -> list[bool]:
+        tasks = [asyncio.create_task(decoder.decode([structure], SHAPE)) for structure in structures]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, RequestError)]
+        assert {str(error) for error in refused} <= {"too many large images are in progress; try again in a second"}
+        return [isinstance(result, RequestError) for result in results]
+
+    assert asyncio.run(go(SLOW, SLOW, SLOW, quick, SLOW)) == [False, False, True, False, True]
+    assert asyncio.run(go(SLOW._replace(cost=9 * SLOW.cost), quick)) == [False, False]
 
 
 def test_the_parent_has_one_thread_a_low_priority_and_no_secrets(
