@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from tabulate import tabulate
 
 from models.errors import InputError
-from pipelines.artifacts import bundle, paths
+from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.inference import stored_example
@@ -50,6 +50,9 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         folder = model_registry.download(restored, Path(beside))
         manifest, model = bundle.verified(folder)
         stored_example.require_equal(manifest, model)
+        if sign := signature.signer():
+            sign(folder)
+            model_registry.store_manifest(restored, folder)
         with bundle.installing(folder, paths.CHAMPION):
             promotion_history.roll_back(restored, current, reason)
     print(

@@ -102,6 +102,12 @@ class Settings(BaseModel):
         description="if set, requests need it as `x-api-key` or `Authorization: Bearer`; printable ASCII, no spaces",
     )
     api_keys_file: OptionalPath = Field(None, description="file of named API keys with quotas")
+    verify_key: OptionalPath = Field(
+        None, description="public key; a bundle is served only with a valid signature of it"
+    )
+    signing_key: OptionalPath = Field(
+        None, description="private key that `promote` and `pipelines.rollback` sign with; not used by the service"
+    )
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="comma-separated origins whose pages may call the service, or *"
     )

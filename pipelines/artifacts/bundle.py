@@ -1,4 +1,4 @@
-"""The champion bundle: `champion.json` and the ONNX file it names, in a folder that is consistent at all times."""
+"""The champion bundle: `champion.json`, the ONNX file that it names, and its signature, consistent at all times."""
 
 import os
 import re
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
-from models.manifest import MANIFEST, SCHEMA
+from models.manifest import MANIFEST, SCHEMA, signature_file
+from models.spec import DataSpec
 from pipelines.artifacts import json_object
 from pipelines.artifacts.hashing import require_sha256
 
+# What examples and predictions mean, unlike the statistics of the data.
+INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "features", "categories")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -24,6 +27,13 @@ def read(folder: Path) -> Mapping[str, Any]:
     if not SHA256.fullmatch(str(model.get("sha256"))) or model.get("file") != f"{model['sha256']}.onnx":
         raise InputError(f"{folder / MANIFEST}: `model` names no file by its SHA-256; run `dvc repro`")
     return content
+
+
+def data_differences(champion: DataSpec, current: DataSpec) -> list[str]:
+    """The fields of the data specification by which a champion cannot be used for the current data."""
+    names = [name for name in INTERFACE if getattr(champion, name) != getattr(current, name)]
+    refused = [[value is None for value in spec.fill] for spec in (champion, current)]
+    return names if refused[0] == refused[1] else [*names, "missing values"]
 
 
 def verified(folder: Path) -> tuple[Mapping[str, Any], Path]:
@@ -57,15 +67,20 @@ def install(source: Path, folder: Path) -> None:
 def installing(source: Path, folder: Path) -> Iterator[None]:
     """Replace the bundle in `folder` by the one in `source` at the end of the block.
 
-    Raises InputError before the block where the SHA-256 of its model is not the recorded one. After this or any other
-    failure, also one in the block, the earlier bundle is unchanged.
+    Raises InputError before the block where the SHA-256 of its model is not the recorded one, or an unsigned bundle
+    would replace a signed one. After this or any other failure, also one in the block, the earlier bundle is unchanged.
     """
-    model = read(source)["model"]
+    model, signature = read(source)["model"], source / signature_file((source / MANIFEST).read_bytes())
+    if any(folder.glob("*.sig")) and not signature.exists():
+        raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _replacing(folder / model["file"]) as beside:
             shutil.copyfile(source / model["file"], beside)
             require_sha256(beside, model["sha256"])
+        if signature.exists():
+            with _replacing(folder / signature.name) as beside:
+                shutil.copyfile(signature, beside)
         with _replacing(folder / MANIFEST) as beside:
             shutil.copyfile(source / MANIFEST, beside)
             yield
@@ -97,7 +112,12 @@ def _flush(path: Path) -> None:
 
 def _remove_others(folder: Path) -> None:
     """Remove what is not of the bundle, last, as a reader of the earlier champion.json may still open its model."""
-    current = str(read(folder)["model"]["file"]) if (folder / MANIFEST).exists() else None
-    for path in (*folder.glob("*.onnx"), *folder.glob(".*.partial")):
-        if path.name != current:
+    current = _files(folder) if (folder / MANIFEST).exists() else ()
+    for path in (*folder.glob("*.onnx"), *folder.glob("*.sig"), *folder.glob(".*.partial")):
+        if path.name not in current:
             path.unlink()
+
+
+def _files(folder: Path) -> tuple[str, str]:
+    """The names of model and signature."""
+    return str(read(folder)["model"]["file"]), signature_file((folder / MANIFEST).read_bytes())

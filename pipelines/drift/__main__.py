@@ -58,7 +58,7 @@ def main() -> None:
 def compare(folder: Path, config: Drift, device: Device) -> Sequence[ColumnDrift]:
     """Test every column, print a table and write the report.
 
-    Raises InputError where the log has too few rows of the champion, or the workspace other data than the champion.
+    Raises InputError where the log has too few rows of the champion, or the workspace data of another kind.
     """
     champion = bundle.read(paths.CHAMPION)
     spec = _spec(champion)
@@ -73,14 +73,18 @@ def compare(folder: Path, config: Drift, device: Device) -> Sequence[ColumnDrift
 
 
 def _spec(champion: Mapping[str, Any]) -> DataSpec:
-    """The champion's spec. Raises InputError where the data of the workspace are not its training data."""
+    """The champion's spec. Raises InputError where the data of the workspace are not of the same kind.
+
+    Other data, such as newer ones on which no candidate was better, are mentioned.
+    """
+    spec = DataSpec.from_dict(dict(champion["spec"]), str(paths.CHAMPION / MANIFEST))
+    if differing := bundle.data_differences(spec, DataSpec.read(paths.SPEC)):
+        raise InputError(f"{paths.SPEC}: {', '.join(differing)} differ from those of the champion; run `dvc repro`")
     trained = champion["provenance"]["data_sha256"]
     current = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     if trained != current:
-        raise InputError(
-            f"{paths.DATA} contains data {current[:12]}, the champion was trained on {trained[:12]}; run `dvc repro`"
-        )
-    return DataSpec.from_dict(dict(champion["spec"]), str(paths.CHAMPION / MANIFEST))
+        print(f"compared with data {current[:12]} in {paths.DATA}; the champion was trained on {trained[:12]}")
+    return spec
 
 
 def _require_rows(logged: LoggedPredictions, folder: Path, config: Drift) -> None:

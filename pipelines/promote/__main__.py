@@ -75,7 +75,7 @@ def _decide(
         return Decision(False, f"{challenger.name} is {version}")
     if rules.config.replace == "always":
         return Decision(True, f"{challenger.name} replaces {version}: promote.replace = always")
-    if differing := decision.differences(current.spec, spec):
+    if differing := bundle.data_differences(current.spec, spec):
         return Decision(True, f"{version}, was trained for other data: {', '.join(differing)} in the specification")
     return decision.decide(candidate_data.compare(challenger, current, rules, device), rules)
 

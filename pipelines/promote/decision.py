@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from models.spec import DataSpec
 from pipelines.metrics.quality import METRICS
 from pipelines.promote import selection
 from pipelines.promote.selection import CandidateScore, Rules
-
-INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "features", "categories")
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,6 @@ class Decision:
     replaces: bool
     reason: str
     comparison: Comparison | None = None
-
-
-def differences(champion: DataSpec, current: DataSpec) -> list[str]:
-    """What of the data specification makes a comparison impossible: the names of the fields that differ."""
-    names = [name for name in INTERFACE if getattr(champion, name) != getattr(current, name)]
-    refused = [[value is None for value in spec.fill] for spec in (champion, current)]
-    return names if refused[0] == refused[1] else [*names, "missing values"]
 
 
 def decide(comparison: Comparison, rules: Rules) -> Decision:

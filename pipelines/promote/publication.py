@@ -12,7 +12,7 @@ import numpy as np
 from models.session import open_session
 from models.spec import DataSpec
 from models.training.batches import Split, evenly_spaced
-from pipelines.artifacts import bundle, metrics_file, paths, records, split_files
+from pipelines.artifacts import bundle, metrics_file, paths, records, signature, split_files
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.inference import onnx_runtime
 from pipelines.promote.current_champion import CurrentChampion
@@ -59,8 +59,10 @@ def of_champion(champion: CurrentChampion) -> Content:
 def publish(content: Content, run: Run, name: str, experiment: str, replaced: ModelVersion | None, reason: str) -> None:
     """Register a graph under `name` and make it champion, or challenger in the copy of an experiment, with its bundle.
 
-    Raises InputError if the store does not respond; alias and bundle are then unchanged.
+    It is signed if TANDEM_SIGNING_KEY is set. Raises InputError if the key cannot be used or the store does not
+    respond; alias and bundle are then unchanged.
     """
+    sign = signature.signer()
     content = _located(content, run, experiment)
     spec = DataSpec.from_dict(dict(content.record["spec"]))
     example = np.asarray(content.record["example"]["inputs"], spec.dtype)
@@ -68,6 +70,8 @@ def publish(content: Content, run: Run, name: str, experiment: str, replaced: Mo
     with TemporaryDirectory() as beside:
         record = {"version": version.version, **content.record}
         bundle.build(record, content.model, content.sha256, Path(beside))
+        if sign:
+            sign(Path(beside))
         model_registry.store_manifest(version, Path(beside))
         with bundle.installing(Path(beside), paths.CHAMPION):
             if model_registry.promotion_alias() == model_registry.CHAMPION:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from models.errors import InputError
-from models.manifest import MANIFEST
+from models.manifest import MANIFEST, signature_file
 from models.spec import DataSpec
 from pipelines.artifacts import bundle
 from pipelines.tracking import logged_models, store
@@ -101,8 +101,10 @@ def store_manifest(version: ModelVersion, folder: Path) -> None:
 
     Raises InputError if the store does not respond.
     """
+    signature = folder / signature_file((folder / MANIFEST).read_bytes())
     with store.errors_reported():
-        mlflow.MlflowClient().log_artifact(version.run_id, str(folder / MANIFEST), _manifest_folder(version))
+        for path in (folder / MANIFEST, *([signature] if signature.exists() else [])):
+            mlflow.MlflowClient().log_artifact(version.run_id, str(path), _manifest_folder(version))
 
 
 def download(version: ModelVersion, folder: Path) -> Path:
@@ -134,5 +136,5 @@ def _complete(version: ModelVersion, model: Path, folder: Path) -> Path:
 
 
 def _manifest_folder(version: ModelVersion) -> str:
-    """The artifact folder, in the run of a version, of its champion.json."""
+    """The artifact folder, in the run of a version, of its champion.json and signature."""
     return f"champion/{version.version}"

@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.manifest import CHECKED, MANIFEST, ROLLED_BACK, Schema
+from models.manifest import CHECKED, MANIFEST, ROLLED_BACK, Schema, signature_file
 from models.spec import DataSpec
+from serving.inference import signature
 
 NOT_OF_THE_BUNDLE = (CHECKED, ROLLED_BACK)  # the beginnings of their names
 ADVICE = "run `uv run dvc repro` to create a champion"
@@ -69,12 +70,19 @@ class Bundle:
             raise InputError(f"{MANIFEST}: the stored example does not match the spec ({error})") from error
 
 
-def read(folder: Path) -> Bundle:
-    """Read the bundle in `folder`. Raises InputError if a file is missing, invalid or does not match its hash."""
-    manifest = _manifest(folder / MANIFEST)
+def read(folder: Path, verify_key: Path | None = None) -> Bundle:
+    """Read the bundle in `folder`.
+
+    Raises InputError if a file is missing, invalid or does not match its hash or, with a key, the signature.
+    """
+    content, manifest = _manifest(folder / MANIFEST)
+    model = _model(folder / manifest.model.file, manifest.model.sha256)
+    if verify_key:
+        files = {MANIFEST: content, manifest.model.file: model}
+        signature.verify(files, folder / signature_file(content), verify_key)
     spec = DataSpec.from_dict(manifest.spec, f"{folder / MANIFEST}: spec")
     _check_unique(spec, f"{folder / MANIFEST}: spec")
-    return Bundle(manifest, spec, _model(folder / manifest.model.file, manifest.model.sha256))
+    return Bundle(manifest, spec, model)
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
@@ -94,10 +102,11 @@ def registry_age(folder: Path) -> float | None:
         return None
 
 
-def _manifest(path: Path) -> Manifest:
-    """Parse the manifest. Raises InputError."""
+def _manifest(path: Path) -> tuple[bytes, Manifest]:
+    """The content of the manifest, also parsed. Raises InputError."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        return content, Manifest.model_validate_json(content)
     except FileNotFoundError:
         raise InputError(f"{path}: no champion yet; {ADVICE}") from None
     except OSError as error:

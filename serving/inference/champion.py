@@ -59,9 +59,12 @@ class Champion:
         }
 
 
-def load(folder: Path, device: Device, engines: Path = ENGINES) -> Champion:
-    """Load the champion in `folder` on `device`; TensorRT caches its engines in `engines`. Raises InputError."""
-    content = bundle.read(folder)
+def load(folder: Path, device: Device, engines: Path = ENGINES, verify_key: Path | None = None) -> Champion:
+    """Load the champion in `folder` on `device`; TensorRT caches its engines in `engines`.
+
+    Raises InputError, also for a bundle without a valid signature if there is a key.
+    """
+    content = bundle.read(folder, verify_key)
     predictor = Predictor(content.model, content.spec, device, engines)
     example = _verify_example(predictor, content)
     manifest = content.manifest

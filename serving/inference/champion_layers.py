@@ -30,7 +30,7 @@ class Activations:
     def _read(self, champion: Champion) -> bytes:
         """The champion's ONNX file, if it has not been replaced since the champion was loaded."""
         try:
-            content = bundle.read(self._settings.champion)
+            content = bundle.read(self._settings.champion, self._settings.verify_key)
         except InputError:
             content = None
         if content is None or content.manifest.model.sha256 != champion.sha256:

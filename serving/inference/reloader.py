@@ -30,7 +30,7 @@ class Reloader:
         self._role = role
         self._fingerprint = bundle.fingerprint(settings.champion)
         self._retry = Retry()
-        self.champion: Champion = champion.load(settings.champion, settings.device, settings.engines)
+        self.champion: Champion = self._load()
         self._on_result("loaded", self.champion, self.champion)
 
     async def watch(self) -> None:
@@ -49,8 +49,7 @@ class Reloader:
             self._retry.reset()
         self._fingerprint = fingerprint
         try:
-            settings = self._settings
-            newer = await asyncio.to_thread(champion.load, settings.champion, settings.device, settings.engines)
+            newer = await asyncio.to_thread(self._load)
         except Exception as error:  # an unusable new champion must not stop the current one
             self._retry.failed(error)
             if changed:
@@ -58,6 +57,10 @@ class Reloader:
         else:
             self._retry.reset()
             self._swap(newer)
+
+    def _load(self) -> Champion:
+        settings = self._settings
+        return champion.load(settings.champion, settings.device, settings.engines, settings.verify_key)
 
     def _reject(self, error: Exception) -> None:
         current = self.champion

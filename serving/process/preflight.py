@@ -64,4 +64,4 @@ def _require_free_port(port: int) -> None:
 
 def _load(settings: Settings) -> None:
     tracing.from_environment()
-    champion.load(settings.champion, settings.device, settings.engines)
+    champion.load(settings.champion, settings.device, settings.engines, settings.verify_key)

@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from collections import OrderedDict
 
 import mlflow
 import pytest
 
 from models.errors import InputError
-from pipelines import rollback
+from pipelines import registry, rollback
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry, relocation, store
+from serving.inference import champion as served_champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import assert_one_error_line, run_main
+from tests.serving.bundles import write_keys
 
 CHANGES = {"frameworks": ["torch"], "architectures": ["cnn"]}
 
@@ -35,6 +38,8 @@ def settings(promoted, tmp_path, monkeypatch):
     shutil.copytree(promoted[0], tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    # MLflow remembers the artifact folder of each run; in this process it would be that of the original.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
     relocation.main()
     return promoted[1]
 
@@ -118,6 +123,27 @@ def test_a_version_that_was_rolled_back_is_restored_only_by_its_number(settings)
 def test_wrong_arguments_change_nothing(settings, arguments, words):
     before = state()
     assert_one_error_line(run(*arguments), words)
+    assert state() == before
+
+
+def test_with_a_key_what_becomes_champion_is_signed(settings, tmp_path, monkeypatch):
+    write_keys(tmp_path, "private", "public")
+
+    def served(folder):
+        return served_champion.load(folder, "cpu", verify_key=tmp_path / "public").version
+
+    with pytest.raises(InputError, match="not signed, which TANDEM_VERIFY_KEY requires"):
+        served(paths.CHAMPION)
+    with monkeypatch.context() as patch:
+        patch.setenv("TANDEM_SIGNING_KEY", str(tmp_path / "private"))
+        assert run("--reason", "x").returncode == 0
+        assert served(paths.CHAMPION) == "2"
+        promote_graph(settings, 100.0)
+        assert served(paths.CHAMPION) == "4"
+    registry.fetch("tandem", "champion", tmp_path / "fetched")
+    assert served(tmp_path / "fetched") == "4"
+    before = state()
+    assert_one_error_line(run("1", "--reason", "x"), "artifacts/champion has a signed bundle, the new one is not")
     assert state() == before
 
 

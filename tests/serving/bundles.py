@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from onnx import TensorProto, helper, numpy_helper
 
 from models.spec import DataSpec
@@ -25,6 +27,7 @@ HOUSES = DataSpec(
     ("size", "colour", "sold"), (100.0, 0.0, 0.0), (20.0, 1.0, 1.0),
     ((), ("blue", "green", "red"), ("false", "true")), (95.0, -1.0, -1.0), 1000.0, 250.0,
 )  # fmt: skip
+PEM = serialization.Encoding.PEM
 PRICES = replace(IRIS, name="prices", task="regression", labels=(), target="price")
 
 
@@ -134,3 +137,12 @@ def write(folder: Path, of: Weights, version: str = "1", **changes: Any) -> Path
     beside.write_text(json.dumps(content), "utf-8")
     beside.replace(folder / "champion.json")
     return folder
+
+
+def write_keys(folder: Path, private: str, public: str) -> None:
+    """Write a new pair of keys for signatures."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding = PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / private).write_bytes(key.private_bytes(*encoding))
+    subject = serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / public).write_bytes(key.public_key().public_bytes(PEM, subject))

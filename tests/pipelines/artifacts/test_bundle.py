@@ -3,13 +3,16 @@ import json
 import os
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.errors import InputError
 from pipelines.artifacts import bundle
+from tests.pipelines import synthetic
 from tests.pipelines.workspace import mount_small_disk, unmount
+from tests.serving.bundles import HOUSES
 
 RECORD = {"name": "torch-cnn", "version": "3", "spec": {}, "metrics": {"test/accuracy": 0.98}}
 
@@ -162,3 +165,18 @@ def test_a_manifest_that_names_no_model_is_one_line(tmp_path, model):
     (tmp_path / "champion.json").write_text(json.dumps({"schema": 1, "model": model}), "utf-8")
     with pytest.raises(InputError, match=r"champion\.json: `model` names no file by its SHA-256; run `dvc repro`"):
         bundle.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"mean": (1.0,) * 3, "target_std": 2.0}, []),
+        ({"name": "flats"}, ["name"]),
+        ({"features": ("area", "colour", "sold")}, ["features"]),
+        ({"categories": ((), ("red", "green", "blue"), ("false", "true"))}, ["categories"]),
+        ({"fill": (None, -1.0, -1.0)}, ["missing values"]),
+    ],
+)
+def test_another_interface_makes_a_comparison_impossible_but_other_statistics_do_not(change, names):
+    assert bundle.data_differences(HOUSES, replace(HOUSES, **change)) == names
+    assert bundle.data_differences(synthetic.SPEC, replace(synthetic.SPEC, labels=tuple("abcdefghij"))) == ["labels"]

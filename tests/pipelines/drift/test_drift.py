@@ -162,9 +162,16 @@ def test_no_champion(settings):
     )
 
 
-def test_other_data_than_the_champion_was_trained_on(settings):
+def test_newer_data_than_the_champion_was_trained_on_are_mentioned(settings, capsys):
+    serve(usual())
     synthetic.write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": "e" * 64})
-    with pytest.raises(InputError, match=r"contains data eeeeeeeeeeee, the champion was trained on dddddddddddd"):
+    assert len(compare(settings)) == 9
+    assert "compared with data eeeeeeeeeeee in artifacts/data; the champion was tra" in capsys.readouterr().out
+
+
+def test_data_of_another_kind_are_not_compared(settings):
+    synthetic.write_json(paths.SPEC, synthetic.SPEC.to_dict() | {"labels": list("abcdefghij")})
+    with pytest.raises(InputError, match=r"spec\.json: labels differ from those of the champion; run `dvc repro`"):
         compare(settings)
 
 

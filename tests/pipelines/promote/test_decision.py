@@ -6,11 +6,9 @@ from dataclasses import replace
 import pytest
 
 from pipelines.config import params
-from pipelines.promote.decision import Comparison, decide, differences
+from pipelines.promote.decision import Comparison, decide
 from pipelines.promote.selection import CandidateScore, Rules
-from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
-from tests.serving.bundles import HOUSES
 
 CONFIG = params.read(REPOSITORY / "params.yaml").promote
 
@@ -63,18 +61,3 @@ def test_a_champion_that_fails_a_gate_is_replaced_by_one_that_passes(options, fa
     made = decision(0.92, 0.95, **options)
     assert made.replaces
     assert made.reason == f"the champion, version 3, does not pass the gates: {failed}"
-
-
-@pytest.mark.parametrize(
-    ("change", "names"),
-    [
-        ({"mean": (1.0,) * 3, "target_std": 2.0}, []),
-        ({"name": "flats"}, ["name"]),
-        ({"features": ("area", "colour", "sold")}, ["features"]),
-        ({"categories": ((), ("red", "green", "blue"), ("false", "true"))}, ["categories"]),
-        ({"fill": (None, -1.0, -1.0)}, ["missing values"]),
-    ],
-)
-def test_another_interface_makes_a_comparison_impossible_but_other_statistics_do_not(change, names):
-    assert differences(HOUSES, replace(HOUSES, **change)) == names
-    assert differences(synthetic.SPEC, replace(synthetic.SPEC, labels=tuple("abcdefghij"))) == ["labels"]

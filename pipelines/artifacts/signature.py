@@ -1,0 +1,41 @@
+"""Signature of a champion bundle by OpenSSF model-signing, beside champion.json.
+
+See https://github.com/sigstore/model-transparency for the format. Nothing is sent over the network.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.errors import InputError
+from models.manifest import MANIFEST, signature_file
+
+VARIABLE = "TANDEM_SIGNING_KEY"
+
+
+def signer() -> Callable[[Path], None] | None:
+    """A function that signs the bundle in a folder with the key that TANDEM_SIGNING_KEY names; None without a key.
+
+    The key is the private one of an elliptic curve, PEM. Raises InputError if it or model-signing cannot be used.
+    """
+    if not (key := os.environ.get(VARIABLE)):
+        return None
+    try:
+        from model_signing import signing
+
+        config = signing.Config().use_elliptic_key_signer(private_key=Path(key))
+    except ImportError:
+        raise InputError(f"{VARIABLE}: model-signing is not installed; run `uv sync --extra signing`") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # no file; no key; encrypted; of another kind
+        raise InputError(
+            f"{VARIABLE}: {key}: not a private key of an elliptic curve, PEM, unencrypted: {error}"
+        ) from None
+
+    def sign(folder: Path) -> None:
+        with TemporaryDirectory() as beside:  # the signature must not be one of the signed files
+            config.sign(folder, Path(beside) / "signature")
+            content = (Path(beside) / "signature").read_bytes()
+        (folder / signature_file((folder / MANIFEST).read_bytes())).write_bytes(content)
+
+    return sign
