@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from dvc.repo import Repo
+from huggingface_hub import ModelCard
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -244,6 +246,16 @@ def test_the_report_names_all_candidates_and_its_links_lead_somewhere(pipeline):
     assert all((pipeline.root / "artifacts" / link).is_file() for link in links)
 
 
+def test_the_reports_show_this_champion(pipeline):
+    champion, artifacts = pipeline.read("artifacts/champion/champion.json"), pipeline.root / "artifacts"
+    for name in ("report.html", "model-card.md"):
+        page = (artifacts / name).read_text("utf-8")
+        assert champion["model"]["sha256"] in page
+        assert champion["provenance"]["run_id"] in page
+    assert "data:image/png;base64," in (artifacts / "report.html").read_text("utf-8")
+    assert ModelCard(page).data.pipeline_tag == "image-classification"
+
+
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_the_run_has_metrics_of_each_epoch_and_of_the_graph(pipeline, candidate):
     run = pipeline.run_of(candidate)
@@ -261,6 +273,8 @@ def test_the_run_has_metrics_of_each_epoch_and_of_the_graph(pipeline, candidate)
 def test_the_epoch_of_the_stored_weights_is_recorded(pipeline, candidate):
     record = pipeline.read(f"artifacts/checkpoints/{candidate}/run.json")
     assert (record["epochs"], record["stored_epoch"]) == (3, 3)
+    assert record["params"]["cnn"]["dense"] == 16
+    assert record["versions"][candidate.split("-")[0]] == version(candidate.split("-")[0])
     metrics = pipeline.run_of(candidate).data.metrics
     assert {name: metrics[name] for name in ("best_epoch", "stored_epoch")} == {
         name: record[name] for name in ("best_epoch", "stored_epoch")

@@ -12,7 +12,10 @@ METRICS = ARTIFACTS / "metrics"
 PREDICTIONS = ARTIFACTS / "predictions"
 SUMMARY = ARTIFACTS / "metrics.json"
 CHAMPION = ARTIFACTS / "champion"
+ERRORS = ARTIFACTS / "errors"
 REPORT = ARTIFACTS / "report.md"
+HTML_REPORT = ARTIFACTS / "report.html"
+MODEL_CARD = ARTIFACTS / "model-card.md"
 PLOTS = ARTIFACTS / "plots"
 GRAPH_SVG = "graph.svg"  # drawing of the exported graph, in the folder of `exports`
 PICTURES = "pictures"  # folder of the PNG files among the plots of a candidate
@@ -50,6 +53,11 @@ def metrics(candidate: str) -> Path:
 def validation_outputs(candidate: str) -> Path:
     """The outputs of the graphs of one candidate for the validation split."""
     return PREDICTIONS / f"{candidate}.npz"
+
+
+def errors(candidate: str) -> Path:
+    """The test examples with the largest errors of one candidate."""
+    return ERRORS / f"{candidate}.json"
 
 
 def plots(candidate: str) -> Path:

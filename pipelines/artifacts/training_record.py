@@ -1,5 +1,5 @@
-"""`run.json`: MLflow run, code and data of a training, its device and duration, the number of parameters and
-epochs, the best epoch and the one whose weights are stored."""
+"""`run.json`: MLflow run, code, data, parameters and package versions of a training, its device and duration, the
+number of weights and epochs, the best epoch and the one whose weights are stored."""
 
 from pipelines.artifacts import json_object
 

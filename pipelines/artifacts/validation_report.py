@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.artifacts import json_object
 
 FILE = "validation.json"
+SAMPLES = "samples.png"  # beside it, of images: examples of each class
 read = json_object.read
 
 

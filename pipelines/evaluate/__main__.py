@@ -6,12 +6,20 @@ from typing import Any
 
 from models.session import Session, open_session, provider
 from models.spec import DataSpec
-from pipelines.artifacts import history, layer_history, metrics_file, paths, records, validation_outputs
+from pipelines.artifacts import (
+    history,
+    layer_history,
+    metrics_file,
+    paths,
+    records,
+    validation_outputs,
+    worst_errors,
+)
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.config import params
 from pipelines.config.params import Evaluate
-from pipelines.evaluate import classification_plots, layer_plots, measurement, predictions
+from pipelines.evaluate import classification_plots, largest_errors, layer_plots, measurement, predictions
 from pipelines.evaluate.measurement import GraphPredictions
 from pipelines.inference import onnx_runtime
 from pipelines.plotting import decision_boundary
@@ -44,6 +52,7 @@ def evaluate(name: str, config: Evaluate, experiment: str) -> None:
         metrics = _with_int8(*measured)
         _write_metrics(metrics, name)
         _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
+        _write_errors(graphs[0], name)
         _log(run, metrics, name, spec)
     _print_summary(metrics, name)
 
@@ -99,6 +108,12 @@ def _write_validation_outputs(graphs: Mapping[str, GraphPredictions], name: str)
     with staged(path.parent, [path.name]) as beside:
         outputs = {file: graph.validation.outputs for file, graph in graphs.items()}
         validation_outputs.write(outputs, beside / path.name)
+
+
+def _write_errors(graph: GraphPredictions, name: str) -> None:
+    path = paths.errors(name)
+    with staged(path.parent, [path.name]) as beside:
+        worst_errors.write(largest_errors.find(graph.test), beside / path.name)
 
 
 def _log(run: Run, metrics: Mapping[str, Any], name: str, spec: DataSpec) -> None:

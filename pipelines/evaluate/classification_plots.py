@@ -12,6 +12,7 @@ from models.spec import DataSpec
 from pipelines.artifacts import history
 from pipelines.evaluate import roc_curves
 from pipelines.evaluate.calibration import Bins, expected_calibration_error
+from pipelines.evaluate.largest_errors import misclassified_by_confidence
 from pipelines.evaluate.predictions import Predictions
 from pipelines.plotting.decision_boundary import Plane, blend_colours
 from pipelines.plotting.palette import PALETTE
@@ -113,12 +114,6 @@ def misclassified(test: Predictions, name: str, path: Path) -> None:
             _draw_table(axes, test, chosen)
         else:
             _draw_images(axes, test, chosen)
-
-
-def misclassified_by_confidence(test: Predictions) -> np.ndarray:
-    """Indices of the misclassified examples, those with the highest confidence first."""
-    wrong = np.flatnonzero(test.predicted != test.targets)
-    return np.asarray(wrong[np.argsort(-test.confidence[wrong], kind="stable")])
 
 
 def _draw_images(axes: Axes, test: Predictions, chosen: np.ndarray) -> None:

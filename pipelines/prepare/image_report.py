@@ -33,7 +33,7 @@ def write(
     folder.mkdir()
     validation_report.write(report, folder / validation_report.FILE)
     title = f"{spec.name}: training examples"
-    image_plots.draw_samples(images, targets, spec.labels, title, folder / "samples.png")
+    image_plots.draw_samples(images, targets, spec.labels, title, folder / validation_report.SAMPLES)
     title = f"{spec.name}: examples per class (dashed: mean)"
     image_plots.draw_balance(report["classes"], title, folder / "balance.png")
 

@@ -1,18 +1,16 @@
-"""Stage `promote`: select the best candidate, compare it with the champion, register it, write bundle and report."""
+"""Stage `promote`: select the best candidate, compare it with the champion, register it, write bundle and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from models.config import Device
 from models.spec import DataSpec
-from pipelines.artifacts import bundle, history, json_object, paths, records
-from pipelines.artifacts.atomic import staged
+from pipelines.artifacts import bundle, paths, records
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Promote
-from pipelines.promote import candidate_data, comparison_plot, current_champion, decision, publication, report
+from pipelines.promote import candidate_data, current_champion, decision, publication, report, reports
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Decision
 from pipelines.promote.selection import Choice, Rules
@@ -26,7 +24,7 @@ def main() -> None:
 
 
 def promote(names: Sequence[str], config: Promote, device: Device, experiment: str) -> None:
-    """Select, compare with the current champion, and write bundle and report. `device` runs and measures graphs.
+    """Select, compare with the current champion, and write bundle and reports. `device` runs and measures graphs.
 
     A candidate that is not better than the current champion is not registered. Raises InputError where no candidate
     passes the gates; the current champion is then kept.
@@ -51,8 +49,9 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
             else:
                 _keep(current, config.model_name, experiment)
             manifest = bundle.read(paths.CHAMPION)
-            _write_report(candidates, choice, rules, manifest, made)
-            run.log_artifact(paths.REPORT, "promotion")
+            reports.write(candidates, choice, rules, manifest, made)
+            for page in reports.PAGES:
+                run.log_artifact(page, "promotion")
             run.log_artifact(paths.COMPARISON, "promotion/plots")
     alias = model_registry.promotion_alias()
     print(f"{alias}: {manifest['name']}, version {manifest['version']} of {config.model_name}", flush=True)
@@ -98,20 +97,6 @@ def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
         with runs.resume(experiment, current.manifest["name"], content.record["provenance"]["run_id"]) as run:
             reason = f"version {current.version} of another registry"
             publication.publish(content, run, name, experiment, None, reason)
-
-
-def _write_report(
-    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
-) -> None:
-    """Write the comparison of all candidates: plot, learning curves, summary and report."""
-    names = dict.fromkeys(candidate.candidate for candidate in candidates)
-    histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
-    with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
-        comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
-        history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
-    with staged(paths.ARTIFACTS, [paths.SUMMARY.name, paths.REPORT.name]) as beside:
-        json_object.write(report.summary(candidates, rules, manifest), beside / paths.SUMMARY.name)
-        (beside / paths.REPORT.name).write_text(report.page(candidates, choice, rules, manifest, made), "utf-8")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from models.training.recovery import Recovery, TrainingState
 from pipelines.artifacts import (
     history,
     layer_history,
+    package_versions,
     paths,
     split_files,
     training_data,
@@ -91,6 +92,7 @@ def train(
         run.log_params({"train": {"epochs": len(trained.history)}})
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained, config)}
         record["git_dirty"] = tags["git_dirty"] == "true"
+        record |= {"params": dict(sections), "versions": package_versions.installed(chosen.framework)}
         write_checkpoint(chosen, trained, record)
         run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)

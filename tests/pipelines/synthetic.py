@@ -30,6 +30,9 @@ from tests.pipelines.workspace import write_params
 DATA = "d" * 64  # stands for the hash of the data
 COMMIT = "c" * 40
 SCALE = 255.0
+# A PNG of one black pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+WORST = {"row": 7, "predicted": "3", "actual": "8", "confidence": 0.98, "image": PIXEL}
 SPEC = DataSpec(
     name="digits",
     task="classification",
@@ -116,7 +119,10 @@ def write_data() -> None:
         np.save(folder / "inputs.npy", inputs)
         np.save(folder / "targets.npy", targets)
     write_json(paths.SPEC, SPEC.to_dict())
-    write_json(paths.DATA_REPORT / "validation.json", {"data_sha256": DATA})
+    examples = {name: len(targets) for name, (_, targets) in digits().items()}
+    classes = {name: dict.fromkeys(SPEC.labels, 1) for name in digits()}
+    report = {"examples": examples, "classes": classes, "duplicates": {"train/test": 0}, "data_sha256": DATA}
+    write_json(paths.DATA_REPORT / "validation.json", report)
 
 
 def write_candidate(name: str, run_id: str | None = None, passed: bool = True, **shape: Any) -> None:
@@ -128,7 +134,8 @@ def write_candidate(name: str, run_id: str | None = None, passed: bool = True, *
     file.write_bytes(model.SerializeToString())
     file.with_name("graph.svg").write_text(graph_svg.draw(finish(model, SPEC).graph, name), "utf-8")
     files = {"model.onnx": proof(file, passed)}
-    write_json(file.with_name("parity.json"), {"candidate": name, "temperature": 0.8, "files": files})
+    parity = {"candidate": name, "temperature": 0.8, "examples": 270, "files": files}
+    write_json(file.with_name("parity.json"), parity)
 
 
 def write_int8(name: str, passed: bool = True) -> None:
@@ -163,7 +170,8 @@ def write_training(name: str, run_id: str) -> None:
     framework, architecture = name.split("-")
     record = {"run_id": run_id, "candidate": name, "framework": framework, "architecture": architecture}
     record |= {"device": "cpu", "precision": "float32", "seconds": 1.5, "parameters": 650}
-    record |= {"epochs": 10, "best_epoch": 9, "stored_epoch": 10}
+    record |= {"epochs": 10, "best_epoch": 9, "stored_epoch": 10, "versions": {framework: "1.0"}}
+    record |= {"params": {"data": {"source": "digits", "path": "data"}, "train": {"schedule": {"name": "cosine"}}}}
     write_json(
         paths.checkpoint(name) / "run.json",
         {**record, "git_commit": COMMIT, "git_dirty": False, "data_sha256": DATA},
@@ -202,6 +210,7 @@ def write_metrics(name: str, accuracy: float, p50_ms: float = 1.0, test_accuracy
     path = paths.validation_outputs(name)
     path.parent.mkdir(exist_ok=True)
     validation_outputs.write(outputs, path)
+    write_json(paths.errors(name), {"examples": 270, "misclassified": 1, "worst": [WORST]})
 
 
 def validation_probabilities(accuracy: float) -> np.ndarray:

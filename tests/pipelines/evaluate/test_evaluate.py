@@ -13,7 +13,7 @@ from models.session import CUDA, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_outputs
 from pipelines.evaluate import __main__ as evaluate
-from pipelines.evaluate import classification_plots, plot_tables
+from pipelines.evaluate import classification_plots, largest_errors, plot_tables
 from pipelines.evaluate.predictions import Predictions
 from pipelines.tracking import runs
 from tests.pipelines import synthetic
@@ -232,4 +232,4 @@ def test_pictures_of_any_number_of_classes_channels_and_mistakes(tmp_path, chann
 
 def test_misclassified_examples_are_ordered_by_confidence():
     made = predictions(channels=1, classes=5, wrong=7)
-    assert classification_plots.misclassified_by_confidence(made).tolist() == list(range(7))
+    assert largest_errors.misclassified_by_confidence(made).tolist() == list(range(7))

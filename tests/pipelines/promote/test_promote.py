@@ -274,7 +274,8 @@ def test_what_is_evaluated_is_promoted_and_every_link_of_the_report_leads_somewh
     assert "tied with it" in shown  # the two have the same weights
     assert "tied with it" in report
     logged = mlflow.MlflowClient().list_artifacts(manifest["provenance"]["run_id"], "promotion")
-    assert [file.path for file in logged] == ["promotion/plots", "promotion/report.md"]
+    names = ("model-card.md", "plots", "report.html", "report.md")
+    assert [file.path for file in logged] == [f"promotion/{name}" for name in names]
 
 
 def test_the_copy_of_an_experiment_names_its_challenger(tmp_path, monkeypatch, capsys):

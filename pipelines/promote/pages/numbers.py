@@ -1,0 +1,49 @@
+"""Numbers as text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {"r2": "R²", "mae": "mean absolute error", "rmse": "root mean squared error", "roc_auc": "ROC AUC"}
+
+
+def metric_name(metric: str) -> str:
+    """The name of a metric in words."""
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
+def with_interval(metrics: Mapping[str, float], metric: str) -> str:
+    """A metric of the test split with its confidence interval, if it has one."""
+    low, high = (metrics.get(f"{metric}_{end}") for end in ("low", "high"))
+    interval = "" if low is None or high is None else f" [{score(low)}, {score(high)}]"
+    return f"{score(metrics[metric])}{interval}"
+
+
+def score(value: float) -> str:
+    """Four decimals, or five significant digits of a larger number."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.5g}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits; a dash where it was not measured."""
+    if value is None:
+        return "–"
+    return f"{value:#.3g} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def seconds(value: float) -> str:
+    """Seconds, or minutes and seconds."""
+    return f"{value:.1f} s" if value < 60 else f"{value // 60:.0f} min {value % 60:02.0f} s"
+
+
+def kibibytes(size: int) -> str:
+    """A size in KiB, or MiB."""
+    return f"{size / 1024:,.1f} KiB" if size < 1 << 20 else f"{size / (1 << 20):,.1f} MiB"
+
+
+def general(value: Any) -> str:
+    """A value of a table or of the parameters."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,44 @@
+"""The files that report a promotion, written together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.artifacts import history, json_object, paths, validation_report, worst_errors
+from pipelines.artifacts.atomic import staged
+from pipelines.artifacts.records import CandidateRecord
+from pipelines.promote import comparison_plot, report
+from pipelines.promote.decision import Decision
+from pipelines.promote.pages import html_report, model_card
+from pipelines.promote.promotion import Promotion
+from pipelines.promote.selection import Choice, Rules
+
+PAGES = (paths.REPORT, paths.HTML_REPORT, paths.MODEL_CARD)
+
+
+def write(
+    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
+) -> None:
+    """Write plot and learning curves of all candidates, the summary, PAGES: the reports and the champion's card."""
+    names = dict.fromkeys(candidate.candidate for candidate in candidates)
+    histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
+    errors = {name: worst_errors.read(paths.errors(name)) for name in names}
+    data = validation_report.read(paths.DATA_REPORT / validation_report.FILE)
+    promotion = Promotion(candidates, choice, made, rules, manifest, histories, errors, data)
+    with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
+        comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
+        history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
+    pages = (
+        report.page(candidates, choice, rules, manifest, made),
+        html_report.page(promotion, _samples()),
+        model_card.markdown(promotion),
+    )
+    with staged(paths.ARTIFACTS, [paths.SUMMARY.name, *(path.name for path in PAGES)]) as beside:
+        json_object.write(report.summary(candidates, rules, manifest), beside / paths.SUMMARY.name)
+        for path, text in zip(PAGES, pages, strict=True):
+            (beside / path.name).write_text(text, "utf-8")
+
+
+def _samples() -> bytes | None:
+    """A PNG with examples of the data; None for tables."""
+    path = paths.DATA_REPORT / validation_report.SAMPLES
+    return path.read_bytes() if path.exists() else None
