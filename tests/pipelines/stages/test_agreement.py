@@ -1,0 +1,113 @@
+"""Folder and registry after `dvc exp apply`, `git checkout` with `dvc checkout`, and a rollback: equal, or reported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import registry, rollback
+from pipelines.artifacts import paths
+from pipelines.doctor import mlflow_store
+from pipelines.tracking import model_registry
+from serving.inference import champion
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY, run_main
+
+STAGE = """
+stages:
+  promote:
+    cmd: python -m pipelines.promote
+    params: [architectures, evaluate.device, frameworks, promote, tracking.experiment]
+    deps: [artifacts/checkpoints, artifacts/data, artifacts/exports, artifacts/metrics, artifacts/predictions]
+    outs:
+      - artifacts/champion:
+          persist: true
+      - artifacts/plots
+      - artifacts/report.md
+    metrics:
+      - artifacts/metrics.json
+"""
+INPUTS = [f"artifacts/{name}" for name in ("checkpoints", "data", "exports", "metrics", "predictions")]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the stage `promote` alone and two candidates, of which `params.yaml` names the worse one."""
+    synthetic.enter(tmp_path, monkeypatch, {"frameworks": ["torch"], "architectures": ["cnn"]})
+    for name, strength, accuracy in (("torch-cnn", 1.0, 0.93), ("keras-cnn", 10.0, 1.0)):
+        synthetic.write_candidate(name, strength=strength)
+        synthetic.write_metrics(name, accuracy=accuracy)
+    (tmp_path / "dvc.yaml").write_text(STAGE)
+    (tmp_path / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n")
+    call("git", "init", "--quiet")
+    call("dvc", "init", "--quiet")
+    call("dvc", "add", "--quiet", *INPUTS)
+    return tmp_path
+
+
+def call(*command: str) -> str:
+    """The standard output of a command in the working directory, which succeeds."""
+    person = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    variables = {"PYTHONPATH": str(REPOSITORY), "DVC_SITE_CACHE_DIR": str(Path(".dvc/tmp/site").resolve())}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | person | variables | {"PATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def commit(message: str) -> str:
+    """Commit everything; the commit."""
+    call("git", "add", "--all")
+    call("git", "commit", "--quiet", "--no-verify", "-m", message)
+    return call("git", "rev-parse", "HEAD").strip()
+
+
+def versions() -> tuple[str, str]:
+    """Of what a service answers with, as in `/model`, and of the alias."""
+    return champion.load(paths.CHAMPION, "cpu").version, model_registry.get_version("tandem", "champion").version
+
+
+def report() -> str:
+    """What `pipelines.doctor` prints about the champion."""
+    return " ".join(str(mlflow_store.check_champion("tandem")).split())
+
+
+def test_folder_and_registry_agree_or_the_difference_is_reported_with_what_resolves_it(workspace: Path) -> None:
+    call("dvc", "repro")
+    commit("torch")
+    assert versions() == ("1", "1")
+    assert report() == "ok champion version 1 in artifacts/champion and the registry"
+
+    call("dvc", "exp", "run", "--quiet", "--temp", "--name", "better", "-S", "frameworks=[keras]")
+    assert versions() == ("1", "1")
+    call("dvc", "exp", "apply", "better")
+    assert versions() == ("2", "1")
+    assert report().startswith("warning champion artifacts/champion has version 2 (")
+    assert "models:/tandem@champion is version 1 (" in report()
+    assert "`dvc repro --force --single-item promote` compares the candidates of the workspace with it" in report()
+    assert "promote: artifacts/champion has version 2 (" in call("dvc", "repro", "--force", "--single-item", "promote")
+    assert versions() == ("3", "3")
+    assert report().startswith("ok")
+    second = commit("keras")
+
+    assert run_main(rollback.main, "--reason", "wrong for 5").returncode == 0
+    assert versions() == ("1", "1")
+    assert report().startswith("ok")
+    call("dvc", "commit", "--force", "promote")
+    assert "up to date" in call("dvc", "repro")
+    assert versions() == ("1", "1")
+    commit("rolled back")
+
+    call("git", "checkout", "--quiet", second)
+    call("dvc", "checkout", "--quiet")
+    assert versions() == ("3", "1")
+    assert report().startswith("warning champion artifacts/champion has version 3 (")
+    assert "up to date" in call("dvc", "repro")
+    command = "models:/tandem@champion", "artifacts/champion"
+    assert f"`python -m pipelines.registry {' '.join(command)}` restores version 1" in report()
+    assert run_main(registry.main, *command).returncode == 0
+    assert versions() == ("1", "1")
+    assert report().startswith("ok")
