@@ -5,6 +5,7 @@ import io
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,9 +89,9 @@ def test_many_pixels_in_few_bytes_are_decoded_beside_the_loop(digits: Path, loca
     service = local(digits)
     decode, calls = service.worker.image_decoder.decode, []
 
-    def count(structures: Sequence[Structure], shape: tuple[int, ...]) -> Awaitable[np.ndarray]:
+    def count(structures: Sequence[Structure], *more: Any) -> Awaitable[np.ndarray]:
         calls.append(len(structures))
-        return decode(structures, shape)
+        return decode(structures, *more)
 
     service.worker.image_decoder.decode = count  # type: ignore[assignment,method-assign]
     large, small = (png(np.zeros((side, side), np.uint8)) for side in (1000, 8))
