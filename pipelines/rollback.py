@@ -52,7 +52,7 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         stored_example.require_equal(manifest, model)
         if sign := signature.signer():
             sign(folder)
-            model_registry.store_manifest(restored, folder)
+            model_registry.store_beside_model(restored, folder)
         with bundle.installing(folder, paths.CHAMPION):
             promotion_history.roll_back(restored, current, reason)
     print(

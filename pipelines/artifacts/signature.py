@@ -4,6 +4,7 @@ See https://github.com/sigstore/model-transparency for the format. Nothing is se
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,9 +34,10 @@ def signer() -> Callable[[Path], None] | None:
         ) from None
 
     def sign(folder: Path) -> None:
-        with TemporaryDirectory() as beside:  # the signature must not be one of the signed files
-            config.sign(folder, Path(beside) / "signature")
-            content = (Path(beside) / "signature").read_bytes()
-        (folder / signature_file((folder / MANIFEST).read_bytes())).write_bytes(content)
+        signature = folder / signature_file((folder / MANIFEST).read_bytes())
+        with TemporaryDirectory() as beside:  # all files in a folder are signed
+            for file in (folder / MANIFEST, *folder.glob("*.onnx")):
+                shutil.copy(file, beside)
+            config.sign(Path(beside), signature)
 
     return sign

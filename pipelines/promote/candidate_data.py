@@ -7,7 +7,7 @@ import numpy as np
 
 from models.config import Device
 from models.session import Session, open_session
-from pipelines.artifacts import paths, records, split_files, validation_outputs
+from pipelines.artifacts import example_hashes, paths, records, split_files, validation_outputs
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.inference import onnx_runtime
 from pipelines.metrics import graph_latency, paired_test
@@ -17,6 +17,7 @@ from pipelines.promote import selection
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Comparison
 from pipelines.promote.selection import CandidateScore, Choice, Rules
+from pipelines.tracking import model_registry
 
 
 def choose(
@@ -48,9 +49,11 @@ def compare(challenger: CandidateRecord, champion: CurrentChampion, rules: Rules
     inputs, targets = split_files.read(paths.split("validation"))
     targets, metric = np.asarray(targets), METRICS[rules.metric]
     session = open_session(champion.model, device, "evaluate.device")
-    outputs = onnx_runtime.predict(session, inputs)
-    before, now = (metric.terms(each, targets) for each in (outputs, _outputs(challenger, len(targets))))
-    quality, score = METRICS[rules.gate](outputs, targets), float(metric.summarise(before))
+    outputs = onnx_runtime.predict(session, inputs), _outputs(challenger, len(targets))
+    rows, note = _comparable(inputs, challenger, champion)
+    targets, outputs = targets[rows], (outputs[0][rows], outputs[1][rows])
+    before, now = (metric.terms(each, targets) for each in outputs)
+    quality, score = METRICS[rules.gate](outputs[0], targets), float(metric.summarise(before))
     p99_ms = _p99_ms(session, inputs, challenger, rules)
     return Comparison(
         replace(_score(challenger, rules, {}), score=float(metric.summarise(now))),
@@ -58,8 +61,19 @@ def compare(challenger: CandidateRecord, champion: CurrentChampion, rules: Rules
         champion.version,
         _p_value(now, before, rules),
         len(targets),
-        champion.manifest["provenance"]["data_sha256"] == challenger.training["data_sha256"],
+        note,
     )
+
+
+def _comparable(inputs: np.ndarray, challenger: CandidateRecord, champion: CurrentChampion) -> tuple[np.ndarray, str]:
+    """Which examples neither was trained on, bool [N], and a note on them if the champion was trained on other data."""
+    everything = np.ones(len(inputs), bool)
+    if champion.manifest["provenance"]["data_sha256"] == challenger.training["data_sha256"]:
+        return everything, ""
+    hashes = model_registry.training_examples(champion.registered) if champion.registered else None
+    if hashes is None or (unseen := ~np.isin(example_hashes.of(inputs), hashes)).sum() == 0:
+        return everything, ", some of which the champion may have been trained on"
+    return unseen, ", which neither was trained on"
 
 
 def _p_value(first: np.ndarray, second: np.ndarray, rules: Rules) -> float:

@@ -11,7 +11,7 @@ from pipelines.promote.selection import CandidateScore, Rules
 class Comparison:
     """The selected candidate, the challenger, and the current champion on the same `examples` of the validation split.
 
-    `same_data` is false where the champion was trained on other data, maybe on some of the examples.
+    `note` says which these are where the champion was trained on other data.
     """
 
     challenger: CandidateScore
@@ -19,7 +19,7 @@ class Comparison:
     version: str
     p_value: float
     examples: int
-    same_data: bool
+    note: str = ""
 
     def gain(self, metric: str) -> float:
         """How much better the challenger is in the metric; negative where it is worse."""
@@ -54,8 +54,7 @@ def decide(comparison: Comparison, rules: Rules) -> Decision:
 
 def _scores(comparison: Comparison, rules: Rules) -> str:
     challenger, champion = (one.score for one in (comparison.challenger, comparison.champion))
-    others = "" if comparison.same_data else ", trained on other data,"
     return (
-        f"validation {rules.metric_name} {challenger:.4f} against {champion:.4f}{others} on the same "
-        f"{comparison.examples} examples, p = {comparison.p_value:.2g}"
+        f"validation {rules.metric_name} {challenger:.4f} against {champion:.4f} on the same "
+        f"{comparison.examples} examples{comparison.note}, p = {comparison.p_value:.2g}"
     )

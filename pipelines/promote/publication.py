@@ -12,7 +12,7 @@ import numpy as np
 from models.session import open_session
 from models.spec import DataSpec
 from models.training.batches import Split, evenly_spaced
-from pipelines.artifacts import bundle, metrics_file, paths, records, signature, split_files
+from pipelines.artifacts import bundle, example_hashes, metrics_file, paths, records, signature, split_files
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.inference import onnx_runtime
 from pipelines.promote.current_champion import CurrentChampion
@@ -25,11 +25,15 @@ EXAMPLES = 4  # raw inputs in the bundle, spread over the classes, with the outp
 
 @dataclass(frozen=True)
 class Content:
-    """A graph, its SHA-256, and the keys of champion.json that do not depend on the registration."""
+    """A graph, its SHA-256, and the keys of champion.json that do not depend on the registration.
+
+    `training_examples` are hashes of what it was trained on, None if that is not known.
+    """
 
     model: Path
     sha256: str
     record: Mapping[str, Any]
+    training_examples: np.ndarray | None = None
 
 
 def of_candidate(candidate: CandidateRecord) -> Content:
@@ -47,7 +51,8 @@ def of_candidate(candidate: CandidateRecord) -> Content:
         },
         "example": {"inputs": _without_nan(example), "outputs": outputs.tolist()},
     }
-    return Content(model, candidate.sha256, record)
+    training_examples = example_hashes.of(split_files.read(paths.split("train"))[0])
+    return Content(model, candidate.sha256, record, training_examples)
 
 
 def of_champion(champion: CurrentChampion) -> Content:
@@ -72,7 +77,9 @@ def publish(content: Content, run: Run, name: str, experiment: str, replaced: Mo
         bundle.build(record, content.model, content.sha256, Path(beside))
         if sign:
             sign(Path(beside))
-        model_registry.store_manifest(version, Path(beside))
+        if content.training_examples is not None:
+            np.save(Path(beside) / example_hashes.FILE, content.training_examples)
+        model_registry.store_beside_model(version, Path(beside))
         with bundle.installing(Path(beside), paths.CHAMPION):
             if model_registry.promotion_alias() == model_registry.CHAMPION:
                 promotion_history.promote(version, replaced, reason)

@@ -11,9 +11,9 @@ from uuid import uuid4
 import numpy as np
 
 from models.errors import InputError
-from models.manifest import MANIFEST, signature_file
+from models.manifest import MANIFEST
 from models.spec import DataSpec
-from pipelines.artifacts import bundle
+from pipelines.artifacts import bundle, example_hashes
 from pipelines.tracking import logged_models, store
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import Run
@@ -96,15 +96,28 @@ def _version(entity: mlflow.entities.model_registry.ModelVersion) -> ModelVersio
     return ModelVersion(str(entity.name), str(entity.version), str(entity.run_id), dict(entity.tags))
 
 
-def store_manifest(version: ModelVersion, folder: Path) -> None:
-    """Store what the bundle in `folder` has beside its model, so that `download` restores it.
+def store_beside_model(version: ModelVersion, folder: Path) -> None:
+    """Store the other files in `folder` than the model, such as champion.json, so that `download` restores the bundle.
 
     Raises InputError if the store does not respond.
     """
-    signature = folder / signature_file((folder / MANIFEST).read_bytes())
     with store.errors_reported():
-        for path in (folder / MANIFEST, *([signature] if signature.exists() else [])):
-            mlflow.MlflowClient().log_artifact(version.run_id, str(path), _manifest_folder(version))
+        for path in folder.iterdir():
+            if path.suffix != ".onnx":
+                mlflow.MlflowClient().log_artifact(version.run_id, str(path), _manifest_folder(version))
+
+
+def training_examples(version: ModelVersion) -> np.ndarray | None:
+    """Hashes uint64 [N] of the examples that a version was trained on, None if they are not stored.
+
+    Raises InputError if the store does not respond.
+    """
+    client, path = mlflow.MlflowClient(), f"{_manifest_folder(version)}/{example_hashes.FILE}"
+    with store.errors_reported(), TemporaryDirectory() as folder:
+        stored = client.list_artifacts(version.run_id, _manifest_folder(version))
+        if path not in {file.path for file in stored}:
+            return None
+        return np.asarray(np.load(client.download_artifacts(version.run_id, path, folder), allow_pickle=False))
 
 
 def download(version: ModelVersion, folder: Path) -> Path:
@@ -136,5 +149,5 @@ def _complete(version: ModelVersion, model: Path, folder: Path) -> Path:
 
 
 def _manifest_folder(version: ModelVersion) -> str:
-    """The artifact folder, in the run of a version, of its champion.json and signature."""
+    """The artifact folder, in the run of a version, of what belongs to it beside the model."""
     return f"champion/{version.version}"

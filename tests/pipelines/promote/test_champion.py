@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from models.errors import InputError
@@ -22,10 +24,12 @@ def settings(tmp_path, monkeypatch):
     return synthetic.enter(tmp_path, monkeypatch, CHANGES)
 
 
-def promote_graph(settings, strength, accuracy, **changes):
-    """Run the stage with a graph and its recorded validation accuracy."""
+def promote_graph(settings, strength, accuracy, data=synthetic.DATA, **changes):
+    """Run the stage with a graph, its recorded validation accuracy and the hash of its data."""
     shutil.rmtree(paths.exports("torch-cnn"), ignore_errors=True)
     synthetic.write_candidate("torch-cnn", strength=strength)
+    record = paths.checkpoint("torch-cnn") / "run.json"
+    synthetic.write_json(record, json.loads(record.read_text("utf-8")) | {"data_sha256": data})
     synthetic.write_metrics("torch-cnn", accuracy=accuracy)
     config = settings.promote.model_copy(update=changes)
     promote.promote(settings.candidates, config, "cpu", settings.tracking.experiment)
@@ -86,6 +90,22 @@ def test_a_champion_that_is_not_good_enough_on_the_current_data_is_replaced(sett
     promote_graph(settings, MIDDLE, accuracy=0.93)
     assert champion()["version"] == "2"
     assert "version 1, does not pass the gates: validation accuracy 0.7741 < promote.min" in capsys.readouterr().out
+
+
+def test_new_data_are_compared_without_the_examples_that_the_champion_was_trained_on(settings, capsys):
+    promote_graph(settings, MIDDLE, accuracy=0.97)
+    trained, targets = synthetic.digits()["train"]
+    for name, values in (("inputs", trained), ("targets", targets)):
+        file = paths.split("validation") / f"{name}.npy"
+        np.save(file, np.concatenate([values[:100], np.load(file)[100:]]))
+    promote_graph(settings, STRONG, accuracy=1.0, data="e" * 64)
+    assert champion()["version"] == "2"
+    assert "on the same 170 examples, which neither was trained on, p = " in capsys.readouterr().out
+    for file in Path("mlartifacts").rglob("training_examples.npy"):
+        file.unlink()
+    promote_graph(settings, MIDDLE, accuracy=1.0)
+    shown = capsys.readouterr().out
+    assert "on the same 270 examples, some of which the champion may have been trained on, p = " in shown
 
 
 def test_other_classes_are_not_compared(settings, capsys):

@@ -18,7 +18,7 @@ def decision(challenger, champion, p_value=0.001, metric="accuracy", quality=Non
     rules = Rules(CONFIG.model_copy(update=changes), metric, "accuracy")
     scores = CandidateScore("new", True, 0.95, challenger, 1.0), CandidateScore("old", True, 0.95, champion, p99_ms)
     scores = scores[0], replace(scores[1], quality=quality if quality is not None else 0.95)
-    return decide(Comparison(*scores, "3", p_value, 269, same_data=True), rules)
+    return decide(Comparison(*scores, "3", p_value, 269), rules)
 
 
 def test_a_significantly_better_one_replaces_the_champion():
