@@ -41,9 +41,10 @@ class Objective:
         self.metric = METRICS[self.metric_name]
         self.space = settings.sweep.space(chosen.architecture)
         self.latency = LatencyLimit(chosen, settings, self.data)
-        # Imported before the first trial.
+        # Imported and initialised before the first trial: torch's first choice of a device takes two seconds.
         self.architecture = chosen.architecture_module()
         self.device_module = chosen.framework_module("device")
+        self.device_module.choose(settings.train)
         self.fit = chosen.framework_module("fit").fit
         self.store = chosen.framework_module("store")
         self.predictor = chosen.framework_module("export").predictor

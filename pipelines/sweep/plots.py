@@ -52,19 +52,22 @@ def _draw_history(axes: Axes, trials: Sequence[FrozenTrial], label: str, higher_
     pruned = [trial for trial in trials if trial.state is TrialState.PRUNED and trial.value is not None]
     numbers, values = [trial.number for trial in complete], np.array([studies.value(trial) for trial in complete])
     best = (np.maximum if higher_is_better else np.minimum).accumulate(values)
+    margin = 0.3 * (np.ptp(values) or 0.1)
+    low, high = values.min() - margin, values.max() + margin
     axes.step(numbers, best, where="post", color=PALETTE[0], label="best so far")
     axes.scatter(numbers, values, color=PALETTE[0], edgecolor=INK, label="complete", zorder=2)
     axes.scatter(
         [trial.number for trial in pruned],
-        [studies.value(trial) for trial in pruned],
+        np.clip([studies.value(trial) for trial in pruned], low, high),
         marker="x",
         color=PALETTE[1],
-        label="pruned, last value",
+        label="pruned: last value, or beyond the edge",
+        clip_on=False,
     )
     for trial in complete:
         if trial.user_attrs.get(studies.CURRENT):
             axes.axhline(studies.value(trial), color=INK, linestyle="--", linewidth=1, label="current parameters")
-    axes.set(xlabel="trial", ylabel=label)
+    axes.set(xlabel="trial", ylabel=label, ylim=(low, high))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 

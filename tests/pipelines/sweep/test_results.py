@@ -1,0 +1,115 @@
+import shlex
+
+import optuna
+import pytest
+from dvc.utils.hydra import apply_overrides
+from optuna.trial import TrialState
+
+from models.errors import InputError
+from pipelines.config import overrides, params
+from pipelines.sweep import results, studies
+from pipelines.sweep.progress import Display
+from pipelines.sweep.results import Result
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import write_params
+
+VALUES = {
+    "train.learning_rate": 1.234e-05,
+    "train.gradient_clip": None,
+    "train.batch_size": 128,
+    "train.optimizer": "sgd",
+    "train.nesterov": True,
+    "models.cnn.channels": [16, 48],
+}
+RESULT = Result(
+    "torch-mlp", "torch-mlp 0", 30, 12, "accuracy", 7, 0.98, 0, 0.97, 0.25, 269, VALUES, dict.fromkeys(VALUES)
+)
+
+
+def test_the_command_sets_the_parameters(tmp_path):
+    words = shlex.split(RESULT.command)
+    assert words[:3] == ["dvc", "exp", "run"]
+    assert words[3::2] == ["-S"] * len(VALUES)
+    file = write_params(tmp_path, {})
+    apply_overrides(file, words[4::2])
+    found = params.read(file)
+    assert {name: overrides.value_of(found, name) for name in VALUES} == VALUES
+
+
+def test_the_summary_names_the_best_values_the_current_ones_and_the_test():
+    first, best, *values, command = RESULT.lines()
+    assert first == "torch-mlp sweep: 30 trials finished, 12 of them pruned"
+    assert best == (
+        "best: validation accuracy 0.9800 in trial 7; "
+        "validation accuracy 0.9700 with the current parameters (trial 0), p = 0.25 (exact McNemar test, 269 examples)"
+    )
+    assert "  models.cnn.channels = [16, 48], currently null" in values
+    assert command == RESULT.command
+
+
+def trial(state, value, **attributes):
+    steps = {} if value is None else {1: value}
+    kept = None if state is TrialState.FAIL else value
+    return optuna.create_trial(state=state, value=kept, intermediate_values=steps, user_attrs=attributes)
+
+
+def study_of(*trials):
+    study = optuna.create_study(direction="maximize", study_name="torch-mlp 0")
+    study.add_trials(trials)
+    return study
+
+
+@pytest.fixture
+def promote(tmp_path, monkeypatch):
+    return synthetic.enter(tmp_path, monkeypatch).promote
+
+
+def test_the_current_parameters_may_be_the_best(promote, tmp_path):
+    study = study_of(
+        trial(TrialState.COMPLETE, 0.9, current=True, values=VALUES), trial(TrialState.COMPLETE, 0.9, values={})
+    )
+    result = results.compare("torch-mlp", study, "accuracy", promote, tmp_path)
+    assert result.is_current
+    assert result.lines()[1:] == [
+        "validation accuracy 0.9000 with the current parameters (trial 0); no trial is better"
+    ]
+
+
+def test_outputs_on_another_machine_are_not_tested(promote, tmp_path):
+    study = study_of(
+        trial(TrialState.COMPLETE, 0.9, current=True, values=VALUES), trial(TrialState.COMPLETE, 0.95, values=VALUES)
+    )
+    result = results.compare("torch-mlp", study, "accuracy", promote, tmp_path)
+    assert result.p_value is None
+    assert result.lines()[1].endswith("not tested: the outputs are on another machine")
+
+
+@pytest.mark.parametrize(
+    ("trials", "words"),
+    [
+        ([trial(TrialState.PRUNED, 0.1, current=True, reason="too large")], "all 1 trials were pruned: too large"),
+        (
+            [
+                trial(TrialState.PRUNED, 0.1, current=True, reason="diverged"),
+                trial(TrialState.COMPLETE, 0.5, values={}),
+            ],
+            "the current parameters were not trained to the end: diverged",
+        ),
+    ],
+)
+def test_a_sweep_without_a_result_says_why(promote, tmp_path, trials, words):
+    with pytest.raises(InputError, match=words):
+        results.compare("torch-mlp", study_of(*trials), "accuracy", promote, tmp_path)
+
+
+def test_progress_shows_finished_and_pruned_trials_the_best_one_and_the_remaining_time():
+    trials = studies.finished(
+        study_of(*(trial(TrialState.COMPLETE, value) for value in (0.5, 0.9, 0.7)), trial(TrialState.PRUNED, 0.95))
+    )
+    display = Display("torch-mlp", "accuracy", 10, 2, higher_is_better=True)
+    assert display.line(trials, seconds=60.0) == (
+        "torch-mlp sweep: 4 of 10 trials, 1 pruned, best accuracy 0.9000 in trial 1, 03:00 left"
+    )
+    assert Display("torch-mlp", "log_loss", 10, 0, higher_is_better=False).line(trials, 4.0) == (
+        "torch-mlp sweep: 4 of 10 trials, 1 pruned, best log_loss 0.5000 in trial 0, 00:06 left"
+    )
