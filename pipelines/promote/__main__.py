@@ -90,9 +90,9 @@ def _with_verdict(
 
 def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
     """Make the current champion the bundle of the workspace, and register it if the registry has no champion."""
-    if current.folder != paths.CHAMPION:
-        bundle.install(current.folder, paths.CHAMPION)
-    elif current.registered is None and model_registry.promotion_alias() == model_registry.CHAMPION:
+    if current.registered or model_registry.promotion_alias() == model_registry.CHALLENGER:
+        publication.keep(current)
+    else:
         content = publication.of_champion(current)
         with runs.resume(experiment, current.manifest["name"], content.record["provenance"]["run_id"]) as run:
             reason = f"version {current.version} of another registry"

@@ -87,6 +87,21 @@ def publish(content: Content, run: Run, name: str, experiment: str, replaced: Mo
                 model_registry.set_alias(version, model_registry.CHALLENGER)
 
 
+def keep(champion: CurrentChampion) -> None:
+    """Make the current champion the bundle of the workspace, and sign it if there is a key and it is not signed."""
+    sign = signature.signer()
+    with TemporaryDirectory() as beside:
+        folder = Path(beside)
+        bundle.install(champion.folder, folder)
+        if sign and not any(folder.glob("*.sig")):
+            sign(folder)
+            if champion.registered:
+                model_registry.store_beside_model(champion.registered, folder)
+        elif champion.folder == paths.CHAMPION:
+            return
+        bundle.install(folder, paths.CHAMPION)
+
+
 def _located(content: Content, run: Run, experiment: str) -> Content:
     """The content with the place of its run in the provenance."""
     place = {"run_id": run.id, "tracking_uri": store.public_uri(), "experiment": experiment}

@@ -102,6 +102,7 @@ def _gates(rules: Rules) -> str:
             f"- Validation {rules.gate}: at least {rules.minimum:g} (`promote.minimum_{rules.gate}`).",
             f"- p99 latency at the smallest batch size: {'not limited' if limit is None else f'at most {limit:g} ms'}"
             " (`promote.maximum_latency_ms`).",
+            "- Not rolled back (`promote.allow_rolled_back` lists exceptions).",
         ]
     )
 

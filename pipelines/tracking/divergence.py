@@ -10,16 +10,11 @@ from pipelines.tracking import model_registry, store
 from pipelines.tracking.model_registry import ModelVersion
 
 
-def find(name: str) -> str | None:
-    """How they differ, and the command that resolves it, in one line; None where they agree or there is neither.
-
-    Raises InputError if the store cannot be reached.
-    """
-    return compare(name, model_registry.find_alias(name, model_registry.CHAMPION))
-
-
 def compare(name: str, registered: ModelVersion | None) -> str | None:
-    """As `find`, for the version with the alias."""
+    """How the bundle differs from the version with the alias, and the commands that resolve it, in one line.
+
+    None where they agree or there is neither.
+    """
     alias = f"models:/{name}@{model_registry.CHAMPION}"
     restore = f"`python -m pipelines.registry {alias} {paths.CHAMPION}` restores version"
     compete = "`dvc repro --force --single-item promote` compares the candidates of the workspace"

@@ -37,11 +37,12 @@ def events(versions: Sequence[ModelVersion]) -> list[Event]:
 
 
 def rolled_back(versions: Sequence[ModelVersion]) -> dict[str, str]:
-    """For each SHA-256 of a graph that was rolled back, the version and the reason."""
+    """For each SHA-256 of a graph whose latest version was rolled back, that version and the reason."""
+    latest = {version.tags["sha256"]: version for version in versions if "sha256" in version.tags}
     return {
-        version.tags["sha256"]: f"rolled back as version {version.version}: {version.tags[ROLLED_BACK]}"
-        for version in versions
-        if ROLLED_BACK in version.tags and "sha256" in version.tags
+        sha256: f"rolled back as version {version.version}: {version.tags[ROLLED_BACK]}"
+        for sha256, version in latest.items()
+        if ROLLED_BACK in version.tags
     }
 
 

@@ -100,6 +100,8 @@ def test_promote_rejects_what_was_rolled_back_until_it_is_allowed(settings):
     assert state() == before
     promote_graph(settings, 10.0, allow_rolled_back=(sha256,))
     assert version() == ("4", "4")
+    promote_graph(settings, 10.0)  # it is the champion
+    assert version() == ("4", "4")
 
 
 def test_a_version_that_was_rolled_back_is_restored_only_by_its_number(settings):
@@ -136,6 +138,8 @@ def test_with_a_key_what_becomes_champion_is_signed(settings, tmp_path, monkeypa
         served(paths.CHAMPION)
     with monkeypatch.context() as patch:
         patch.setenv("TANDEM_SIGNING_KEY", str(tmp_path / "private"))
+        promote_graph(settings, 10.0)  # no event, but it was not signed yet
+        assert (served(paths.CHAMPION), version()) == ("3", ("3", "3"))
         assert run("--reason", "x").returncode == 0
         assert served(paths.CHAMPION) == "2"
         promote_graph(settings, 100.0)
