@@ -92,7 +92,18 @@ def readers() -> Iterator[Readers]:
 
 
 @pytest.fixture(scope="session")
-def exported(spec: DataSpec, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def torch_operators() -> Iterator[None]:
+    """List the operators that torch can export once. Every export lists them anew, in half of its time."""
+    from torch.onnx._internal.exporter import _registration
+
+    apis = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session")
+def exported(spec: DataSpec, torch_operators: None, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A model of a framework and an architecture, and the folder with its exported files: made once, not changed."""
 
     @cache

@@ -98,7 +98,9 @@ def test_the_first_layer_fills_scales_and_tells_categories_apart(framework: str,
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_both_twins_export_the_same_graph(spec: DataSpec, readers: Readers, tmp_path: Path) -> None:
+def test_both_twins_export_the_same_graph(
+    spec: DataSpec, readers: Readers, torch_operators: None, tmp_path: Path
+) -> None:
     outputs, operators = {}, {}
     for framework in FRAMEWORKS:
         folder = tmp_path / framework

@@ -36,6 +36,7 @@ def test_onnx_takes_raw_pixels_in_any_batch(
     require_equal("exported probabilities", found, softmax(logits(framework, model, images)))
 
 
+@pytest.mark.usefixtures("torch_operators")
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_activation_is_exported(framework: str, activation: str, spec: DataSpec, digits: Split) -> None:

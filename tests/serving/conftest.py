@@ -175,9 +175,9 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], output: Path) -
     raise AssertionError(f"not ready:\n{output.read_text()}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The digits champion, served for all tests of one file."""
+    """The digits champion, served by one worker as in the manifest. A test that changes it changes it back."""
     home = tmp_path_factory.mktemp("served")
     folder = bundles.write(home / "champion", bundles.weights(bundles.DIGITS))
     with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_POLL_SECONDS="0.1") as running:

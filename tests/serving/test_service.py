@@ -1,8 +1,10 @@
 """The service started from the command line, over HTTP."""
 
 import asyncio
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +79,31 @@ def test_information_over_http(served: Served, path: str) -> None:
 
 
 def test_a_new_champion_is_served_without_a_restart(served: Served) -> None:
-    folder = served.output.parents[1] / "champion"
+    folder, before = served.output.parents[1] / "champion", swaps(served)
     write(folder, weights(DIGITS, 5), "2")
-    for _ in range(100):
-        if httpx.get(f"{served.url}/model").json()["version"] == "2":
-            break
+    wait_for_version(served, "2")
     inputs = raw(DIGITS, 2)
     response = httpx.post(f"{served.url}/predict", json={"inputs": inputs.tolist()})
     found = [list(row["probabilities"].values()) for row in response.json()["predictions"]]
     np.testing.assert_allclose(found, weights(DIGITS, 5).expected(inputs), atol=1e-6)
-    counters = httpx.get(f"{served.url}/metrics").text
-    assert 'tandem_champions_total{result="swapped"} 1.0' in counters
+    assert swaps(served) == before + 1
     write(folder, weights(DIGITS), "1")
+    wait_for_version(served, "1")
+
+
+def swaps(served: Served) -> float:
+    """The number of champions that have replaced another one."""
+    counters = httpx.get(f"{served.url}/metrics").text
+    found = re.search(r'^tandem_champions_total\{result="swapped"\} (\S+)$', counters, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_for_version(served: Served, version: str) -> None:
+    """Wait until the champion of this version answers."""
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{served.url}/model").json()["version"] != version:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_second_service_leaves_the_counters_of_the_first(served: Served, digits: Path) -> None:

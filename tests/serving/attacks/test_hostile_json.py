@@ -1,7 +1,7 @@
 """JSON that is expensive to parse: the time of other requests, and the memory of the service."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from serving.http.large_bodies import parsed_bytes
 from serving.settings import Settings
 from tests.serving.attacks import served as attacks
 from tests.serving.attacks.delays import GOOD, MAX_DELAY, attack
-from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import Local, Served, serve
+from tests.serving.bundles import DIGITS, raw, weights
+from tests.serving.conftest import Local, Served
 
 Make = Callable[..., Local]
 TYPE = {"content-type": "application/json"}
@@ -62,16 +62,8 @@ def test_unknown_features_of_a_table(iris: Path, local: Make) -> None:
     assert longest <= MAX_DELAY
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """With one worker, as in the manifest."""
-    home = tmp_path_factory.mktemp("json")
-    with serve(write(home / "champion", weights(DIGITS)), home / "bentoml", TANDEM_WORKERS="1") as running:
-        yield running
-
-
 @pytest.mark.parametrize("count", [24, 120])
-def test_large_valid_bodies_all_at_once(service: Served, count: int) -> None:
+def test_large_valid_bodies_all_at_once(served: Served, count: int) -> None:
     """As many are answered as memory is left for beside one that is parsed, however long they wait for their turn.
 
     The others are rejected for want of memory. The number does not depend on the order in which the parts of the bodies
@@ -79,7 +71,7 @@ def test_large_valid_bodies_all_at_once(service: Served, count: int) -> None:
     """
     fitting = (Settings().max_held_bytes - parsed_bytes(VALID)) // len(VALID)
     assert 24 < fitting < 120
-    responses, longest, most = attacks.attack(service, [("/predict", VALID, TYPE)] * count)
+    responses, longest, most = attacks.attack(served, [("/predict", VALID, TYPE)] * count)
     statuses = [response.status_code for response in responses]
     assert statuses.count(200) + statuses.count(503) == count
     assert statuses.count(200) >= min(count, fitting)
@@ -93,9 +85,9 @@ def test_large_valid_bodies_all_at_once(service: Served, count: int) -> None:
     assert most < attacks.limit()
 
 
-def test_hostile_bodies_all_at_once(service: Served) -> None:
+def test_hostile_bodies_all_at_once(served: Served) -> None:
     bodies = [(body, status) for body, status, _ in HOSTILE.values()]
-    responses, longest, most = attacks.attack(service, [("/predict", body, TYPE) for body, _ in bodies] * 3)
+    responses, longest, most = attacks.attack(served, [("/predict", body, TYPE) for body, _ in bodies] * 3)
     assert {response.status_code for response in responses} <= {400, 413, 503}
     assert longest <= MAX_DELAY
     assert most < attacks.limit()
