@@ -5,6 +5,7 @@ models, so that a wrong key, type or value is refused with its place, before any
 """
 
 import math
+import re
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Protocol, get_args
 
@@ -39,6 +40,13 @@ LOSSES: dict[str, Task] = {
     "huber": "regression",
 }
 MISSING: dict[Framework, tuple[Optimizer, ...]] = {"torch": (), "keras": ("lbfgs", "asgd")}
+
+
+def known_device(name: str) -> str:
+    """Raise ValueError, which says what is allowed, where `name` is not a device to train on."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
+        raise ValueError("auto, cpu, cuda, or cuda:N for GPU number N")
+    return name
 
 
 def known_loss(name: str) -> str:
@@ -302,7 +310,7 @@ class Augment(Config):
 
 class Train(Config):
     """How a model is fitted. `patience` is in epochs; null trains all epochs. `keep` is the epoch whose weights are
-    stored: the one with the lowest validation loss, or the last."""
+    stored: the one with the lowest validation loss, or the last. `workers` processes share each batch."""
 
     epochs: Count
     minimum_steps: Annotated[int, Field(ge=0)]
@@ -324,8 +332,29 @@ class Train(Config):
     patience: Count | None
     keep: Literal["best", "last"]
     precision: Literal["auto", "float32", "bfloat16"]
-    device: Device
+    device: Annotated[str, AfterValidator(known_device)]
+    workers: Count
     seed: Seed
+
+    @model_validator(mode="after")
+    def share_gpus(self) -> "Train":
+        """Refuse one GPU for several workers, which use one each."""
+        if ":" in self.device and self.workers > 1:
+            raise ValueError(f"device = '{self.device}' with workers = {self.workers}; allowed: auto, cpu, cuda")
+        return self
+
+    @property
+    def requires_gpu(self) -> bool:
+        """Whether there is no training without a GPU."""
+        return self.device.startswith("cuda")
+
+    @model_validator(mode="after")
+    def share_batches(self) -> "Train":
+        """Refuse batches of which a worker would have no example; the smallest is more than half of `batch_size`."""
+        most = max(1, self.batch_size // 2)
+        if self.workers > most:
+            raise ValueError(f"workers = {self.workers} with batch_size = {self.batch_size}; allowed: at most {most}")
+        return self
 
     @model_validator(mode="after")
     def look_ahead_with_momentum_only(self) -> "Train":
@@ -374,6 +403,21 @@ class Train(Config):
             raise InputError(f"train.loss = '{self.loss}' does not fit '{name}', a {task}; allowed: auto, {allowed}")
         if self.class_weights is not None and task != "classification":
             raise InputError(f"train.class_weights does not fit '{name}', a {task}; allowed: null")
+
+    def require_processes(self, processes: int) -> None:
+        """Raise InputError where a launcher has started another number of `processes` than `workers`."""
+        if processes != self.workers:
+            raise InputError(
+                f"train.workers = {self.workers}, but the launcher has started {processes} processes; "
+                f"allowed: {processes}"
+            )
+
+    def require_examples(self, examples: int) -> None:
+        """Raise InputError where there are fewer `examples` to train on than workers."""
+        if examples < self.workers:
+            raise InputError(
+                f"train.workers = {self.workers}: {examples} training examples; allowed: at most {examples}"
+            )
 
     def require_compatible(self, spec: DataSpec) -> None:
         """Raise InputError where the changes, the loss or its class weights do not fit the data."""

@@ -42,6 +42,24 @@ def missing_code(name: str, capability: tuple[int, int], architectures: Sequence
     return f"{name} has compute capability {version}; this build has code for {', '.join(architectures)}"
 
 
+def gpu_number(config: Train, local_rank: int, count: int) -> int:
+    """The number of the GPU among `count`: that of `train.device`, or one for each worker of this machine.
+
+    Raises InputError where there is none of this number.
+    """
+    _, _, named = config.device.partition(":")
+    number = int(named) if named else local_rank
+    if number < count:
+        return number
+    if named:
+        allowed = ", ".join(f"cuda:{each}" for each in range(count))
+        raise InputError(f"train.device = '{config.device}': no such GPU; allowed here: {allowed}, cuda, auto, cpu")
+    raise InputError(
+        f"train.workers = {config.workers}: one GPU each, of which there are {count} here; "
+        f"allowed: at most {count} on this machine, or train.device = 'cpu'"
+    )
+
+
 def cpu(name: str, reason: str, config: Train, faster_in_bfloat16: bool = False) -> Device:
     """The CPU; its name includes the `reason` for not using a GPU if there is a driver for one."""
     name = f"{name} ({reason})" if reason and has_nvidia_driver() else name

@@ -15,8 +15,10 @@ from models.device import Device
 from models.spec import DataSpec
 from models.training.batches import Batch, TrainingData
 from models.training.epoch import Epoch, Progress
+from models.training.launchers import Place
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot
+from models.training.workers import ALONE, Workers
 
 FrameworkModel = NewType("FrameworkModel", object)
 Predict = Callable[[np.ndarray], np.ndarray]  # raw [N, *shape] to float32 [N, K]
@@ -111,8 +113,11 @@ class BoardModule(Protocol[ModelT_contra]):
 class DeviceModule(Protocol):
     """The module `device`."""
 
-    def choose(self, config: Train) -> Device:
-        """Seed the framework and choose its device. Raises InputError where the requested one is not available."""
+    def choose(self, config: Train, local_rank: int = 0) -> Device:
+        """Seed the framework and choose its device, for worker `local_rank` of this machine.
+
+        Raises InputError where the requested one is not available.
+        """
 
     def on_cpu(self) -> None:
         """Compute on the CPU. Called before anything else uses the framework."""
@@ -140,10 +145,11 @@ class FitModule(Protocol[ModelT_contra]):
         on_epoch: OnEpoch,
         on_step: OnStep,
         recovery: Recovery = NO_RECOVERY,
+        workers: Workers = ALONE,
     ) -> list[Epoch]:
-        """Train the model in place, or continue an interrupted training.
+        """Train the model in place, or continue an interrupted training; each of several workers calls this.
 
-        Raises NotFiniteError where the loss becomes NaN or infinite.
+        Raises NotFiniteError where the loss becomes NaN or infinite, LostWorkerError where another worker has ended.
         """
 
 
@@ -171,3 +177,10 @@ class StoreModule(Protocol[ModelT_contra]):
 
     def parameters(self, model: ModelT_contra) -> int:
         """The number of trainable parameters."""
+
+
+class WorkersModule(Protocol):
+    """The module `workers`."""
+
+    def join(self, place: Place, device: Device) -> Workers:
+        """Connect to the other workers, and wait for all of them. Raises LostWorkerError if that fails."""

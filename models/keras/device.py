@@ -5,19 +5,20 @@ import tensorflow as tf
 
 from models import device
 from models.config import Train
-from models.device import Device, missing_code, no_gpu
+from models.device import Device, gpu_number, missing_code, no_gpu
 from models.errors import InputError
 
 
-def choose(config: Train) -> Device:
-    """Seed TensorFlow and choose the device and precision. Raises InputError if a requested one is not available.
+def choose(config: Train, local_rank: int = 0) -> Device:
+    """Seed TensorFlow and choose the device and precision, for worker `local_rank` of this machine.
 
-    To be called before anything else uses TensorFlow.
+    Raises InputError if a requested one is not available. To be called before anything else uses TensorFlow.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    reason = "" if config.device == "cpu" else _reason_against_gpu(gpus)
-    if config.device == "cuda" and reason:
-        raise InputError(f"train.device = 'cuda': {reason}; allowed here: auto, cpu")
+    gpus = [] if config.device == "cpu" else tf.config.list_physical_devices("GPU")
+    gpu = gpus[gpu_number(config, local_rank, len(gpus))] if gpus else None
+    reason = "" if config.device == "cpu" else _reason_against_gpu(gpu)
+    if config.requires_gpu and reason:
+        raise InputError(f"train.device = '{config.device}': {reason}; allowed here: auto, cpu")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     # float32 is not replaced by TensorFloat-32.
@@ -25,14 +26,14 @@ def choose(config: Train) -> Device:
     if config.device == "cpu" or reason:
         on_cpu()
         return device.cpu("CPU", reason, config)
-    return _on_gpu(gpus[0], config)
+    return _on_gpu(gpu, config)
 
 
-def _reason_against_gpu(gpus: list[tf.config.PhysicalDevice]) -> str:
-    """The reason why TensorFlow cannot compute on the first GPU; empty if it can."""
-    if not gpus:
+def _reason_against_gpu(gpu: tf.config.PhysicalDevice | None) -> str:
+    """The reason why TensorFlow cannot compute on a GPU; empty if it can."""
+    if gpu is None:
         return no_gpu("TensorFlow")
-    details = tf.config.experimental.get_device_details(gpus[0])
+    details = tf.config.experimental.get_device_details(gpu)
     architectures = tf.sysconfig.get_build_info()["cuda_compute_capabilities"]
     return missing_code(details["device_name"], details["compute_capability"], architectures)
 

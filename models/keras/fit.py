@@ -10,17 +10,18 @@ from models.config import Train
 from models.device import Device
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import optimizers
-from models.keras.layers import fused_batch_normalization
 from models.keras.losses import loss, total_weight
 from models.keras.snapshot import snapshot
 from models.keras.state import get_state, set_state
 from models.keras.store import get_weights, set_weights
+from models.keras.workers import ConnectedWorkers, errors_named, whole_batch
 from models.training import loop
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot
+from models.training.workers import ALONE, Workers
 
 
 def fit(
@@ -31,41 +32,47 @@ def fit(
     on_epoch: OnEpoch,
     on_step: OnStep,
     recovery: Recovery = NO_RECOVERY,
+    workers: Workers = ALONE,
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch.
 
-    An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number.
+    An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number, and
+    LostWorkerError where another of several workers has ended.
     """
-    learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
-    history = loop.run(learner, data, config, on_epoch, on_step, recovery)
+    learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs), workers)
+    history = loop.run(learner, data, config, on_epoch, on_step, recovery, workers)
     learner.finish()
     return history
 
 
 class Learner:
-    """A Keras model, its optimizer and its device.
+    """A Keras model, its optimizer and its device, in one of the `workers`.
 
     `model` stays in float32; in bfloat16 a clone with the same float32 weights does the training.
     """
 
-    def __init__(self, model: keras.Model, config: Train, device: Device, weights: np.ndarray) -> None:
+    def __init__(
+        self, model: keras.Model, config: Train, device: Device, weights: np.ndarray, workers: Workers = ALONE
+    ) -> None:
         self.model = model
         self.trained = _mixed(model) if device.precision == "bfloat16" else model
         self.config = config
+        self.workers = workers
         self.optimizer = optimizers.build(self.trained, config)
         self.weights = tf.constant(weights)
         self.totals = tf.Variable(tf.zeros(len(Totals._fields), tf.float64))
         on_gpu = device.kind == "cuda"
-        self._train_step = tf.function(
-            self._train, jit_compile=on_gpu and not _has_max_pooling(model), reduce_retracing=True
-        )
+        # XLA has no collectives of several processes, and no deterministic gradient of max pooling on a GPU.
+        compiles = on_gpu and workers.size == 1 and not _has_max_pooling(model)
+        self._train_step = tf.function(self._train, jit_compile=compiles, reduce_retracing=True)
         self._train_steps = tf.function(self._train_each, reduce_retracing=True)
         self._validation_step = tf.function(self._validate, jit_compile=on_gpu, reduce_retracing=True)
 
     def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
         """A step of the optimizer for each batch, all in one call of TensorFlow."""
         inputs_SN, targets_SN = map(np.stack, zip(*batches, strict=True))
-        self._train_steps(tf.constant(inputs_SN), tf.constant(targets_SN), tf.constant(rates, tf.float32))
+        with errors_named():
+            self._train_steps(tf.constant(inputs_SN), tf.constant(targets_SN), tf.constant(rates, tf.float32))
 
     def validate_batch(self, batch: Batch) -> None:
         """Loss and metric in inference mode."""
@@ -117,29 +124,41 @@ class Learner:
             self._train_step(inputs_SN[step], targets_SN[step])
 
     def _train(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-        variables = self.trained.trainable_variables
-        with tf.GradientTape() as tape, fused_batch_normalization(self.trained):
+        # All workers are given the whole batch: collectives are numbered as they are traced, so all have to trace the
+        # same shapes.
+        total, variables = tf.shape(targets)[0], self.trained.trainable_variables
+        inputs, targets = self.workers.part(inputs, total), self.workers.part(targets, total)
+        with tf.GradientTape() as tape, whole_batch(self.trained, self.workers, total):
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
             value = loss(logits, targets, self.config, self.weights)
-        gradients = tape.gradient(value, [variable.value for variable in variables])
+            sums = self._sums(value, logits, targets)
+            objective = sums[0] if self.workers.size > 1 else value
+        gradients = tape.gradient(objective, [variable.value for variable in variables])
+        if isinstance(self.workers, ConnectedWorkers):
+            gradients, sums = self.workers.average(gradients, sums)
         norm = tf.linalg.global_norm(gradients)
         if self.config.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip, norm)
         self.optimizer.apply(optimizers.penalised(gradients, variables, self.config), variables)
-        self._add(value, logits, targets, norm)
+        self._add(sums, norm)
 
     def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         logits = self.model(inputs, training=False)
-        self._add(loss(logits, targets, self.config, self.weights), logits, targets, 0.0)
+        value = loss(logits, targets, self.config, self.weights)
+        self._add(self._sums(value, logits, targets), 0.0)
 
-    def _add(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor, norm: tf.Tensor | float) -> None:
+    def _sums(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Of the examples: loss and weight, metric, and their number; float32 [4]."""
         count, weight = tf.cast(tf.shape(targets)[0], tf.float32), total_weight(targets, self.weights)
-        sums = tf.stack([value * weight, weight, _metric(logits, targets), norm * count, count])
-        self.totals.assign_add(tf.cast(sums, self.totals.dtype))
+        return tf.stack([value * weight, weight, _metric(logits, targets), count])
+
+    def _add(self, sums: tf.Tensor, norm: tf.Tensor | float) -> None:
+        loss_sum, weight, metric, count = tf.unstack(sums)
+        totals = tf.stack([loss_sum, weight, metric, norm * count, count])
+        self.totals.assign_add(tf.cast(totals, self.totals.dtype))
 
 
 def _has_max_pooling(model: keras.Model) -> bool:
-    """XLA has no deterministic gradient of max pooling on a GPU, and training is deterministic."""
     return any(
         _has_max_pooling(layer) if isinstance(layer, keras.Model) else isinstance(layer, keras.layers.MaxPooling2D)
         for layer in model.layers

@@ -14,6 +14,8 @@ from models.constants import BATCH_NORM_MOMENTUM, LEAKY_RELU_SLOPE, NORM_EPSILON
 from models.encoding import encoding
 from models.spec import DataSpec, scaling
 
+Calls = dict[keras.layers.Layer, Callable[..., tf.Tensor]]  # what a layer calls, in place of its own
+
 # Normal means normal, not truncated at two standard deviations, in both rooms.
 INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
     "glorot_uniform": partial(VarianceScaling, 1.0, "fan_avg", "uniform"),
@@ -101,20 +103,24 @@ def norm(config: Hidden, name: str) -> keras.layers.Layer:
 
 
 @contextmanager
-def fused_batch_normalization(model: keras.Model) -> Iterator[None]:
-    """Within it, batch normalisation of images in training is one operation; Keras' own has one for each product.
+def replaced(calls: Calls) -> Iterator[None]:
+    """Within it, these layers call what they are given.
 
     Keras has no hooks: `call` itself is replaced, so that exported files need no class of this project.
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    images = [layer for layer in layers if layer.input_spec.ndim == 4]
-    for layer in images:
-        layer.call = partial(_normalise, layer)
+    for layer, call in calls.items():
+        layer.call = call
     try:
         yield
     finally:
-        for layer in images:
+        for layer in calls:
             del layer.call
+
+
+def fused_batch_normalization(model: keras.Model) -> Calls:
+    """Batch normalisation of images in training as one operation; Keras' own has one for each product."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    return {layer: partial(_normalise, layer) for layer in layers if layer.input_spec.ndim == 4}
 
 
 def _normalise(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:

@@ -4,21 +4,24 @@ import torch
 
 from models import device
 from models.config import Train
-from models.device import Device, missing_code, no_gpu
+from models.device import Device, gpu_number, missing_code, no_gpu
 from models.errors import InputError
 
 
-def choose(config: Train) -> Device:
-    """Seed torch and choose the device and precision. Raises InputError if a requested one is not available."""
+def choose(config: Train, local_rank: int = 0) -> Device:
+    """Seed torch and choose the device and precision, for worker `local_rank` of this machine.
+
+    Raises InputError if a requested one is not available.
+    """
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True)
     # No uninitialised memory is read here; filling it was measured to take 7 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch adds it late
     # float32 is not replaced by TensorFloat-32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    reason = "" if config.device == "cpu" else _reason_against_gpu()
-    if config.device == "cuda" and reason:
-        raise InputError(f"train.device = 'cuda': {reason}; allowed here: auto, cpu")
+    reason = "" if config.device == "cpu" else _reason_against_gpu(config, local_rank)
+    if config.requires_gpu and reason:
+        raise InputError(f"train.device = '{config.device}': {reason}; allowed here: auto, cpu")
     if config.device == "cpu" or reason:
         # bfloat16 is faster with tile units (AMX); with AVX512-BF16 alone no gain was measured.
         has_tiles = bool(torch.cpu._is_amx_tile_supported())
@@ -26,10 +29,11 @@ def choose(config: Train) -> Device:
     return device.gpu(torch.cuda.get_device_name(), torch.cuda.get_device_capability()[0], config)
 
 
-def _reason_against_gpu() -> str:
-    """The reason why torch cannot compute on the first GPU; empty if it can."""
+def _reason_against_gpu(config: Train, local_rank: int) -> str:
+    """The reason why torch cannot compute on the GPU of this worker; empty if it can, and `cuda` is this GPU."""
     if not torch.cuda.is_available():
         return no_gpu("torch")
+    torch.cuda.set_device(gpu_number(config, local_rank, torch.cuda.device_count()))
     return missing_code(torch.cuda.get_device_name(), torch.cuda.get_device_capability(), torch.cuda.get_arch_list())
 
 

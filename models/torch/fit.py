@@ -17,12 +17,14 @@ from models.torch.losses import loss, total_weight
 from models.torch.snapshot import snapshot
 from models.torch.state import get_state, set_state
 from models.torch.store import get_weights, set_weights
+from models.torch.workers import ConnectedWorkers, whole_batch
 from models.training import loop
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot
+from models.training.workers import ALONE, Workers
 
 # Numbers in a batch. Measured on 2 cores with all architectures: below it one thread is up to 1.6 times as fast as two
 # (8x8 images, batch 32), above it two are with convolutions (1.4 times at 28x28 and batch 128).
@@ -40,14 +42,16 @@ def fit(
     on_epoch: OnEpoch,
     on_step: OnStep,
     recovery: Recovery = NO_RECOVERY,
+    workers: Workers = ALONE,
 ) -> list[Epoch]:
     """Train the model in place; its history, an entry an epoch. The model is on the CPU afterwards.
 
-    An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number.
+    An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number, and
+    LostWorkerError where another of several workers has ended.
     """
-    with _threads_for(config.batch_size * math.prod(data.train.inputs.shape[1:])):
-        learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs))
-        history = loop.run(learner, data, config, on_epoch, on_step, recovery)
+    with _threads_for(config.batch_size // workers.size * math.prod(data.train.inputs.shape[1:])):
+        learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs), workers)
+        history = loop.run(learner, data, config, on_epoch, on_step, recovery, workers)
     model.cpu().to(**CONTIGUOUS).eval()
     return history
 
@@ -64,13 +68,16 @@ def _threads_for(numbers: int) -> Iterator[None]:
 
 
 class Learner:
-    """A torch model, its optimizer and its device."""
+    """A torch model, its optimizer and its device, in one of the `workers`."""
 
-    def __init__(self, model: nn.Module, config: Train, device: Device, weights: np.ndarray) -> None:
+    def __init__(
+        self, model: nn.Module, config: Train, device: Device, weights: np.ndarray, workers: Workers = ALONE
+    ) -> None:
         # Convolutions are fastest where the channels lie next to each other.
         self.model = model.to(device.kind).to(**CHANNELS_LAST)
         self.config = config
         self.device = device
+        self.workers = workers
         self.optimizer = optimizers.build(model, config)
         self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
@@ -81,30 +88,43 @@ class Learner:
             self._train_batch(batch, rate)
 
     def _train_batch(self, batch: Batch, rate: float) -> None:
-        inputs, targets = self._on_device(batch)
+        total = len(batch.targets)
+        inputs, targets = self._on_device(Batch(*(self.workers.part(array, total) for array in batch)))
         evaluations = []
 
         def closure() -> float:
-            evaluations.append(self._backward(inputs, targets))
+            evaluations.append(self._backward(inputs, targets, total))
             return evaluations[-1][0]  # type: ignore[return-value]  # torch's type is narrower than what it takes
 
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step(closure)  # L-BFGS wants more than one evaluation; the first is what the others have
-        value, logits, norm = evaluations[0]
-        self._add(value, logits, targets, norm)
+        _, sums, norm = evaluations[0]
+        self._add(sums, norm)
 
-    def _backward(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Fill the gradients; loss, logits and the norm of all gradients before it was clipped."""
-        with torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.precision == "bfloat16"):
+    def _backward(
+        self, inputs: torch.Tensor, targets: torch.Tensor, total: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Fill the gradients; loss, sums and the norm of all gradients before it was clipped."""
+        bfloat16 = torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.precision == "bfloat16")
+        with bfloat16, whole_batch(self.model, self.workers, total):
             logits = self.model(inputs)
         value = loss(logits.float(), targets, self.config, self.weights)
         self.optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip or float("inf"))
         optimizers.penalise(self.model.parameters(), self.config)
-        return value.detach(), logits.detach(), norm
+        return value, sums, norm
+
+    def _differentiate(self, value: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fill the gradients of the mean loss of the whole batch; this loss, and the sums over the whole batch."""
+        if isinstance(self.workers, ConnectedWorkers):
+            (value * sums[1]).backward()  # type: ignore[no-untyped-call]
+            sums = self.workers.average(self.model.parameters(), sums)
+            return sums[0] / sums[1], sums
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.detach(), sums
 
     @torch.no_grad()
     def validate_batch(self, batch: Batch) -> None:
@@ -112,7 +132,7 @@ class Learner:
         inputs, targets = self._on_device(batch)
         logits = self.model.eval()(inputs)
         value = loss(logits, targets, self.config, self.weights)
-        self._add(value, logits, targets, torch.zeros_like(value))
+        self._add(self._sums(value, logits, targets), torch.zeros_like(value))
 
     def read_totals(self) -> Totals:
         """The totals so far; this waits for the device."""
@@ -159,11 +179,14 @@ class Learner:
             targets.pin_memory().to(self.device.kind, non_blocking=True),
         )
 
-    def _add(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, norm: torch.Tensor) -> None:
-        count, weight = len(targets), total_weight(targets, self.weights)
-        self.totals += torch.stack(
-            [value * weight, weight, _metric(logits, targets), norm * count, torch.full_like(value, count)]
-        )
+    def _sums(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Of the examples: loss and weight, metric, and their number; float32 [4]."""
+        weight = total_weight(targets, self.weights)
+        return torch.stack([value * weight, weight, _metric(logits, targets), torch.full_like(value, len(targets))])
+
+    def _add(self, sums: torch.Tensor, norm: torch.Tensor) -> None:
+        loss_sum, weight, metric, count = sums
+        self.totals += torch.stack([loss_sum, weight, metric, norm * count, count])
 
 
 def _metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

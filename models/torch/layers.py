@@ -141,6 +141,7 @@ class BatchNorm(nn.BatchNorm2d):
     torch normalises with the same variance but remembers it times n / (n - 1).
     """
 
+    running_mean: torch.Tensor
     running_var: torch.Tensor
     momentum: float
 

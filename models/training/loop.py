@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from models.training.batches import TrainingData, batch_count, grouped, in_order
 from models.training.epoch import Epoch, Progress, best_epoch
 from models.training.recovery import NO_RECOVERY, Arrays, Recovery, TrainingState
 from models.training.schedule import learning_rate
+from models.training.workers import ALONE, Workers
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 
@@ -29,6 +31,7 @@ def run(
     on_epoch: OnEpoch,
     on_step: OnStep,
     recovery: Recovery = NO_RECOVERY,
+    workers: Workers = ALONE,
 ) -> list[Epoch]:
     """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
@@ -36,7 +39,7 @@ def run(
     state. Raises NotFiniteError with the epoch.
     """
     epochs, random = config.epochs_for(len(data.train)), np.random.default_rng(config.seed)
-    training = _Training(learner, data, config, epochs, random, on_step)
+    training = _Training(learner, data, config, epochs, random, on_step, workers)
     history, best_weights = _restore(recovery.state, learner, random)
     while len(history) < epochs and not _is_out_of_patience(history, config):
         history.append(training.epoch(len(history) + 1))
@@ -79,6 +82,7 @@ class _Training:
     epochs: int
     random: np.random.Generator
     on_step: OnStep
+    workers: Workers
 
     def epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
@@ -122,10 +126,12 @@ class _Training:
         self.on_step(Progress(number, int(totals.examples), len(self.data.train), *means))
 
     def _validate(self) -> Totals:
+        """Each worker takes some of the batches."""
         self.learner.clear_totals()
-        for batch in in_order(self.data.validation, self.config.batch_size):
+        batches = in_order(self.data.validation, self.config.batch_size)
+        for batch in islice(batches, self.workers.rank, None, self.workers.size):
             self.learner.validate_batch(batch)
-        return self.learner.read_totals()
+        return Totals(*self.workers.sum(np.array(self.learner.read_totals())).tolist())
 
 
 def _require_finite(epoch: Epoch, config: Train) -> None:

@@ -1,4 +1,4 @@
-"""TensorFlow greets on standard error from C++, whatever its log level; this keeps the rest of what it says."""
+"""Frameworks greet from C++, whatever their log level; this keeps the rest of what they write."""
 
 import os
 import re
@@ -7,24 +7,27 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Information and warnings of absl, such as `I0000 00:00:1795378097.754692   14840 port.cc:153] ...`.
-BANNER = re.compile(rb"[IW]\d{4} \d\d:\d\d:\d|WARNING: All log messages before absl")
+# Information and warnings of absl, such as `I0000 00:00:1795378097.754692   14840 port.cc:153] ...`, and of gloo.
+BANNER = re.compile(rb"[IW]\d{4} \d\d:\d\d:\d|WARNING: All log messages before absl|\[Gloo\] Rank ")
+
+STDOUT, STDERR = 1, 2
 
 
 @contextmanager
-def banners_hidden() -> Iterator[None]:
-    """Hold back what this process writes to standard error; afterwards write all of it but the banners."""
+def banners_hidden(descriptor: int = STDERR) -> Iterator[None]:
+    """Hold back what this process writes to standard error or output; afterwards write all of it but the banners."""
+    stream = sys.stdout if descriptor == STDOUT else sys.stderr
     with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        original = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        stream.flush()
+        original = os.dup(descriptor)
+        os.dup2(held.fileno(), descriptor)
         try:
             yield
         finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
+            stream.flush()
+            os.dup2(original, descriptor)
             os.close(original)
             held.seek(0)
             for line in held:
                 if not BANNER.match(line):
-                    os.write(2, line)
+                    os.write(descriptor, line)

@@ -15,6 +15,7 @@ from models.interfaces import (
     FrameworkModel,
     NativeModule,
     StoreModule,
+    WorkersModule,
 )
 from pipelines.cli.banners import banners_hidden
 from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
@@ -44,6 +45,8 @@ class Candidate:
     def framework_module(self, name: Literal["native"]) -> NativeModule[FrameworkModel]: ...
     @overload
     def framework_module(self, name: Literal["store"]) -> StoreModule[FrameworkModel]: ...
+    @overload
+    def framework_module(self, name: Literal["workers"]) -> WorkersModule: ...
     def framework_module(self, name: str) -> object:
         """A module of the framework package, imported on demand: no process imports both frameworks."""
         with banners_hidden(), hidden(*EXTRAS_OF_KERAS):

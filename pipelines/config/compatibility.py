@@ -18,8 +18,10 @@ def require_devices(settings: Params) -> None:
     """Raise InputError if a GPU is configured and the machine has no NVIDIA driver."""
     devices = {"train.device": settings.train.device, "evaluate.device": settings.evaluate.device}
     for key, device in devices.items():
-        if device == "cuda" and not has_nvidia_driver():
-            raise InputError(f"params.yaml: {key} = 'cuda': there is no NVIDIA driver here; allowed here: auto, cpu")
+        if device.startswith("cuda") and not has_nvidia_driver():
+            raise InputError(
+                f"params.yaml: {key} = {device!r}: there is no NVIDIA driver here; allowed here: auto, cpu"
+            )
 
 
 def require_compatible(settings: Params) -> None:
@@ -56,6 +58,7 @@ def require_trainable(
     config.require_model(model_config)
     model_config.require_compatible(spec)
     config.require_compatible(spec)
+    config.require_examples(examples)
     model_config.require_batches(spec, config.batch_size, examples)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from models.config import Device, Framework
+from models.config import Framework
 from models.gpu_driver import has_nvidia_driver
 from pipelines.doctor import child_process
 from pipelines.doctor.check_result import CheckResult
@@ -12,9 +12,9 @@ from pipelines.doctor.child_process import CheckProcessError
 MODULE = "pipelines.doctor.convolution"
 
 
-def check(frameworks: Collection[Framework], train: Device, evaluate: Device) -> list[CheckResult]:
+def check(frameworks: Collection[Framework], train: str, evaluate: str) -> list[CheckResult]:
     """Compute a convolution with each framework, in parallel; `train` and `evaluate` are the configured devices."""
-    configured: dict[str, Device | None] = {
+    configured: dict[str, str | None] = {
         "torch": train if "torch" in frameworks else None,
         "tensorflow": train if "keras" in frameworks else None,
         "onnxruntime": evaluate,
@@ -23,7 +23,7 @@ def check(frameworks: Collection[Framework], train: Device, evaluate: Device) ->
         return list(pool.map(_check, configured, configured.values()))
 
 
-def _check(framework: str, configured: Device | None) -> CheckResult:
+def _check(framework: str, configured: str | None) -> CheckResult:
     """The result for one framework; `configured` is None if `params.yaml` does not use it."""
     subject = f"{framework} computes"
     try:
@@ -35,12 +35,14 @@ def _check(framework: str, configured: Device | None) -> CheckResult:
     return compare(subject, output["device"], output["detail"], configured, driver=has_nvidia_driver())
 
 
-def compare(subject: str, device: str, detail: str, configured: Device | None, *, driver: bool) -> CheckResult:
+def compare(subject: str, device: str, detail: str, configured: str | None, *, driver: bool) -> CheckResult:
     """The result for the `device` used, `cpu` or `cuda`, given the configured device."""
     if device == "cuda":
         return CheckResult("ok", subject, detail)
-    if configured == "cuda":
-        return CheckResult("problem", subject, detail, "params.yaml requires device cuda; allowed here: auto, cpu")
+    if configured and configured.startswith("cuda"):
+        return CheckResult(
+            "problem", subject, detail, f"params.yaml requires device {configured}; allowed here: auto, cpu"
+        )
     if driver and configured != "cpu":
         return CheckResult("warning", subject, detail, "an NVIDIA driver is present; see the CUDA libraries above")
     return CheckResult("ok", subject, detail)

@@ -1,5 +1,7 @@
 """Stage `train`: trains one architecture in one framework, with tracking."""
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -13,10 +15,13 @@ from models.config import ModelConfig, Train
 from models.device import Device
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
+from models.training import launchers
 from models.training.batches import TrainingData
 from models.training.epoch import Epoch, best_epoch, stored_epoch
+from models.training.launchers import Place
 from models.training.loop import NotFiniteError
 from models.training.recovery import Recovery, TrainingState
+from models.training.workers import ALONE, Workers
 from pipelines.artifacts import (
     history,
     layer_history,
@@ -29,12 +34,13 @@ from pipelines.artifacts import (
 )
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
+from pipelines.cli.banners import STDOUT, banners_hidden
 from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
 from pipelines.tracking import logged_models, provenance, runs, store
 from pipelines.tracking.run import Run
-from pipelines.train import recovery
+from pipelines.train import local_workers, recovery
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
 from pipelines.train.recovery import Interrupted, StateFile
@@ -52,11 +58,17 @@ class TrainedModel:
 
 
 def main() -> None:
-    """Train the candidate named on the command line."""
+    """Train the candidate named on the command line, by this process or by several workers."""
     chosen = candidate.from_command_line("train")
     settings = params.read()
+    place = launchers.read(chosen.framework, os.environ)
+    if place is None and settings.train.workers > 1:
+        command = [sys.executable, "-m", "pipelines.train", *sys.argv[1:]]
+        local_workers.train(command, chosen.framework, settings.train.workers)
+        return
     sections = logged_sections(settings, chosen.architecture)
-    train(chosen, settings.models.of(chosen.architecture), settings.train, settings.tracking, sections)
+    model_config = settings.models.of(chosen.architecture)
+    train(chosen, model_config, settings.train, settings.tracking, sections, place or Place())
 
 
 def logged_sections(settings: Params, architecture: str) -> dict[str, Any]:
@@ -67,18 +79,32 @@ def logged_sections(settings: Params, architecture: str) -> dict[str, Any]:
 
 
 def train(
-    chosen: Candidate, model_config: ModelConfig, config: Train, tracking: Tracking, sections: Mapping[str, Any]
+    chosen: Candidate,
+    model_config: ModelConfig,
+    config: Train,
+    tracking: Tracking,
+    sections: Mapping[str, Any],
+    place: Place,
 ) -> None:
-    """Train, track and store one candidate. Raises InputError, before a run is started where possible."""
+    """Train, track and store one candidate. Raises InputError, before a run is started where possible.
+
+    Of several workers only the first tracks and stores.
+    """
+    config.require_processes(place.size)
     data = training_data.read()
     compatibility.require_trainable(chosen.framework, model_config, config, data.spec, len(data.train))
     data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
-    store.require_reachable()
-    device = chosen.framework_module("device").choose(config)
+    if place.rank == 0:
+        store.require_reachable()
+    device = chosen.framework_module("device").choose(config, place.local_rank)
+    workers = connect(chosen, place, device)
     state_file = StateFile(chosen.name, recovery.fingerprint(chosen, {**sections, **tracking.model_dump()}, device))
-    if interrupted := state_file.read():
+    if interrupted := recovery.shared(workers, state_file, device):
         device = device._replace(precision=interrupted.precision)
+    if workers.rank > 0:
+        follow(chosen, model_config, data, config, device, interrupted, workers)
+        return
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     run_id = interrupted.run_id if interrupted else ""
     started = runs.start(tracking.experiment, chosen.name, tags, run_id)
@@ -88,7 +114,7 @@ def train(
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
             monitor = TrainingMonitor(run, events, data, epochs, tracking.histograms)
-            trained = fit(chosen, model, data, config, device, monitor, state_file, interrupted)
+            trained = fit(chosen, model, data, config, device, monitor, state_file, interrupted, workers)
         run.log_params({"train": {"epochs": len(trained.history)}})
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained, config)}
         record["git_dirty"] = tags["git_dirty"] == "true"
@@ -98,7 +124,34 @@ def train(
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
         log_model(run, chosen, model, data.spec)
     state_file.delete()
+    workers.wait()
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def connect(chosen: Candidate, place: Place, device: Device) -> Workers:
+    """Connect to the other workers, if any."""
+    if place.size == 1:
+        return ALONE
+    module = chosen.framework_module("workers")
+    with banners_hidden(STDOUT), banners_hidden():
+        return module.join(place, device)
+
+
+def follow(
+    chosen: Candidate,
+    model_config: ModelConfig,
+    data: TrainingData,
+    config: Train,
+    device: Device,
+    interrupted: Interrupted | None,
+    workers: Workers,
+) -> None:
+    """Train along with worker 0, and end with it."""
+    model = chosen.architecture_module().build(data.spec, model_config)
+    progress = Recovery(interrupted.state if interrupted else None)
+    module = chosen.framework_module("fit")
+    module.fit(model, data, config, device, lambda *_: None, lambda _: None, progress, workers)
+    workers.wait()
 
 
 def log_model(run: Run, chosen: Candidate, model: FrameworkModel, spec: DataSpec) -> None:
@@ -128,6 +181,7 @@ def fit(
     monitor: TrainingMonitor,
     state_file: StateFile,
     interrupted: Interrupted | None,
+    workers: Workers,
 ) -> TrainedModel:
     """Fit the model, or continue an interrupted training; each epoch is displayed, recorded and stored."""
     monitor.start(model)
@@ -153,7 +207,8 @@ def fit(
 
         progress = Recovery(interrupted.state if interrupted else None, store_state)
         try:
-            epochs = chosen.framework_module("fit").fit(model, data, config, device, on_epoch, display.step, progress)
+            module = chosen.framework_module("fit")
+            epochs = module.fit(model, data, config, device, on_epoch, display.step, progress, workers)
         except NotFiniteError:
             state_file.delete()  # it would end in the same way again
             raise

@@ -4,6 +4,7 @@ It is outside the outputs of the stage, which DVC deletes before the stage runs.
 """
 
 import functools
+import io
 import json
 import os
 import time
@@ -19,8 +20,10 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from models.device import Device, Precision
+from models.errors import InputError
 from models.training.epoch import Epoch
 from models.training.recovery import LearnerState, TrainingState
+from models.training.workers import Workers, broadcast
 from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.artifacts.layer_history import Row
@@ -91,6 +94,24 @@ class StateFile:
         self.path.unlink(missing_ok=True)
 
 
+def shared(workers: Workers, file: StateFile, device: Device) -> Interrupted | None:
+    """The interrupted training of worker 0, for every worker; each has to call this.
+
+    Raises InputError if what the result depends on differs between worker 0 and this worker.
+    """
+    interrupted = file.read() if workers.rank == 0 else None
+    own = {**file.fingerprint, "precision": device.precision}
+    expected = json.loads(broadcast(workers, json.dumps(own).encode()))
+    differing = [name for name, value in own.items() if expected[name] != value]
+    if differing:
+        raise InputError(
+            f"worker {workers.rank}: its {' and '.join(differing)} differ from those of worker 0; "
+            "allowed: the same for all"
+        )
+    content = broadcast(workers, file.path.read_bytes() if interrupted and workers.size > 1 else b"")
+    return _interrupted(*_read(io.BytesIO(content))) if content else interrupted
+
+
 def fingerprint(chosen: Candidate, sections: Mapping[str, Any], device: Device) -> Fingerprint:
     """What the result of a training depends on, as texts to compare."""
     names = [
@@ -144,7 +165,7 @@ def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted) -> No
     beside.replace(path)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path | io.BytesIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     return json.loads(arrays.pop(JSON).tobytes()), arrays

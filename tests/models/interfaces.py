@@ -22,6 +22,7 @@ from models.interfaces import (
     OnEpoch,
     OnStep,
     StoreModule,
+    WorkersModule,
 )
 from models.spec import DataSpec
 from models.training.batches import TrainingData
@@ -32,20 +33,27 @@ Architectures = tuple[
     ArchitectureModule[CNN, M], ArchitectureModule[Linear, M], ArchitectureModule[MLP, M], ArchitectureModule[ResNet, M]
 ]
 Modules = tuple[
-    BoardModule[M], DeviceModule, ExportModule[M], FitModule[M], type[Learner], NativeModule[M], StoreModule[M]
+    BoardModule[M],
+    DeviceModule,
+    ExportModule[M],
+    FitModule[M],
+    type[Learner],
+    NativeModule[M],
+    StoreModule[M],
+    WorkersModule,
 ]
 
 
 def torch_package() -> tuple[Architectures[nn.Module], Modules[nn.Module]]:
-    from models.torch import board, cnn, device, export, fit, linear, mlp, native, resnet, store
+    from models.torch import board, cnn, device, export, fit, linear, mlp, native, resnet, store, workers
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store, workers)
 
 
 def keras_package() -> tuple[Architectures[keras.Model], Modules[keras.Model]]:
-    from models.keras import board, cnn, device, export, fit, linear, mlp, native, resnet, store
+    from models.keras import board, cnn, device, export, fit, linear, mlp, native, resnet, store, workers
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store, workers)
 
 
 def wrong_calls(chosen: Candidate, spec: DataSpec, config: CNN, path: Path) -> None:

@@ -1,11 +1,15 @@
 """The choice of a device, without a GPU: what its capability and the build of the framework say."""
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from models import device
 from models.config import Train
-from models.device import cpu, gpu, missing_code, no_gpu
+from models.device import cpu, gpu, gpu_number, missing_code, no_gpu
 from models.errors import InputError
+from tests.models.conftest import FRAMEWORKS, framework_module
 
 TORCH = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 TENSORFLOW = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
@@ -55,3 +59,43 @@ def test_bfloat16_is_used_where_the_gpu_has_it(capability: int, automatic: str, 
     else:
         with pytest.raises(InputError, match=r"train\.precision = 'bfloat16': not supported .* auto, float32"):
             gpu("GPU 1", capability, requested)
+
+
+def with_device(config: Train, **changes: Any) -> Train:
+    return Train(**config.model_dump() | changes)
+
+
+@pytest.mark.parametrize(
+    ("device", "local_rank", "count", "number"),
+    [("auto", 0, 1, 0), ("cuda", 0, 4, 0), ("cuda", 3, 4, 3), ("auto", 1, 2, 1), ("cuda:2", 0, 4, 2)],
+)
+def test_the_gpu_is_the_named_one_or_that_of_the_worker(
+    device: str, local_rank: int, count: int, number: int, train_config: Train
+) -> None:
+    assert gpu_number(with_device(train_config, device=device), local_rank, count) == number
+
+
+def test_a_gpu_that_is_missing_is_an_error(train_config: Train) -> None:
+    with pytest.raises(InputError, match=r"train\.device = 'cuda:2': no such GPU; allowed here: cuda:0, cuda:1, cuda"):
+        gpu_number(with_device(train_config, device="cuda:2"), 0, 2)
+    with pytest.raises(InputError, match=r"train\.workers = 4: one GPU each, of which there are 2 here; .* 'cpu'"):
+        gpu_number(with_device(train_config, device="auto", workers=4), 2, 2)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:00000", ""])
+def test_an_unknown_device_is_refused(device: str, train_config: Train) -> None:
+    with pytest.raises(ValidationError, match="auto, cpu, cuda, or cuda:N"):
+        with_device(train_config, device=device)
+
+
+def test_several_workers_do_not_share_one_gpu(train_config: Train) -> None:
+    with pytest.raises(ValidationError, match="device = 'cuda:1' with workers = 2; allowed: auto, cpu, cuda"):
+        with_device(train_config, device="cuda:1", workers=2)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_without_a_gpu_a_named_one_is_an_error(framework: str, train_config: Train) -> None:
+    with pytest.raises(
+        InputError, match=r"train\.device = 'cuda:1': .* sees no CUDA device.*; allowed here: auto, cpu"
+    ):
+        framework_module(framework, "device").choose(with_device(train_config, device="cuda:1"))

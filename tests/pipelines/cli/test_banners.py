@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipelines.cli.banners import banners_hidden
+from pipelines.cli.banners import STDOUT, banners_hidden
 from tests.pipelines.workspace import REPOSITORY
 
 BANNERS = [
@@ -30,6 +30,12 @@ def test_only_banners_are_dropped_and_the_rest_keeps_its_order(capfd):
         for line in (KEPT[0], *BANNERS, *KEPT[1:]):
             os.write(2, f"{line}\n".encode())
     assert lines_of(capfd.readouterr().err) == KEPT
+
+
+def test_banners_on_standard_output_are_dropped_too(capfd):
+    with banners_hidden(STDOUT):
+        os.write(STDOUT, b"[Gloo] Rank 0 is connected to 1 peer ranks. Expected number is : 1\nkept\n")
+    assert capfd.readouterr().out == "kept\n"
 
 
 def test_what_python_writes_is_kept_too(capfd):
@@ -58,7 +64,7 @@ def test_a_last_line_without_an_end_and_bytes_that_are_no_text_are_kept(capfdbin
 
 def test_a_process_that_dies_inside_says_why():
     program = (
-        "from pipelines.cli.banners import banners_hidden\n"
+        "from pipelines.cli.banners import STDOUT, banners_hidden\n"
         "with banners_hidden():\n"
         "    raise SystemExit('error: no such framework')"
     )
