@@ -1,11 +1,13 @@
 """The Kubernetes manifest: schemas, and agreement with the service."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -85,6 +87,23 @@ def test_a_replica_has_a_gpu_and_uses_no_other_device(tmp_path: Path) -> None:
     assert pod["securityContext"] == POD["spec"]["securityContext"]
     (toleration,) = pod["tolerations"]
     assert toleration["key"] == "nvidia.com/gpu"
+
+
+def test_the_inference_service_of_kserve_has_the_same_pod() -> None:
+    """KServe routes to the container `kserve-container`; the fields of a pod are checked in the Deployment."""
+    service = yaml.safe_load((FOLDER / "kserve" / "inference-service.yaml").read_text("utf-8"))
+    schema = json.loads(Path(__file__).with_name("inference_service.schema.json").read_text("utf-8"))
+    jsonschema.validate(service, schema)
+    predictor = service["spec"]["predictor"]
+    pod = {name: predictor[name] for name in POD["spec"]}
+    (container,) = pod["containers"]
+    assert container | {"name": CONTAINER["name"]} == CONTAINER
+    assert container["name"] == "kserve-container"
+    assert pod | {"containers": [CONTAINER]} == POD["spec"]
+    assert {name: predictor[name] for name in POD["metadata"]} == POD["metadata"]
+    scaling = OBJECTS["HorizontalPodAutoscaler"]["spec"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (scaling["minReplicas"], scaling["maxReplicas"])
+    assert predictor["scaleTarget"] == scaling["metrics"][0]["resource"]["target"]["averageUtilization"]
 
 
 @pytest.mark.parametrize("probe", PROBES)
