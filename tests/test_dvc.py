@@ -24,6 +24,15 @@ CANDIDATES = [f"{framework}-{architecture}" for framework in FRAMEWORKS for arch
 SINGLE = ("check", "load", "prepare", "promote")
 PER_CANDIDATE = ("train", "export", "evaluate")
 STAGES = [*SINGLE, *(f"{stage}@{candidate}" for stage in PER_CANDIDATE for candidate in CANDIDATES)]
+# Listed as a whole: DVC reads all of dvc.lock, and writes it after each stage.
+SHARED = (
+    "models/training/",
+    "pipelines/artifacts/",
+    "pipelines/cli/",
+    "pipelines/config/",
+    "pipelines/inference/",
+    "pipelines/tracking/",
+)
 HEAVY = {"torch", "tensorflow", "keras"}
 
 
@@ -103,7 +112,8 @@ def file_of(module: str) -> Path:
 def test_deps_name_the_modules_that_the_stage_imports_and_no_others(pipeline, name):
     listed, imported = code_deps(pipeline, name), imported_files(name)
     assert sorted(imported - listed) == [], "imported, not in deps of dvc.yaml"
-    assert sorted(listed - imported) == [], "in deps of dvc.yaml, not imported"
+    others = {file for file in listed - imported if not file.startswith(SHARED)}
+    assert sorted(others) == [], "in deps of dvc.yaml, not imported"
 
 
 def test_every_stage_of_the_pipeline_is_looked_at(pipeline):

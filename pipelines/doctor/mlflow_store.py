@@ -15,12 +15,12 @@ from pipelines.artifacts import paths
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.doctor.check_result import CheckResult
-from pipelines.tracking import divergence, model_registry, store
+from pipelines.tracking import divergence, location, model_registry, store
 
 
 def main() -> None:
     """Print the results."""
-    print(json.dumps([asdict(result) for result in (check(), check_champion(params.read().promote.model_name))]))
+    print(json.dumps([asdict(result) for result in (check(), check_champion())]))
 
 
 def check() -> CheckResult:
@@ -36,12 +36,13 @@ def check() -> CheckResult:
         return CheckResult(
             "warning", "MLflow store", detail, "run `python -m pipelines.tracking.relocation`, or any stage"
         )
-    return CheckResult("ok", "MLflow store", f"{store.public_uri()} can be opened")
+    return CheckResult("ok", "MLflow store", f"{location.public_uri()} can be opened")
 
 
-def check_champion(name: str) -> CheckResult:
+def check_champion() -> CheckResult:
     """Whether bundle and alias are of the same version. No database is created."""
     try:
+        name = params.read().promote.model_name
         registered = None if _missing_file() else model_registry.find_alias(name, model_registry.CHAMPION)
         difference = divergence.compare(name, registered)
     except InputError as error:
@@ -55,7 +56,7 @@ def check_champion(name: str) -> CheckResult:
 def _missing_file() -> Path | None:
     """The SQLite file of the store if it does not exist but its folder does."""
     try:
-        address = make_url(store.uri())
+        address = make_url(location.uri())
     except ArgumentError:  # a folder, or a scheme that only MLflow knows
         return None
     file = Path(address.database or "")

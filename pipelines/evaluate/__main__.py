@@ -1,30 +1,9 @@
 """Stage `evaluate`: metrics, latency and plots of the exported graphs of one candidate."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from models.session import Session, open_session, provider
-from models.spec import DataSpec
-from pipelines.artifacts import (
-    history,
-    layer_history,
-    metrics_file,
-    paths,
-    records,
-    validation_outputs,
-    worst_errors,
-)
-from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.config import params
 from pipelines.config.params import Evaluate
-from pipelines.evaluate import classification_plots, largest_errors, layer_plots, measurement, predictions
-from pipelines.evaluate.measurement import GraphPredictions
-from pipelines.inference import onnx_runtime
-from pipelines.plotting import decision_boundary
-from pipelines.tracking import runs
-from pipelines.tracking.run import Run
+from pipelines.tracking.runs import Tracker
 
 
 def main() -> None:
@@ -35,94 +14,11 @@ def main() -> None:
 
 
 def evaluate(name: str, config: Evaluate, experiment: str) -> None:
-    """Evaluate the graph and its int8 copy, write metrics and plots, and log them to the training run.
+    """See `evaluation.evaluate`; the tracker imports MLflow while this process imports scikit-learn and Matplotlib."""
+    tracker = Tracker(experiment)
+    from pipelines.evaluate import evaluation
 
-    Raises InputError where `evaluate.device` is not available or a file of an earlier stage is missing.
-    """
-    spec, training = DataSpec.read(paths.SPEC), records.training(name)
-    models = [records.model(name, file) for file in records.graphs(name)]
-    sessions = [open_session(model, config.device, "evaluate.device") for model in models]
-    with runs.resume(experiment, name, training["run_id"]) as run:
-        graphs = [_predict(session, spec, records.temperature(name)) for session in sessions]
-        print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
-        measured = measurement.compute_metrics(graphs, config)
-        for metrics, model in zip(measured, models, strict=True):
-            metrics["model"] = {"bytes": model.stat().st_size}
-        _write_plots(graphs[0], config, training, name)
-        metrics = _with_int8(*measured)
-        _write_metrics(metrics, name)
-        _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
-        _write_errors(graphs[0], name)
-        _log(run, metrics, name, spec)
-    _print_summary(metrics, name)
-
-
-def _predict(session: Session, spec: DataSpec, temperature: float | None) -> GraphPredictions:
-    validation, test = (predictions.predict(session, spec, split) for split in ("validation", "test"))
-    return GraphPredictions(session, validation, test, temperature)
-
-
-def _with_int8(metrics: dict[str, Any], int8: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The metrics of a graph, with those of its int8 copy under `int8`."""
-    if int8 is None:
-        return metrics
-    return {**metrics, "int8": {**int8, "faster": measurement.is_faster(int8, than=metrics)}}
-
-
-def _print_summary(metrics: Mapping[str, Any], name: str) -> None:
-    print(f"{name}: {measurement.summary(metrics)}", flush=True)
-    if int8 := metrics.get("int8"):
-        print(f"{name}-int8: {measurement.summary(int8)}", flush=True)
-
-
-def _write_plots(graph: GraphPredictions, config: Evaluate, training: Mapping[str, Any], name: str) -> None:
-    epochs = history.read(paths.checkpoint(name) / history.FILE)
-    layers = layer_history.read(paths.checkpoint(name) / layer_history.FILE)
-    with staged(paths.PLOTS, [name]) as beside:
-        folder = beside / name
-        folder.mkdir()
-        measurement.write_plots(graph.test, name, config, folder)
-        pictures = folder / paths.PICTURES
-        marked = int(training["best_epoch"]), int(training["stored_epoch"])
-        classification_plots.learning_curves(epochs, *marked, name, pictures / "learning_curves.png")
-        layer_plots.layers(layers, name, pictures / "layers.png")
-        if decision_boundary.is_applicable(graph.test.spec):
-            _write_boundary(graph, name, pictures / "decision_boundary.png")
-
-
-def _write_boundary(graph: GraphPredictions, name: str, path: Path) -> None:
-    plane = decision_boundary.plane(graph.test.inputs, graph.test.targets)
-    probabilities = onnx_runtime.predict(graph.session, plane.grid)
-    classification_plots.decision_boundary(plane, probabilities, graph.test.spec, name, path)
-
-
-def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
-    path = paths.metrics(name)
-    with staged(path.parent, [path.name]) as beside:
-        metrics_file.write(metrics, beside / path.name)
-
-
-def _write_validation_outputs(graphs: Mapping[str, GraphPredictions], name: str) -> None:
-    """Write what `promote` compares candidates by, example for example; `graphs` by file name."""
-    path = paths.validation_outputs(name)
-    with staged(path.parent, [path.name]) as beside:
-        outputs = {file: graph.validation.outputs for file, graph in graphs.items()}
-        validation_outputs.write(outputs, beside / path.name)
-
-
-def _write_errors(graph: GraphPredictions, name: str) -> None:
-    path = paths.errors(name)
-    with staged(path.parent, [path.name]) as beside:
-        worst_errors.write(largest_errors.find(graph.test), beside / path.name)
-
-
-def _log(run: Run, metrics: Mapping[str, Any], name: str, spec: DataSpec) -> None:
-    run.log_metrics(metrics_file.flatten(metrics))
-    run.set_description(measurement.summary(metrics))
-    run.set_tags({"provider": metrics["provider"]})
-    run.log_dataset(spec, "test", paths.split("test"))
-    run.log_artifact(paths.plots(name), "evaluation")
-    run.log_artifact(paths.exports(name) / paths.GRAPH_SVG, "graph")
+    evaluation.evaluate(name, config, tracker)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pipelines.artifacts import bundle, example_hashes, metrics_file, paths, rec
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.inference import onnx_runtime
 from pipelines.promote.current_champion import CurrentChampion
-from pipelines.tracking import model_registry, promotion_history, store
+from pipelines.tracking import location, model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
 from pipelines.tracking.run import Run
 
@@ -104,7 +104,7 @@ def keep(champion: CurrentChampion) -> None:
 
 def _located(content: Content, run: Run, experiment: str) -> Content:
     """The content with the place of its run in the provenance."""
-    place = {"run_id": run.id, "tracking_uri": store.public_uri(), "experiment": experiment}
+    place = {"run_id": run.id, "tracking_uri": location.public_uri(), "experiment": experiment}
     return replace(content, record={**content.record, "provenance": {**content.record["provenance"], **place}})
 
 

@@ -1,7 +1,8 @@
 """One trial: a training with the values of the trial, as the stage `train` would make it, judged on validation data."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from pipelines.metrics.quality import METRICS
 from pipelines.sweep import space, studies
 from pipelines.sweep.latency import LatencyLimit
 from pipelines.tracking.run import Run
-from pipelines.tracking.runs import ChildRuns
+
+StartRun = Callable[[str, Mapping[str, str]], AbstractContextManager[Run]]  # of a name and tags
 
 
 class Objective:
     """Trains one model for each trial. The data is opened once; `folder` takes the outputs of the best models."""
 
-    def __init__(self, chosen: Candidate, settings: Params, runs: ChildRuns, folder: Path) -> None:
+    def __init__(self, chosen: Candidate, settings: Params, start_run: StartRun, folder: Path) -> None:
         self.chosen = chosen
         self.settings = settings
-        self.runs = runs
+        self.start_run = start_run
         self.folder = folder
         self.data = training_data.read()
         self.targets = np.asarray(split_files.read(paths.split("validation"))[1])
@@ -54,7 +56,7 @@ class Objective:
         values = self._values(trial)
         trial.set_user_attr(studies.VALUES, values)
         tags = {**self.chosen.tags, "trial": str(trial.number)}
-        with self.runs.start(f"{self.chosen.name} trial {trial.number}", tags) as run:
+        with self.start_run(f"{self.chosen.name} trial {trial.number}", tags) as run:
             run.log_params(values)
             try:
                 value = self._train(trial, values, run)

@@ -5,7 +5,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from pipelines.sweep.local import LocalProcesses
 from pipelines.sweep.progress import Display
 from pipelines.sweep.results import Result
 from pipelines.sweep.worker import Task
-from pipelines.tracking import abandoned, provenance, runs
+from pipelines.tracking import abandoned, provenance, runs, store
 from pipelines.tracking.run import Run
 
 POLL_SECONDS = 0.25
@@ -181,7 +181,9 @@ def _recovering(study: Study, tasks: list[Task]) -> Iterator[LocalProcesses]:
             yield processes
     except BaseException:
         studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
-        abandoned.deliver()
+        with suppress(InputError):  # otherwise the next command delivers them
+            store.connect()
+            abandoned.deliver()
         raise
 
 

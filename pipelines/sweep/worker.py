@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pipelines.config.params import Params
 from pipelines.config.sweep import Sweep
 from pipelines.sweep import studies
 from pipelines.sweep.objective import Objective
-from pipelines.tracking.runs import ChildRuns
+from pipelines.tracking.runs import Tracker
 
 IDLE_SECONDS = 0.5  # between looks for a trial while other processes train the last ones
 
@@ -73,11 +74,13 @@ def main() -> None:
 def run(task: Task) -> None:
     """Open the study and the data, and train trials until enough are finished."""
     settings = Params.model_validate(task.settings)
+    tracker = Tracker(settings.tracking.experiment)  # before the framework is imported
     storage = studies.open_storage(settings.sweep, Path(task.folder))
     study = optuna.load_study(study_name=task.study, storage=storage, pruner=MedianPruner())
-    with closing(ChildRuns(task.experiment_id, task.parent_id)) as runs:
+    start_run = partial(tracker.start_child, task.parent_id, task.experiment_id)
+    with closing(tracker):
         chosen = Candidate(task.framework, task.architecture)
-        objective = Objective(chosen, settings, runs, Path(task.outputs))
+        objective = Objective(chosen, settings, start_run, Path(task.outputs))
         optimize(study, objective, settings.sweep, task.process, task.index)
 
 

@@ -1,20 +1,18 @@
 """What ended processes have left: undelivered records, and runs that they did not end."""
 
-from pipelines.tracking import outbox, store
+from pipelines.tracking import location, outbox, store
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.outbox import Outbox
 
 
 def deliver() -> None:
     """Deliver it to the store, which must be connected. What fails is reported and kept."""
-    for box in outbox.abandoned(store.outboxes(), store.outbox_address()):
+    for box in outbox.abandoned(location.outboxes(), location.outbox_address()):
         try:
             _deliver(box)
         except Exception as error:  # clients of artifact stores raise exceptions of their own
-            reason = store.one_line(error)[:200]
-            print(
-                f"{box.header.name}: not delivered to {store.public_uri()}: {reason}; kept in {box.folder}", flush=True
-            )
+            place, reason = location.public_uri(), store.one_line(error)[:200]
+            print(f"{box.header.name}: not delivered to {place}: {reason}; kept in {box.folder}", flush=True)
             box.close()
 
 

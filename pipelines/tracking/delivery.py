@@ -7,16 +7,21 @@ are left out by their step, also where the run was interrupted and continues. A 
 tag, and a run that is created here that of its outbox.
 """
 
-import threading
-from collections.abc import Mapping
-from queue import SimpleQueue
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipelines.tracking import logged_models, outbox, store
-from pipelines.tracking.client import mlflow
-from pipelines.tracking.outbox import Outbox, Record
+import numpy as np
+from PIL import Image
 
-RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)  # between attempts; the last one is repeated
+from models.config import Framework
+from models.spec import DataSpec
+from pipelines.tracking import logged_models, outbox, store
+from pipelines.tracking.client import mlflow, quiet
+from pipelines.tracking.outbox import Outbox, Record
+from pipelines.tracking.run import EXAMPLE_FILE, NATIVE_FILES, SPEC_FILE
+
 REJECTIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # a later attempt fails, too
 Content = Mapping[str, Any]
 
@@ -51,9 +56,10 @@ class Delivery:
 
     def find_run(self) -> bool:
         """True if the header names the run, or the store has one that was created before its id could be noted."""
-        if not self.run_id:
+        header = self.outbox.header
+        if header.experiment_id and not header.run_id:
             condition = f"tags.`{outbox.RUN_TAG}` = '{self.outbox.id}'"
-            for run in self.client.search_runs([self.outbox.header.experiment_id], condition, max_results=1):
+            for run in self.client.search_runs([header.experiment_id], condition, max_results=1):
                 self.outbox.set_run_id(run.info.run_id)
         return bool(self.run_id)
 
@@ -64,7 +70,7 @@ class Delivery:
 
     def _create(self, _: Record, repeated: bool, name: str, tags: Content, start_time: int) -> None:
         if not (repeated and self.find_run()):
-            tags = {**tags, outbox.RUN_TAG: self.outbox.id}
+            tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: self.outbox.id})
             run = self.client.create_run(self.outbox.header.experiment_id, start_time, tags, name)
             self.outbox.set_run_id(run.info.run_id)
 
@@ -99,87 +105,36 @@ class Delivery:
             self.histories[key] = [(point.timestamp, point.step) for point in points]
         return self.histories[key]
 
-    def _dataset(self, _: Record, __: bool, entity: Content, context: str) -> None:
+    def _dataset(
+        self, _: Record, __: bool, arrays: Sequence[Any], source: str, name: str, digest: str, context: str
+    ) -> None:
+        # MLflow describes arrays by shape and dtype; these have both, but no content.
+        inputs, targets = (np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in arrays)
+        with quiet():  # two of MLflow's dataset sources match a local folder
+            dataset = mlflow.data.from_numpy(inputs, targets=targets, source=source, name=name, digest=digest)
         tag = mlflow.entities.InputTag("mlflow.data.context", context)
-        dataset = mlflow.entities.DatasetInput(mlflow.entities.Dataset(**entity), [tag])
-        self.client.log_inputs(self.run_id, [dataset])
+        self.client.log_inputs(self.run_id, [mlflow.entities.DatasetInput(dataset._to_mlflow_entity(), [tag])])
+
+    def _image(self, record: Record, repeated: bool) -> None:
+        for path in self.outbox.files_of(record).glob("*.png"):
+            with Image.open(path) as image:
+                preview = mlflow.tracking.multimedia.compress_image_size(image)
+            preview.save(path.with_name(f"{path.stem}+compressed.webp"))
+        self._artifacts(record, repeated, "images")
 
     def _artifacts(self, record: Record, repeated: bool, folder: str | None) -> None:
         files = self.outbox.files_of(record)
         if files.exists() or not repeated:  # they are deleted once delivered
             self.client.log_artifacts(self.run_id, str(files), folder)
 
-    def _model(self, record: Record, repeated: bool, name: str) -> None:
-        files = self.outbox.files_of(record)
-        if files.exists() or not repeated:
-            logged_models.upload(self.client, self.run_id, files, name, f"{self.outbox.id}/{record.number}")
+    def _native(self, record: Record, repeated: bool, framework: Framework) -> None:
+        files, name = self.outbox.files_of(record), f"{self.outbox.header.name}-native"
+        if repeated and not files.exists():
+            return
+        spec, example = DataSpec.read(files / SPEC_FILE), np.load(files / EXAMPLE_FILE)
+        with TemporaryDirectory() as folder:
+            logged_models.write_native(files / NATIVE_FILES[framework], framework, spec, example, Path(folder))
+            logged_models.upload(self.client, self.run_id, Path(folder), name, f"{self.outbox.id}/{record.number}")
 
     def _end(self, _: Record, __: bool, status: str, end_time: int) -> None:
         self.client.set_terminated(self.run_id, status, end_time)
-
-
-class DeliveryThread(threading.Thread):
-    """Delivers records in the background while the process works; an outage is reported once, and waited for.
-
-    An outbox is deleted once the end of its run is delivered.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(name="MLflow delivery", daemon=True)
-        self.queue: SimpleQueue[tuple[Delivery, Record] | None] = SimpleQueue()
-        self.closing = threading.Event()
-        self.in_outage = False
-
-    def run(self) -> None:
-        """Deliver each record of the queue, until it ends or, when closing, the store does not respond."""
-        while item := self.queue.get():
-            delivery, record = item
-            delivery.outbox.sync()
-            if not self._deliver(delivery, record):
-                return
-            if record.kind == "end":
-                delivery.outbox.delete()
-
-    def close(self) -> None:
-        """Deliver what is left; in an outage each request is tried once more, and the rest is kept on disk."""
-        self.closing.set()
-        self.queue.put(None)
-        self.join()
-
-    def _deliver(self, delivery: Delivery, record: Record) -> bool:
-        """Try until it succeeds; False if it has failed and the process is about to end."""
-        attempt = 0
-        while True:
-            is_last = self.closing.is_set() and attempt > 0
-            try:
-                delivery.deliver(record, repeated=attempt > 0)
-            except Exception as error:  # clients of artifact stores raise exceptions of their own
-                self._report_outage(error, delivery.outbox)
-            else:
-                self._report_recovery(delivery.outbox)
-                return True
-            if is_last:
-                return False
-            self.closing.wait(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-            attempt += 1
-
-    def _report_outage(self, error: Exception, box: Outbox) -> None:
-        if not self.in_outage:
-            self.in_outage = True
-            print(
-                f"{box.header.name}: {store.public_uri()} does not respond ({_cause(error)}); what is "
-                f"logged is kept in {box.folder} and delivered when it does, or by the next stage",
-                flush=True,
-            )
-
-    def _report_recovery(self, box: Outbox) -> None:
-        if self.in_outage:
-            self.in_outage = False
-            print(f"{box.header.name}: {store.public_uri()} responds again", flush=True)
-
-
-def _cause(error: BaseException) -> str:
-    """The error that led to all others, such as: Connection refused."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    return getattr(error, "strerror", None) or f"{type(error).__name__}: {store.one_line(error)[:100]}"

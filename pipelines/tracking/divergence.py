@@ -6,7 +6,7 @@ from typing import Any
 from models.errors import InputError
 from models.manifest import MANIFEST
 from pipelines.artifacts import bundle, paths
-from pipelines.tracking import model_registry, store
+from pipelines.tracking import location, model_registry
 from pipelines.tracking.model_registry import ModelVersion
 
 
@@ -26,7 +26,7 @@ def compare(name: str, registered: ModelVersion | None) -> str | None:
         return f"{error}; {restore} {registered.version}" if registered else f"{error}"
     if registered is None:
         registers = f"{compete} with it and registers the better one"
-        return f"{paths.CHAMPION} has {_short(local)}, {store.public_uri()} has no {alias}; {registers}"
+        return f"{paths.CHAMPION} has {_short(local)}, {location.public_uri()} has no {alias}; {registers}"
     registered_hash = registered.tags.get("sha256", "")
     if (str(local["version"]), local["model"]["sha256"]) == (registered.version, registered_hash):
         return None

@@ -17,18 +17,18 @@ from models.config import Framework
 from models.spec import DataSpec
 from pipelines.tracking import tandem_model
 from pipelines.tracking.client import mlflow, quiet
+from pipelines.tracking.run import NATIVE_FILES
 
 RECORD_TAG = "tandem.record"
 LOADER = Path(tandem_model.__file__)
 PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnxruntime-gpu", "onnxruntime"]}
-NATIVE_FILES = {"torch": "data/model.pt2", "keras": "data/model.keras"}
 ONNX_FILE = "model.onnx"
 
 
 def write_native(file: Path, framework: Framework, spec: DataSpec, example: np.ndarray, folder: Path) -> None:
     """Write an MLflow model of a file that `native.save` of the framework has written."""
     model = _write_pyfunc(spec, example, framework, folder)
-    target = folder / NATIVE_FILES[framework]
+    target = folder / "data" / NATIVE_FILES[framework]
     target.parent.mkdir()
     shutil.copy(file, target)
     if framework == "torch":

@@ -14,7 +14,7 @@ from models.errors import InputError
 from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, example_hashes
-from pipelines.tracking import logged_models, store
+from pipelines.tracking import location, logged_models, store
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import Run
 
@@ -39,6 +39,7 @@ def register_onnx(
 
     Raises InputError if the store does not respond.
     """
+    store.connect()
     client = mlflow.MlflowClient()
     with store.errors_reported(), TemporaryDirectory() as folder:
         logged_models.write_onnx(file, spec, example, Path(folder))
@@ -56,7 +57,7 @@ def _create_version(model_id: str, name: str, tags: Mapping[str, str]) -> str:
 
 def promotion_alias() -> str:
     """The alias of a promoted version: `champion`, or `challenger` in the copy of a DVC experiment."""
-    return CHAMPION if store.workspace() == Path.cwd().resolve() else CHALLENGER
+    return CHAMPION if location.workspace() == Path.cwd().resolve() else CHALLENGER
 
 
 def set_alias(version: ModelVersion, alias: str) -> None:
@@ -68,7 +69,7 @@ def set_alias(version: ModelVersion, alias: str) -> None:
 def get_version(name: str, alias: str) -> ModelVersion:
     """The version with the alias. Raises InputError if there is none or the store cannot be reached."""
     if (version := find_alias(name, alias)) is None:
-        raise InputError(f"models:/{name}@{alias} in {store.public_uri()}: no such model or alias")
+        raise InputError(f"models:/{name}@{alias} in {location.public_uri()}: no such model or alias")
     return version
 
 

@@ -1,8 +1,9 @@
 """Records for MLflow, kept on disk until they are delivered: a transactional outbox.
 
 Each process that writes to a run has a folder of its own. It holds a header, one JSON line per record, copies of the
-files that are to be uploaded, and the number of delivered records. A lock tells whether the process still exists; the
-operating system releases it when the process ends, however it ends.
+files that are to be uploaded, and the number of delivered records. Another process reads the records and delivers them.
+Each of the two holds a lock as long as it exists; the operating system releases it when the process ends, however it
+ends.
 
 Pattern: https://microservices.io/patterns/data/transactional-outbox.html
 """
@@ -13,13 +14,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-HEADER, RECORDS, DELIVERED, LOCK, FILES = "header.json", "records.jsonl", "delivered", "lock", "files"
+HEADER, RECORDS, DELIVERED, FILES = "header.json", "records.jsonl", "delivered", "files"
+WRITER_LOCK, DELIVERY_LOCK = "lock", "delivery.lock"
 RUN_TAG = "tandem.outbox"  # of a run: the outbox of the process that created it
+REQUEST_SECONDS = 60.0  # the process that delivers ends after the other one and its current request
 INVISIBLE = ".partial"  # suffix of a folder that is being created or deleted
 
 
@@ -27,13 +30,13 @@ INVISIBLE = ".partial"  # suffix of a folder that is being created or deleted
 class Header:
     """The run and the store of the records.
 
-    `run_id` is empty until the store has created the run. A resumed run has the `status` and the `end_time` (ms since
-    1970) of before.
+    `experiment_id` and `run_id` are empty until the store has created the run. A resumed run has the `status` and the
+    `end_time` (ms since 1970) of before.
     """
 
     tracking_uri: str
     name: str
-    experiment_id: str
+    experiment_id: str = ""
     run_id: str = ""
     status: str = ""
     end_time: int | None = None
@@ -41,60 +44,78 @@ class Header:
 
 @dataclass(frozen=True)
 class Record:
-    """What is to be written: `kind` is a function of `delivery`, `content` is JSON-ready."""
+    """What is to be written: `kind` is a function of `delivery`, `content` is JSON-ready, `files` names a folder."""
 
     number: int
     kind: str
     content: Mapping[str, Any]
+    files: str
 
 
 class Outbox:
-    """The folder of one process, locked by it."""
+    """The folder of the records of one process, with the locks that the caller holds."""
 
-    def __init__(self, folder: Path, lock: FileLock, header: Header) -> None:
+    def __init__(self, folder: Path, *locks: FileLock) -> None:
         self.folder = folder
-        self.header = header
-        self._lock = lock
-        self._count = len(self.records())
-        self._stream = (folder / RECORDS).open("a", encoding="utf-8")
+        self.header = read_header(folder)
+        self._locks = locks
+        # Two processes append: a write of that mode is never mixed with another.
+        self._descriptor = os.open(folder / RECORDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._number, self._offset = 0, 0  # of the next record to be read
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def id(self) -> str:
         """A unique id."""
         return self.folder.name
 
+    def set_header(self, header: Header) -> None:
+        """Write the header."""
+        self.header = header
+        _write(self.folder / HEADER, json.dumps(asdict(header)))
+
     def set_run_id(self, run_id: str) -> None:
         """Write the id of the run to the header."""
-        self.header = replace(self.header, run_id=run_id)
-        _write(self.folder / HEADER, json.dumps(asdict(self.header)))
+        self.set_header(replace(self.header, run_id=run_id))
 
     def files(self) -> Path:
-        """A new folder for the files of the next record."""
-        folder = self.folder / FILES / str(self._count)
-        shutil.rmtree(folder, ignore_errors=True)
+        """A new folder for the files of a record."""
+        folder = self.folder / FILES / uuid4().hex
         folder.mkdir(parents=True)
         return folder
 
     def files_of(self, record: Record) -> Path:
         """The folder of the files of a record."""
-        return self.folder / FILES / str(record.number)
+        return self.folder / FILES / record.files
 
-    def append(self, kind: str, content: Mapping[str, Any]) -> Record:
+    def append(self, kind: str, content: Mapping[str, Any], files: Path | None = None) -> None:
         """Write a record. It survives the end of the process; `sync` makes it survive a power failure."""
-        record = Record(self._count, kind, content)
-        self._stream.write(json.dumps([kind, content]) + "\n")
-        self._stream.flush()
-        self._count += 1
-        return record
+        line = json.dumps([kind, content, files.name if files else ""]) + "\n"
+        os.write(self._descriptor, line.encode())
 
     def sync(self) -> None:
         """Wait until the records are on the disk."""
-        os.fsync(self._stream.fileno())
+        os.fsync(self._descriptor)
+
+    def new_records(self) -> list[Record]:
+        """The records since the last call, oldest first."""
+        with (self.folder / RECORDS).open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        lines = content[: content.rfind(b"\n") + 1].splitlines()
+        records = [Record(self._number + index, *json.loads(line)) for index, line in enumerate(lines)]
+        self._number += len(lines)
+        self._offset += sum(len(line) + 1 for line in lines)
+        return records
 
     def records(self) -> list[Record]:
         """All records, oldest first."""
-        path = self.folder / RECORDS
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        lines = (self.folder / RECORDS).read_bytes().splitlines()
         return [Record(number, *json.loads(line)) for number, line in enumerate(lines)]
 
     def undelivered(self) -> list[Record]:
@@ -110,29 +131,43 @@ class Outbox:
     def set_delivered(self, record: Record) -> None:
         """Note that a record and all before it are delivered, and delete its files."""
         _write(self.folder / DELIVERED, str(record.number + 1))
-        shutil.rmtree(self.files_of(record), ignore_errors=True)
+        if record.files:
+            shutil.rmtree(self.files_of(record), ignore_errors=True)
 
     def delete(self) -> None:
-        """Delete the folder and release the lock."""
+        """Delete the folder and release the locks."""
         # Renamed first: no other process may see a part of it.
         shutil.rmtree(self.folder.rename(self.folder.with_suffix(INVISIBLE)))
         self.close()
 
     def close(self) -> None:
-        """Release the lock."""
-        self._stream.close()
-        self._lock.release()
+        """Release the locks."""
+        os.close(self._descriptor)
+        for lock in self._locks:
+            lock.release()
 
 
 def create(root: Path, header: Header) -> Outbox:
-    """A new outbox in the folder `root`."""
+    """A new outbox in the folder `root`, for the process that writes."""
     folder = root / uuid4().hex
     beside = folder.with_suffix(INVISIBLE)
     beside.mkdir(parents=True)
-    lock = FileLock(beside / LOCK)
+    lock = FileLock(beside / WRITER_LOCK)
     lock.acquire()
     _write(beside / HEADER, json.dumps(asdict(header)))
-    return Outbox(beside.rename(folder), lock, header)  # visible with its header, and locked
+    return Outbox(beside.rename(folder), lock)  # visible with its header, and locked
+
+
+def join(folder: Path) -> Outbox:
+    """The outbox that another process has created and holds, for the process that delivers."""
+    lock = FileLock(folder / DELIVERY_LOCK)
+    lock.acquire()
+    return Outbox(folder, lock)
+
+
+def read_header(folder: Path) -> Header:
+    """The header. Raises ValueError or TypeError if it is damaged."""
+    return Header(**json.loads((folder / HEADER).read_text("utf-8")))
 
 
 def abandoned(root: Path, tracking_uri: str) -> Iterator[Outbox]:
@@ -141,7 +176,7 @@ def abandoned(root: Path, tracking_uri: str) -> Iterator[Outbox]:
     What such a process has left of a folder that it was creating or deleting is deleted.
     """
     for path in sorted(root.glob(f"*/{HEADER}"), key=_modified):
-        if box := _take_over(path, tracking_uri):
+        if box := _take_over(path.parent, tracking_uri):
             yield box
 
 
@@ -153,23 +188,25 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
-def _take_over(path: Path, tracking_uri: str) -> Outbox | None:
-    """The outbox with the header `path`, locked; None if its process is alive, it is for another store, or damaged."""
-    folder, lock = path.parent, FileLock(path.parent / LOCK)
+def _take_over(folder: Path, tracking_uri: str) -> Outbox | None:
+    """The outbox, locked; None if one of its processes is alive, it is for another store, or damaged."""
+    locks = [FileLock(folder / name) for name in (WRITER_LOCK, DELIVERY_LOCK)]
     try:
-        lock.acquire(blocking=False)
+        locks[0].acquire(blocking=False)
+        locks[1].acquire(timeout=REQUEST_SECONDS)
         if folder.suffix == INVISIBLE:
             shutil.rmtree(folder)
-        else:
-            header = Header(**json.loads(path.read_text("utf-8")))
-            if header.tracking_uri == tracking_uri:
-                _remove_incomplete_line(folder / RECORDS)
-                return Outbox(folder, lock, header)
+        elif read_header(folder).tracking_uri == tracking_uri:
+            _remove_incomplete_line(folder / RECORDS)
+            box = Outbox(folder, *locks)
+            box.records()
+            return box
     except (Timeout, FileNotFoundError):  # its process is alive, or has just deleted the folder
         pass
     except (ValueError, TypeError) as error:  # a file system may lose the content of a file in a power failure
         print(f"{folder}: damaged records for MLflow are not delivered ({error}); delete the folder", flush=True)
-    lock.release()
+    for lock in locks:
+        lock.release()
     return None
 
 

@@ -1,158 +1,148 @@
-"""MLflow runs: started or resumed for a stage, with runs below them, and ended."""
+"""MLflow runs, written by a process of its own.
 
+MLflow takes seconds to import, and each request takes time. In another process that happens while the stage imports its
+framework and trains.
+"""
+
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from typing import Any
 
-from pipelines.plotting.palette import PALETTE
-from pipelines.tracking import abandoned, outbox, provenance, store
-from pipelines.tracking.client import mlflow
-from pipelines.tracking.delivery import DeliveryThread
+from models.errors import InputError
+from pipelines.tracking import location, outbox
 from pipelines.tracking.outbox import Header, Outbox
 from pipelines.tracking.run import Run
-from pipelines.tracking.system_metrics import SystemMetricsThread
 
-RUN_NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
-REPLACED_RUN_TAG = "tandem.replaces_run"
-COLOUR_TAG, PARENT_TAG = "mlflow.runColor", "mlflow.parentRunId"  # read by MLflow's user interface
+PARENT_TAG = "mlflow.parentRunId"  # read by MLflow's user interface
 
 
 @contextmanager
 def start(experiment: str, name: str, tags: Mapping[str, str], interrupted: str = "") -> Iterator[Run]:
-    """A new run with system metrics, or the `interrupted` one if it still exists, which continues.
-
-    An exception ends it as FAILED, an interrupt as KILLED.
-
-    Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
-    """
-    experiment_id = _open_experiment(experiment)
-    with store.errors_reported():
-        existing = _find(experiment_id, interrupted) if interrupted else None
-        if existing:
-            box = _continue(name, existing.info)
-        else:
-            box = _create_run(experiment_id, name, {COLOUR_TAG: _next_colour(experiment_id), **tags})
-    with (
-        _delivered(box, existing is not None) as run,
-        closing(SystemMetricsThread(run.id, run.log_metrics)) as system_metrics,
-    ):
-        if existing:
-            run.set_tags(tags)
-        system_metrics.start()
+    """`Tracker.start` of a new tracker."""
+    with Tracker(experiment).start(name, tags, interrupted) as run:
         yield run
 
 
 @contextmanager
 def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
-    """The recorded run; if it no longer exists, the run that replaced it, or a new one.
-
-    Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
-    """
-    experiment_id = _open_experiment(experiment)
-    with store.errors_reported():
-        existing = _find(experiment_id, run_id)
-        if existing:
-            box = _reopen(name, existing.info)
-        else:
-            print(f"{name}: run {run_id} is not in {store.public_uri()}; a new run replaces it", flush=True)
-            box = _create_run(experiment_id, name, {REPLACED_RUN_TAG: run_id, **provenance.tags()})
-    with _delivered(box) as run:
+    """`Tracker.resume` of a new tracker."""
+    with Tracker(experiment).resume(name, run_id) as run:
         yield run
 
 
-class ChildRuns:
-    """Runs below the run `parent_id`, created and delivered by one thread: an outage of the store delays nothing."""
+class Tracker:
+    """A process that opens an experiment as soon as this is created, and writes runs to it.
 
-    def __init__(self, experiment_id: str, parent_id: str) -> None:
-        mlflow.set_tracking_uri(store.uri())
-        self.experiment_id = experiment_id
-        self.tags = mlflow.tracking.context.registry.resolve_tags({PARENT_TAG: parent_id})
-        self.thread = DeliveryThread()
-        self.thread.start()
+    Created before anything else that takes long to import. The process ends with this one.
+    """
+
+    def __init__(self, experiment: str) -> None:
+        # A fork need not import anything again; other systems than Linux do not support one of a process with threads.
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._connection, theirs = context.Pipe()
+        arguments = (theirs, self._connection, experiment, os.getpid())
+        self._process = context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=arguments, name="MLflow", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._children: list[Outbox] = []  # locked until they are delivered, or left to the next command
 
     @contextmanager
-    def start(self, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-        """A new run, FINISHED at the end of the block; an exception ends it as FAILED, an interrupt as KILLED."""
-        header = Header(store.outbox_address(), name, self.experiment_id)
-        run = Run(outbox.create(store.outboxes(), header), self.thread)
-        run.create(name, {**self.tags, **tags})
-        with _ended(run, header):
+    def start(self, name: str, tags: Mapping[str, str], interrupted: str = "") -> Iterator[Run]:
+        """A new run with system metrics, or the `interrupted` one if it still exists, which continues.
+
+        An exception ends it as FAILED, an interrupt as KILLED.
+
+        Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
+        """
+        with self._opened("start", name, dict(tags), interrupted) as run:
+            yield run
+
+    @contextmanager
+    def resume(self, name: str, run_id: str) -> Iterator[Run]:
+        """The recorded run; if it no longer exists, the run that replaced it, or a new one.
+
+        It keeps its end, and its status if the block fails.
+
+        Raises InputError if the store cannot be reached; an outage that begins later does not end the block.
+        """
+        with self._opened("resume", name, run_id) as run:
+            yield run
+
+    @contextmanager
+    def start_child(self, parent_id: str, experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+        """A new run below the run `parent_id`, created in the background: an outage of the store delays nothing.
+
+        An exception ends it as FAILED, an interrupt as KILLED. It is delivered by `close` at the latest.
+        """
+        self._release_children(delivered=True)
+        box = outbox.create(location.outboxes(), Header(location.outbox_address(), name, experiment_id))
+        self._children.append(box)
+        run = Run(box)
+        run.create(name, {PARENT_TAG: parent_id, **tags})
+        self._send("child", box.folder)
+        with _ended(run, box.header):
             yield run
 
     def close(self) -> None:
-        """Deliver what is left; in an outage it is kept on disk for the next process."""
-        self.thread.close()
-
-
-def _open_experiment(name: str) -> str:
-    """The id of the experiment, after delivery of what ended processes have left."""
-    os.environ.pop("MLFLOW_RUN_ID", None)  # MLflow would use it for the new run
-    experiment_id = store.open_experiment(name)
-    abandoned.deliver()
-    return experiment_id
-
-
-def _create_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Outbox:
-    """The outbox of a new run. It exists before the run, so that no run is left RUNNING."""
-    box = outbox.create(store.outboxes(), Header(store.outbox_address(), name, experiment_id))
-    tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: box.id})
-    run_name = f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # distinguishes runs of one candidate
-    run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=run_name)
-    box.set_run_id(run.info.run_id)
-    return box
-
-
-def _reopen(name: str, info: Any) -> Outbox:
-    """The outbox of an existing run, which is set to RUNNING."""
-    status = info.status if info.status != "RUNNING" else ""
-    header = Header(store.outbox_address(), name, info.experiment_id, info.run_id, status, info.end_time)
-    box = outbox.create(store.outboxes(), header)
-    mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
-    return box
-
-
-def _continue(name: str, info: Any) -> Outbox:
-    """The outbox of a run whose process was interrupted: it is RUNNING again, as if it had not ended."""
-    box = outbox.create(store.outboxes(), Header(store.outbox_address(), name, info.experiment_id, info.run_id))
-    mlflow.MlflowClient().update_run(info.run_id, status="RUNNING")
-    return box
-
-
-def _find(experiment_id: str, run_id: str) -> Any:
-    """The run or the run that replaced it; None if neither exists."""
-    try:
-        run = mlflow.get_run(run_id)
-        if run.info.lifecycle_stage == "active":
-            return run
-    except mlflow.MlflowException as error:
-        if error.error_code not in RUN_NOT_FOUND_CODES:
+        """Wait until all is delivered; in an outage the rest is kept on disk, for the next command."""
+        try:
+            self._send("close")
+            self._receive()
+        except InputError as error:
+            print(f"{error}; what is not delivered is kept in {location.outboxes()}", flush=True)
+        except BaseException:
+            self._connection.close()  # the process ends as if this one had
             raise
-    condition = f"tags.`{REPLACED_RUN_TAG}` = '{run_id}'"
-    replacements = mlflow.MlflowClient().search_runs([experiment_id], condition, max_results=1)
-    return replacements[0] if replacements else None
+        self._release_children()
 
+    def _release_children(self, delivered: bool = False) -> None:
+        """Release the locks of all, or of those that are delivered."""
+        for box in [*self._children]:
+            if not delivered or not box.folder.exists():
+                box.close()
+                self._children.remove(box)
 
-def _next_colour(experiment_id: str) -> str:
-    """The colour after that of the latest run; MLflow's default may give neighbouring runs the same one."""
-    latest = mlflow.MlflowClient().search_runs([experiment_id], order_by=["start_time DESC"], max_results=1)
-    colour = latest[0].data.tags.get(COLOUR_TAG) if latest else None
-    return PALETTE[(PALETTE.index(colour) + 1) % len(PALETTE)] if colour in PALETTE else PALETTE[0]
+    @contextmanager
+    def _opened(self, function: str, name: str, *arguments: Any) -> Iterator[Run]:
+        box = outbox.create(location.outboxes(), Header(location.outbox_address(), name))
+        try:
+            self._send(function, box.folder, *arguments)
+            box.header, is_continued = self._receive()
+        except BaseException:
+            _discard(box)
+            raise
+        try:
+            run = Run(box, is_continued)
+            with _ended(run, box.header):
+                yield run
+        finally:
+            self.close()
+            box.close()
 
+    def _send(self, *request: Any) -> None:
+        try:
+            self._connection.send(request)
+        except ConnectionError as error:
+            raise self._ended() from error
 
-@contextmanager
-def _delivered(box: Outbox, is_continued: bool = False) -> Iterator[Run]:
-    """The run of an outbox, ended with the status of the block; what is left is delivered at the end."""
-    thread = DeliveryThread()
-    thread.start()
-    run = Run(box, thread, is_continued)
-    try:
-        with _ended(run, box.header):
-            yield run
-    finally:
-        thread.close()
-        run.close()
+    def _receive(self) -> Any:
+        """The answer to the last request. Raises it if it is an InputError."""
+        try:
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._ended() from error
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+    def _ended(self) -> InputError:
+        self._process.join()
+        return InputError(f"the process that writes to MLflow ended with status {self._process.exitcode}")
 
 
 @contextmanager
@@ -167,3 +157,18 @@ def _ended(run: Run, header: Header) -> Iterator[None]:
         raise
     finally:
         run.end(status, header.end_time)
+
+
+def _discard(box: Outbox) -> None:
+    """Delete an outbox, unless the store may have its run, which the next command then ends."""
+    if outbox.read_header(box.folder).experiment_id:
+        box.close()
+    else:
+        box.delete()
+
+
+def _serve(connection: Any, other_end: Any, experiment: str, parent: int) -> None:
+    other_end.close()  # else the end of the parent would not be noticed
+    from pipelines.tracking import run_process
+
+    run_process.serve(connection, experiment, parent)

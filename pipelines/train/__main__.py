@@ -38,8 +38,8 @@ from pipelines.cli.banners import STDOUT, banners_hidden
 from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
-from pipelines.tracking import logged_models, provenance, runs, store
-from pipelines.tracking.run import Run
+from pipelines.tracking import provenance, runs
+from pipelines.tracking.run import NATIVE_FILES, Run
 from pipelines.train import local_workers, recovery
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
@@ -93,24 +93,23 @@ def train(
     config.require_processes(place.size)
     data = training_data.read()
     compatibility.require_trainable(chosen.framework, model_config, config, data.spec, len(data.train))
+    # Before the framework is imported.
+    tracker = runs.Tracker(tracking.experiment) if place.rank == 0 else None
     data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
-    if place.rank == 0:
-        store.require_reachable()
     device = chosen.framework_module("device").choose(config, place.local_rank)
     workers = connect(chosen, place, device)
     state_file = StateFile(chosen.name, recovery.fingerprint(chosen, {**sections, **tracking.model_dump()}, device))
     if interrupted := recovery.shared(workers, state_file, device):
         device = device._replace(precision=interrupted.precision)
-    if workers.rank > 0:
+    if tracker is None:
         follow(chosen, model_config, data, config, device, interrupted, workers)
         return
     print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
-    run_id = interrupted.run_id if interrupted else ""
-    started = runs.start(tracking.experiment, chosen.name, tags, run_id)
+    model = chosen.architecture_module().build(data.spec, model_config)
+    started = tracker.start(chosen.name, tags, interrupted.run_id if interrupted else "")
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
         log_inputs(run, sections, device, data.spec)
-        model = chosen.architecture_module().build(data.spec, model_config)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
             monitor = TrainingMonitor(run, events, data, epochs, tracking.histograms)
@@ -158,7 +157,7 @@ def log_model(run: Run, chosen: Candidate, model: FrameworkModel, spec: DataSpec
     """Log the model with two examples of the training split."""
     inputs, _ = split_files.read(paths.split("train"))
     with TemporaryDirectory() as folder:
-        file = Path(folder) / Path(logged_models.NATIVE_FILES[chosen.framework]).name
+        file = Path(folder) / NATIVE_FILES[chosen.framework]
         chosen.framework_module("native").save(model, spec, file)
         run.log_native(file, chosen.framework, spec, inputs[:2])
 

@@ -25,6 +25,7 @@ from pipelines.artifacts import paths, validation_outputs
 from pipelines.config import params
 from pipelines.config.params import Params
 from pipelines.export import graph_svg, quantization
+from pipelines.tracking import location
 from tests.pipelines.workspace import write_params
 
 DATA = "d" * 64  # stands for the hash of the data
@@ -94,9 +95,9 @@ def graph(weights: np.ndarray, bias: np.ndarray, hidden: int = 0) -> onnx.ModelP
 def enter(folder: Path, patch: pytest.MonkeyPatch, changes: Mapping[str, Any] | None = None) -> Params:
     """Make `folder` the working directory, with data, an empty MLflow store and quick parameters, `changes` made."""
     patch.chdir(folder)
-    # Empty counts as unset. `mlflow.set_tracking_uri` sets it, which the patch reverts.
-    patch.setenv("MLFLOW_TRACKING_URI", "")
+    patch.setenv("MLFLOW_TRACKING_URI", "")  # empty counts as unset
     shutil.copy(store(), "mlflow.db")
+    mlflow.set_tracking_uri(location.uri())  # of this process; it sets the variable, which the patch reverts
     write_data()
     quick = {"evaluate.latency_seconds": 0.02, "evaluate.device": "cpu", "promote.latency_seconds": 0.02}
     return params.read(write_params(folder, {**quick, **(changes or {})}))

@@ -12,7 +12,7 @@ from pipelines import registry, rollback
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import model_registry, relocation, store
+from pipelines.tracking import location, model_registry, relocation
 from serving.inference import champion as served_champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import assert_one_error_line, run_main
@@ -73,7 +73,7 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "champion: torch-cnn, version 2 of tandem; version 3 is rolled back"
     assert version() == ("2", "2")
-    assert mlflow_store.check_champion("tandem").status == "ok"
+    assert mlflow_store.check_champion().status == "ok"
     assert run("--reason", "slow").returncode == 0
     assert version() == ("1", "1")
     assert_one_error_line(run("--reason", "x"), "version 1 of tandem replaced no other; name a VERSION")
@@ -154,9 +154,9 @@ def test_with_a_key_what_becomes_champion_is_signed(settings, tmp_path, monkeypa
 @pytest.mark.parametrize("damage", ["model", "manifest", "example", "missing"])
 def test_a_bundle_that_is_not_what_was_registered_changes_nothing(settings, damage):
     target = model_registry.list_versions("tandem")[1]
-    (manifest,) = store._artifacts().rglob("champion/2/champion.json")
+    (manifest,) = location.artifacts().rglob("champion/2/champion.json")
     if damage == "model":
-        for model in store._artifacts().rglob("model.onnx"):
+        for model in location.artifacts().rglob("model.onnx"):
             model.write_bytes(model.read_bytes()[:-1] + b"\1")
     elif damage == "missing":
         manifest.unlink()
@@ -192,14 +192,12 @@ def test_a_store_that_fails_changes_nothing(settings, monkeypatch, call):
 def test_a_replaced_folder_is_reported_with_the_command_that_restores_it(settings):
     content = json.loads((paths.CHAMPION / "champion.json").read_text("utf-8"))
     (paths.CHAMPION / "champion.json").write_text(json.dumps({**content, "version": "9"}), "utf-8")
-    result = mlflow_store.check_champion("tandem")
+    result = mlflow_store.check_champion()
     assert result.status == "warning"
     assert "artifacts/champion has version 9 (" in str(result)
     assert "models:/tandem@champion is version 3 (" in str(result)
     assert "`python -m pipelines.registry models:/tandem@champion artifacts/champion` restores version 3" in str(result)
     next(paths.CHAMPION.glob("*.onnx")).write_bytes(b"other")
-    assert "SHA-256 is" in str(mlflow_store.check_champion("tandem"))
+    assert "SHA-256 is" in str(mlflow_store.check_champion())
     shutil.rmtree(paths.CHAMPION)
-    assert "no bundle in artifacts/champion; `python -m pipelines.registry" in str(
-        mlflow_store.check_champion("tandem")
-    )
+    assert "no bundle in artifacts/champion; `python -m pipelines.registry" in str(mlflow_store.check_champion())

@@ -123,7 +123,7 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     assert logged == PICTURES | TABLES
 
 
-def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
+def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capfd):
     synthetic.write_int8(NAME)
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     written = read_metrics()
@@ -134,7 +134,7 @@ def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capsys):
     assert int8["test"]["log_loss"] != written["test"]["log_loss"]
     medians = [(int8["latency"][size]["p50_ms"], times["p50_ms"]) for size, times in written["latency"].items()]
     assert int8["faster"] is all(mine < other for mine, other in medians)
-    assert f"{NAME}-int8: test accuracy" in capsys.readouterr().out
+    assert f"{NAME}-int8: test accuracy" in capfd.readouterr().out
     (run,) = mlflow.search_runs(experiment_names=["tandem"], output_format="list")
     assert run.data.metrics["int8/test/accuracy"] == int8["test"]["accuracy"]
 
@@ -143,10 +143,10 @@ def test_nothing_is_left_beside(evaluated):
     assert list(paths.ARTIFACTS.rglob(".*")) == []
 
 
-def test_a_lost_run_is_replaced_once_and_only_once(fresh, capsys):
+def test_a_lost_run_is_replaced_once_and_only_once(fresh, capfd):
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
     evaluate.evaluate(NAME, fresh.evaluate, fresh.tracking.experiment)
-    assert capsys.readouterr().out.count("a new run replaces it") == 1
+    assert capfd.readouterr().out.count("a new run replaces it") == 1
     assert len(mlflow.search_runs(experiment_names=["tandem"])) == 1
 
 
@@ -199,11 +199,11 @@ def test_a_failure_keeps_the_plots_of_before(fresh):
     assert (paths.plots(NAME) / "roc.png").read_bytes() == b"old"
 
 
-def test_an_unknown_framework_is_refused_with_what_is_allowed(monkeypatch, capsys):
+def test_an_unknown_framework_is_refused_with_what_is_allowed(monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["evaluate", "--framework", "jax", "--architecture", "cnn"])
     with pytest.raises(SystemExit):
         evaluate.main()
-    assert "choose from" in capsys.readouterr().err
+    assert "choose from" in capfd.readouterr().err
 
 
 def predictions(channels, classes, wrong):

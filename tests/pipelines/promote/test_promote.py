@@ -11,7 +11,7 @@ from models.errors import InputError
 from pipelines.artifacts import paths, validation_outputs
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import runs, store
+from pipelines.tracking import location, runs
 from tests.pipelines import synthetic
 
 BOTH = {"frameworks": ["torch", "keras"], "architectures": ["cnn"]}
@@ -164,7 +164,7 @@ def test_the_bundle_has_all_that_serving_needs(settings):
         "git_commit": synthetic.COMMIT,
         "git_dirty": False,
         "data_sha256": synthetic.DATA,
-        "tracking_uri": store.uri(),
+        "tracking_uri": location.uri(),
         "experiment": "tandem",
     }
 

@@ -1,8 +1,7 @@
 import mlflow
 import pytest
 
-from pipelines.tracking import abandoned, delivery, runs, store
-from pipelines.tracking.runs import ChildRuns
+from pipelines.tracking import abandoned, location, run_process, runs
 from tests.pipelines import synthetic
 from tests.pipelines.tracking.test_outage import killed_process, steps
 
@@ -21,12 +20,13 @@ def children(parent):
 
 
 def log_two_trials(parent):
-    trials = ChildRuns(parent.experiment_id, parent.id)
+    tracker = runs.Tracker("tandem")
     for number in (0, 1):
-        with trials.start(f"torch-mlp trial {number}", {"trial": str(number)}) as run:
+        trial = f"torch-mlp trial {number}", {"trial": str(number)}
+        with tracker.start_child(parent.id, parent.experiment_id, *trial) as run:
             run.log_params({"train.seed": number})
             run.log_epoch(1, {"epoch/validation_loss": 0.5})
-    trials.close()
+    tracker.close()
 
 
 def assert_two_trials(parent):
@@ -36,7 +36,7 @@ def assert_two_trials(parent):
     assert [run.info.status for run in found] == ["FINISHED", "FINISHED"]
     assert [run.info.run_name for run in found] == ["torch-mlp trial 0", "torch-mlp trial 1"]
     assert [steps(run.info.run_id, "epoch/validation_loss") for run in found] == [[1], [1]]
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []
 
 
 def test_runs_below_a_run_are_created_and_ended_in_the_background(parent):
@@ -44,21 +44,21 @@ def test_runs_below_a_run_are_created_and_ended_in_the_background(parent):
     assert_two_trials(parent)
 
 
-def test_runs_that_begin_and_end_in_an_outage_are_delivered_once(parent, monkeypatch, capsys):
+def test_runs_that_begin_and_end_in_an_outage_are_delivered_once(parent, monkeypatch, capfd):
     def create_run(*_):
         raise ConnectionError("no response")
 
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "create_run", create_run)
-        patch.setattr(delivery, "RETRY_SECONDS", (0.01,))
+        patch.setattr(run_process, "RETRY_SECONDS", (0.01,))
         log_two_trials(parent)
-    assert capsys.readouterr().out.count("does not respond") == 1
+    assert capfd.readouterr().out.count("does not respond") == 1
     assert children(parent) == []
     abandoned.deliver()
     assert_two_trials(parent)
 
 
-def test_a_run_whose_creation_was_not_answered_is_created_once(parent, monkeypatch):
+def test_a_run_whose_creation_was_not_answered_is_created_once(parent, monkeypatch, capfd):
     original = mlflow.MlflowClient.create_run
     lost = []
 
@@ -69,25 +69,29 @@ def test_a_run_whose_creation_was_not_answered_is_created_once(parent, monkeypat
             raise ConnectionError("the response is lost")
         return run
 
-    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(run_process, "RETRY_SECONDS", (0.01,))
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_run)
     log_two_trials(parent)
-    assert len(lost) == 1
+    assert "the response is lost" in capfd.readouterr().out
     assert_two_trials(parent)
 
 
 KILLED = """
 import time
-from pipelines.tracking import delivery
-from pipelines.tracking.runs import ChildRuns
+from pipelines.tracking import delivery, outbox, runs
 {patch}
-with ChildRuns("{experiment}", "{parent}").start("torch-mlp trial 0", {{"trial": "0"}}) as run:
+tracker = runs.Tracker("tandem")
+with tracker.start_child("{parent}", "{experiment}", "torch-mlp trial 0", {{"trial": "0"}}) as run:
     run.log_epoch(1, {{"epoch/validation_loss": 0.5}})
     {ready}
     time.sleep(60)
 """
-NEVER_CREATED = "delivery.Delivery._create = lambda *_, **__: time.sleep(60)"
-WAIT = "while not run._outbox.header.run_id: time.sleep(0.01)"
+NEVER_CREATED = """
+def create(*_, **__):
+    raise ConnectionError
+delivery.Delivery._create = create
+"""
+WAIT = "while not outbox.read_header(run._outbox.folder).run_id: time.sleep(0.01)"
 
 
 @pytest.mark.parametrize(
@@ -100,4 +104,4 @@ def test_the_run_of_a_killed_process_ends_as_killed_whether_it_was_created_or_no
     (run,) = children(parent)
     assert run.info.status == "KILLED"
     assert steps(run.info.run_id, "epoch/validation_loss") == [1]
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []

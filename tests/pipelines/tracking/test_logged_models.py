@@ -23,6 +23,7 @@ from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.inference import onnx_runtime
 from pipelines.tracking import logged_models, tandem_model
+from pipelines.tracking.run import NATIVE_FILES
 from serving.api import table_rows
 from serving.errors import RequestError
 from tests.pipelines.synthetic import SPEC as DIGITS
@@ -78,7 +79,7 @@ def write(spec, folder):
         models["keras"], torch.framework_module("store").get_weights(models["torch"])
     )
     for chosen in (torch, keras):
-        file = folder / logged_models.NATIVE_FILES[chosen.framework].rpartition("/")[2]
+        file = folder / NATIVE_FILES[chosen.framework]
         chosen.framework_module("native").save(models[chosen.framework], spec, file)
         logged_models.write_native(file, chosen.framework, spec, raw(spec), folder / chosen.framework)
     (folder / "exported").mkdir()

@@ -17,7 +17,7 @@ import requests
 
 from models.errors import InputError
 from pipelines.artifacts import paths
-from pipelines.tracking import abandoned, model_registry, outbox, runs, store
+from pipelines.tracking import abandoned, location, model_registry, outbox, runs
 from pipelines.tracking.delivery import Delivery
 from tests.pipelines import synthetic
 from tests.pipelines.tracking.server import Server
@@ -40,7 +40,7 @@ def running(tmp_path_factory):
 def server(running, tmp_path, monkeypatch):
     """A server that responds, and is the store of the working directory."""
     synthetic.enter(tmp_path, monkeypatch)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.uri)
+    mlflow.set_tracking_uri(running.uri)
     if not running.responds():
         running.start()
     return running
@@ -67,10 +67,10 @@ def assert_complete(run_id, epochs):
     for name in ("epoch/loss", "epoch/accuracy"):
         assert steps(run_id, name) == list(epochs)
     assert mlflow.get_run(run_id).info.status == "FINISHED"
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []
 
 
-def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, capsys):
+def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, capfd):
     (paths.ARTIFACTS / "table.csv").write_text("a\n1\n", "utf-8")
     synthetic.write_candidate("torch-cnn")
     with runs.start("tandem", "torch-cnn", {}) as run:
@@ -83,13 +83,13 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
         run.log_image("epoch/boundary", np.zeros((4, 4, 3), np.uint8), 4)
         run.log_artifact(paths.ARTIFACTS / "table.csv", "evaluation")
         (paths.ARTIFACTS / "table.csv").unlink()
-        with pytest.raises(InputError, match=f"MLflow store {server.uri}: "):
+        with pytest.raises(InputError, match=f"MLFLOW_TRACKING_URI = {server.uri}: not reachable"):
             register(run)
         server.start()
         assert register(run) == "1"
         log_epochs(run, [5, 6])
     assert_complete(run.id, [1, 2, 3, 4, 5, 6])
-    assert capsys.readouterr().out.count("responds again") == 1
+    assert capfd.readouterr().out.count("responds again") == 1
     found, client = mlflow.get_run(run.id), mlflow.MlflowClient()
     assert found.data.params == {"train.epochs": "4"}
     assert found.data.tags["provider"] == "CPUExecutionProvider"
@@ -98,7 +98,7 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
     assert len(client.list_artifacts(run.id, "images")) == 2
 
 
-def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capsys):
+def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capfd):
     changes = {"architectures": ["mlp"], "train.epochs": 8, "train.minimum_steps": 0, "tracking.histograms": False}
     synthetic.write_params(tmp_path, changes)
     process = subprocess.Popen(
@@ -114,7 +114,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
     assert process.wait() == 0, lines
     assert time.monotonic() - killed < 2 * WAITING
     (line,) = [line for line in lines if "does not respond" in line]
-    (folder,) = store.outboxes().iterdir()
+    (folder,) = location.outboxes().iterdir()
     assert line.startswith(f"torch-mlp: {server.uri} does not respond (Connection refused)")
     assert str(folder) in line
     assert "Traceback" not in "".join(lines)
@@ -123,8 +123,8 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
 
     server.start()
     with runs.resume("tandem", "torch-mlp", record["run_id"]):
-        assert f"of run {record['run_id']} delivered" in capsys.readouterr().out
-    assert list(store.outboxes().iterdir()) == []
+        assert f"of run {record['run_id']} delivered" in capfd.readouterr().out
+    assert list(location.outboxes().iterdir()) == []
     assert steps(record["run_id"], "epoch/train_loss") == list(range(1, 9))
     models = mlflow.MlflowClient().search_logged_models([mlflow.get_run(record["run_id"]).info.experiment_id])
     (model,) = [model for model in models if model.source_run_id == record["run_id"]]
@@ -184,12 +184,22 @@ def killed_process(code):
 
 
 RUNNING = """
-import time
+import os, time
 from pipelines.tracking import runs
 with runs.start("tandem", "torch-cnn", {}) as run:
     run.log_epoch(1, {"epoch/loss": 0.5})
     print(run.id, flush=True)
     time.sleep(60)
+"""
+
+
+NEVER_NOTED = """
+from pipelines.tracking.outbox import Outbox
+def note(_, run_id):
+    print(run_id, flush=True)
+    time.sleep(1)
+    os._exit(1)
+Outbox.set_run_id = note
 """
 
 
@@ -205,18 +215,16 @@ def test_the_next_command_ends_the_run_of_a_killed_process(local):
         assert steps(run_id) == [1]
         with runs.start("tandem", "keras-mlp", {}):
             assert mlflow.get_run(alive.id).info.status == "RUNNING"
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []
 
 
 def test_a_process_killed_before_it_knows_its_run_leaves_none_running(local):
-    code = RUNNING.replace("with runs", "from pipelines.tracking.outbox import Outbox\n"
-                           "Outbox.set_run_id = lambda self, run_id: (print(run_id, flush=True), time.sleep(60))\n"
-                           "with runs")  # fmt: skip
+    code = RUNNING.replace("with runs", NEVER_NOTED + "with runs")
     run_id = killed_process(code)
     with runs.start("tandem", "torch-mlp", {}):
         pass
     assert mlflow.get_run(run_id).info.status == "KILLED"
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []
 
 
 def test_a_resumed_run_of_a_killed_process_keeps_its_status(local):
@@ -233,28 +241,30 @@ def test_a_resumed_run_of_a_killed_process_keeps_its_status(local):
     assert (after.status, after.end_time) == ("FINISHED", ended.end_time)
 
 
-def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, capsys):
+def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, capfd):
     with runs.start("tandem", "torch-cnn", {}) as run:
         run.log_params({"seed": 1})
         run.log_params({"seed": 2})
         log_epochs(run, [1])
     assert_complete(run.id, [1])
-    assert capsys.readouterr().out.count("torch-cnn: MLflow rejected params:") == 1
+    assert capfd.readouterr().out.count("torch-cnn: MLflow rejected params:") == 1
 
 
 def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
     """After a power failure, the number of delivered records may be too low."""
     with runs.start("tandem", "torch-cnn", {}) as run:
         pass
-    box = outbox.create(store.outboxes(), outbox.Header(store.outbox_address(), "torch-cnn", "1", run.id))
-    (box.files() / "table.csv").write_text("a\n", "utf-8")
-    records = [box.append("artifacts", {"folder": None})]
-    records += [box.append("metrics", {"values": {"loss": 1.0}, "step": n, "timestamp": 10 + n}) for n in range(3)]
-    for record in records:
+    box = outbox.create(location.outboxes(), outbox.Header(location.outbox_address(), "torch-cnn", "1", run.id))
+    files = box.files()
+    (files / "table.csv").write_text("a\n", "utf-8")
+    box.append("artifacts", {"folder": None}, files)
+    for step in range(3):
+        box.append("metrics", {"values": {"loss": 1.0}, "step": step, "timestamp": 10 + step})
+    for record in box.new_records():
         Delivery(box).deliver(record, repeated=False)
     box.append("metrics", {"values": {"loss": 1.0}, "step": 3, "timestamp": 13})
     (box.folder / "delivered").write_text("", "utf-8")
     box.close()
     abandoned.deliver()
     assert steps(run.id, "loss") == [0, 1, 2, 3]
-    assert list(store.outboxes().iterdir()) == []
+    assert list(location.outboxes().iterdir()) == []

@@ -14,7 +14,8 @@ STORE = "http://store"
 def left(tmp_path: Path) -> Path:
     """The folder of an outbox with two records, of which one is delivered."""
     box = outbox.create(tmp_path, Header(STORE, "torch-cnn", "1", "run"))
-    box.set_delivered(box.append("params", {"values": {"seed": 0}}))
+    box.append("params", {"values": {"seed": 0}})
+    box.set_delivered(*box.new_records())
     box.append("tags", {"values": {"line": "\u2028"}})
     box.close()
     return box.folder

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
-from pipelines.tracking import model_registry, relocation, runs, store
+from pipelines.tracking import location, model_registry, relocation, runs, store
 from tests.pipelines import synthetic
 
 
@@ -39,7 +39,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("is_moved", [True, False], ids=["moved", "copied"])
-def test_earlier_and_new_runs_of_a_moved_or_copied_folder_are_within_it(original, monkeypatch, capsys, is_moved):
+def test_earlier_and_new_runs_of_a_moved_or_copied_folder_are_within_it(original, monkeypatch, capfd, is_moved):
     folder, run_id = original
     elsewhere = folder.with_name("elsewhere")
     (shutil.move if is_moved else shutil.copytree)(folder, elsewhere)
@@ -50,7 +50,7 @@ def test_earlier_and_new_runs_of_a_moved_or_copied_folder_are_within_it(original
     assert "python -m pipelines.tracking.relocation" in str(mlflow_store.check())
 
     relocation.main()
-    assert "the folder was moved or copied" in capsys.readouterr().out
+    assert "the folder was moved or copied" in capfd.readouterr().out
     assert mlflow_store.check().status == "ok"
     file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="data/spec.json")
     assert Path(file).read_bytes() == paths.SPEC.read_bytes()
@@ -60,22 +60,22 @@ def test_earlier_and_new_runs_of_a_moved_or_copied_folder_are_within_it(original
     new = log("2")
     assert (elsewhere / "mlartifacts" / new / "artifacts" / "data" / "spec.json").is_file()
     assert mlflow.pyfunc.load_model("models:/tandem/2").predict(images).shape == (2, 10)
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
     assert files(folder) == before
 
 
-def test_an_unmoved_store_and_other_experiments_are_left_alone(original, capsys):
+def test_an_unmoved_store_and_other_experiments_are_left_alone(original, capfd):
     folder, _ = original
     mlflow.create_experiment("own", "file:///data/own-artifacts")
     before = (folder / "mlflow.db").read_bytes()
     store.connect()
     assert (folder / "mlflow.db").read_bytes() == before
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
 
 
 def test_what_an_outage_left_is_delivered_in_the_moved_folder(original, monkeypatch):
     folder, run_id = original
-    box = runs.outbox.create(store.outboxes(), runs.Header(store.outbox_address(), "torch-cnn", "1", run_id))
+    box = runs.outbox.create(location.outboxes(), runs.Header(location.outbox_address(), "torch-cnn", "1", run_id))
     box.append("tags", {"values": {"late": "yes"}})
     box.close()
     shutil.move(folder, folder.with_name("elsewhere"))

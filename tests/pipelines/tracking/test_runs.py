@@ -15,7 +15,7 @@ import pytest
 from models.errors import InputError
 from pipelines.artifacts import paths
 from pipelines.plotting.palette import PALETTE
-from pipelines.tracking import model_registry, runs, store
+from pipelines.tracking import location, model_registry, runs
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
@@ -75,7 +75,7 @@ def test_a_recorded_run_is_resumed(workspace):
 
 
 @pytest.mark.parametrize("lost", ["0123456789abcdef" * 2, "no run id at all", "deleted"])
-def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capsys, lost):
+def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capfd, lost):
     if lost == "deleted":
         with runs.start("tandem", "torch-cnn", {}) as run:
             lost = run.id
@@ -86,7 +86,7 @@ def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capsys, lost):
         pass
     assert first.id == second.id != lost
     assert mlflow.get_run(first.id).data.tags["tandem.replaces_run"] == lost
-    assert capsys.readouterr().out.count(f"run {lost} is not in sqlite:///") == 1
+    assert capfd.readouterr().out.count(f"run {lost} is not in sqlite:///") == 1
 
 
 def test_a_run_id_in_the_environment_is_ignored(workspace, monkeypatch):
@@ -144,12 +144,12 @@ def test_a_copy_that_dvc_makes_uses_the_store_of_the_workspace(workspace, monkey
     copy = workspace / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
-    assert store.workspace() == workspace
+    assert location.workspace() == workspace
     assert model_registry.promotion_alias() == "challenger"
     (copy / "table.csv").write_text("a\n1\n", "utf-8")
     with runs.start("tandem", "torch-cnn", {}) as run:
         run.log_artifact(copy / "table.csv")
-    assert store.uri() == f"sqlite:///{workspace}/mlflow.db"
+    assert location.uri() == f"sqlite:///{workspace}/mlflow.db"
     assert list(copy.iterdir()) == [copy / "table.csv"]
     assert (workspace / "mlartifacts" / run.id / "artifacts" / "table.csv").is_file()
 
@@ -256,7 +256,7 @@ def test_no_message_and_no_record_shows_a_password(workspace, monkeypatch):
 )
 def test_an_address_is_shown_without_credentials(monkeypatch, address, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert store.public_uri() == shown
+    assert location.public_uri() == shown
 
 
 def test_neighbouring_runs_differ_in_colour(workspace):
