@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from pipelines.sweep import studies
 from pipelines.sweep.objective import Objective, activation
 from pipelines.tracking import runs
 from pipelines.tracking.client import mlflow
-from pipelines.tracking.runs import ChildRuns
 from pipelines.train import __main__ as train
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import run_main
@@ -41,11 +41,9 @@ def workspace(tmp_path, monkeypatch):
 def run(settings, framework, trials, direction="maximize"):
     """A study with a trial for each item: values to try, by dotted name."""
     study = optuna.create_study(direction=direction, pruner=MedianPruner(n_startup_trials=1))
-    with (
-        runs.start("tandem", "sweep", {}) as parent,
-        closing(ChildRuns(parent.experiment_id, parent.id)) as children,
-    ):
-        objective = Objective(Candidate(framework, "mlp"), settings, children, Path("outputs"))
+    with runs.start("tandem", "sweep", {}) as parent, closing(runs.Tracker("tandem")) as tracker:
+        start_run = partial(tracker.start_child, parent.id, parent.experiment_id)
+        objective = Objective(Candidate(framework, "mlp"), settings, start_run, Path("outputs"))
         for values, attributes in trials:
             study.enqueue_trial(values, user_attrs=attributes)
         study.optimize(objective, n_trials=len(trials))
