@@ -4,11 +4,15 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.models.equality import SEEN
+
+if TYPE_CHECKING:
+    from tests.tiny_pipeline import Workspace
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,6 +29,21 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 # TensorFlow imported before triton aborts the process as soon as torch touches triton.
 if importlib.util.find_spec("triton"):
     import triton  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> "Workspace":
+    """A workspace in which `dvc repro` has run once. Tests only read it."""
+    from tests import tiny_pipeline
+
+    return tiny_pipeline.run(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture
+def copy(pipeline: "Workspace", tmp_path: Path) -> "Workspace":
+    """The same after the run, for a test to change."""
+    shutil.copytree(pipeline.root, tmp_path / "tandem")
+    return type(pipeline)(tmp_path / "tandem")
 
 
 MOST_WORKERS = 4  # each takes 2 GiB of memory and imports both frameworks

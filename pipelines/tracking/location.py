@@ -43,6 +43,11 @@ def artifacts() -> Path:
     return workspace() / "mlartifacts"
 
 
+def exists() -> bool:
+    """False if the store is a local file that does not exist yet."""
+    return not is_local() or database().exists()
+
+
 def outboxes() -> Path:
     """The folder of records that are not yet delivered."""
     return workspace() / ".dvc" / "tmp" / "mlflow"

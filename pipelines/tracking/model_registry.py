@@ -32,6 +32,14 @@ class ModelVersion:
     tags: Mapping[str, str] = field(compare=False)
 
 
+@dataclass(frozen=True)
+class RunRecord:
+    """Status and parameters of a run."""
+
+    status: str
+    params: Mapping[str, str]
+
+
 def register_onnx(
     file: Path, spec: DataSpec, example: np.ndarray, run: Run, name: str, tags: Mapping[str, str], description: str
 ) -> ModelVersion:
@@ -83,6 +91,19 @@ def find_alias(name: str, alias: str) -> ModelVersion | None:
             if error.error_code not in NOT_FOUND_CODES:
                 raise
     return None
+
+
+def read_run(run_id: str) -> RunRecord | None:
+    """The run of a version, or None if it was deleted. Raises InputError if the store cannot be reached."""
+    store.connect()
+    with store.errors_reported(), quiet():
+        try:
+            run = mlflow.get_run(run_id)
+        except mlflow.MlflowException as error:
+            if error.error_code not in NOT_FOUND_CODES:
+                raise
+            return None
+    return RunRecord(run.info.status, dict(run.data.params)) if run.info.lifecycle_stage == "active" else None
 
 
 def list_versions(name: str) -> list[ModelVersion]:

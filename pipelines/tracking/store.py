@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import requests
 from filelock import FileLock
@@ -47,14 +48,22 @@ def open_experiment(name: str) -> str:
     connect()
     # Two processes that create the database at the same time collide.
     with errors_reported(), quiet(), _lock() if location.is_local() else nullcontext():
-        experiment = mlflow.get_experiment_by_name(name)
-        if experiment is None:
-            return str(mlflow.create_experiment(name, _artifact_location(), VIEW))
+        experiment = mlflow.get_experiment_by_name(name) or _create_experiment(name)
     if experiment.lifecycle_stage != "active":
         raise InputError(
             f"tracking.experiment = '{name}' was deleted in {location.public_uri()}; restore it or choose another name"
         )
     return str(experiment.experiment_id)
+
+
+def _create_experiment(name: str) -> Any:
+    """A new experiment, or the one that another machine has created on a server in the meantime."""
+    try:
+        mlflow.create_experiment(name, _artifact_location(), VIEW)
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return mlflow.get_experiment_by_name(name)
 
 
 def one_line(error: BaseException) -> str:

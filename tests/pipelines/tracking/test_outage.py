@@ -20,30 +20,9 @@ from pipelines.artifacts import paths
 from pipelines.tracking import abandoned, location, model_registry, outbox, runs
 from pipelines.tracking.delivery import Delivery
 from tests.pipelines import synthetic
-from tests.pipelines.tracking.server import Server
 from tests.pipelines.workspace import REPOSITORY
 
 WAITING = 20.0  # seconds; MLflow's own retries take minutes
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-
-
-@pytest.fixture
-def server(running, tmp_path, monkeypatch):
-    """A server that responds, and is the store of the working directory."""
-    synthetic.enter(tmp_path, monkeypatch)
-    mlflow.set_tracking_uri(running.uri)
-    if not running.responds():
-        running.start()
-    return running
 
 
 def log_epochs(run, epochs):

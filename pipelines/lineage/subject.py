@@ -1,0 +1,74 @@
+"""What the command line names: a version, a request of the prediction log, or a file."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import InputError
+from models.manifest import MANIFEST
+from pipelines.artifacts import bundle, paths
+from pipelines.artifacts.hashing import hash_files
+from pipelines.tracking.model_registry import ModelVersion
+
+LOG_FILES = "*.jsonl*"  # rotated ones too
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The SHA-256 of an ONNX file, and what named it."""
+
+    sha256: str
+    text: str
+
+
+def resolve(argument: str, versions: Sequence[ModelVersion], log: Path | None) -> Subject:
+    """A file if there is one, else a version if it is a number, else a request id. Raises InputError if unknown."""
+    if Path(argument).is_file():
+        return Subject(hash_files([Path(argument)]), f"file {argument}")
+    if argument.isdecimal():
+        return _version(argument, versions)
+    if log is None:
+        raise InputError(
+            f"{argument}: no such file, and no version, which is a number; for a request id give --log FOLDER or set "
+            "TANDEM_PREDICTION_LOG"
+        )
+    return _request(argument, log)
+
+
+def _version(number: str, versions: Sequence[ModelVersion]) -> Subject:
+    """From the registry, or from the bundle of the workspace."""
+    known = {version.version: version.tags["sha256"] for version in versions if "sha256" in version.tags}
+    if (paths.CHAMPION / MANIFEST).is_file():
+        manifest = bundle.read(paths.CHAMPION)
+        known.setdefault(str(manifest["version"]), str(manifest["model"]["sha256"]))
+    if number not in known:
+        raise InputError(f"version {number} is not known; allowed: {', '.join(known) or 'none before `dvc repro`'}")
+    return Subject(known[number], f"version {number}")
+
+
+def _request(request_id: str, log: Path) -> Subject:
+    files = sorted(log.glob(LOG_FILES))
+    if not files:
+        raise InputError(f"{log}: contains no prediction log; serve with TANDEM_PREDICTION_LOG set to a folder")
+    for line in _lines(files):
+        if request_id in line and (found := _logged(line, request_id)):
+            return found
+    raise InputError(f"{request_id}: no such file, and no such request in the {len(files)} files of {log}")
+
+
+def _lines(files: Sequence[Path]) -> Iterator[str]:
+    for path in files:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+
+
+def _logged(line: str, request_id: str) -> Subject | None:
+    """The model that a line names; None for another request, or a line that is not whole."""
+    try:
+        entry = json.loads(line)
+        if entry["request_id"] != request_id:
+            return None
+        return Subject(str(entry["sha256"]), f"request {request_id}, answered by version {entry['version']}")
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,127 @@
+"""Data and artifacts through a DVC remote: pushed, pulled into a fresh clone, and served there."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.tiny_pipeline import Workspace
+
+START_SECONDS = 120.0  # at most
+BUCKET = "tandem"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    """The environment for an S3 server in this process, with a bucket."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
+    names = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        yield {**names, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+    finally:
+        server.stop()
+
+
+def run(workspace: Workspace, *command: str, **variables: str) -> str:
+    done = workspace.run(*command, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def push(workspace: Workspace, remote: str, **variables: str) -> None:
+    """As docs/experiments.md describes it."""
+    run(workspace, "dvc", "remote", "add", "--default", "storage", remote)
+    run(workspace, "git", "add", "--force", ".dvc/config", "dvc.lock")
+    run(workspace, "git", "commit", "--quiet", "--no-verify", "-m", "Lock the pipeline")
+    run(workspace, "dvc", "push", "--quiet", **variables)
+
+
+def clone(workspace: Workspace, folder: Path) -> Workspace:
+    run(workspace, "git", "clone", "--quiet", str(workspace.root), str(folder))
+    return Workspace(folder)
+
+
+def served(workspace: Workspace, home: Path) -> Mapping[str, object]:
+    """The answer of `bentoml serve` for an example of the champion."""
+    champion = workspace.read("artifacts/champion/champion.json")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = workspace.environment(BENTOML_HOME=str(home), TANDEM_WORKERS="1")
+    with (home.parent / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=workspace.root, env=environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, home.parent / "serve.log")
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/predict", json={"inputs": champion["example"]["inputs"]}, timeout=30
+        )
+        return dict(answer.raise_for_status().json())
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert process.poll() is None, log.read_text("utf-8")
+        assert time.monotonic() < deadline, log.read_text("utf-8")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+
+
+def test_a_fresh_clone_pulls_from_a_folder_and_serves(copy, tmp_path):
+    push(copy, str(tmp_path / "storage"))
+    fresh = clone(copy, tmp_path / "clone")
+    assert not (fresh.root / "artifacts").exists()
+    run(fresh, "dvc", "pull", "--quiet")
+    for folder in ("champion", "checkpoints", "data", "exports"):
+        names = copy.files(f"artifacts/{folder}")
+        assert names
+        assert fresh.files(f"artifacts/{folder}") == names
+    run(fresh, "dvc", "repro", "--quiet", "--single-item", "check")  # its output is not pushed
+    assert "up to date" in run(fresh, "dvc", "status")
+    answer = served(fresh, tmp_path / "bentoml")
+    champion = fresh.read("artifacts/champion/champion.json")
+    assert len(answer["predictions"]) == len(champion["example"]["inputs"])
+    assert answer["model"] == {"name": champion["name"], "version": champion["version"]}
+
+
+def test_a_fresh_clone_pulls_by_the_s3_protocol(copy, s3, tmp_path):
+    push(copy, f"s3://{BUCKET}/storage", **s3)
+    fresh = clone(copy, tmp_path / "clone")
+    run(fresh, "dvc", "pull", "--quiet", **s3)
+    assert fresh.files("artifacts/champion") == copy.files("artifacts/champion")
+    assert fresh.files("artifacts/exports") == copy.files("artifacts/exports")
+
+
+def test_stages_of_a_machine_that_has_never_seen_the_runs_replace_them(copy, tmp_path):
+    """After `dvc pull`, the MLflow store of the new machine does not have the runs that the artifacts name."""
+    push(copy, str(tmp_path / "storage"))
+    fresh = clone(copy, tmp_path / "clone")
+    run(fresh, "dvc", "pull", "--quiet")
+    output = run(fresh, sys.executable, "-m", "pipelines.promote")
+    champion = json.loads((fresh.root / "artifacts" / "champion" / "champion.json").read_text("utf-8"))
+    recorded = copy.read("artifacts/champion/champion.json")["provenance"]["run_id"]
+    assert f"run {recorded} is not in sqlite:///{fresh.root}/mlflow.db; a new run replaces it" in output
+    version = fresh.client.get_model_version_by_alias("tandem", "champion")
+    replacement = fresh.client.get_run(version.run_id)
+    assert (replacement.data.tags["tandem.replaces_run"], replacement.info.status) == (recorded, "FINISHED")
+    assert champion["model"]["sha256"] == version.tags["sha256"]
