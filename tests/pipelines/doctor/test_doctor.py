@@ -236,10 +236,11 @@ def test_an_unreachable_store_is_a_problem_and_a_remote_a_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
     with Repo.init(workspace, no_scm=True) as repo, repo.config.edit("repo") as config:
         config["remote"] = {"there": {"url": str(workspace)}, "gone": {"url": str(workspace / "gone")}}
-    mlflow, there, gone = stores.check()
-    assert (mlflow.status, there.status, gone.status) == ("problem", "ok", "warning")
+    mlflow, champion, there, gone = stores.check()
+    assert (mlflow.status, champion.status, there.status, gone.status) == ("problem", "warning", "ok", "warning")
     assert "not reachable" in mlflow.detail
-    assert "secret" not in mlflow.detail
+    assert "not compared with the registry" in champion.detail
+    assert "secret" not in mlflow.detail + champion.detail
 
 
 def test_without_remotes_or_repository(workspace: Path) -> None:
