@@ -12,7 +12,7 @@ from pipelines.config.params import Params
 from pipelines.config.sweep import SECTIONS
 
 # Without effect on the model that is found, or that choose it by luck.
-FIXED = ("train.device", "train.seed")
+FIXED = ("train.device", "train.seed", "train.workers")
 
 
 def value_of(settings: Params, name: str) -> Any:
@@ -47,7 +47,7 @@ def require_sweep(settings: Params) -> None:
 
 def _reason(name: str, known: list[str]) -> str:
     if name in FIXED:
-        return f"cannot be searched; allowed: parameters of train and models, but for {' and '.join(FIXED)}"
+        return f"cannot be searched; allowed: parameters of train and models, but for {', '.join(FIXED)}"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"unknown parameter; {hint}allowed: dotted names of parameters of train and models"

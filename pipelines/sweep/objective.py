@@ -81,20 +81,16 @@ class Objective:
         self.latency.require(trial, settings)
         model, device = self._build(settings)
         self._require_size(trial, model)
-        epochs = settings.train.epochs_for(len(self.data.train))
-        first_judged = settings.sweep.warmup * epochs
-        may_be_pruned = not trial.user_attrs.get(studies.CURRENT)
+        self._fit(trial, model, settings, device, run)
+        return self._judge(trial, model)
+
+    def _fit(self, trial: Trial, model: FrameworkModel, settings: Params, device: Device, run: Run) -> None:
+        """Train the model. Raises TrialPruned after an epoch that is worse than the median, or if it diverges."""
 
         def on_epoch(epoch: Epoch, learner: Learner) -> None:
-            value = self._value(epoch, learner)
-            run.log_epoch(
-                epoch.epoch, {f"epoch/{name}": each for name, each in epoch.values().items() if name != "epoch"}
-            )
-            trial.report(value, epoch.epoch)
-            if may_be_pruned and epoch.epoch > first_judged and trial.should_prune():
-                raise TrialPruned(
-                    f"{self.metric_name} {value:.4f} in epoch {epoch.epoch} of {epochs}: worse than the median"
-                )
+            values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
+            run.log_epoch(epoch.epoch, values)
+            self._report(trial, epoch.epoch, settings, self._value(epoch, learner))
 
         start = time.perf_counter()
         try:
@@ -103,7 +99,15 @@ class Objective:
             raise TrialPruned(str(error)) from error
         finally:
             trial.set_user_attr("training_seconds", round(time.perf_counter() - start, 3))
-        return self._judge(trial, model)
+
+    def _report(self, trial: Trial, epoch: int, settings: Params, value: float) -> None:
+        """Report the metric after an epoch; after the warm-up, all trials but that of the current values are judged."""
+        trial.report(value, epoch)
+        epochs = settings.train.epochs_for(len(self.data.train))
+        is_judged = epoch > settings.sweep.warmup * epochs and not trial.user_attrs.get(studies.CURRENT)
+        if is_judged and trial.should_prune():
+            place = f"in epoch {epoch} of {epochs}"
+            raise TrialPruned(f"{self.metric_name} {value:.4f} {place}: worse than the median")
 
     def _settings(self, values: Mapping[str, Any]) -> Params:
         """Raises TrialPruned if the values are incompatible with each other or with the data."""

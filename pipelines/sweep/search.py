@@ -37,7 +37,7 @@ RUN_ID, REPORTED = (f"{name} of {platform.node()}" for name in ("run", "reported
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Search:
     """The search for one candidate: `sections` is what its trials depend on."""
 
     chosen: Candidate
@@ -77,13 +77,13 @@ def run(chosen: Candidate, settings: Params) -> Result:
     left.
     """
     metric = settings.promote.metric_for(DataSpec.read(paths.SPEC).task)
-    sweep = Sweep(chosen, settings, metric, _sections(chosen, settings))
-    with studies.only_sweep(sweep.folder):
-        study = _open_study(sweep)
+    search = Search(chosen, settings, metric, _sections(chosen, settings))
+    with studies.only_sweep(search.folder):
+        study = _open_study(search)
         finished = len(studies.finished(study))
         if finished < settings.sweep.trials or study.user_attrs.get(REPORTED) != finished:
-            _search(sweep, study)
-        return results.compare(chosen.name, study, metric, settings.promote, sweep.outputs)
+            _search(search, study)
+        return results.compare(chosen.name, study, metric, settings.promote, search.outputs)
 
 
 def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
@@ -100,76 +100,76 @@ def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
     }
 
 
-def _open_study(sweep: Sweep) -> Study:
+def _open_study(search: Search) -> Study:
     """The study, with the current parameters as its first trial, and without trials of killed processes."""
-    config = sweep.settings.sweep
+    config = search.settings.sweep
     if config.storage is None:
-        studies.repair(sweep.folder)
-    storage = studies.open_storage(config, sweep.folder)
-    higher_is_better = METRICS[sweep.metric].higher_is_better
+        studies.repair(search.folder)
+    storage = studies.open_storage(config, search.folder)
+    higher_is_better = METRICS[search.metric].higher_is_better
     direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
-    study = optuna.create_study(storage=storage, study_name=sweep.study_name, direction=direction, load_if_exists=True)
+    study = optuna.create_study(storage=storage, study_name=search.study_name, direction=direction, load_if_exists=True)
     if config.storage is None:
-        _report_failed(sweep, studies.fail(study, lambda _: True))
+        _report_failed(search, studies.fail(study, lambda _: True))
     if not study.get_trials(deepcopy=False):
-        searched = config.space(sweep.chosen.architecture)
-        current = {name: overrides.value_of(sweep.settings, name) for name in searched}
+        searched = config.space(search.chosen.architecture)
+        current = {name: overrides.value_of(search.settings, name) for name in searched}
         study.enqueue_trial(space.encode(searched, current), user_attrs={studies.CURRENT: True})
     return study
 
 
-def _report_failed(sweep: Sweep, numbers: list[int]) -> None:
+def _report_failed(search: Search, numbers: list[int]) -> None:
     for number in numbers:
-        print(f"{sweep.title}: trial {number} of a killed process begins anew", flush=True)
+        print(f"{search.title}: trial {number} of a killed process begins anew", flush=True)
 
 
-def _search(sweep: Sweep, study: Study) -> None:
+def _search(search: Search, study: Study) -> None:
     """Train trials within one MLflow run, and add the results to it."""
-    tags = {**sweep.chosen.tags, **provenance.tags(), "data_sha256": sweep.sections["data_sha256"]}
-    experiment = sweep.settings.tracking.experiment
-    with runs.start(experiment, sweep.title, tags, study.user_attrs.get(RUN_ID, "")) as run:
+    tags = {**search.chosen.tags, **provenance.tags(), "data_sha256": search.sections["data_sha256"]}
+    experiment = search.settings.tracking.experiment
+    with runs.start(experiment, search.title, tags, study.user_attrs.get(RUN_ID, "")) as run:
         study.set_user_attr(RUN_ID, run.id)
-        run.log_params({name: value for name, value in sweep.sections.items() if isinstance(value, dict)})
-        _train_trials(sweep, study, run)
-        _write_results(sweep, study, run)
+        run.log_params({name: value for name, value in search.sections.items() if isinstance(value, dict)})
+        _train_trials(search, study, run)
+        _write_results(search, study, run)
     study.set_user_attr(REPORTED, len(studies.finished(study)))
 
 
-def _train_trials(sweep: Sweep, study: Study, run: Run) -> None:
+def _train_trials(search: Search, study: Study, run: Run) -> None:
     """Start the processes, and wait until enough trials are finished."""
-    trials, before = sweep.settings.sweep.trials, len(studies.finished(study))
+    trials, before = search.settings.sweep.trials, len(studies.finished(study))
     if before >= trials:
         return
-    print(f"{sweep.title}: study '{study.study_name}', {before} of {trials} trials finished", flush=True)
-    display = Display(sweep.chosen.name, sweep.metric, trials, before, METRICS[sweep.metric].higher_is_better)
-    with closing(display), _recovering(study, _tasks(sweep, run)) as processes:
+    print(f"{search.title}: study '{study.study_name}', {before} of {trials} trials finished", flush=True)
+    display = Display(search.chosen.name, search.metric, trials, before, METRICS[search.metric].higher_is_better)
+    with closing(display), _recovering(study, _tasks(search, run)) as processes:
         known: set[str] = set()
         while len(finished := studies.finished(study)) < trials:
             display.update(finished)
-            _recover(sweep, study, processes, known)
+            _recover(search, study, processes, known)
             if not processes.alive():
-                raise InputError(f"{sweep.title}: no process is left; start it again to continue")
+                raise InputError(f"{search.title}: no process is left; start it again to continue")
             time.sleep(POLL_SECONDS)
         display.update(finished)
 
 
-def _tasks(sweep: Sweep, run: Run) -> list[Task]:
+def _tasks(search: Search, run: Run) -> list[Task]:
     """A task for each process."""
     session = f"{platform.node()} {uuid4().hex[:8]}"
     return [
         Task(
-            framework=sweep.chosen.framework,
-            architecture=sweep.chosen.architecture,
-            settings=sweep.settings.model_dump(mode="json"),
-            study=sweep.study_name,
-            folder=str(sweep.folder),
-            outputs=str(sweep.outputs),
+            framework=search.chosen.framework,
+            architecture=search.chosen.architecture,
+            settings=search.settings.model_dump(mode="json"),
+            study=search.study_name,
+            folder=str(search.folder),
+            outputs=str(search.outputs),
             process=f"{session} {index}",
             index=index,
             experiment_id=run.experiment_id,
             parent_id=run.id,
         )
-        for index in range(sweep.settings.sweep.workers)
+        for index in range(search.settings.sweep.workers)
     ]
 
 
@@ -187,23 +187,23 @@ def _recovering(study: Study, tasks: list[Task]) -> Iterator[LocalProcesses]:
         raise
 
 
-def _recover(sweep: Sweep, study: Study, processes: LocalProcesses, known: set[str]) -> None:
+def _recover(search: Search, study: Study, processes: LocalProcesses, known: set[str]) -> None:
     """Enqueue the trials of processes that have failed; `known` are those that were reported."""
     for name in sorted(processes.failed() - known):
         known.add(name)
-        print(f"{sweep.title}: a process has failed: {processes.reason(name)}", flush=True)
+        print(f"{search.title}: a process has failed: {processes.reason(name)}", flush=True)
     if known:
-        _report_failed(sweep, studies.fail(study, partial(studies.is_of, known)))
+        _report_failed(search, studies.fail(study, partial(studies.is_of, known)))
     studies.fail_stale(study)
 
 
-def _write_results(sweep: Sweep, study: Study, run: Run) -> None:
+def _write_results(search: Search, study: Study, run: Run) -> None:
     """Write the table, the plots and the best parameters, and log them."""
-    searched = sweep.settings.sweep.space(sweep.chosen.architecture)
-    result = results.compare(sweep.chosen.name, study, sweep.metric, sweep.settings.promote, sweep.outputs)
-    results.write_trials(study, list(searched), sweep.folder / results.TRIALS)
-    plots.draw(study, searched, sweep.metric, sweep.folder)
-    result.write(sweep.folder / results.BEST)
+    searched = search.settings.sweep.space(search.chosen.architecture)
+    result = results.compare(search.chosen.name, study, search.metric, search.settings.promote, search.outputs)
+    results.write_trials(study, list(searched), search.folder / results.TRIALS)
+    plots.draw(study, searched, search.metric, search.folder)
+    result.write(search.folder / results.BEST)
     for name in (results.TRIALS, results.BEST, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES):
-        run.log_artifact(sweep.folder / name, "sweep")
-    run.log_metrics({sweep.metric: result.value, "finished": result.finished, "pruned": result.pruned})
+        run.log_artifact(search.folder / name, "sweep")
+    run.log_metrics({search.metric: result.value, "finished": result.finished, "pruned": result.pruned})

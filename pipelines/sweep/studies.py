@@ -30,7 +30,7 @@ OPEN = (TrialState.RUNNING, TrialState.WAITING)
 MISSED_HEARTBEATS = 3  # after which a trial has failed
 MAX_RETRIES = 2  # of a trial; after that other values are tried
 ORPHAN_SECONDS = 30.0  # at most, until the processes of a killed sweep have ended
-UNNAMED_SECONDS = 10.0  # at most, until a process has written its name to its trial
+UNNAMED_SECONDS = 60.0  # at most, until a process has written its name to its trial: longer than it waits for a lock
 
 
 def open_storage(config: Sweep, folder: Path) -> BaseStorage:

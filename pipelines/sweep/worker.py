@@ -96,7 +96,8 @@ def optimize(study: Study, objective: Callable[[Trial], float], config: Sweep, p
     while len(studies.finished(study)) < config.trials:
         if studies.has_free_trial(study, config.trials):
             study.sampler = _sampler(study, config.seed, index)
-            study.optimize(evaluate, n_trials=1, catch=(SurplusError,))
+            # Models are in reference cycles, which would keep them in memory.
+            study.optimize(evaluate, n_trials=1, catch=(SurplusError,), gc_after_trial=True)
         else:
             time.sleep(IDLE_SECONDS)
 
