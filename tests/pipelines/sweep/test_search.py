@@ -1,0 +1,236 @@
+"""The command as a whole, with real processes: killed, continued, and what it leaves."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+
+from pipelines.artifacts import paths
+from pipelines.config import overrides, params
+from pipelines.metrics.quality import METRICS
+from pipelines.sweep import plots, results, search, studies
+from pipelines.sweep.__main__ import main
+from pipelines.tracking.client import mlflow
+from tests.pipelines import synthetic
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, write_params
+
+TRIALS = 6
+QUICK = {
+    "sweep.trials": TRIALS,
+    "sweep.workers": 2,
+    "sweep.parameters": {
+        "train.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+        "train.batch_size": {"low": 64, "high": 128},
+        "models.mlp.hidden": {"choices": [[8], [16, 8]]},
+    },
+    "models.mlp.hidden": [16, 8],
+    "train.learning_rate": 0.001,  # too low: other trials are better
+    "train.epochs": 4,
+    "train.minimum_steps": 0,
+    "train.device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """Prepared data without its test split, in the working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        synthetic.enter(tmp_path_factory.mktemp("sweep"), patch, QUICK)
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        for file in paths.split("test").iterdir():
+            file.unlink()
+        paths.CHAMPION.mkdir()
+        (paths.CHAMPION / "champion.json").write_text("{}", "utf-8")
+        yield Path.cwd()
+
+
+def sweep(framework="torch", *arguments):
+    """The command in this process; its trials are trained in others."""
+    return run_main(main, "--framework", framework, "--architecture", "mlp", *arguments)
+
+
+def open_study(framework="torch"):
+    folder = paths.sweep(f"{framework}-mlp")
+    storage = studies.open_storage(params.read().sweep, folder)
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def start():
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "pipelines.sweep", "--framework", "torch", "--architecture", "mlp"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end_within_a_trial(process, signal_number, minimum=0):
+    """End the command once a trial is in training, and more than `minimum` are finished."""
+    while not trials_in_training("torch") or len(studies.finished(open_study())) <= minimum:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal_number)
+    return process.communicate(timeout=60)[0]
+
+
+@pytest.fixture(scope="module")
+def done(workspace):
+    """The output of a sweep that was interrupted, killed, and then ended."""
+    interrupted = start()
+    end_within_a_trial(interrupted, signal.SIGINT)
+    assert interrupted.returncode == 130
+    study = open_study()
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    assert studies.finished(study) or study.get_trials(states=(TrialState.WAITING,))
+    end_within_a_trial(start(), signal.SIGKILL, 1)
+    with (paths.sweep("torch-mlp") / studies.JOURNAL).open("ab") as journal:
+        journal.write(b'{"op_code":4,"wor')
+    ended = sweep()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_a_killed_sweep_ends_with_exactly_as_many_trials(done):
+    study = open_study()
+    assert len(studies.finished(study)) == TRIALS
+    assert not study.get_trials(states=studies.OPEN)
+    failed = study.get_trials(states=(TrialState.FAIL,))
+    again = {studies.retry_of(trial): trial for trial in studies.finished(study)}
+    assert failed
+    for trial in failed:
+        if trial.params and studies.retry_of(trial) is None:
+            assert again[trial.number].params == trial.params
+    assert "of a killed process begins anew" in done
+    assert f"torch-mlp sweep: {TRIALS} of {TRIALS} trials, " in done
+    assert "00:00 left" in done
+
+
+def test_the_current_parameters_are_one_trial(done):
+    (current,) = [trial for trial in studies.finished(open_study()) if trial.user_attrs.get(studies.CURRENT)]
+    settings = params.read()
+    names = settings.sweep.space("mlp")
+    assert current.user_attrs[studies.VALUES] == {name: overrides.value_of(settings, name) for name in names}
+
+
+def test_the_table_lists_every_trial(done):
+    study = open_study()
+    with (paths.sweep("torch-mlp") / results.TRIALS).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == [trial.number for trial in study.trials]
+    for row, trial in zip(rows, study.trials, strict=True):
+        assert row["state"] == trial.state.name.lower()
+        if trial.state is TrialState.COMPLETE:
+            assert float(row["value"]) == trial.value
+            assert float(row["seconds"]) >= float(row["training_seconds"]) > 0
+            assert json.loads(row["train.learning_rate"]) == trial.user_attrs[studies.VALUES]["train.learning_rate"]
+        if trial.state is TrialState.PRUNED:
+            assert "worse than the median" in row["reason"]
+
+
+def test_the_best_parameters_are_those_of_the_best_trial_with_a_paired_test(done):
+    best, study = json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8")), open_study()
+    complete = studies.complete(study)
+    assert best["value"] == max(trial.value for trial in complete)
+    assert best["parameters"] == study.trials[best["trial"]].user_attrs[studies.VALUES]
+    assert (best["finished"], best["pruned"]) == (TRIALS, TRIALS - len(complete))
+    assert 0 <= best["p_value"] <= 1
+    targets = synthetic.digits()["validation"][1]
+    for name in ("trial", "current_trial"):
+        (file,) = paths.sweep("torch-mlp").glob(f"*/outputs-{best[name]}.npy")
+        assert METRICS["accuracy"](np.load(file), targets) == study.trials[best[name]].value
+
+
+def test_the_plots_are_images(done):
+    for name in (plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES):
+        with Image.open(paths.sweep("torch-mlp") / name) as image:
+            assert min(image.size) > 200
+
+
+def test_each_trial_is_a_run_below_the_one_of_the_sweep(done):
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
+    client, study = mlflow.MlflowClient(), open_study()
+    parent = client.get_run(study.user_attrs[search.RUN_ID])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["accuracy"] == study.best_value
+    files = {Path(file.path).name for file in client.list_artifacts(parent.info.run_id, "sweep")}
+    assert files == {results.TRIALS, results.BEST, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES}
+    condition = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    children = client.search_runs([parent.info.experiment_id], condition)
+    assert {run.info.status for run in children if run.info.status != "KILLED"} == {"FINISHED"}
+    finished = {int(run.data.tags["trial"]): run for run in children if run.info.status == "FINISHED"}
+    assert {number: run.data.tags["trial_state"] for number, run in finished.items()} == {
+        trial.number: trial.state.name.lower() for trial in studies.finished(study)
+    }
+    everything = client.search_runs([parent.info.experiment_id])
+    assert len(everything) == 1 + len(children)
+
+
+def test_the_champion_is_left_alone(done):
+    assert (paths.CHAMPION / "champion.json").read_text("utf-8") == "{}"
+    assert len(list(paths.CHAMPION.iterdir())) == 1
+    assert list(mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_registered_models()) == []
+
+
+def test_a_finished_sweep_trains_nothing_more_and_applies_its_best_parameters(done):
+    before = len(open_study().trials)
+    best = json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8"))
+    assert best["value"] > best["current_value"]
+    applied = sweep("torch", "--apply")
+    assert applied.returncode == 0, applied.stderr
+    *result, last = applied.stdout.splitlines()
+    assert done.splitlines()[-len(result) :] == result
+    assert last == f"params.yaml: 3 parameters of trial {best['trial']} written"
+    assert len(open_study().trials) == before
+    settings = params.read()
+    assert {name: overrides.value_of(settings, name) for name in best["parameters"]} == best["parameters"]
+
+
+def test_a_killed_process_is_replaced_by_the_others_and_keras_is_searched_as_well(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    write_params(workspace, {**QUICK, "sweep.trials": 4})
+    threading.Thread(target=kill_a_worker, daemon=True).start()
+    found = sweep("keras")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.count("a process has failed: ended by signal 9") == 1
+    assert len(studies.finished(open_study("keras"))) == 4
+
+
+def kill_a_worker():
+    """Kill a process of the sweep as soon as it has a trial."""
+    while not (trials := trials_in_training("keras")):
+        time.sleep(0.05)
+    index = int(trials[0].user_attrs[studies.PROCESS].split()[-1])
+    workers = [one for one in psutil.Process().children() if "pipelines.sweep.worker" in one.cmdline()]
+    sorted(workers, key=lambda worker: worker.create_time())[index].kill()
+
+
+def trials_in_training(framework):
+    try:
+        running = open_study(framework).get_trials(states=(TrialState.RUNNING,))
+    except (ValueError, OSError):  # no journal yet, or no study in it
+        return []
+    return [trial for trial in running if studies.VALUES in trial.user_attrs]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.source": "mnist"}, "artifacts/data/spec.json is of 'digits', but data.source = 'mnist'"),
+        ({"sweep.parameters": {"models.cnn.dense": {"low": 1, "high": 2}}}, "sweep.parameters has none of mlp"),
+        ({"sweep.parameters": {"train.rate": {"low": 1, "high": 2}}}, "sweep.parameters.train.rate: unknown"),
+        ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
+    ],
+)
+def test_mistakes_are_reported_before_a_study_begins(tmp_path, monkeypatch, changes, words):
+    synthetic.enter(tmp_path, monkeypatch, changes)
+    assert_one_error_line(run_main(main, "--framework", "torch", "--architecture", "mlp"), words)
+    assert not paths.sweep("torch-mlp").exists()
