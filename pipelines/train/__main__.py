@@ -105,10 +105,10 @@ def train(
     if tracker is None:
         follow(chosen, model_config, data, config, device, interrupted, workers)
         return
-    print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
     model = chosen.architecture_module().build(data.spec, model_config)
     started = tracker.start(chosen.name, tags, interrupted.run_id if interrupted else "")
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
+        print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
         log_inputs(run, sections, device, data.spec)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))

@@ -72,7 +72,7 @@ def versions() -> tuple[str, str]:
 
 def report() -> str:
     """What `pipelines.doctor` prints about the champion."""
-    return " ".join(str(mlflow_store.check_champion("tandem")).split())
+    return " ".join(str(mlflow_store.check_champion()).split())
 
 
 def test_folder_and_registry_agree_or_the_difference_is_reported_with_what_resolves_it(workspace: Path) -> None:
