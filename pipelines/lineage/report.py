@@ -1,8 +1,8 @@
 """The lineage of a file as text."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+import pandas as pd
 from tabulate import tabulate
 
 from pipelines.artifacts import paths, validation_report
@@ -92,14 +92,7 @@ def _outputs(origin: Origin) -> Iterator[tuple[str, str, str]]:
 
 def _parameters(origin: Origin, run: RunRecord | None) -> str:
     """From the record of the training, or from its run."""
-    recorded = dict(_flatten(origin.training.get("params", {}))) or (run.params if run else {})
+    (params,) = pd.json_normalize(origin.training.get("params", {})).to_dict("records")  # dotted names
+    recorded = params or (run.params if run else {})
     rows = [(name, str(value)) for name, value in recorded.items() if value not in (None, [], "None", "[]")]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
