@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -62,12 +62,6 @@ class Outbox:
         # Two processes append: a write of that mode is never mixed with another.
         self._descriptor = os.open(folder / RECORDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._number, self._offset = 0, 0  # of the next record to be read
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def id(self) -> str:
