@@ -153,13 +153,6 @@ class FitModule(Protocol[ModelT_contra]):
         """
 
 
-class NativeModule(Protocol[ModelT_contra]):
-    """The module `native`."""
-
-    def save(self, model: ModelT_contra, spec: DataSpec, path: Path) -> None:
-        """Write a trained model in the framework's own format, without code of ours and without pickle."""
-
-
 class StoreModule(Protocol[ModelT_contra]):
     """The module `store`."""
 

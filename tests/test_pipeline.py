@@ -238,10 +238,7 @@ def test_the_run_has_parameters_data_and_tags(pipeline, candidate):
 
 @pytest.mark.parametrize(("candidate", "file"), [("torch-cnn", "data/model.pt2"), ("keras-cnn", "data/model.keras")])
 def test_the_native_model_has_signature_and_example_and_no_pickle(pipeline, candidate, file):
-    run = pipeline.run_of(candidate)
-    models = {model.name: model for model in pipeline.client.search_logged_models([run.info.experiment_id])
-              if model.source_run_id == run.info.run_id}  # fmt: skip
-    folder = Path(models[f"{candidate}-native"].artifact_location.removeprefix("file://"))
+    folder = Path(*logged_models(pipeline, candidate, "native"))
     found = mlflow.models.Model.load(str(folder))
     assert (found.signature.inputs.input_names(), found.signature.outputs.input_names()) == (
         ["image"],
@@ -251,6 +248,32 @@ def test_the_native_model_has_signature_and_example_and_no_pickle(pipeline, cand
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert file in names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pth", ".pt"))]
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_the_native_model_answers_as_the_exported_graph(pipeline, candidate):
+    (folder,) = logged_models(pipeline, candidate, "native")
+    images = np.array(split_files.read(pipeline.root / "artifacts" / "data" / "test")[0][:7])
+    session = onnxruntime.InferenceSession(pipeline.root / "artifacts" / "exports" / candidate / "model.onnx")
+    expected = session.run(["probabilities"], {"image": images})[0]
+    np.testing.assert_allclose(mlflow.pyfunc.load_model(folder).predict(images), expected, atol=1e-5)
+
+
+def test_the_registered_model_answers_as_the_bundle(pipeline):
+    champion = pipeline.read("artifacts/champion/champion.json")
+    (folder,) = logged_models(pipeline, champion["name"].removesuffix("-int8"), "onnx")
+    answers = mlflow.pyfunc.load_model(folder).predict(np.array(champion["example"]["inputs"], np.uint8))
+    np.testing.assert_array_equal(answers, np.array(champion["example"]["outputs"], np.float32))
+
+
+def logged_models(workspace: Workspace, candidate: str, kind: str) -> list[str]:
+    """The folders of the models of one kind that the run of a candidate has."""
+    run = workspace.run_of(candidate)
+    return [
+        model.artifact_location.removeprefix("file://")
+        for model in workspace.client.search_logged_models([run.info.experiment_id])
+        if (model.source_run_id, model.name.rpartition("-")[2]) == (run.info.run_id, kind)
+    ]
 
 
 def test_the_registered_model_is_the_champion(pipeline):

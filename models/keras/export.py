@@ -16,7 +16,6 @@ import tf2onnx
 from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from models.graph import finish
 from models.interfaces import Predict
-from models.keras import native
 from models.keras.layers import unscale
 from models.spec import DataSpec
 
@@ -40,7 +39,7 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 
 def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx`, `saved_model/`, `model.tflite` and `model.keras` (logits) into an existing folder."""
-    native.save(model, spec, folder / KERAS)
+    functional(model, spec).save(folder / KERAS)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", served(model, spec))
@@ -48,6 +47,14 @@ def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
         archive.write_out(str(folder / SAVED_MODEL), verbose=False)
     (folder / LITERT).write_bytes(to_litert(folder / SAVED_MODEL))
     onnx.save(to_onnx(model, spec), folder / ONNX)
+
+
+def functional(model: keras.Model, spec: DataSpec) -> keras.Model:
+    """The same layers as a functional model, if its class is one of ours: Keras loads it without code of ours."""
+    if type(model).__module__.startswith("keras."):
+        return model
+    raw = keras.Input(spec.shape, dtype=spec.dtype, name=spec.input_name)
+    return keras.Model(raw, model.call(raw), name=model.name)
 
 
 def to_litert(saved_model: Path) -> bytes:

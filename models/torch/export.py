@@ -8,13 +8,12 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from models.export_formats import EXPORTED_PROGRAM, ONNX
 from models.graph import finish
 from models.interfaces import Predict
 from models.spec import DataSpec
-from models.torch import native
 from models.torch.layers import Unscale
 
 OPSET = 20
@@ -36,9 +35,16 @@ class Served(nn.Module):
 
 def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx` and `model.pt2` into an existing folder."""
-    program = native.trace(Served(model, spec), spec)
+    program = trace(Served(model, spec), spec)
     torch.export.save(program, folder / EXPORTED_PROGRAM)
     onnx.save(to_onnx(program, spec), folder / ONNX)
+
+
+def trace(model: nn.Module, spec: DataSpec) -> ExportedProgram:
+    """The model on the CPU in inference mode, with a dynamic batch `N`."""
+    # A batch of one would be taken for a constant.
+    example = torch.from_numpy(spec.example(2))
+    return torch.export.export(model.cpu().eval(), (example,), dynamic_shapes=({0: Dim("N", min=1)},))
 
 
 def to_onnx(exported: ExportedProgram, spec: DataSpec) -> onnx.ModelProto:

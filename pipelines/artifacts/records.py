@@ -79,7 +79,7 @@ def graphs(name: str) -> list[str]:
 
 
 def model(name: str, file: str = ONNX) -> Path:
-    """The path of an exported graph. Raises InputError where its SHA-256 is not that of the parity record."""
+    """The path of an exported model. Raises InputError where its SHA-256 is not that of the parity record."""
     path = paths.exports(name) / file
     require_sha256(path, parity(name)["files"][file]["sha256"])
     return path

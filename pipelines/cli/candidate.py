@@ -13,7 +13,6 @@ from models.interfaces import (
     ExportModule,
     FitModule,
     FrameworkModel,
-    NativeModule,
     StoreModule,
     WorkersModule,
 )
@@ -41,8 +40,6 @@ class Candidate:
     def framework_module(self, name: Literal["export"]) -> ExportModule[FrameworkModel]: ...
     @overload
     def framework_module(self, name: Literal["fit"]) -> FitModule[FrameworkModel]: ...
-    @overload
-    def framework_module(self, name: Literal["native"]) -> NativeModule[FrameworkModel]: ...
     @overload
     def framework_module(self, name: Literal["store"]) -> StoreModule[FrameworkModel]: ...
     @overload

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.config import Framework
 from models.session import Session, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import (
@@ -19,9 +20,10 @@ from pipelines.artifacts.atomic import staged
 from pipelines.config.params import Evaluate
 from pipelines.evaluate import classification_plots, largest_errors, layer_plots, measurement, predictions
 from pipelines.evaluate.measurement import GraphPredictions
+from pipelines.evaluate.predictions import Predictions
 from pipelines.inference import onnx_runtime
 from pipelines.plotting import decision_boundary
-from pipelines.tracking.run import Run
+from pipelines.tracking.run import NATIVE_FILES, Run
 from pipelines.tracking.runs import Tracker
 
 
@@ -35,6 +37,7 @@ def evaluate(name: str, config: Evaluate, tracker: Tracker) -> None:
     sessions = [open_session(model, config.device, "evaluate.device") for model in models]
     with tracker.resume(name, training["run_id"]) as run:
         graphs = [_predict(session, spec, records.temperature(name)) for session in sessions]
+        _log_native(run, name, training["framework"], graphs[0].validation)
         print(f"{name}: {len(graphs[0].test.targets)} test examples on {provider(graphs[0].session)}", flush=True)
         measured = measurement.compute_metrics(graphs, config)
         for metrics, model in zip(measured, models, strict=True):
@@ -105,6 +108,12 @@ def _write_errors(graph: GraphPredictions, name: str) -> None:
     path = paths.errors(name)
     with staged(path.parent, [path.name]) as beside:
         worst_errors.write(largest_errors.find(graph.test), beside / path.name)
+
+
+def _log_native(run: Run, name: str, framework: Framework, validation: Predictions) -> None:
+    """Log the exported model of the framework, whose outputs are those of the graph, with two examples."""
+    file = records.model(name, NATIVE_FILES[framework])
+    run.log_native(file, framework, validation.spec, validation.inputs[:2])
 
 
 def _log(run: Run, metrics: Mapping[str, Any], name: str, spec: DataSpec) -> None:

@@ -3,8 +3,8 @@
 A record whose delivery failed may have arrived: the response may be what was lost. Each kind of record is therefore
 delivered so that it may be repeated. Parameters, tags, data sets and files replace themselves. Metrics carry the time
 of their recording, and where a record is repeated, the points that the run already has are left out. Metrics of epochs
-are left out by their step, also where the run was interrupted and continues. A model carries the id of its record as a
-tag, and a run that is created here that of its outbox.
+are left out by their step, also where the run was interrupted and continues. A model carries the SHA-256 of its file as
+a tag, and a run that is created here that of its outbox.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,14 +127,14 @@ class Delivery:
         if files.exists() or not repeated:  # they are deleted once delivered
             self.client.log_artifacts(self.run_id, str(files), folder)
 
-    def _native(self, record: Record, repeated: bool, framework: Framework) -> None:
+    def _native(self, record: Record, repeated: bool, framework: Framework, sha256: str) -> None:
         files, name = self.outbox.files_of(record), f"{self.outbox.header.name}-native"
         if repeated and not files.exists():
             return
         spec, example = DataSpec.read(files / SPEC_FILE), np.load(files / EXAMPLE_FILE)
         with TemporaryDirectory() as folder:
             logged_models.write_native(files / NATIVE_FILES[framework], framework, spec, example, Path(folder))
-            logged_models.upload(self.client, self.run_id, Path(folder), name, f"{self.outbox.id}/{record.number}")
+            logged_models.upload(self.client, self.run_id, Path(folder), name, sha256)
 
     def _end(self, _: Record, __: bool, status: str, end_time: int) -> None:
         self.client.set_terminated(self.run_id, status, end_time)

@@ -19,14 +19,15 @@ from pipelines.tracking import tandem_model
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import NATIVE_FILES
 
-RECORD_TAG = "tandem.record"
+KEY_TAG = "tandem.key"
 LOADER = Path(tandem_model.__file__)
 PACKAGES = {"torch": ["torch"], "keras": ["tensorflow", "keras"], "onnx": ["onnxruntime-gpu", "onnxruntime"]}
 ONNX_FILE = "model.onnx"
+READY = "READY"
 
 
 def write_native(file: Path, framework: Framework, spec: DataSpec, example: np.ndarray, folder: Path) -> None:
-    """Write an MLflow model of a file that `native.save` of the framework has written."""
+    """Write an MLflow model of a file that `export` has written: `model.pt2` or `model.keras`."""
     model = _write_pyfunc(spec, example, framework, folder)
     target = folder / "data" / NATIVE_FILES[framework]
     target.parent.mkdir()
@@ -117,19 +118,21 @@ def upload(client: Any, run_id: str, folder: Path, name: str, key: str) -> str:
     """Upload the model in `folder` as an output of a run, at most once per `key`; its id."""
     run = client.get_run(run_id)
     model = _existing(client, run, key) or client.create_logged_model(
-        run.info.experiment_id, name, run_id, tags={RECORD_TAG: key}, params=run.data.params
+        run.info.experiment_id, name, run_id, tags={KEY_TAG: key}, params=run.data.params
     )
+    if model.status == READY:
+        return str(model.model_id)
     _write_ids(folder, model, run_id)
     client.log_outputs(run_id, [mlflow.entities.LoggedModelOutput(model.model_id, step=0)])
     client.log_model_artifacts(model.model_id, str(folder))
-    client.finalize_logged_model(model.model_id, "READY")
+    client.finalize_logged_model(model.model_id, READY)
     return str(model.model_id)
 
 
 def _existing(client: Any, run: Any, key: str) -> Any:
     """The model of the run that was created for `key`, or None."""
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    return next((model for model in models if model.tags.get(RECORD_TAG) == key), None)
+    return next((model for model in models if model.tags.get(KEY_TAG) == key), None)
 
 
 def _write_ids(folder: Path, model: Any, run_id: str) -> None:

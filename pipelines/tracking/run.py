@@ -91,12 +91,12 @@ class Run:
         self._append("artifacts", files, folder=folder)
 
     def log_native(self, file: Path, framework: Framework, spec: DataSpec, example: np.ndarray) -> None:
-        """Log a model that `native.save` of the framework has written, with raw examples [N, *shape]."""
+        """Log a model in the format of its framework, once, with raw examples [N, *shape]."""
         files = self._outbox.files()
         shutil.copy(file, files / NATIVE_FILES[framework])
         json_object.write(spec.to_dict(), files / SPEC_FILE)
         np.save(files / EXAMPLE_FILE, example)
-        self._append("native", files, framework=framework)
+        self._append("native", files, framework=framework, sha256=hash_files([file]))
 
     def end(self, status: str, end_time: int | None = None) -> None:
         """Set the status, and the end (ms since 1970) if it is not now."""

@@ -105,14 +105,14 @@ def _activation(logits: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     return cast("np.ndarray", exponentials / exponentials.sum(-1, keepdims=True))
 
 
-def _load_torch(file: Path, spec: Mapping[str, Any]) -> Predict:
+def _load_torch(file: Path, _: Mapping[str, Any]) -> Predict:
     import torch
 
     module = torch.export.load(file).module()
 
     @torch.no_grad()
     def predict(raw: np.ndarray) -> np.ndarray:
-        return _activation(module(torch.from_numpy(raw)).numpy(), spec)
+        return cast("np.ndarray", module(torch.from_numpy(raw)).numpy())
 
     return predict
 

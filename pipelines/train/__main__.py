@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from models import checkpoint
@@ -27,7 +25,6 @@ from pipelines.artifacts import (
     layer_history,
     package_versions,
     paths,
-    split_files,
     training_data,
     training_record,
     validation_report,
@@ -39,7 +36,7 @@ from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
 from pipelines.tracking import provenance, runs
-from pipelines.tracking.run import NATIVE_FILES, Run
+from pipelines.tracking.run import Run
 from pipelines.train import local_workers, recovery
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
@@ -121,7 +118,6 @@ def train(
         write_checkpoint(chosen, trained, record)
         run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
-        log_model(run, chosen, model, data.spec)
     state_file.delete()
     workers.wait()
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
@@ -151,15 +147,6 @@ def follow(
     module = chosen.framework_module("fit")
     module.fit(model, data, config, device, lambda *_: None, lambda _: None, progress, workers)
     workers.wait()
-
-
-def log_model(run: Run, chosen: Candidate, model: FrameworkModel, spec: DataSpec) -> None:
-    """Log the model with two examples of the training split."""
-    inputs, _ = split_files.read(paths.split("train"))
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / NATIVE_FILES[chosen.framework]
-        chosen.framework_module("native").save(model, spec, file)
-        run.log_native(file, chosen.framework, spec, inputs[:2])
 
 
 def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: DataSpec) -> None:

@@ -18,7 +18,6 @@ from models.interfaces import (
     ExportModule,
     FitModule,
     Learner,
-    NativeModule,
     OnEpoch,
     OnStep,
     StoreModule,
@@ -38,22 +37,21 @@ Modules = tuple[
     ExportModule[M],
     FitModule[M],
     type[Learner],
-    NativeModule[M],
     StoreModule[M],
     WorkersModule,
 ]
 
 
 def torch_package() -> tuple[Architectures[nn.Module], Modules[nn.Module]]:
-    from models.torch import board, cnn, device, export, fit, linear, mlp, native, resnet, store, workers
+    from models.torch import board, cnn, device, export, fit, linear, mlp, resnet, store, workers
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store, workers)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, store, workers)
 
 
 def keras_package() -> tuple[Architectures[keras.Model], Modules[keras.Model]]:
-    from models.keras import board, cnn, device, export, fit, linear, mlp, native, resnet, store, workers
+    from models.keras import board, cnn, device, export, fit, linear, mlp, resnet, store, workers
 
-    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, native, store, workers)
+    return (cnn, linear, mlp, resnet), (board, device, export, fit, fit.Learner, store, workers)
 
 
 def wrong_calls(chosen: Candidate, spec: DataSpec, config: CNN, path: Path) -> None:

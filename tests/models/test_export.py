@@ -43,8 +43,7 @@ def test_every_activation_is_exported(framework: str, activation: str, spec: Dat
     config = CONFIGS["mlp"].model_copy(update={"activation": activation})
     model = framework_module(framework, "mlp").build(spec, config)
     export, images = framework_module(framework, "export"), digits.inputs[:7]
-    native = framework_module(framework, "native")
-    served = native.trace(export.Served(model, spec), spec) if framework == "torch" else model
+    served = export.trace(export.Served(model, spec), spec) if framework == "torch" else model
     graph = export.to_onnx(served, spec)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(["probabilities"], {"image": images})

@@ -26,6 +26,7 @@ from pipelines.config import params
 from pipelines.config.params import Params
 from pipelines.export import graph_svg, quantization
 from pipelines.tracking import location
+from pipelines.tracking.run import NATIVE_FILES
 from tests.pipelines.workspace import write_params
 
 DATA = "d" * 64  # stands for the hash of the data
@@ -134,7 +135,9 @@ def write_candidate(name: str, run_id: str | None = None, passed: bool = True, *
     model = graph(*fitted(shape.get("strength", 1.0)), shape.get("hidden", 0))
     file.write_bytes(model.SerializeToString())
     file.with_name("graph.svg").write_text(graph_svg.draw(finish(model, SPEC).graph, name), "utf-8")
-    files = {"model.onnx": proof(file, passed)}
+    native = file.with_name(NATIVE_FILES["torch" if name.startswith("torch") else "keras"])
+    native.write_bytes(name.encode())  # is only copied
+    files = {"model.onnx": proof(file, passed), native.name: proof(native, passed)}
     parity = {"candidate": name, "temperature": 0.8, "examples": 270, "files": files}
     write_json(file.with_name("parity.json"), parity)
 

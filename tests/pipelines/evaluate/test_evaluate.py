@@ -12,6 +12,7 @@ from models.errors import InputError
 from models.session import CUDA, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_outputs
+from pipelines.config import params
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.evaluate import classification_plots, largest_errors, plot_tables
 from pipelines.evaluate.predictions import Predictions
@@ -121,6 +122,13 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     files = [file for folder in folders for file in client.list_artifacts(evaluated.info.run_id, folder)]
     logged = {Path(file.path).name for file in files}
     assert logged == PICTURES | TABLES
+
+
+def test_a_model_is_logged_once_however_often_it_is_evaluated(evaluated):
+    settings = params.read()
+    evaluate.evaluate(NAME, settings.evaluate, settings.tracking.experiment)
+    models = mlflow.search_logged_models([evaluated.info.experiment_id], output_format="list")
+    assert [(model.name, model.source_run_id) for model in models] == [(f"{NAME}-native", evaluated.info.run_id)]
 
 
 def test_an_int8_graph_is_measured_beside_the_other_one(fresh, capfd):

@@ -7,19 +7,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.manifest import MANIFEST
+from models.session import open_session
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.export import __main__ as export
+from pipelines.inference import onnx_runtime
 from pipelines.load import __main__ as load
 from pipelines.prepare import __main__ as prepare
 from pipelines.promote import __main__ as promote
+from pipelines.tracking import location
 from pipelines.train import __main__ as train
 from serving.api import table_rows
 from serving.inference import champion
@@ -129,5 +134,16 @@ def test_a_classification_from_file_to_predictions(tmp_path, monkeypatch):
     assert strict_json(paths.metrics("torch-mlp"))["test"]["accuracy"] >= 0.9
     served = champion.load(paths.CHAMPION, "cpu")
     row = {"price": 1500, "size": 100, "colour": "red"}
-    outputs = served.predictor.predict(table_rows.parse([row, row | {"colour": None}], served.spec))
+    rows = [row, row | {"colour": None}, row | {"colour": "mauve", "size": None}]
+    outputs = served.predictor.predict(table_rows.parse(rows, served.spec))
     np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+    # Every logged model gives the same for a DataFrame of raw columns.
+    graph = open_session(paths.exports("torch-mlp") / "model.onnx", "cpu")
+    expected = {"native": onnx_runtime.run(graph, table_rows.parse(rows, spec)), "onnx": outputs}
+    mlflow.set_tracking_uri(location.uri())
+    experiment = mlflow.get_experiment_by_name("tandem")
+    models = mlflow.search_logged_models([experiment.experiment_id], output_format="list")
+    assert sorted(model.name for model in models) == ["torch-mlp-native", "torch-mlp-onnx"]
+    for model in models:
+        answers = mlflow.pyfunc.load_model(model.model_uri).predict(pd.DataFrame(rows))
+        np.testing.assert_allclose(answers, expected[model.name.rpartition("-")[2]], atol=1e-6)

@@ -78,12 +78,11 @@ def write(spec, folder):
     keras.framework_module("store").set_weights(
         models["keras"], torch.framework_module("store").get_weights(models["torch"])
     )
-    for chosen in (torch, keras):
-        file = folder / NATIVE_FILES[chosen.framework]
-        chosen.framework_module("native").save(models[chosen.framework], spec, file)
-        logged_models.write_native(file, chosen.framework, spec, raw(spec), folder / chosen.framework)
     (folder / "exported").mkdir()
-    torch.framework_module("export").export(models["torch"], spec, folder / "exported")
+    for chosen in (keras, torch):
+        chosen.framework_module("export").export(models[chosen.framework], spec, folder / "exported")
+        file = folder / "exported" / NATIVE_FILES[chosen.framework]
+        logged_models.write_native(file, chosen.framework, spec, raw(spec), folder / chosen.framework)
     logged_models.write_onnx(folder / "exported" / "model.onnx", spec, raw(spec), folder / "onnx")
     return folder
 
