@@ -1,7 +1,7 @@
 """JSON objects in files: the records that stages leave for each other."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +24,12 @@ def read(path: Path) -> Mapping[str, Any]:
 def write(values: Mapping[str, Any], path: Path) -> None:
     """Indented, with characters beyond ASCII escaped, and a line break at the end."""
     path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+
+
+def flatten(values: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, Any]]:
+    """The values of nested objects that are not objects themselves, with their keys joined by `separator`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}{separator}{name}", inner) for name, inner in flatten(value, separator))
+        else:
+            yield key, value

@@ -1,12 +1,13 @@
 """Parameters replaced by their dotted names, such as `train.learning_rate`."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from models.errors import InputError
+from pipelines.artifacts import json_object
 from pipelines.config import params, yaml_model
 from pipelines.config.params import Params
 from pipelines.config.sweep import SECTIONS
@@ -36,7 +37,8 @@ def require_sweep(settings: Params) -> None:
 
     Each value is checked by itself: whether several are compatible with each other depends on the trial.
     """
-    known = [name for name in _names(settings.model_dump(mode="json")) if name.split(".")[0] in SECTIONS]
+    names = (name for name, _ in json_object.flatten(settings.model_dump(mode="json")))
+    known = [name for name in names if name.split(".")[0] in SECTIONS]
     searchable = [name for name in known if name not in FIXED]
     for name, space in settings.sweep.parameters.items():
         if name not in searchable:
@@ -73,12 +75,3 @@ def _validate(settings: Params, values: Mapping[str, Any]) -> Params:
             place = place[section]
         place[key] = value
     return Params.model_validate(content)
-
-
-def _names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all parameters."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _names(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"

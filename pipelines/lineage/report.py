@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
 from tabulate import tabulate
 
-from pipelines.artifacts import paths, validation_report
+from pipelines.artifacts import json_object, paths, validation_report
 from pipelines.lineage import git
 from pipelines.lineage.origin import Origin
 from pipelines.lineage.subject import Subject
@@ -92,7 +91,6 @@ def _outputs(origin: Origin) -> Iterator[tuple[str, str, str]]:
 
 def _parameters(origin: Origin, run: RunRecord | None) -> str:
     """From the record of the training, or from its run."""
-    (params,) = pd.json_normalize(origin.training.get("params", {})).to_dict("records")  # dotted names
-    recorded = params or (run.params if run else {})
+    recorded = dict(json_object.flatten(origin.training.get("params", {}))) or (run.params if run else {})
     rows = [(name, str(value)) for name, value in recorded.items() if value not in (None, [], "None", "[]")]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)

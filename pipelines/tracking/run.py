@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,7 +43,7 @@ class Run:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; nested mappings become dotted names."""
-        self._append("params", values=dict(_flatten(values)))
+        self._append("params", values=dict(json_object.flatten(values)))
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of the whole run, or of one step of it."""
@@ -113,11 +113,3 @@ def _floats(values: Mapping[str, float]) -> dict[str, float]:
 def _now() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

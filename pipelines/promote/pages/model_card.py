@@ -7,6 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from models.spec import DataSpec
+from pipelines.artifacts import json_object
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.promote.pages import document, numbers
 from pipelines.promote.pages.document import Block, Code, Section, Table
@@ -188,18 +189,10 @@ def _training_of(champion: CandidateRecord) -> Iterator[Block]:
         f"{record['precision']}. The model has {record['parameters']:,} parameters, those of epoch "
         f"{record['stored_epoch']}."
     )
+    set_values = ((name, value) for name, value in json_object.flatten(record["params"]) if value not in (None, []))
     # Without the place of the data, which is a path on the machine of the training.
-    values = [row for row in _flatten(record["params"]) if row[0] != "data.path"]
-    yield Table(values, ("parameter", "value"))
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values of the parameters that have one."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        elif value not in (None, []):
-            yield f"{prefix}{key}", numbers.general(value)
+    rows = [(name, numbers.general(value)) for name, value in set_values if name != "data.path"]
+    yield Table(rows, ("parameter", "value"))
 
 
 def _evaluation(promotion: Promotion) -> Iterator[str]:
