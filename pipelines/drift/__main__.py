@@ -5,7 +5,6 @@ The exit status is 0 without drift, 2 with drift, and 1 after an error.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from models.errors import InputError
 from models.manifest import MANIFEST
 from models.session import open_session
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import bundle, paths, split_files, validation_report
+from pipelines.artifacts import bundle, log_files, paths, split_files, validation_report
 from pipelines.artifacts.hashing import require_sha256
 from pipelines.cli import stage
 from pipelines.config import params
@@ -31,7 +30,6 @@ from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
 from pipelines.inference import onnx_runtime
 
 DRIFTED = 2
-VARIABLE = "TANDEM_PREDICTION_LOG"
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,11 +43,10 @@ class Parser(argparse.ArgumentParser):
 def main() -> None:
     """Compare the log named on the command line or in TANDEM_PREDICTION_LOG with the training data of the workspace."""
     parser = Parser(prog="python -m pipelines.drift", description=__doc__)
-    help_ = f"the folder with the prediction log; default: {VARIABLE}"
-    parser.add_argument("--log", type=Path, default=os.environ.get(VARIABLE) or None, help=help_)
+    log_files.add_argument(parser)
     folder = parser.parse_args().log
     if folder is None:
-        raise InputError(f"no prediction log given; give --log FOLDER or set {VARIABLE}")
+        raise InputError(f"no prediction log given; give --log FOLDER or set {log_files.VARIABLE}")
     settings = params.read()
     if any(result.drifted for result in compare(folder, settings.drift, settings.evaluate.device)):
         sys.exit(DRIFTED)

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models import summary
-from models.errors import InputError
 from models.spec import DataSpec
-
-PATTERN = "*.jsonl*"  # rotated files too
+from pipelines.artifacts import log_files
 
 
 class LogEntry(BaseModel):
@@ -48,11 +46,9 @@ class LoggedPredictions:
 
 def read(folder: Path, spec: DataSpec, sha256: str, limit: int) -> LoggedPredictions:
     """The newest entries of the model with this SHA-256, at most `limit`. Raises InputError where there is no log."""
-    files = sorted(folder.glob(PATTERN))
-    if not files:
-        raise InputError(f"{folder}: contains no prediction log; serve with TANDEM_PREDICTION_LOG set to a folder")
     ignored: Counter[str] = Counter()
-    entries = heapq.nlargest(limit, _entries(files, spec, sha256, ignored), key=lambda entry: entry.time)
+    lines = log_files.lines(log_files.find(folder))
+    entries = heapq.nlargest(limit, _entries(lines, spec, sha256, ignored), key=lambda entry: entry.time)
     predicted = [spec.labels.index(entry.label) if spec.is_classification else 0 for entry in entries]
     outputs = [entry.probabilities if spec.is_classification else [entry.value] for entry in entries]
     return LoggedPredictions(
@@ -66,9 +62,9 @@ def read(folder: Path, spec: DataSpec, sha256: str, limit: int) -> LoggedPredict
     )
 
 
-def _entries(files: list[Path], spec: DataSpec, sha256: str, ignored: Counter[str]) -> Iterator[LogEntry]:
+def _entries(lines: Iterable[bytes], spec: DataSpec, sha256: str, ignored: Counter[str]) -> Iterator[LogEntry]:
     """The entries of the model; other lines are counted in `ignored`."""
-    for line in _lines(files):
+    for line in lines:
         try:
             entry = LogEntry.model_validate_json(line)
         except ValidationError:  # the last line of a killed worker, or of a full disk
@@ -80,16 +76,6 @@ def _entries(files: list[Path], spec: DataSpec, sha256: str, ignored: Counter[st
             ignored["unreadable"] += 1
         else:
             yield entry
-
-
-def _lines(files: list[Path]) -> Iterator[bytes]:
-    """Every line of every file; a file removed by rotation in the meantime is skipped."""
-    for path in files:
-        try:
-            with path.open("rb") as handle:
-                yield from handle
-        except FileNotFoundError:
-            continue
 
 
 def _is_valid(entry: LogEntry, spec: DataSpec) -> bool:

@@ -6,25 +6,22 @@ worktree and compares the SHA-256; nothing else is changed. The exit status is 1
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from models.errors import InputError
+from pipelines.artifacts import log_files
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.lineage import origin as origins
 from pipelines.lineage import rebuild, report, subject
 from pipelines.tracking import location, model_registry
 
-VARIABLE = "TANDEM_PREDICTION_LOG"
-
 
 def main() -> None:
     """Trace what the command line names. Raises InputError if it is unknown or cannot be rebuilt."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.lineage", description=__doc__)
     parser.add_argument("name", metavar="VERSION|REQUEST-ID|FILE")
-    help_ = f"the folder with the prediction log; default: {VARIABLE}"
-    parser.add_argument("--log", type=Path, default=os.environ.get(VARIABLE) or None, help=help_)
+    log_files.add_argument(parser)
     parser.add_argument("--rebuild", action="store_true", help="rebuild the file and compare its SHA-256")
     arguments = parser.parse_args()
     trace(arguments.name, params.read().promote.model_name, arguments.log, arguments.rebuild)

@@ -1,17 +1,15 @@
 """What the command line names: a version, a request of the prediction log, or a file."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import InputError
 from models.manifest import MANIFEST
-from pipelines.artifacts import bundle, paths
+from pipelines.artifacts import bundle, log_files, paths
 from pipelines.artifacts.hashing import hash_files
 from pipelines.tracking.model_registry import ModelVersion
-
-LOG_FILES = "*.jsonl*"  # rotated ones too
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ def resolve(argument: str, versions: Sequence[ModelVersion], log: Path | None) -
     if log is None:
         raise InputError(
             f"{argument}: no such file, and no version, which is a number; for a request id give --log FOLDER or set "
-            "TANDEM_PREDICTION_LOG"
+            f"{log_files.VARIABLE}"
         )
     return _request(argument, log)
 
@@ -48,22 +46,14 @@ def _version(number: str, versions: Sequence[ModelVersion]) -> Subject:
 
 
 def _request(request_id: str, log: Path) -> Subject:
-    files = sorted(log.glob(LOG_FILES))
-    if not files:
-        raise InputError(f"{log}: contains no prediction log; serve with TANDEM_PREDICTION_LOG set to a folder")
-    for line in _lines(files):
-        if request_id in line and (found := _logged(line, request_id)):
-            return found
+    files, text = log_files.find(log), request_id.encode(errors="replace")
+    for line in log_files.lines(files):
+        if text in line and (subject := _logged(line, request_id)):
+            return subject
     raise InputError(f"{request_id}: no such file, and no such request in the {len(files)} files of {log}")
 
 
-def _lines(files: Sequence[Path]) -> Iterator[str]:
-    for path in files:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file
-
-
-def _logged(line: str, request_id: str) -> Subject | None:
+def _logged(line: bytes, request_id: str) -> Subject | None:
     """The model that a line names; None for another request, or a line that is not whole."""
     try:
         entry = json.loads(line)

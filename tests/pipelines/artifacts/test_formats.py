@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines.artifacts import json_object, layer_history, metrics_file, split_files, validation_report
+from pipelines.artifacts import json_object, layer_history, log_files, metrics_file, split_files, validation_report
 
 
 def test_a_json_object_is_read_as_it_was_written(tmp_path):
@@ -50,3 +50,11 @@ def test_layers_are_read_by_column(tmp_path):
 def test_metrics_are_flattened_to_their_numbers():
     nested = {"provider": "CPU", "test": {"accuracy": 0.5, "count": 3}, "int8": {"faster": True}}
     assert metrics_file.flatten(nested) == {"test/accuracy": 0.5, "test/count": 3}
+
+
+def test_log_files_that_rotation_removes_while_they_are_read_are_skipped(tmp_path):
+    (tmp_path / "host-1.jsonl").write_text("{}\n", "utf-8")
+    (tmp_path / "host-1.jsonl.1").write_text("{}\n", "utf-8")
+    files = log_files.find(tmp_path)
+    (tmp_path / "host-1.jsonl.1").unlink()
+    assert list(log_files.lines(files)) == [b"{}\n"]
