@@ -165,6 +165,15 @@ def test_all_of_the_parameters_are_checked_first(pipeline):
     assert before == {"check"}
 
 
+@pytest.mark.parametrize("path", [None, 5, True])
+def test_an_invalid_path_is_left_to_check(path, tmp_path):
+    with Repo.init(tmp_path, no_scm=True):
+        shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
+        write_params(tmp_path, {"data.path": path})
+    with Repo(tmp_path) as repo:
+        assert "load" in stages(repo)
+
+
 def test_all_parameters_that_are_listed_exist(pipeline):
     values = json.loads(Params.model_validate(parameters()).model_dump_json())
     for stage in stages(pipeline).values():
