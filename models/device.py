@@ -1,7 +1,9 @@
 """The device and precision that a model is trained with, as chosen by the framework."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from models.config import Train
@@ -9,17 +11,38 @@ from models.errors import InputError
 from models.gpu_driver import has_nvidia_driver
 
 BFLOAT16_CAPABILITY = 8  # least CUDA compute capability (major) with bfloat16
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of a processor with instructions for bfloat16
+CPUINFO = Path("/proc/cpuinfo")
 DOCTOR = "`python -m pipelines.doctor` checks the installation"
 
 Precision = Literal["float32", "bfloat16"]
+NOT_MEASURED: Mapping[Precision, float] = MappingProxyType({})
 
 
 class Device(NamedTuple):
-    """`kind` as in `train.device`, `name` for logs, `precision` of the matrix products."""
+    """`kind` as in `train.device`, `name` for logs, `precision` of the matrix products.
+
+    `step_seconds` are the durations of a training step that led to the precision, where they were measured.
+    """
 
     kind: Literal["cpu", "cuda"]
     name: str
     precision: Precision
+    step_seconds: Mapping[Precision, float] = NOT_MEASURED
+
+
+def processor_flags(path: Path = CPUINFO) -> set[str]:
+    """The flags of an x86 processor, as far as Linux reports them. Raises OSError on other systems."""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+
+
+def has_bfloat16_instructions(path: Path = CPUINFO) -> bool:
+    """Whether the processor computes in bfloat16; False where that is not known."""
+    try:
+        return not BFLOAT16_FLAGS.isdisjoint(processor_flags(path))
+    except OSError:
+        return False
 
 
 def no_gpu(framework: str) -> str:
@@ -60,10 +83,13 @@ def gpu_number(config: Train, local_rank: int, count: int) -> int:
     )
 
 
-def cpu(name: str, reason: str, config: Train, faster_in_bfloat16: bool = False) -> Device:
-    """The CPU; its name includes the `reason` for not using a GPU if there is a driver for one."""
+def cpu(name: str, reason: str, config: Train) -> Device:
+    """The CPU; its name includes the `reason` for not using a GPU if there is a driver for one.
+
+    The precision `auto` is float32, unless `models.training.precision` measures that bfloat16 is faster.
+    """
     name = f"{name} ({reason})" if reason and has_nvidia_driver() else name
-    return Device("cpu", name, _precision(config, faster_in_bfloat16))
+    return Device("cpu", name, _precision(config, "float32"))
 
 
 def gpu(name: str, capability: int, config: Train) -> Device:
@@ -71,10 +97,8 @@ def gpu(name: str, capability: int, config: Train) -> Device:
     has_bfloat16 = capability >= BFLOAT16_CAPABILITY
     if config.precision == "bfloat16" and not has_bfloat16:
         raise InputError("train.precision = 'bfloat16': not supported by this GPU; allowed here: auto, float32")
-    return Device("cuda", name, _precision(config, has_bfloat16))
+    return Device("cuda", name, _precision(config, "bfloat16" if has_bfloat16 else "float32"))
 
 
-def _precision(config: Train, faster_in_bfloat16: bool) -> Precision:
-    if config.precision == "auto":
-        return "bfloat16" if faster_in_bfloat16 else "float32"
-    return config.precision
+def _precision(config: Train, automatic: Precision) -> Precision:
+    return automatic if config.precision == "auto" else config.precision

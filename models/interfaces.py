@@ -11,7 +11,7 @@ from typing import NamedTuple, NewType, Protocol, TypeVar
 import numpy as np
 
 from models.config import Train
-from models.device import Device
+from models.device import Device, Precision
 from models.spec import DataSpec
 from models.training.batches import Batch, TrainingData
 from models.training.epoch import Epoch, Progress
@@ -151,6 +151,12 @@ class FitModule(Protocol[ModelT_contra]):
 
         Raises NotFiniteError where the loss becomes NaN or infinite, LostWorkerError where another worker has ended.
         """
+
+    def step_seconds(
+        self, build: Callable[[], ModelT_contra], data: TrainingData, config: Train, device: Device
+    ) -> Mapping[Precision, float]:
+        """The duration in seconds of a training step in each precision, of new models by `build`, which has the
+        parameters of ArchitectureModule bound. Draws from the framework's random generators: seed them afterwards."""
 
 
 class StoreModule(Protocol[ModelT_contra]):

@@ -1,13 +1,13 @@
 """Training in Keras on TensorFlow: the maths of one step; the epochs are `models.training.loop`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from models.config import Train
-from models.device import Device
+from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import optimizers
 from models.keras.losses import loss, total_weight
@@ -15,7 +15,7 @@ from models.keras.snapshot import snapshot
 from models.keras.state import get_state, set_state
 from models.keras.store import get_weights, set_weights
 from models.keras.workers import ConnectedWorkers, errors_named, whole_batch
-from models.training import loop
+from models.training import loop, precision
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
@@ -43,6 +43,17 @@ def fit(
     history = loop.run(learner, data, config, on_epoch, on_step, recovery, workers)
     learner.finish()
     return history
+
+
+def step_seconds(
+    build: Callable[[], keras.Model], data: TrainingData, config: Train, device: Device
+) -> Mapping[Precision, float]:
+    """The duration of a training step of new models in each precision."""
+    weights = class_weights(config, data.train, data.spec.outputs)
+    learners = {name: Learner(build(), config, own, weights) for name, own in precision.devices(device).items()}
+    seconds = precision.step_seconds(learners, data, config)
+    keras.utils.clear_session()  # layers without a name are numbered from 1 again
+    return seconds
 
 
 class Learner:

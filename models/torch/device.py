@@ -23,9 +23,7 @@ def choose(config: Train, local_rank: int = 0) -> Device:
     if config.requires_gpu and reason:
         raise InputError(f"train.device = '{config.device}': {reason}; allowed here: auto, cpu")
     if config.device == "cpu" or reason:
-        # bfloat16 is faster with tile units (AMX); with AVX512-BF16 alone no gain was measured.
-        has_tiles = bool(torch.cpu._is_amx_tile_supported())
-        return device.cpu(f"CPU, up to {torch.get_num_threads()} threads", reason, config, has_tiles)
+        return device.cpu(f"CPU, up to {torch.get_num_threads()} threads", reason, config)
     return device.gpu(torch.cuda.get_device_name(), torch.cuda.get_device_capability()[0], config)
 
 

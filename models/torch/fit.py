@@ -1,7 +1,7 @@
 """Training in torch: the maths of one step; the epochs are `models.training.loop`."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.config import Train
-from models.device import Device
+from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.torch import optimizers
 from models.torch.losses import loss, total_weight
@@ -18,7 +18,7 @@ from models.torch.snapshot import snapshot
 from models.torch.state import get_state, set_state
 from models.torch.store import get_weights, set_weights
 from models.torch.workers import ConnectedWorkers, whole_batch
-from models.training import loop
+from models.training import loop, precision
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
@@ -49,16 +49,27 @@ def fit(
     An interrupted training continues from its state. Raises NotFiniteError where the loss is no longer a number, and
     LostWorkerError where another of several workers has ended.
     """
-    with _threads_for(config.batch_size // workers.size * math.prod(data.train.inputs.shape[1:])):
+    with _threads_for(data, config, workers):
         learner = Learner(model, config, device, class_weights(config, data.train, data.spec.outputs), workers)
         history = loop.run(learner, data, config, on_epoch, on_step, recovery, workers)
     model.cpu().to(**CONTIGUOUS).eval()
     return history
 
 
+def step_seconds(
+    build: Callable[[], nn.Module], data: TrainingData, config: Train, device: Device
+) -> Mapping[Precision, float]:
+    """The duration of a training step of new models in each precision."""
+    weights = class_weights(config, data.train, data.spec.outputs)
+    with _threads_for(data, config):
+        learners = {name: Learner(build(), config, own, weights) for name, own in precision.devices(device).items()}
+        return precision.step_seconds(learners, data, config)
+
+
 @contextmanager
-def _threads_for(numbers: int) -> Iterator[None]:
-    """One thread for batches of so few numbers: to share them out takes longer than it saves."""
+def _threads_for(data: TrainingData, config: Train, workers: Workers = ALONE) -> Iterator[None]:
+    """One thread for batches of few numbers: to share them out takes longer than it saves."""
+    numbers = config.batch_size // workers.size * math.prod(data.train.inputs.shape[1:])
     before = torch.get_num_threads()
     torch.set_num_threads(1 if numbers <= SMALL_BATCH else before)
     try:

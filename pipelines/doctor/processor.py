@@ -6,9 +6,9 @@ from pathlib import Path
 
 import joblib
 
+from models.device import CPUINFO, processor_flags
 from pipelines.doctor.check_result import CheckResult
 
-CPUINFO = Path("/proc/cpuinfo")
 # Flags in /proc/cpuinfo: vectors, 8-bit and 16-bit arithmetic, matrix tiles.
 INSTRUCTION_SETS = {
     "AVX2": ("avx2",),
@@ -27,10 +27,9 @@ def check() -> list[CheckResult]:
 def instruction_sets(path: Path = CPUINFO) -> CheckResult:
     """The supported INSTRUCTION_SETS, as far as Linux reports them in `path`."""
     try:
-        lines = path.read_text("utf-8", "replace").splitlines()
+        flags = processor_flags(path)
     except OSError:
         return CheckResult("ok", "processor", f"{platform.machine()}; instruction sets are not reported on this system")
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
     if not flags:
         return CheckResult("ok", "processor", f"{platform.machine()}, without the instruction sets of x86-64")
     supported = {name: not flags.isdisjoint(names) for name, names in INSTRUCTION_SETS.items()}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from models import checkpoint
@@ -13,7 +14,7 @@ from models.config import ModelConfig, Train
 from models.device import Device
 from models.interfaces import FrameworkModel, Learner
 from models.spec import DataSpec
-from models.training import launchers
+from models.training import launchers, precision
 from models.training.batches import TrainingData
 from models.training.epoch import Epoch, best_epoch, stored_epoch
 from models.training.launchers import Place
@@ -98,14 +99,16 @@ def train(
     workers = connect(chosen, place, device)
     state_file = StateFile(chosen.name, recovery.fingerprint(chosen, {**sections, **tracking.model_dump()}, device))
     if interrupted := recovery.shared(workers, state_file, device):
-        device = device._replace(precision=interrupted.precision)
+        device = device._replace(precision=interrupted.precision, step_seconds=interrupted.step_seconds)
+    elif precision.is_measured(config, data.train, device, workers):
+        device = measured(chosen, model_config, data, config, device)
     if tracker is None:
         follow(chosen, model_config, data, config, device, interrupted, workers)
         return
     model = chosen.architecture_module().build(data.spec, model_config)
     started = tracker.start(chosen.name, tags, interrupted.run_id if interrupted else "")
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
-        print(f"{chosen.name}: training on {device.name} in {device.precision}", flush=True)
+        print(f"{chosen.name}: training on {device.name} in {device.precision}{reason(device)}", flush=True)
         log_inputs(run, sections, device, data.spec)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
@@ -121,6 +124,20 @@ def train(
     state_file.delete()
     workers.wait()
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+
+
+def measured(chosen: Candidate, model_config: ModelConfig, data: TrainingData, config: Train, device: Device) -> Device:
+    """The device with the faster precision; the random generators are those of a new process afterwards."""
+    build = partial(chosen.architecture_module().build, data.spec, model_config)
+    seconds = chosen.framework_module("fit").step_seconds(build, data, config, device)
+    chosen.framework_module("device").choose(config)
+    return precision.with_faster(device, seconds)
+
+
+def reason(device: Device) -> str:
+    """The measured durations of a step, for the log."""
+    times = ", ".join(f"{seconds * 1000:.1f} ms in {name}" for name, seconds in device.step_seconds.items())
+    return f"; measured for a step: {times}" if times else ""
 
 
 def connect(chosen: Candidate, place: Place, device: Device) -> Workers:
@@ -154,6 +171,7 @@ def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: Data
     training = {name: value for name, value in sections["train"].items() if name != "epochs"}
     run.log_params({**sections, "train": training})
     run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
+    run.log_once({f"step_ms/{name}": seconds * 1000 for name, seconds in device.step_seconds.items()})
     for split in ("train", "validation"):
         run.log_dataset(spec, split, paths.split(split))
 
@@ -189,7 +207,8 @@ def fit(
             return before + time.perf_counter() - start
 
         def store_state(state: Callable[[], TrainingState]) -> None:
-            state_file.write(lambda: Interrupted(monitor.run.id, device.precision, seconds(), monitor.layers, state()))
+            chosen_precision = device.precision, device.step_seconds
+            state_file.write(lambda: Interrupted(monitor.run.id, *chosen_precision, seconds(), monitor.layers, state()))
 
         progress = Recovery(interrupted.state if interrupted else None, store_state)
         try:
@@ -206,6 +225,7 @@ def summary(chosen: Candidate, trained: TrainedModel, config: Train) -> dict[str
     return {
         "device": trained.device.kind,
         "precision": trained.device.precision,
+        "step_ms": {name: round(seconds * 1000, 3) for name, seconds in trained.device.step_seconds.items()},
         "seconds": round(trained.seconds, 3),
         "parameters": chosen.framework_module("store").parameters(trained.model),
         "epochs": len(trained.history),

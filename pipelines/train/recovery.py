@@ -40,10 +40,12 @@ UNREADABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zli
 
 @dataclass(frozen=True)
 class Interrupted:
-    """An interrupted training: its MLflow run, precision, duration in seconds so far, layer history and state."""
+    """An interrupted training: its MLflow run, precision with the durations that led to it (as in `Device`), duration
+    in seconds so far, layer history and state."""
 
     run_id: str
     precision: Precision
+    step_seconds: Mapping[Precision, float]
     seconds: float
     layers: list[Row]
     state: TrainingState
@@ -147,6 +149,7 @@ def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted) -> No
         "fingerprint": fingerprint,
         "run_id": interrupted.run_id,
         "precision": interrupted.precision,
+        "step_seconds": dict(interrupted.step_seconds),
         "seconds": interrupted.seconds,
         "layers": interrupted.layers,
         "history": [asdict(epoch) for epoch in state.history],
@@ -178,6 +181,7 @@ def _interrupted(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
     return Interrupted(
         content["run_id"],
         content["precision"],
+        content["step_seconds"],
         content["seconds"],
         [tuple(row) for row in content["layers"]],
         TrainingState(history, learner, content["random"], best_weights),

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from models import device
 from models.config import Train
-from models.device import cpu, gpu, gpu_number, missing_code, no_gpu
+from models.device import Device, cpu, gpu, gpu_number, missing_code, no_gpu
 from models.errors import InputError
 from tests.models.conftest import FRAMEWORKS, framework_module
 
@@ -53,7 +53,7 @@ def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
 def test_bfloat16_is_used_where_the_gpu_has_it(capability: int, automatic: str, train_config: Train) -> None:
     requested = train_config.model_copy(update={"precision": "bfloat16"})
     assert gpu("GPU 1", capability, train_config.model_copy(update={"precision": "auto"})).precision == automatic
-    assert gpu("GPU 1", capability, train_config) == ("cuda", "GPU 1", "float32")
+    assert gpu("GPU 1", capability, train_config) == Device("cuda", "GPU 1", "float32")
     if automatic == "bfloat16":
         assert gpu("GPU 1", capability, requested).precision == "bfloat16"
     else:
