@@ -102,6 +102,10 @@ class DataSpec:
             raise InputError(f"{path}: not JSON ({error}); run `dvc repro prepare`") from error
         return cls.from_dict(values, str(path))
 
+    def write(self, path: Path) -> None:
+        """Write `spec.json`, with characters beyond ASCII as they are."""
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
     def example(self, count: int = 1) -> np.ndarray:
         """`count` empty examples, [count, *shape]: for tracing, warming and signatures."""
         return np.zeros((count, *self.shape), self.dtype)

@@ -1,4 +1,4 @@
-"""SHA-256 of arrays and files, in hexadecimal."""
+"""SHA-256 of arrays and files, in hexadecimal, and digests of examples."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,15 @@ def hash_arrays(arrays: Mapping[str, NDArray[Any]], text: str = "") -> str:
         for span in spans(array):
             digest.update(np.ascontiguousarray(array[span]).data)
     return digest.hexdigest()
+
+
+def digests(examples: NDArray[Any], size: int) -> list[bytes]:
+    """A BLAKE2b digest of `size` bytes of each example [N, ...], equal for equal examples."""
+    return [
+        hashlib.blake2b(np.ascontiguousarray(example).data, digest_size=size).digest()
+        for span in spans(examples)
+        for example in examples[span]
+    ]
 
 
 def hash_files(files: Sequence[Path]) -> str:

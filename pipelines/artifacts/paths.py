@@ -56,7 +56,7 @@ def validation_outputs(candidate: str) -> Path:
 
 
 def errors(candidate: str) -> Path:
-    """The test examples with the largest errors of one candidate."""
+    """The JSON file of the test examples with the largest errors of one candidate, with their inputs."""
     return ERRORS / f"{candidate}.json"
 
 

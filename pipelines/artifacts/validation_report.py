@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import json_object
+from pipelines.artifacts import json_object, paths
 
 FILE = "validation.json"
 SAMPLES = "samples.png"  # beside it, of images: examples of each class
-read = json_object.read
+
+
+def read(path: Path = paths.DATA_REPORT / FILE) -> Mapping[str, Any]:
+    """The report on the data of the workspace, or another one. Raises InputError where there is none."""
+    return json_object.read(path)
 
 
 def write(report: Mapping[str, Any], path: Path) -> None:

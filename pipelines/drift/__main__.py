@@ -78,7 +78,7 @@ def _spec(champion: Mapping[str, Any]) -> DataSpec:
     if differing := bundle.data_differences(spec, DataSpec.read(paths.SPEC)):
         raise InputError(f"{paths.SPEC}: {', '.join(differing)} differ from those of the champion; run `dvc repro`")
     trained = champion["provenance"]["data_sha256"]
-    current = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
+    current = validation_report.read()["data_sha256"]
     if trained != current:
         print(f"compared with data {current[:12]} in {paths.DATA}; the champion was trained on {trained[:12]}")
     return spec

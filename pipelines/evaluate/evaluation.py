@@ -9,12 +9,12 @@ from models.session import Session, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import (
     history,
+    json_object,
     layer_history,
     metrics_file,
     paths,
     records,
     validation_outputs,
-    worst_errors,
 )
 from pipelines.artifacts.atomic import staged
 from pipelines.config.params import Evaluate
@@ -107,7 +107,7 @@ def _write_validation_outputs(graphs: Mapping[str, GraphPredictions], name: str)
 def _write_errors(graph: GraphPredictions, name: str) -> None:
     path = paths.errors(name)
     with staged(path.parent, [path.name]) as beside:
-        worst_errors.write(largest_errors.find(graph.test), beside / path.name)
+        json_object.write(largest_errors.find(graph.test), beside / path.name)
 
 
 def _log_native(run: Run, name: str, framework: Framework, validation: Predictions) -> None:

@@ -3,7 +3,6 @@
 Files whose runtimes import the same frameworks share a process.
 """
 
-import json
 import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ class ReaderProcesses:
         with TemporaryDirectory() as folder:
             # In files: two processes that each wait to send what exceeds the buffer of a pipe would wait forever.
             spec_path, inputs_path = Path(folder) / "spec.json", Path(folder) / "inputs.npy"
-            spec_path.write_text(json.dumps(spec.to_dict()), "utf-8")
+            spec.write(spec_path)
             np.save(inputs_path, inputs)
             for file in files:
                 self._request(file, spec_path, inputs_path)

@@ -6,10 +6,11 @@ from typing import Any
 
 from models.errors import InputError
 from models.export_formats import INT8, ONNX
-from pipelines.artifacts import package_versions, parity_report, paths, records
+from pipelines.artifacts import parity_report, paths, records
 from pipelines.lineage import dvc_lock, git
 from pipelines.lineage.dvc_lock import Lock
 from pipelines.lineage.subject import Subject
+from pipelines.tracking import provenance
 from pipelines.tracking.model_registry import ModelVersion
 
 
@@ -31,7 +32,7 @@ class Origin:
     def other_packages(self) -> list[str]:
         """Packages whose installed version is not that of the training."""
         recorded = self.training.get("versions", {})
-        installed = package_versions.installed(self.training["framework"]) if recorded else {}
+        installed = provenance.installed(recorded)
         return [
             f"{name} {version}, installed {installed.get(name, 'none')}"
             for name, version in recorded.items()

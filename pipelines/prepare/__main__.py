@@ -1,6 +1,5 @@
 """Stage `prepare`: validate and split the raw examples, and compute their statistics."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -62,11 +61,11 @@ def _write_spec_and_report(
     arrays = {name: split_files.read(folder / name) for name in splits.NAMES}
     inputs, targets = ({name: pair[index] for name, pair in arrays.items()} for index in (0, 1))
     spec, constant = _make_spec(raw, columns, inputs["train"], targets["train"])
-    text = json.dumps(spec.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    (folder / paths.SPEC.name).write_text(text, "utf-8")
+    spec_file = folder / paths.SPEC.name
+    spec.write(spec_file)
     report = {
         "name": raw.name,
-        "data_sha256": _hash_splits(inputs, targets, text),
+        "data_sha256": _hash_splits(inputs, targets, spec_file.read_text("utf-8")),
         **_report_module(raw).inspect(inputs, targets, spec),
         **leak_report,
         "constant_columns" if raw.table else "constant_channels": constant,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipelines.artifacts.hashing import digests
 from pipelines.artifacts.raw_data import RawData
 from pipelines.prepare import validation
 
@@ -17,7 +18,7 @@ def units(raw: RawData, duplicates: bool) -> NDArray[np.int64]:
     groups = np.arange(count) if raw.groups is None else np.unique(raw.groups, return_inverse=True)[1]
     if not duplicates:
         return np.asarray(groups, np.int64)
-    equal = np.unique(validation.digests(raw.train_inputs), return_inverse=True)[1]
+    equal = np.unique(digests(raw.train_inputs, validation.DIGEST_BYTES), return_inverse=True)[1]
     # Groups and sets of equal examples are the nodes of a graph, and each example joins two of them.
     nodes, shape = groups.max() + 1, groups.max() + equal.max() + 2
     joined = coo_array((np.ones(count), (groups, nodes + equal)), shape=(shape, shape))

@@ -1,6 +1,5 @@
 """Validation of the raw examples: invalid data is rejected, empty and duplicate images are counted."""
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from pipelines.artifacts import raw_data
+from pipelines.artifacts.hashing import digests
 from pipelines.artifacts.npy import spans
 from pipelines.artifacts.raw_data import RawData
 from pipelines.prepare import class_validation, table_validation
 
 CHANNELS = (1, 3)
+DIGEST_BYTES = 16  # the probability that two of 70,000 images have the same digest is 1e-29
 
 
 def check(raw: RawData) -> None:
@@ -41,7 +42,7 @@ def constant_images(images: NDArray[np.uint8]) -> list[int]:
 
 def duplicates(splits: Mapping[str, NDArray[np.uint8]]) -> dict[str, int]:
     """For each pair `earlier/later` of splits, the number of examples of the later one in the earlier one."""
-    return common({name: digests(images) for name, images in splits.items()})
+    return common({name: digests(images, DIGEST_BYTES) for name, images in splits.items()})
 
 
 def common(splits: Mapping[str, Sequence[Hashable]]) -> dict[str, int]:
@@ -69,15 +70,6 @@ def _check_images(path: Path, images: NDArray[Any]) -> None:
         raise InputError(f"{path}: no data, its shape is {images.shape}; allowed: 1 or more along each axis")
     if images.shape[-1] not in CHANNELS:
         raise InputError(f"{path}: {images.shape[-1]} channels; allowed: {' or '.join(map(str, CHANNELS))}")
-
-
-def digests(images: NDArray[np.uint8]) -> list[bytes]:
-    """A digest of 16 bytes per image; the probability of a collision among 70,000 is 1e-29."""
-    return [
-        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        for span in spans(images)
-        for image in images[span]
-    ]
 
 
 def _common(earlier: Sequence[Hashable], later: Sequence[Hashable]) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.artifacts import history, json_object, paths, validation_report, worst_errors
+from pipelines.artifacts import history, json_object, paths, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.promote import comparison_plot, report
@@ -21,8 +21,8 @@ def write(
     """Write plot and learning curves of all candidates, the summary, PAGES: the reports and the champion's card."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
-    errors = {name: worst_errors.read(paths.errors(name)) for name in names}
-    data = validation_report.read(paths.DATA_REPORT / validation_report.FILE)
+    errors = {name: json_object.read(paths.errors(name)) for name in names}
+    data = validation_report.read()
     promotion = Promotion(candidates, choice, made, rules, manifest, histories, errors, data)
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
         comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)

@@ -90,7 +90,7 @@ def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
     content = settings.model_dump(mode="json")
     names = ("seed", "warmup", "maximum_parameters", "maximum_latency_ms")
     return {
-        "data_sha256": validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"],
+        "data_sha256": validation_report.read()["data_sha256"],
         "prepare": content["prepare"],
         "train": content["train"],
         chosen.architecture: content["models"][chosen.architecture],

@@ -4,7 +4,6 @@ A model has two flavors: that of its framework, for `mlflow.pytorch.load_model` 
 `mlflow.pyfunc.load_model` and `mlflow models serve`, which takes raw examples as the service does.
 """
 
-import json
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 
 from models.config import Framework
 from models.spec import DataSpec
-from pipelines.tracking import tandem_model
+from pipelines.tracking import provenance, tandem_model
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import NATIVE_FILES
 
@@ -68,22 +67,14 @@ def _write_pyfunc(spec: DataSpec, example: np.ndarray, kind: str, folder: Path) 
             input_example=input_example(spec, example),
             pip_requirements=requirements(kind),
         )
-    (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
+    spec.write(folder / "spec.json")
     return mlflow.models.Model.load(str(folder))
 
 
 def requirements(kind: str) -> list[str]:
     """The packages that a model of `kind` needs, in the installed versions."""
-    versions = {name: _version(name) for name in ("mlflow", "numpy", "pandas", *PACKAGES[kind])}
-    return [f"{name}=={version}" for name, version in versions.items() if version]
-
-
-def _version(name: str) -> str:
-    """The installed version without its local part, such as +cpu; empty if the package is not installed."""
-    try:
-        return metadata.version(name).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return ""
+    versions = provenance.installed(("mlflow", "numpy", "pandas", *PACKAGES[kind]))
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]  # without +cpu and the like
 
 
 def input_example(spec: DataSpec, example: np.ndarray) -> Any:

@@ -1,11 +1,22 @@
-"""Version of the code that a run executes, and the command that it is part of."""
+"""Versions of the code and the packages that a run executes, and the command that it is part of."""
 
 import os
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import psutil
+
+from models.config import Framework
+
+# What a trained and exported file depends on.
+PACKAGES: dict[Framework, tuple[str, ...]] = {
+    "torch": ("numpy", "torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime"),
+    "keras": ("numpy", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime-gpu", "onnxruntime"),
+}
 
 
 def tags() -> dict[str, str]:
@@ -15,6 +26,15 @@ def tags() -> dict[str, str]:
     if experiment := os.environ.get("DVC_EXP_NAME"):
         values["dvc_experiment"] = experiment
     return values
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of the packages that are installed."""
+    versions = {}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def pipeline_run() -> str:

@@ -94,7 +94,7 @@ class Run:
         """Log a model in the format of its framework, once, with raw examples [N, *shape]."""
         files = self._outbox.files()
         shutil.copy(file, files / NATIVE_FILES[framework])
-        json_object.write(spec.to_dict(), files / SPEC_FILE)
+        spec.write(files / SPEC_FILE)
         np.save(files / EXAMPLE_FILE, example)
         self._append("native", files, framework=framework, sha256=hash_files([file]))
 

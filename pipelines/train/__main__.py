@@ -24,7 +24,6 @@ from models.training.workers import ALONE, Workers
 from pipelines.artifacts import (
     history,
     layer_history,
-    package_versions,
     paths,
     training_data,
     training_record,
@@ -93,7 +92,7 @@ def train(
     compatibility.require_trainable(chosen.framework, model_config, config, data.spec, len(data.train))
     # Before the framework is imported.
     tracker = runs.Tracker(tracking.experiment) if place.rank == 0 else None
-    data_sha256 = validation_report.read(paths.DATA_REPORT / validation_report.FILE)["data_sha256"]
+    data_sha256 = validation_report.read()["data_sha256"]
     tags = {**chosen.tags, **provenance.tags(), "data_sha256": data_sha256}
     device = chosen.framework_module("device").choose(config, place.local_rank)
     workers = connect(chosen, place, device)
@@ -117,7 +116,7 @@ def train(
         run.log_params({"train": {"epochs": len(trained.history)}})
         record = {"run_id": run.id, "candidate": chosen.name, **tags, **summary(chosen, trained, config)}
         record["git_dirty"] = tags["git_dirty"] == "true"
-        record |= {"params": dict(sections), "versions": package_versions.installed(chosen.framework)}
+        record |= {"params": dict(sections), "versions": provenance.installed(provenance.PACKAGES[chosen.framework])}
         write_checkpoint(chosen, trained, record)
         run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import worst_errors
+from pipelines.artifacts import json_object
 from pipelines.evaluate import largest_errors
 from pipelines.evaluate.predictions import Predictions
 
@@ -42,8 +42,8 @@ def test_values_of_a_regression_by_difference(tmp_path):
         (2, 9.0, 2.0), (3, -4.0, 0.0), (1, 2.0, 3.0), (0, 1.0, 1.0),
     ]  # fmt: skip
     assert found["misclassified"] is None
-    worst_errors.write(found, tmp_path / "errors.json")
-    assert worst_errors.read(tmp_path / "errors.json") == found
+    json_object.write(found, tmp_path / "errors.json")
+    assert json_object.read(tmp_path / "errors.json") == found
 
 
 @pytest.mark.parametrize(("shape", "size"), [((8, 8, 1), (8, 8)), ((200, 100, 3), (34, 67))])

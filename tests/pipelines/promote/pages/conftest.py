@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.spec import DataSpec
-from pipelines.artifacts import history, metrics_file, paths, records, validation_report, worst_errors
+from pipelines.artifacts import history, json_object, metrics_file, paths, records, validation_report
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.promote.decision import Decision
 from pipelines.promote.promotion import Promotion
@@ -58,8 +58,8 @@ def promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Promotion:
         Rules(settings.promote, "accuracy", "accuracy"),
         manifest_of(candidates[0]),
         {name: history.read(paths.checkpoint(name) / history.FILE) for name in ("torch-cnn", "keras-cnn")},
-        {name: worst_errors.read(paths.errors(name)) for name in ("torch-cnn", "keras-cnn")},
-        validation_report.read(paths.DATA_REPORT / validation_report.FILE),
+        {name: json_object.read(paths.errors(name)) for name in ("torch-cnn", "keras-cnn")},
+        validation_report.read(),
     )
 
 
