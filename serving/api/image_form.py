@@ -24,7 +24,8 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
 
     Raises RequestError if the form is broken, has more than `max_files` files or another charset than UTF-8.
     """
-    _, parameters = parse_options_header(request.header(b"content-type"))
+    content_type = request.header(b"content-type")
+    _, parameters = parse_options_header(content_type)
     if (charset := parameters.get(b"charset", b"utf-8")).lower() not in CHARSETS:
         raise invalid(f"the form's charset: found {charset.decode('latin-1')[:50]!r}; allowed: utf-8")
     body = await request.body()
@@ -32,9 +33,8 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     if (boundary := parameters.get(b"boundary")) and body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
         raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
     try:
-        form = await _Parser(
-            Headers(raw=request.scope["headers"]), _stream(body), max_files=max_files, max_fields=MAX_FIELDS
-        ).parse()
+        headers = Headers(raw=[(b"content-type", content_type)])  # the one that was checked, of several
+        form = await _Parser(headers, _stream(body), max_files=max_files, max_fields=MAX_FIELDS).parse()
     except (MultiPartException, LookupError, ValueError) as error:
         raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
     try:

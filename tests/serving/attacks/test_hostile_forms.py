@@ -1,5 +1,6 @@
 """Multipart forms that are expensive to parse, and a full disk."""
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_other_charsets_than_utf_8_are_rejected(digits: Path, local: Make, chars
     assert longest <= MAX_DELAY
     assert response.status_code == 400
     assert response.json()["error"] == f"the form's charset: found '{charset}'; allowed: utf-8"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["almost a boundary", "another charset"])
+def test_two_content_types_are_not_read_differently(digits: Path, local: Make, name: str) -> None:
+    """The parser reads the content type that was checked, not the first of two."""
+    field = b'--x\r\nContent-Disposition: form-data; name="field"\r\n\r\n'
+    body = field + b"a" * 420_000 + b"\r\n" + FILE + png() + END
+    first, second = "multipart/form-data; boundary=x; charset=punycode", "multipart/form-data; boundary=x"
+    if name in BODIES:
+        body, first, second = BODIES[name][0], second, "multipart/form-data; boundary=y"
+    headers = [("content-type", first), ("content-type", second)]
+    (response,), longest = attack(local(digits), ("POST", "/predict/image", {"content": body, "headers": headers}))
+    assert longest <= MAX_DELAY
+    assert response.status_code == 400
+    assert re.search("unknown parameters: field|the form is broken", response.json()["error"])
 
 
 @pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"', "; charset=utf8"])
