@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serving.canary.canary import Canary
@@ -29,6 +29,7 @@ from serving.scheduling.image_decoder import ImageDecoder
 from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
 
+RESTART_SECONDS = 1.0  # pause before a background task that has failed starts again
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -87,12 +88,10 @@ class Worker:
 
     async def start(self) -> None:
         """Start the background tasks, and become ready."""
-        loops = [self.reloader.watch(), self.deadlines.watch(), self._flush(), self.api_keys.watch()]
-        loops += [observer.watch() for observer in self._observers]
-        loops += [self.canary.watch()] if self.canary else []
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
-        for task in self._tasks:
-            task.add_done_callback(_report)
+        loops = [self.reloader.watch, self.deadlines.watch, self._flush, self.api_keys.watch]
+        loops += [observer.watch for observer in self._observers]
+        loops += [self.canary.watch] if self.canary else []
+        self._tasks = [asyncio.create_task(_run(loop)) for loop in loops]
         if self.champion.spec.kind == "image":
             await asyncio.to_thread(self.image_decoder.start)
         gc.collect()
@@ -124,7 +123,11 @@ class Worker:
             self.metrics.flush()
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    """Log the error that has ended a background task: nothing else would show it."""
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("a background task ended: %r", error, exc_info=error)
+async def _run(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a background task. If it fails, the error is logged and the task starts again, as the service needs it."""
+    while True:
+        try:
+            return await loop()
+        except Exception:
+            log.exception("a background task failed; it starts again in %s s", RESTART_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)

@@ -90,19 +90,26 @@ def test_requests_in_flight_are_answered_before_a_stop(tmp_path: Path) -> None:
         assert served.process.wait(20) == 0
 
 
-def test_a_background_task_that_ends_is_logged(
+def test_a_background_task_that_fails_is_logged_and_starts_again(
     digits: Path, local: Callable[..., Local], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = local(digits).worker
-
-    async def fail() -> None:
-        raise RuntimeError("unforeseen")
+    monkeypatch.setattr("serving.worker.RESTART_SECONDS", 0.0)
+    worker, errors = local(digits).worker, [RuntimeError("unforeseen")] * 2
 
     async def run() -> None:
-        monkeypatch.setattr(worker.api_keys, "watch", fail)
+        started = asyncio.Event()
+
+        async def watch() -> None:
+            if errors:
+                raise errors.pop()
+            started.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(worker.reloader, "watch", watch)
         await worker.start()
-        await asyncio.sleep(0)
+        await asyncio.wait_for(started.wait(), 20)
         await worker.stop()
 
     asyncio.run(run())
-    assert "a background task ended: RuntimeError('unforeseen')" in caplog.text
+    assert caplog.text.count("a background task failed; it starts again in 0.0 s") == 2
+    assert "RuntimeError: unforeseen" in caplog.text
