@@ -15,6 +15,7 @@ from bentoml._internal.utils import circus
 
 CHECK_SECONDS = 2
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MEMORY = "/dev/shm"  # POSIX shared memory on Linux
 
 
 def check_workers_often() -> None:
@@ -26,11 +27,13 @@ def check_workers_often() -> None:
 def use_own_metrics_folder() -> None:
     """Store the metrics of this service's workers in a folder of its own.
 
-    BentoML uses one folder for all services of a user and empties it whenever one starts.
+    BentoML uses one folder for all services of a user and empties it whenever one starts. It is in memory where the
+    system allows it: the workers map its files, and a full disk would end them by SIGBUS.
     """
     if METRICS_FOLDER in os.environ:  # set by the supervisor for its workers
         return
-    folder = tempfile.mkdtemp(prefix="tandem-counters-")
+    memory = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
+    folder = tempfile.mkdtemp(prefix="tandem-counters-", dir=memory)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     BentoMLContainer.prometheus_multiproc_dir.set(folder)
 

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+
+from serving.process import supervision
 from tests.serving.bundles import DIGITS, weights, write
 from tests.serving.conftest import ROOT
 
@@ -32,3 +36,20 @@ def test_the_champion_reported_by_a_killed_worker_is_removed(digits: Path, tmp_p
     assert [len(lines) for lines in reported] == [1, 1]
     assert 'version="1"' in reported[0].pop()
     assert 'version="2"' in reported[1].pop()
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_the_files_are_in_memory_where_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: bool
+) -> None:
+    """The workers map them: a full disk would end them by SIGBUS."""
+    (tmp_path / "memory").mkdir()
+    monkeypatch.setattr(supervision, "MEMORY", str(tmp_path / "memory" if memory else tmp_path / "nowhere"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(supervision.METRICS_FOLDER, raising=False)
+    try:
+        supervision.use_own_metrics_folder()
+        folder = Path(BentoMLContainer.prometheus_multiproc_dir.get())
+    finally:
+        BentoMLContainer.prometheus_multiproc_dir.reset()
+    assert folder.parent == (tmp_path / "memory" if memory else tmp_path)
