@@ -94,13 +94,16 @@ class PredictionLog:
         """Write in groups of lines; the numbers of examples written and lost, as a full disk must not fail requests."""
         outcome: Counter[Literal["written", "failed"]] = Counter()
         lines = (line for record in records for line in _lines(record, self._images))
+        reason: OSError | None = None
         while group := list(islice(lines, LINES_PER_WRITE)):
             try:
                 self._file.write("\n".join(group))
                 outcome["written"] += len(group)
             except OSError as error:
-                log.warning("prediction log: lost %d lines: %s", len(group), error)
                 outcome["failed"] += len(group)
+                reason = error
+        if reason:
+            log.warning("prediction log: lost %d lines: %s", outcome["failed"], reason)
         return outcome
 
 

@@ -57,6 +57,7 @@ class Shadow:
         self._retry = Retry()
         self._thread = low_priority.thread("challenger")
         self._running: asyncio.Future[Comparison] | None = None
+        self._failed = ""  # SHA-256 of the challenger whose failure was logged last
 
     @property
     def champion(self) -> Champion:
@@ -123,7 +124,9 @@ class Shadow:
         if done.cancelled():
             return
         if error := done.exception():
-            log.warning("comparison with the challenger failed: %s", error)
+            if challenger.sha256 != self._failed:  # once, as each request may fail; the metrics have their number
+                log.warning("comparison with the challenger failed: %s", error)
+            self._failed = challenger.sha256
             self._metrics.count_skipped("failed")
             return
         comparison = done.result()

@@ -106,13 +106,16 @@ def test_files_are_rotated_and_the_oldest_removed(local: Make, digits: Path, tmp
     assert 12 <= len(lines(folder)) < 120
 
 
-def test_a_failed_write_does_not_affect_responses(local: Make, digits: Path, tmp_path: Path) -> None:
+def test_a_failed_write_does_not_affect_responses(
+    local: Make, digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "log"
     service = local(digits, prediction_log=folder)
     folder.rmdir()
-    assert service.post("/predict", json={"inputs": raw(DIGITS, 1).tolist()}).status_code == 200
+    assert service.post("/predict", json={"inputs": raw(DIGITS, 200).tolist()}).status_code == 200
     flush(service)
-    assert counted(service, "failed") == 1
+    assert counted(service, "failed") == 200
+    assert caplog.text.count("prediction log: lost 200 lines: ") == len(caplog.records) == 1
     folder.mkdir()
     service.post("/predict", json={"inputs": raw(DIGITS, 1).tolist()})
     flush(service)

@@ -89,15 +89,17 @@ def test_a_challenger_with_other_inputs_is_not_run(local: Make, digits: Path, tm
 
 
 def test_a_failing_challenger_is_counted_and_does_not_affect_responses(
-    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
+    local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(shadow, "_compare", fail)
     service = local(digits, challenger=challenger)
-    assert compare(service, raw(DIGITS, 1))[0]["predictions"]
-    assert value(service, "shadow_requests_total", result="failed") == 1
+    for _ in range(3):
+        assert compare(service, raw(DIGITS, 1))[0]["predictions"]
+    assert value(service, "shadow_requests_total", result="failed") == 3
+    assert caplog.text.count("comparison with the challenger failed: broken") == 1  # requests do not fill the log
 
 
 def test_a_valid_challenger_is_loaded_after_a_missing_or_invalid_one(local: Make, digits: Path, tmp_path: Path) -> None:
