@@ -92,7 +92,7 @@ class Request:
         """Raise RequestError (413) if the declared size of the body exceeds the limit: nothing of it is read."""
         declared = self.header(b"content-length")
         if declared and not (declared.isdigit() and len(declared) <= 18 and int(declared) <= self._limit):
-            raise too_large(f"the body has {declared.decode()[:30]} bytes; at most {self._limit} are read")
+            raise too_large(f"the body has {declared[:30].decode('latin-1')} bytes; at most {self._limit} are read")
 
     async def body(self) -> bytes:
         """The complete body. Raises RequestError (413) before more than the limit is in memory."""

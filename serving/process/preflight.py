@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_all_start_methods, get_context
@@ -11,12 +12,14 @@ from serving.inference import champion
 from serving.monitoring import prediction_log, tracing
 from serving.settings import Settings
 
+OWN_FILES = 512  # open files of a worker beside its connections: libraries, quotas, and those that wait for a refusal
+
 
 def check(settings: Settings) -> None:
     """Load the champion in a separate process.
 
-    Raises InputError if it, the prediction log, the challenger's folder, the gRPC port or OTEL_* variables cannot be
-    used. The process frees the device's memory when it ends, so that the supervisor holds none.
+    Raises InputError if it, the prediction log, the challenger's folder, the gRPC port, so many connections or OTEL_*
+    variables cannot be used. The process frees the device's memory when it ends, so that the supervisor holds none.
     """
     if settings.prediction_log:
         prediction_log.require_folder(settings.prediction_log)
@@ -26,6 +29,7 @@ def check(settings: Settings) -> None:
         _check_canary(settings)
     if settings.grpc_port:
         _require_free_port(settings.grpc_port)
+    _allow_open_files(settings)
     method = "fork" if "fork" in get_all_start_methods() else None  # faster: all modules are imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
         try:
@@ -60,6 +64,28 @@ def _require_free_port(port: int) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise InputError(f"TANDEM_GRPC_PORT: {port}: {error.strerror}; name a free port") from None
+
+
+def _allow_open_files(settings: Settings) -> None:
+    """Raise the limit of open files, which the workers inherit, to what all connections need.
+
+    A worker without a free file could neither read a new champion nor decode an image. Raises InputError if the system
+    does not allow as many.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = OWN_FILES + settings.max_connections * (2 if settings.grpc_port else 1)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise InputError(
+            f"TANDEM_MAX_CONNECTIONS: {settings.max_connections}: a worker needs {needed} open files, and the system "
+            f"allows {hard}; raise that limit (ulimit -Hn), or name fewer connections"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _load(settings: Settings) -> None:

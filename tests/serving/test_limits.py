@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -14,12 +15,15 @@ import httpx
 import numpy as np
 import pytest
 
+from models.errors import InputError
 from models.manifest import CHECKED
 from models.spec import DataSpec
 from serving.http.cors import allow
+from serving.process import preflight
 from serving.scheduling.load_estimate import LoadEstimate
+from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
-from tests.serving.conftest import Local, Served, serve
+from tests.serving.conftest import Local, Served, free_port, serve
 
 Make = Callable[..., Local]
 KEY = "correct-horse"
@@ -343,3 +347,29 @@ def test_the_access_log_has_one_line_per_request_without_content(
     assert (first["endpoint"], first["status"], first["request_id"]) == ("predict", 200, "mine")
     assert (second["endpoint"], second["status"]) == ("unknown", 404)
     assert "inputs" not in first
+
+
+def test_a_content_length_that_is_no_number(digits: Path, local: Make) -> None:
+    response = local(digits).post("/predict", content=b"{}", headers=[(b"content-length", b"\xff\xfe")])
+    assert response.status_code == 413
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+@pytest.mark.parametrize(("changes", "needed"), [({}, 1536), ({"grpc_port": free_port()}, 2560)])
+def test_as_many_files_may_be_open_as_connections_need(
+    digits: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, int], needed: int
+) -> None:
+    """Without one the worker could decode no image, and would take a champion that it cannot read for a damaged one."""
+    import resource
+
+    limits = {"set": (1024, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["set"])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.update(set=limit))
+    settings = Settings(champion=digits, **changes)
+    preflight.check(settings)
+    assert limits["set"] == (needed, 4096)
+    limits["set"] = (256, 1024)
+    with pytest.raises(InputError, match=f"TANDEM_MAX_CONNECTIONS: 1024: a worker needs {needed} open files, .* 1024"):
+        preflight.check(settings)
+    limits["set"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    preflight.check(settings)
