@@ -75,6 +75,8 @@ def check_top_k(value: Any, champion: Champion) -> int | None:
     if value is None:
         return None
     classes = len(champion.spec.labels)
+    if not classes:
+        raise invalid("top_k: this model returns a number, no labels; allowed: no top_k")
     if type(value) is not int or not 1 <= value <= classes:
         raise invalid(f"top_k: found {summarize(value)}; allowed: a whole number from 1 to {classes}")
     return value

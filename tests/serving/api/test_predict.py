@@ -67,6 +67,13 @@ def test_regression_returns_values(tmp_path: Path, local: Make) -> None:
     assert response["predictions"][0]["target"] == "price"
 
 
+def test_a_regression_has_no_top_k(tmp_path: Path, local: Make) -> None:
+    body = {"inputs": raw(PRICES, 1).tolist(), "top_k": 1}
+    response = local(write(tmp_path, weights(PRICES))).post("/predict", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"] == "top_k: this model returns a number, no labels; allowed: no top_k"
+
+
 def test_images_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
     inputs = raw(DIGITS, 2)
     files = [("files", (f"{i}.png", png(one[..., 0]), "image/png")) for i, one in enumerate(inputs)]

@@ -171,6 +171,7 @@ def test_rejected_messages(channel: grpc.Channel) -> None:
         assert (code, message in details) == (Code.INVALID_ARGUMENT, True), details
     assert status_of(lambda: infer(b"\xff\xff")) == (Code.INVALID_ARGUMENT, "the message is no ModelInferRequest")
     assert status_of(lambda: infer(b""))[0] == Code.NOT_FOUND
+    assert status_of(lambda: infer(b"", metadata=[("content-encoding", "gzip")]))[0] == Code.INVALID_ARGUMENT
     assert status_of(lambda: infer(b" " * 5_000_000))[0] == Code.RESOURCE_EXHAUSTED
     assert status_of(lambda: infer(b"", metadata=[("x", "y" * 20_000)]))[0] == Code.RESOURCE_EXHAUSTED
     unknown = channel.unary_unary("/inference.GRPCInferenceService/ModelUnload")
