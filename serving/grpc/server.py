@@ -40,6 +40,10 @@ CODES = {
 METADATA = {b"x-request-id", b"x-model-version", b"server-timing", b"retry-after"}  # headers sent as trailing metadata
 SLOW_SECONDS = 0.25  # a message that takes longer to arrive counts in the memory budget, with the largest size
 IDLE_MILLISECONDS = 300_000  # a connection without calls is closed; clients open another one when they need it
+# A connection takes calls for so long, then its clients open another one. What they have not read of answers is dropped
+# after the time limits of a call: HTTP/2 lets a client that answers pings leave an answer unread for good.
+AGE_MILLISECONDS = 600_000
+PING_MILLISECONDS = 30_000  # of silence, after which a connection must answer a ping
 MAX_STREAMS = 100  # calls at a time on one connection
 MAX_WATCHES = 64  # calls that watch the health of a worker: they need no key, and last as long as their clients like
 NOTICE_SECONDS = 0.1  # from NOT_SERVING until the end of the calls that watch it
@@ -77,7 +81,7 @@ class Server:
         with contextlib.suppress(TimeoutError):  # a client that watches the health and reads nothing
             async with asyncio.timeout(NOTICE_SECONDS):
                 await self._health.enter_graceful_shutdown()
-        stopping = asyncio.create_task(self._server.stop(self._settings.timeout_seconds + self._settings.turn_seconds))
+        stopping = asyncio.create_task(self._server.stop(_call_seconds(self._settings)))
         await asyncio.sleep(NOTICE_SECONDS)
         self._health.end_watches()
         await stopping
@@ -207,6 +211,20 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+        ("grpc.max_connection_age_ms", AGE_MILLISECONDS),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(_call_seconds(settings) + settings.write_timeout_seconds)),
+        ("grpc.keepalive_time_ms", PING_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", _milliseconds(settings.write_timeout_seconds)),
+        ("grpc.http2.ping_timeout_ms", _milliseconds(settings.write_timeout_seconds)),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.server_handshake_timeout_ms", int(settings.header_timeout_seconds * 1000)),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(settings.header_timeout_seconds)),
     ]
+
+
+def _call_seconds(settings: Settings) -> float:
+    """The longest duration of a call, without the time in which the client reads the answer."""
+    return settings.timeout_seconds + settings.turn_seconds
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -119,14 +119,14 @@ def test_until_the_champion_is_ready_only_liveness_succeeds(digits: Path, local:
     assert statuses == {"startupProbe": 503, "readinessProbe": 503, "livenessProbe": 200}
 
 
-def test_the_port_is_that_of_the_service() -> None:
-    (port,) = CONTAINER["ports"]
-    assert port == {"name": "http", "containerPort": BentoMLContainer.http.port.get()}
-    ports = [probe["port"] for probe in PROBES.values()]
-    ports += [each["targetPort"] for each in OBJECTS["Service"]["spec"]["ports"]]
-    ports += [each["port"] for rule in OBJECTS["NetworkPolicy"]["spec"]["ingress"] for each in rule["ports"]]
-    assert set(ports) == {"http"}
-    assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+def test_the_ports_are_those_of_the_service() -> None:
+    ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
+    assert ports == {"http": BentoMLContainer.http.port.get(), "grpc": settings().grpc_port}
+    assert {probe["port"] for probe in PROBES.values()} == {"http"}
+    reachable = [each["targetPort"] for each in OBJECTS["Service"]["spec"]["ports"]]
+    allowed = [each["port"] for rule in OBJECTS["NetworkPolicy"]["spec"]["ingress"] for each in rule["ports"]]
+    assert reachable == allowed == list(ports)
+    assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"])
 
 
 def test_the_settings_are_valid_and_match_the_resources() -> None:

@@ -1,8 +1,10 @@
 """The Open Inference Protocol by gRPC: the unmodified client of Triton, its stubs, and hostile clients."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -310,6 +312,54 @@ def test_a_silent_connection_is_closed_and_connections_are_limited(digits: Path,
     assert time.monotonic() - started < 8
     with triton.InferenceServerClient(server.address) as client:
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))])
+
+
+def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind, flags, stream) + content
+
+
+def unread_call(server: LocalServer) -> socket.socket:
+    """A connection with a call of whose answer the server may send nothing, as the window has 0 bytes."""
+    host, port = server.address.split(":")
+    fields = {":method": "POST", ":scheme": "http", ":path": INFER, ":authority": host}
+    fields |= {"te": "trailers", "content-type": "application/grpc"}
+    pairs = [text.encode() for field in fields.items() for text in field]
+    coded = [bytes([len(text)]) + text for text in pairs]
+    headers = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
+    message = typed(raw(DIGITS, 1), DIGITS).SerializeToString()
+    wire = socket.create_connection((host, int(port)), timeout=20)
+    settings = frame(4, 0, 0, struct.pack(">HI", 4, 0))
+    call = frame(1, 4, 1, headers) + frame(0, 1, 1, struct.pack(">BI", 0, len(message)) + message)
+    wire.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + call)
+    return wire
+
+
+def answer_pings(wire: socket.socket) -> None:
+    """Acknowledge the pings that have arrived."""
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        for content in wire.recv(10_000, socket.MSG_DONTWAIT).split(frame(6, 0, 0, b"12345678")[:9])[1:]:
+            wire.sendall(frame(6, 1, 0, content[:8]))
+
+
+@pytest.mark.parametrize("answers_pings", [False, True])
+def test_an_answer_that_is_not_read_has_a_time_limit(
+    answers_pings: bool, digits: Path, serve_grpc: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By pings or, if the client answers these, by the age of the connection."""
+    monkeypatch.setattr("serving.grpc.server.AGE_MILLISECONDS", 1000 if answers_pings else 600_000)
+    server = serve_grpc(digits, timeout_seconds=0.5, turn_seconds=0.0, write_timeout_seconds=0.5)
+    request = typed(raw(DIGITS, 1), DIGITS).SerializeToString()
+    with unread_call(server) as wire, grpc.insecure_channel(server.address) as channel:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:  # others notice nothing
+            assert channel.unary_unary(INFER)(request)
+            if answers_pings:
+                answer_pings(wire)
+            time.sleep(0.05)
+        with contextlib.suppress(ConnectionResetError):
+            while wire.recv(10_000):
+                pass
 
 
 def test_calls_that_watch_the_health_are_limited(
