@@ -49,6 +49,14 @@ def known_device(name: str) -> str:
     return name
 
 
+def known_candidate(name: str) -> str:
+    """Raise ValueError, which says what is allowed, where `name` is not a framework or a candidate."""
+    candidates = [f"{framework}-{section}" for framework in get_args(Framework) for section in Models.model_fields]
+    if name not in (*get_args(Framework), *candidates):
+        raise ValueError(f"unknown key; allowed: {', '.join((*get_args(Framework), *candidates))}")
+    return name
+
+
 def known_loss(name: str) -> str:
     """Raise ValueError, which says what is allowed, where there is no such loss."""
     if name not in ("auto", *LOSSES):
@@ -308,9 +316,13 @@ class Augment(Config):
             )
 
 
+TrainingDevice = Annotated[str, AfterValidator(known_device)]
+
+
 class Train(Config):
     """How a model is fitted. `patience` is in epochs; null trains all epochs. `keep` is the epoch whose weights are
-    stored: the one with the lowest validation loss, or the last. `workers` processes share each batch."""
+    stored: the one with the lowest validation loss, or the last. `workers` processes share each batch. `devices` are
+    those of single candidates, or of all of a framework, in place of `device`."""
 
     epochs: Count
     minimum_steps: Annotated[int, Field(ge=0)]
@@ -332,16 +344,32 @@ class Train(Config):
     patience: Count | None
     keep: Literal["best", "last"]
     precision: Literal["auto", "float32", "bfloat16"]
-    device: Annotated[str, AfterValidator(known_device)]
+    device: TrainingDevice
+    devices: dict[Annotated[str, AfterValidator(known_candidate)], TrainingDevice]
     workers: Count
     seed: Seed
 
     @model_validator(mode="after")
     def share_gpus(self) -> "Train":
         """Refuse one GPU for several workers, which use one each."""
-        if ":" in self.device and self.workers > 1:
-            raise ValueError(f"device = '{self.device}' with workers = {self.workers}; allowed: auto, cpu, cuda")
+        for key, device in {
+            "device": self.device,
+            **{f"devices.{name}": own for name, own in self.devices.items()},
+        }.items():
+            if ":" in device and self.workers > 1:
+                raise ValueError(f"{key} = '{device}' with workers = {self.workers}; allowed: auto, cpu, cuda")
         return self
+
+    def for_candidate(self, framework: Framework, architecture: str) -> "Train":
+        """The same for one candidate: `device` is its own one, and `devices` has at most the entry that this is of."""
+        names = (f"{framework}-{architecture}", framework)
+        own = [(name, self.devices[name]) for name in names if name in self.devices][:1]
+        return self.model_copy(update={"device": own[0][1] if own else self.device, "devices": dict(own)})
+
+    @property
+    def device_parameter(self) -> str:
+        """The parameter that `device` is of, after `for_candidate`."""
+        return f"train.devices.{next(iter(self.devices))}" if self.devices else "train.device"
 
     @property
     def requires_gpu(self) -> bool:

@@ -66,7 +66,7 @@ def missing_code(name: str, capability: tuple[int, int], architectures: Sequence
 
 
 def gpu_number(config: Train, local_rank: int, count: int) -> int:
-    """The number of the GPU among `count`: that of `train.device`, or one for each worker of this machine.
+    """The number of the GPU among `count`: that of the parameter, or one for each worker of this machine.
 
     Raises InputError where there is none of this number.
     """
@@ -76,10 +76,12 @@ def gpu_number(config: Train, local_rank: int, count: int) -> int:
         return number
     if named:
         allowed = ", ".join(f"cuda:{each}" for each in range(count))
-        raise InputError(f"train.device = '{config.device}': no such GPU; allowed here: {allowed}, cuda, auto, cpu")
+        raise InputError(
+            f"{config.device_parameter} = '{config.device}': no such GPU; allowed here: {allowed}, cuda, auto, cpu"
+        )
     raise InputError(
         f"train.workers = {config.workers}: one GPU each, of which there are {count} here; "
-        f"allowed: at most {count} on this machine, or train.device = 'cpu'"
+        f"allowed: at most {count} on this machine, or {config.device_parameter} = 'cpu'"
     )
 
 

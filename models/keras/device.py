@@ -18,7 +18,7 @@ def choose(config: Train, local_rank: int = 0) -> Device:
     gpu = gpus[gpu_number(config, local_rank, len(gpus))] if gpus else None
     reason = "" if config.device == "cpu" else _reason_against_gpu(gpu)
     if config.requires_gpu and reason:
-        raise InputError(f"train.device = '{config.device}': {reason}; allowed here: auto, cpu")
+        raise InputError(f"{config.device_parameter} = '{config.device}': {reason}; allowed here: auto, cpu")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     # float32 is not replaced by TensorFloat-32.

@@ -21,7 +21,7 @@ def choose(config: Train, local_rank: int = 0) -> Device:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     reason = "" if config.device == "cpu" else _reason_against_gpu(config, local_rank)
     if config.requires_gpu and reason:
-        raise InputError(f"train.device = '{config.device}': {reason}; allowed here: auto, cpu")
+        raise InputError(f"{config.device_parameter} = '{config.device}': {reason}; allowed here: auto, cpu")
     if config.device == "cpu" or reason:
         return device.cpu(f"CPU, up to {torch.get_num_threads()} threads", reason, config)
     return device.gpu(torch.cuda.get_device_name(), torch.cuda.get_device_capability()[0], config)

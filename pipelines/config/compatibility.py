@@ -16,7 +16,9 @@ GIB = 2**30
 
 def require_devices(settings: Params) -> None:
     """Raise InputError if a GPU is configured and the machine has no NVIDIA driver."""
-    devices = {"train.device": settings.train.device, "evaluate.device": settings.evaluate.device}
+    trainings = [settings.train.for_candidate(*candidate) for candidate in settings.pairs]
+    devices = {config.device_parameter: config.device for config in trainings}
+    devices["evaluate.device"] = settings.evaluate.device
     for key, device in devices.items():
         if device.startswith("cuda") and not has_nvidia_driver():
             raise InputError(

@@ -13,7 +13,7 @@ from pipelines.config.params import Params
 from pipelines.config.sweep import SECTIONS
 
 # Without effect on the model that is found, or that choose it by luck.
-FIXED = ("train.device", "train.seed", "train.workers")
+FIXED = ("train.device", "train.devices", "train.seed", "train.workers")
 
 
 def value_of(settings: Params, name: str) -> Any:
@@ -39,7 +39,7 @@ def require_sweep(settings: Params) -> None:
     """
     names = (name for name, _ in json_object.flatten(settings.model_dump(mode="json")))
     known = [name for name in names if name.split(".")[0] in SECTIONS]
-    searchable = [name for name in known if name not in FIXED]
+    searchable = [name for name in known if not _is_fixed(name)]
     for name, space in settings.sweep.parameters.items():
         if name not in searchable:
             raise InputError(f"{params.FILE}: sweep.parameters.{name}: {_reason(name, known)}")
@@ -48,11 +48,15 @@ def require_sweep(settings: Params) -> None:
 
 
 def _reason(name: str, known: list[str]) -> str:
-    if name in FIXED:
+    if _is_fixed(name):
         return f"cannot be searched; allowed: parameters of train and models, but for {', '.join(FIXED)}"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"unknown parameter; {hint}allowed: dotted names of parameters of train and models"
+
+
+def _is_fixed(name: str) -> bool:
+    return ".".join(name.split(".")[:2]) in FIXED
 
 
 def _require_valid(settings: Params, name: str, value: object) -> None:

@@ -1,6 +1,7 @@
 """Typed sections of `params.yaml`, frozen; the only module that reads the file."""
 
 import codecs
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -298,11 +299,18 @@ class Params(Config):
     tracking: Tracking
 
     @property
+    def pairs(self) -> tuple[tuple[Framework, str], ...]:
+        """Framework and architecture of all models to train."""
+        return tuple(product(self.frameworks, self.architectures))
+
+    @property
     def candidates(self) -> tuple[str, ...]:
         """Names of all models to train, such as `torch-cnn`."""
-        return tuple(
-            f"{framework}-{architecture}" for framework in self.frameworks for architecture in self.architectures
-        )
+        return tuple(f"{framework}-{architecture}" for framework, architecture in self.pairs)
+
+    def for_candidate(self, framework: Framework, architecture: str) -> "Params":
+        """The same with the training parameters of one candidate."""
+        return self.model_copy(update={"train": self.train.for_candidate(framework, architecture)})
 
 
 def read(path: Path = FILE) -> Params:

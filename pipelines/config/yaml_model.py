@@ -78,7 +78,8 @@ def _without_consequences(problems: list[ErrorDetails]) -> list[ErrorDetails]:
 
 def message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str, str] = MappingProxyType({})) -> str:
     """The key, its value and what is allowed."""
-    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    # pydantic marks a wrong key of a mapping by an item of its own.
+    key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "the file"
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         if key in replaced:
             return f"{key}: no longer a parameter; use {replaced[key]}"

@@ -23,6 +23,7 @@ def main() -> None:
     chosen = Candidate(given.framework, given.architecture)
     compatibility.require_devices(settings)
     overrides.require_sweep(settings)
+    settings = settings.for_candidate(chosen.framework, chosen.architecture)
     require_compatible(chosen, settings)
     result = search.run(chosen, settings)
     print("\n".join(result.lines()), flush=True)

@@ -57,7 +57,7 @@ class TrainedModel:
 def main() -> None:
     """Train the candidate named on the command line, by this process or by several workers."""
     chosen = candidate.from_command_line("train")
-    settings = params.read()
+    settings = params.read().for_candidate(chosen.framework, chosen.architecture)
     place = launchers.read(chosen.framework, os.environ)
     if place is None and settings.train.workers > 1:
         command = [sys.executable, "-m", "pipelines.train", *sys.argv[1:]]

@@ -80,6 +80,7 @@ def train_config() -> Train:
         keep="last",
         precision="float32",
         device="cpu",
+        devices={},
         workers=1,
         seed=0,
     )

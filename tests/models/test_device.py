@@ -91,6 +91,8 @@ def test_an_unknown_device_is_refused(device: str, train_config: Train) -> None:
 def test_several_workers_do_not_share_one_gpu(train_config: Train) -> None:
     with pytest.raises(ValidationError, match="device = 'cuda:1' with workers = 2; allowed: auto, cpu, cuda"):
         with_device(train_config, device="cuda:1", workers=2)
+    with pytest.raises(ValidationError, match=r"devices\.keras = 'cuda:1' with workers = 2; allowed: auto, cpu, cuda"):
+        with_device(train_config, devices={"keras": "cuda:1"}, workers=2)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -47,6 +47,14 @@ REFUSED = {
     "splits over 1": (("validation: 0.15", "validation: 0.9"), ["prepare: validation + test = 1.05; allowed: less"]),
     "empty split": (("validation: 0.15", "validation: 0"), ["prepare.validation = 0; allowed: greater than 0"]),
     "unknown source": (("source: digits", "source: digit"), ['data.source = "digit"; allowed: digits, fashion_mnist']),
+    "unknown candidate": (
+        ("devices: {}", "devices: {tourch: cpu}"),
+        ["train.devices.tourch: unknown key; allowed: torch, keras, torch-linear, torch-mlp, torch-cnn, torch-resnet"],
+    ),
+    "unknown device of a candidate": (
+        ("devices: {}", "devices: {torch-cnn: gpu}"),
+        ['train.devices.torch-cnn = "gpu"; allowed: auto, cpu, cuda, or cuda:N for GPU number N'],
+    ),
     "unknown framework": (("[torch, keras]", "[torch, jax]"), ["frameworks.1 = \"jax\"; allowed: 'torch' or 'keras'"]),
     "no framework": (("[torch, keras]", "[]"), ["frameworks = []; allowed: a list of at least one"]),
     "framework twice": (("[torch, keras]", "[torch, torch]"), ["frameworks: torch more than once; allowed: each once"]),
@@ -158,6 +166,42 @@ def test_an_optimizer_that_one_framework_does_not_have_is_refused_before_any_wor
     assert_one_error_line(run_stage("check", tmp_path), "train.optimizer = 'lbfgs': keras has none; ", "sgd, adam, ")
     write_params(tmp_path, {"train.optimizer": "lbfgs", "frameworks": ["torch"], "architectures": ["linear"]})
     assert run_stage("check", tmp_path).returncode == 0
+
+
+DEVICES = {"train.device": "cpu", "train.devices": {"torch-cnn": "cuda:1", "torch": "cuda", "keras-mlp": "auto"}}
+
+
+def test_a_candidate_has_a_device_of_its_own(tmp_path: Path) -> None:
+    settings = params.read(write_params(tmp_path, DEVICES))
+    expected = {
+        "torch-cnn": ("train.devices.torch-cnn", "cuda:1"),
+        "torch-mlp": ("train.devices.torch", "cuda"),
+        "keras-mlp": ("train.devices.keras-mlp", "auto"),
+        "keras-cnn": ("train.device", "cpu"),
+    }
+    for framework, architecture in settings.pairs:
+        config = settings.for_candidate(framework, architecture).train
+        assert (config.device_parameter, config.device) == expected[f"{framework}-{architecture}"]
+
+
+def test_a_gpu_of_one_candidate_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compatibility, "has_nvidia_driver", lambda: False)
+    settings = params.read(write_params(tmp_path, DEVICES | {"frameworks": ["keras"]}))
+    compatibility.require_devices(settings)  # none of the candidates is of torch
+    settings = params.read(write_params(tmp_path, DEVICES | {"architectures": ["cnn"]}))
+    with pytest.raises(InputError, match=r"train\.devices\.torch-cnn = 'cuda:1': there is no NVIDIA driver here"):
+        compatibility.require_devices(settings)
+
+
+def test_the_stage_trains_on_the_device_of_the_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    synthetic.enter(tmp_path, monkeypatch, DEVICES)
+    monkeypatch.setattr(sys, "argv", ["train", "--framework", "torch", "--architecture", "cnn"])
+    with pytest.raises(InputError, match=r"^train\.devices\.torch-cnn = 'cuda:1': .*; allowed here: auto, cpu$"):
+        train.main()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def read(folder, name, value):
         ("prepare.seed", {"choices": [1, 2]}, "allowed: dotted names of parameters of train and models"),
         ("train.seed", {"low": 1, "high": 2}, "cannot be searched"),
         ("train.device", {"choices": ["cpu", "cuda"]}, "cannot be searched"),
+        ("train.devices.keras", {"choices": ["cpu", "cuda"]}, "cannot be searched"),
         (RATE, {"low": 2, "high": 1}, "low = 2 and high = 1; allowed: low below high"),
         (RATE, {"low": 1, "high": 1}, "allowed: low below high"),
         (RATE, {"low": 0, "high": 1}, "train.learning_rate = 0; allowed: greater than 0"),
