@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import SkipJsonSchema
 
 from models.spec import DataSpec
-from serving.api import schemas
+from serving.api import schemas, table_rows
 
 
 def narrowed(spec: DataSpec, max_batch: int, max_files: int) -> dict[Any, Any]:
@@ -68,6 +68,7 @@ def _row(spec: DataSpec) -> Any:
     for name, categories, fill in zip(spec.features, spec.categories, spec.fill, strict=True):
         about = f"one of {', '.join(categories)}; any other is unknown" if categories else None
         type_: Any = str if categories else schemas.Float32
+        type_ = bool | str if table_rows.is_boolean(categories) else type_
         type_ = type_ if fill is None else type_ | None
         fields[f"feature_{len(fields)}"] = (type_, Field(alias=name, description=about))
     return create_model("Row", __base__=schemas.Body, **fields)

@@ -9,7 +9,7 @@ from serving.api.json_values import first_names, is_float32, summarize
 from serving.errors import invalid
 
 Json = dict[str, Any]
-BOOLEANS = {True: "true", False: "false"}  # a boolean column is categorical
+BOOLEANS = {True: "true", False: "false"}  # the categories of a column of booleans
 
 
 def parse(rows: list[Any], spec: DataSpec) -> np.ndarray:
@@ -42,27 +42,30 @@ def _check_names(rows: list[Any], features: tuple[str, ...]) -> None:
             raise invalid(f"inputs[{index}]: missing or unknown features: {first_names(wrong)}")
 
 
+def is_boolean(categories: tuple[str, ...]) -> bool:
+    """Return whether a column with these categories accepts booleans beside text."""
+    return bool(categories) and set(categories) <= set(BOOLEANS.values())
+
+
 def _column(cells: list[Any], spec: DataSpec, position: int) -> list[float]:
-    codes = {name: float(code) for code, name in enumerate(spec.categories[position])}
+    categories = spec.categories[position]
+    codes = {name: float(code) for code, name in enumerate(categories)}
+    boolean = is_boolean(categories)
+    types = (str, bool) if boolean else (str,)
     missing = spec.fill[position] is not None
     for row, cell in enumerate(cells):
-        if not (_is_text(cell) if codes else is_float32(cell)) and not (missing and cell is None):
-            allowed = _allowed(spec.categories[position], missing)
+        if not (type(cell) in types if codes else is_float32(cell)) and not (missing and cell is None):
+            allowed = _allowed(categories, missing)
             raise invalid(f"inputs[{row}][{spec.features[position]!r}]: found {_quote(cell)}; allowed: {allowed}")
     if not codes:
         return [np.nan if cell is None else cell for cell in cells]
-    return [np.nan if cell is None else _code(cell, codes) for cell in cells]
+    return [np.nan if cell is None else _code(cell, codes, boolean) for cell in cells]
 
 
-def _code(cell: str | bool, codes: dict[str, float]) -> float:
-    """The code of a category, read as in a CSV file: without surrounding space, and TRUE is true."""
+def _code(cell: str | bool, codes: dict[str, float], boolean: bool) -> float:
+    """The code of a category, read as in a CSV file: without surrounding space, and TRUE is true if it is `boolean`."""
     text = BOOLEANS[cell] if isinstance(cell, bool) else cell.strip()
-    return codes.get(text.lower() if codes.keys() <= set(BOOLEANS.values()) else text, UNKNOWN)
-
-
-def _is_text(cell: Any) -> bool:
-    """True for a cell that can name a category: text, or a boolean."""
-    return type(cell) in (str, bool)
+    return codes.get(text.lower() if boolean else text, UNKNOWN)
 
 
 def _quote(cell: Any) -> str:

@@ -34,6 +34,10 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "a truth value among numbers": ({"size": True}, r"inputs\[1\]\['size'\]: found true; allowed: a finite number"),
     "beyond float32": ({"size": 1e39}, r"inputs\[1\]\['size'\]: found the number 1e\+39"),
     "a number among categories": ({"colour": 2}, r"\['colour'\]: found the number 2; allowed: text such as 'blue', or"),
+    "a truth value among other categories": (
+        {"colour": True},
+        r"\['colour'\]: found true; allowed: text such as 'blue'",
+    ),
     "a list": ({"colour": ["red"]}, r"\['colour'\]: found a list of 1; allowed: text such as 'blue', or null"),
     "an unknown feature": ({"age": 1}, r"inputs\[1\]: missing or unknown features: age"),
 }
@@ -103,7 +107,8 @@ def test_the_document_names_categories_and_nullable_features(houses: Path, local
     assert components["PredictRequest"]["properties"]["inputs"]["items"] == {"$ref": "#/components/schemas/Row"}
     columns = components["Row"]["properties"]
     assert all(column["nullable"] for column in columns.values())
-    assert [columns[name]["type"] for name in HOUSES.features] == ["number", "string", "string"]
+    assert [columns[name].get("type") for name in HOUSES.features] == ["number", "string", None]
+    assert columns["sold"]["anyOf"] == [{"type": "boolean"}, {"type": "string"}]
     assert "blue, green, red" in columns["colour"]["description"]
 
 
