@@ -40,7 +40,10 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     try:
         items = form.multi_items()
         # BentoML's client sends omitted fields as null.
-        fields = {name: value for name, value in items if isinstance(value, str) and value != "null"}
+        pairs = [(name, value) for name, value in items if isinstance(value, str) and value != "null"]
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise invalid("the form names a field twice")
         if "files" in fields:
             raise invalid("files: found text; allowed: the bytes of images; no address is fetched")
         return [await value.read() for _, value in items if isinstance(value, UploadFile)], fields

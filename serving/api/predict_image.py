@@ -10,6 +10,7 @@ from models.errors import InputError
 from models.images import image
 from models.images.structure import Structure
 from serving.api import image_form, predict
+from serving.api.json_values import first_names, summarize
 from serving.api.schemas import ImageOptions
 from serving.errors import RequestError, invalid
 from serving.http.messages import Request, Response
@@ -27,7 +28,10 @@ async def predict_image(worker: Worker, request: Request) -> Response:
     if champion.spec.kind != "image":
         raise RequestError(409, "kind", "the input of this model is a table, not an image; use /predict")
     files, fields = await _files(request, worker.settings.max_files)
-    prediction = await run(worker, champion, files, _options(request.query | fields), request)
+    query = request.query
+    if twice := query.keys() & fields.keys():
+        raise invalid(f"{first_names(twice)}: both in the query and in the form; allowed: in one of them")
+    prediction = await run(worker, champion, files, _options(query | fields), request)
     return prediction.response()
 
 
@@ -36,16 +40,18 @@ async def run(
 ) -> predict.Prediction:
     """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
     top_k = predict.check_top_k(options.get("top_k"), champion)
+    if (returned := options.get("pixels", 0)) not in (0, 1):
+        raise invalid(f"pixels: found {summarize(returned)}; allowed: 0 or 1")
     inputs = await decode(worker, files, champion, request)
-    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if options.get("pixels") else {}
+    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if returned else {}
     return await predict.run_inputs(worker, champion, inputs, top_k, request, **pixels)
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:
     """The options in the query and the form, all whole numbers. Raises RequestError."""
-    if unknown := sorted(parameters.keys() - ImageOptions.model_fields.keys()):
+    if unknown := parameters.keys() - ImageOptions.model_fields.keys():
         allowed = ", ".join(ImageOptions.model_fields)
-        raise invalid(f"unknown parameters: {', '.join(unknown)[:200]}; allowed: {allowed}")
+        raise invalid(f"unknown parameters: {first_names(unknown)}; allowed: {allowed}")
     for name, value in parameters.items():
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")

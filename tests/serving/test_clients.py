@@ -141,10 +141,8 @@ def test_schemathesis_finds_no_failure(served: Served) -> None:
     command = Path(sys.executable).with_name("schemathesis")
     if not command.exists():
         pytest.skip("schemathesis is not installed")
-    checks = [
-        "--checks",
-        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-    ]
+    # A schema says neither which bytes are an image nor that a tensor has as many numbers as its shape.
+    checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
     arguments = [str(command), "run", f"{served.url}/docs.json", *checks, "--max-examples", EXAMPLES, "--seed", "0"]
     ended = subprocess.run(
         arguments, capture_output=True, text=True, timeout=500, check=False, cwd=served.output.parent

@@ -220,6 +220,24 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
         EMPTY,
         400,
     ),
+    "pixels": (
+        "POST",
+        "/predict/image?pixels=2",
+        {"content": GOOD_PICTURES["1 x 1"], "headers": {"content-type": "image/png"}},
+        400,
+    ),
+    "parameter in query and form": (
+        "POST",
+        "/predict/image?top_k=x",
+        {"data": {"top_k": "1"}, "files": {"files": ("a", GOOD_PICTURES["1 x 1"])}},
+        400,
+    ),
+    "parameter twice in a form": (
+        "POST",
+        "/predict/image",
+        {"data": {"top_k": ["1", "2"]}, "files": {"files": ("a", GOOD_PICTURES["1 x 1"])}},
+        400,
+    ),
     "half a character in a form": (
         "POST",
         "/predict/image",
