@@ -22,13 +22,15 @@ NOT_MEASURED: Mapping[Precision, float] = MappingProxyType({})
 class Device(NamedTuple):
     """`kind` as in `train.device`, `name` for logs, `precision` of the matrix products.
 
-    `step_seconds` are the durations of a training step that led to the precision, where they were measured.
+    `step_seconds` are the durations of a training step that led to the precision, where they were measured. `reason`
+    is the one for not using a GPU.
     """
 
     kind: Literal["cpu", "cuda"]
     name: str
     precision: Precision
     step_seconds: Mapping[Precision, float] = NOT_MEASURED
+    reason: str = ""
 
 
 def processor_flags(path: Path = CPUINFO) -> set[str]:
@@ -86,12 +88,12 @@ def gpu_number(config: Train, local_rank: int, count: int) -> int:
 
 
 def cpu(name: str, reason: str, config: Train) -> Device:
-    """The CPU; its name includes the `reason` for not using a GPU if there is a driver for one.
+    """The CPU; its name includes the `reason` for not using a GPU if one is wanted and there is a driver for it.
 
     The precision `auto` is float32, unless `models.training.precision` measures that bfloat16 is faster.
     """
-    name = f"{name} ({reason})" if reason and has_nvidia_driver() else name
-    return Device("cpu", name, _precision(config, "float32"))
+    name = f"{name} ({reason})" if config.device != "cpu" and has_nvidia_driver() else name
+    return Device("cpu", name, _precision(config, "float32"), reason=reason)
 
 
 def gpu(name: str, capability: int, config: Train) -> Device:

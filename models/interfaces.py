@@ -119,6 +119,9 @@ class DeviceModule(Protocol):
         Raises InputError where the requested one is not available.
         """
 
+    def reason_against_gpu(self, config: Train, local_rank: int = 0) -> str:
+        """The reason why a training does not use a GPU; empty if it does. Raises InputError as `choose`."""
+
     def on_cpu(self) -> None:
         """Compute on the CPU. Called before anything else uses the framework."""
 

@@ -67,9 +67,18 @@ def provider(session: Session) -> str:
     return str(session.get_providers()[0])
 
 
+def reason_against_gpu(device: Device, setting: str = "device") -> str:
+    """The reason why `open_session` does not request a GPU for `device`; empty if it does."""
+    if device == "cpu":
+        return f"{setting} = 'cpu'"
+    if not has_nvidia_driver():
+        return "there is no NVIDIA driver"
+    return "" if CUDA in onnxruntime.get_available_providers() else "this build of ONNX Runtime has no CUDA"
+
+
 def may_use_gpu(device: Device) -> bool:
     """Whether `open_session` requests a GPU for `device`: not without a driver or a build for CUDA."""
-    return device != "cpu" and has_nvidia_driver() and CUDA in onnxruntime.get_available_providers()
+    return not reason_against_gpu(device)
 
 
 def _options() -> onnxruntime.SessionOptions:

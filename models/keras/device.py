@@ -14,28 +14,33 @@ def choose(config: Train, local_rank: int = 0) -> Device:
 
     Raises InputError if a requested one is not available. To be called before anything else uses TensorFlow.
     """
-    gpus = [] if config.device == "cpu" else tf.config.list_physical_devices("GPU")
-    gpu = gpus[gpu_number(config, local_rank, len(gpus))] if gpus else None
-    reason = "" if config.device == "cpu" else _reason_against_gpu(gpu)
+    reason = reason_against_gpu(config, local_rank)
     if config.requires_gpu and reason:
         raise InputError(f"{config.device_parameter} = '{config.device}': {reason}; allowed here: auto, cpu")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     # float32 is not replaced by TensorFloat-32.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if config.device == "cpu" or reason:
+    if reason:
         on_cpu()
         return device.cpu("CPU", reason, config)
-    return _on_gpu(gpu, config)
+    return _on_gpu(_gpu(config, local_rank), config)
 
 
-def _reason_against_gpu(gpu: tf.config.PhysicalDevice | None) -> str:
-    """The reason why TensorFlow cannot compute on a GPU; empty if it can."""
-    if gpu is None:
+def reason_against_gpu(config: Train, local_rank: int = 0) -> str:
+    """The reason why TensorFlow does not compute on the GPU of this worker; empty if it does."""
+    if config.device == "cpu":
+        return f"{config.device_parameter} = 'cpu'"
+    if not tf.config.list_physical_devices("GPU"):
         return no_gpu("TensorFlow")
-    details = tf.config.experimental.get_device_details(gpu)
+    details = tf.config.experimental.get_device_details(_gpu(config, local_rank))
     architectures = tf.sysconfig.get_build_info()["cuda_compute_capabilities"]
     return missing_code(details["device_name"], details["compute_capability"], architectures)
+
+
+def _gpu(config: Train, local_rank: int) -> tf.config.PhysicalDevice:
+    gpus = tf.config.list_physical_devices("GPU")
+    return gpus[gpu_number(config, local_rank, len(gpus))]
 
 
 def on_cpu() -> None:

@@ -19,16 +19,18 @@ def choose(config: Train, local_rank: int = 0) -> Device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch adds it late
     # float32 is not replaced by TensorFloat-32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    reason = "" if config.device == "cpu" else _reason_against_gpu(config, local_rank)
+    reason = reason_against_gpu(config, local_rank)
     if config.requires_gpu and reason:
         raise InputError(f"{config.device_parameter} = '{config.device}': {reason}; allowed here: auto, cpu")
-    if config.device == "cpu" or reason:
+    if reason:
         return device.cpu(f"CPU, up to {torch.get_num_threads()} threads", reason, config)
     return device.gpu(torch.cuda.get_device_name(), torch.cuda.get_device_capability()[0], config)
 
 
-def _reason_against_gpu(config: Train, local_rank: int) -> str:
-    """The reason why torch cannot compute on the GPU of this worker; empty if it can, and `cuda` is this GPU."""
+def reason_against_gpu(config: Train, local_rank: int = 0) -> str:
+    """The reason why torch does not compute on the GPU of this worker; empty if it does, and `cuda` is this GPU."""
+    if config.device == "cpu":
+        return f"{config.device_parameter} = 'cpu'"
     if not torch.cuda.is_available():
         return no_gpu("torch")
     torch.cuda.set_device(gpu_number(config, local_rank, torch.cuda.device_count()))

@@ -43,7 +43,7 @@ def _check_environment(settings: Params) -> list[CheckResult]:
         partial(versions.check, settings.frameworks),
         processor.check,
         libraries.check,
-        partial(devices.check, settings.frameworks, settings.train.device, settings.evaluate.device),
+        partial(devices.check, settings),
         stores.check,
         partial(data.check, settings.data),
     )

@@ -1,6 +1,8 @@
 """Compute a small convolution, which requires cuDNN on a GPU: `python -m pipelines.doctor.convolution torch`.
 
-Prints one line of JSON: the `device` (`cpu` or `cuda`) that gave the correct result, and a readable `detail`.
+Prints one line of JSON: the `device` (`cpu` or `cuda`) that gave the correct result, and a readable `detail`. Of
+frameworks that train also the reasons against a GPU in `training`, by the candidates of `params.yaml`, of ONNX Runtime
+the `reason`; they are empty where a GPU is used.
 """
 
 import json
@@ -11,20 +13,44 @@ from pathlib import Path
 
 import numpy as np
 
-from models.session import CUDA, open_session, provider
+from models.config import Framework, Train
+from models.errors import InputError
+from models.session import CUDA, open_session, provider, reason_against_gpu
 from pipelines.cli import stage
+from pipelines.cli.candidate import Candidate
+from pipelines.config import params
 from pipelines.inference import onnx_runtime
 
 IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
 KERNEL = np.ones((1, 1, 3, 3), np.float32)
+TRAINS: dict[str, Framework] = {"torch": "torch", "tensorflow": "keras"}
 EXPECTED = 9.0  # every value of the result
 
 
 def main() -> None:
     """Compute with the framework named on the command line, on a GPU if one is available."""
     compute = {"torch": _torch, "tensorflow": _tensorflow, "onnxruntime": _onnxruntime}[sys.argv[1]]
+    # Before anything else uses TensorFlow.
+    training = {"training": _training(TRAINS[sys.argv[1]])} if sys.argv[1] in TRAINS else {}
     device, detail = _try(compute)
-    print(json.dumps({"device": device, "detail": detail}))
+    reason = {} if training else {"reason": "" if device == "cuda" else reason_against_gpu("auto") or detail}
+    print(json.dumps({"device": device, "detail": detail, **training, **reason}))
+
+
+def _training(framework: Framework) -> dict[str, str]:
+    """The reason why each candidate of a framework is not trained on a GPU, by name."""
+    settings = params.read()
+    chosen = [Candidate(*pair) for pair in settings.pairs if pair[0] == framework]
+    return {
+        each.name: _reason(each, settings.train.for_candidate(each.framework, each.architecture)) for each in chosen
+    }
+
+
+def _reason(chosen: Candidate, config: Train) -> str:
+    try:
+        return chosen.framework_module("device").reason_against_gpu(config)
+    except InputError as error:
+        return str(error)
 
 
 def _try(compute: Callable[[str], tuple[str, str, np.ndarray]]) -> tuple[str, str]:

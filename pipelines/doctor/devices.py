@@ -1,36 +1,51 @@
-"""Device that each framework computes on, compared with the configured one."""
+"""Device that each framework computes on, compared with the configured one, and that of each part of the pipeline."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from models.config import Framework
 from models.gpu_driver import has_nvidia_driver
-from pipelines.doctor import child_process
+from pipelines.config.params import Params
+from pipelines.doctor import child_process, convolution
 from pipelines.doctor.check_result import CheckResult
 from pipelines.doctor.child_process import CheckProcessError
 
-MODULE = "pipelines.doctor.convolution"
+MODULE = convolution.__name__
+ONNXRUNTIME = "onnxruntime"
+SERVICE = "TANDEM_DEVICE"  # of the service's environment
 
 
-def check(frameworks: Collection[Framework], train: str, evaluate: str) -> list[CheckResult]:
-    """Compute a convolution with each framework, in parallel; `train` and `evaluate` are the configured devices."""
-    configured: dict[str, str | None] = {
-        "torch": train if "torch" in frameworks else None,
-        "tensorflow": train if "keras" in frameworks else None,
-        "onnxruntime": evaluate,
-    }
+def check(settings: Params) -> list[CheckResult]:
+    """Compute a convolution with each library, in parallel; then one result for each part of the pipeline."""
+    configured = {library: _configured(settings, framework) for library, framework in convolution.TRAINS.items()}
+    configured[ONNXRUNTIME] = settings.evaluate.device
     with ThreadPoolExecutor(len(configured)) as pool:
-        return list(pool.map(_check, configured, configured.values()))
+        outputs = dict(zip(configured, pool.map(_run, configured), strict=True))
+    results = [_result(library, outputs[library], configured[library]) for library in configured]
+    return [*results, *parts(settings, outputs, os.environ.get(SERVICE, "auto"))]
 
 
-def _check(framework: str, configured: str | None) -> CheckResult:
-    """The result for one framework; `configured` is None if `params.yaml` does not use it."""
-    subject = f"{framework} computes"
+def _configured(settings: Params, framework: Framework) -> str | None:
+    """The device of the framework's candidates that is hardest to satisfy; None if `params.yaml` has none of them."""
+    devices = {settings.train.for_candidate(*pair).device for pair in settings.pairs if pair[0] == framework}
+    return min(devices, key=lambda device: (not device.startswith("cuda"), device != "auto"), default=None)
+
+
+def _run(library: str) -> dict[str, Any] | CheckProcessError:
     try:
-        output = child_process.run(MODULE, framework)
+        return dict(child_process.run(MODULE, library))
     except CheckProcessError as error:
+        return error
+
+
+def _result(library: str, output: Mapping[str, Any] | CheckProcessError, configured: str | None) -> CheckResult:
+    """The result for one library; `configured` is None if `params.yaml` does not use it."""
+    subject = f"{library} computes"
+    if isinstance(output, CheckProcessError):
         return CheckResult(
-            "problem" if configured else "warning", subject, f"failed: {error}", "reinstall with `uv sync`"
+            "problem" if configured else "warning", subject, f"failed: {output}", "reinstall with `uv sync`"
         )
     return compare(subject, output["device"], output["detail"], configured, driver=has_nvidia_driver())
 
@@ -46,3 +61,42 @@ def compare(subject: str, device: str, detail: str, configured: str | None, *, d
     if driver and configured != "cpu":
         return CheckResult("warning", subject, detail, "an NVIDIA driver is present; see the CUDA libraries above")
     return CheckResult("ok", subject, detail)
+
+
+def parts(
+    settings: Params, outputs: Mapping[str, Mapping[str, Any] | CheckProcessError], service: str
+) -> Iterator[CheckResult]:
+    """Where each part of the pipeline runs, and why not on a GPU, by the `outputs` of the libraries.
+
+    `service` is the device that the service is configured with in this environment.
+    """
+    for library, framework in convolution.TRAINS.items():
+        output = outputs[library]
+        if framework in settings.frameworks and not isinstance(output, CheckProcessError):
+            yield CheckResult("ok", f"train {framework}", _of_candidates(output["training"]))
+    yield CheckResult(
+        "ok", "export", "on the CPU: the parity check and the stored example are the same on all machines"
+    )
+    runtime = outputs[ONNXRUNTIME]
+    if isinstance(runtime, CheckProcessError):
+        return
+    for subject, setting, device in (
+        ("evaluate, promote, drift", "evaluate.device", settings.evaluate.device),
+        ("service", SERVICE, service),
+    ):
+        yield CheckResult("ok", subject, place(f"{setting} = 'cpu'" if device == "cpu" else runtime["reason"]))
+    # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#quantization-on-gpu
+    gpu = "on the GPU in float32 between quantisations; TensorRT and the CPU compute in 8 bits"
+    yield CheckResult("ok", "int8 graphs", f"on the CPU: {runtime['reason']}" if runtime["reason"] else gpu)
+
+
+def place(reason: str) -> str:
+    """The device, given the reason against a GPU; empty if one is used."""
+    return f"on the CPU: {reason}" if reason else "on the GPU"
+
+
+def _of_candidates(reasons: Mapping[str, str]) -> str:
+    """One text for all candidates of a framework, or for each if they differ."""
+    if len(set(reasons.values())) == 1:
+        return place(next(iter(reasons.values())))
+    return "; ".join(f"{name} {place(reason)}" for name, reason in reasons.items())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import Framework
-from models.session import Session, open_session, provider
+from models.session import Session, open_session, provider, reason_against_gpu
 from models.spec import DataSpec
 from pipelines.artifacts import (
     history,
@@ -48,6 +48,8 @@ def evaluate(name: str, config: Evaluate, tracker: Tracker) -> None:
         _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
         _write_errors(graphs[0], name)
         _log(run, metrics, name, spec)
+        if reason := reason_against_gpu(config.device, "evaluate.device"):
+            run.set_tags({"provider_reason": reason})
     _print_summary(metrics, name)
 
 

@@ -170,6 +170,8 @@ def log_inputs(run: Run, sections: Mapping[str, Any], device: Device, spec: Data
     training = {name: value for name, value in sections["train"].items() if name != "epochs"}
     run.log_params({**sections, "train": training})
     run.set_tags({"device": device.kind, "device_name": device.name, "precision": device.precision})
+    if device.reason:
+        run.set_tags({"device_reason": device.reason})
     run.log_once({f"step_ms/{name}": seconds * 1000 for name, seconds in device.step_seconds.items()})
     for split in ("train", "validation"):
         run.log_dataset(spec, split, paths.split(split))

@@ -44,9 +44,18 @@ def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
 ) -> None:
     monkeypatch.setattr(device, "has_nvidia_driver", lambda: driver)
     assert ("pipelines.doctor" in no_gpu("torch")) == driver
-    name = cpu("CPU", no_gpu("torch"), train_config).name
-    assert name.startswith("CPU (torch sees no CUDA device") if driver else name == "CPU"
-    assert cpu("CPU", "", train_config).name == "CPU"
+    automatic = with_device(train_config, device="auto")
+    chosen = cpu("CPU", no_gpu("torch"), automatic)
+    assert chosen.name.startswith("CPU (torch sees no CUDA device") if driver else chosen.name == "CPU"
+    assert chosen.reason == no_gpu("torch")
+    assert cpu("CPU", "train.device = 'cpu'", train_config).name == "CPU"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_reason_against_a_gpu_is_part_of_the_device(framework: str, train_config: Train) -> None:
+    own = with_device(train_config, devices={framework: "cpu"}).for_candidate(framework, "cnn")  # type: ignore[arg-type]
+    assert framework_module(framework, "device").choose(train_config).reason == "train.device = 'cpu'"
+    assert framework_module(framework, "device").choose(own).reason == f"train.devices.{framework} = 'cpu'"
 
 
 @pytest.mark.parametrize(("capability", "automatic"), [(7, "float32"), (8, "bfloat16"), (12, "bfloat16")])

@@ -26,6 +26,7 @@ from tests.pipelines.workspace import run_main, run_stage, write_params
 SUBJECTS = (
     *("params.yaml", "python", "torch", "tensorflow", "keras", "onnx", "mlflow", "dvc", "bentoml", "onnxruntime"),
     *("processor", "cores", "NVIDIA driver", "torch computes", "tensorflow computes", "onnxruntime computes"),
+    *("train torch", "export", "evaluate, promote, drift", "service", "int8 graphs"),
     *("MLflow store", "champion", "DVC remotes", "data: digits"),
 )
 
@@ -208,6 +209,31 @@ def test_a_loaded_library_without_its_package_is_a_problem() -> None:
 )
 def test_device_used_against_the_configured_one(device, configured, driver, status) -> None:
     assert devices.compare("torch computes", device, "", configured, driver=driver).status == status
+
+
+def test_each_part_of_the_pipeline_has_a_device_and_a_reason(workspace: Path) -> None:
+    write_params(workspace, {"evaluate.device": "cpu"})
+    settings = params.read()
+    outputs = {
+        "torch": {"training": {"torch-mlp": "", "torch-cnn": "train.devices.torch-cnn = 'cpu'"}},
+        "tensorflow": {"training": dict.fromkeys(("keras-mlp", "keras-cnn"), "TensorFlow sees no CUDA device")},
+        "onnxruntime": {"reason": ""},
+    }
+    found = {result.subject: result.detail for result in devices.parts(settings, outputs, "auto")}
+    assert found.pop("export").startswith("on the CPU: ")
+    assert found == {
+        "train torch": "torch-mlp on the GPU; torch-cnn on the CPU: train.devices.torch-cnn = 'cpu'",
+        "train keras": "on the CPU: TensorFlow sees no CUDA device",
+        "evaluate, promote, drift": "on the CPU: evaluate.device = 'cpu'",
+        "service": "on the GPU",
+        "int8 graphs": "on the GPU in float32 between quantisations; TensorRT and the CPU compute in 8 bits",
+    }
+    outputs["onnxruntime"] = {"reason": "there is no NVIDIA driver"}
+    found = {result.subject: result.detail for result in devices.parts(settings, outputs, "cpu")}
+    assert found["service"] == "on the CPU: TANDEM_DEVICE = 'cpu'"
+    assert found["int8 graphs"] == "on the CPU: there is no NVIDIA driver"
+    outputs["onnxruntime"] = outputs["torch"] = child_process.CheckProcessError("no answer")
+    assert [result.subject for result in devices.parts(settings, outputs, "cpu")] == ["train keras", "export"]
 
 
 @pytest.mark.parametrize(("error", "words"), [(RuntimeError(), "RuntimeError"), (OSError("one\ntwo"), "one")])

@@ -116,6 +116,7 @@ def test_the_run_that_trained_it_gets_metrics_data_and_plots(evaluated):
     assert metrics["epoch/validation_accuracy"] == 0.5  # of the training, untouched
     assert evaluated.info.status == "FINISHED"
     assert evaluated.data.tags["provider"] == "CPUExecutionProvider"
+    assert evaluated.data.tags["provider_reason"] == "evaluate.device = 'cpu'"
     assert [entry.dataset.name for entry in evaluated.inputs.dataset_inputs] == ["digits-test"]
     client = mlflow.MlflowClient()
     folders = [file.path for file in client.list_artifacts(evaluated.info.run_id, "evaluation")]

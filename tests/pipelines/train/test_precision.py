@@ -44,6 +44,7 @@ def test_a_measured_precision_gives_the_bits_of_the_same_one_requested(enter, mo
     assert record["precision"] == expected
     run = mlflow.get_run(record["run_id"])
     assert run.data.tags["precision"] == expected
+    assert run.data.tags["device_reason"] == "train.device = 'cpu'"
     for name, milliseconds in record["step_ms"].items():
         assert run.data.metrics[f"step_ms/{name}"] == pytest.approx(milliseconds, abs=1e-3)
 
