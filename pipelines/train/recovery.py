@@ -32,7 +32,8 @@ from pipelines.cli.candidate import Candidate
 FOLDER = Path(".dvc") / "tmp" / "tandem" / "resume"
 ROOT = Path(__file__).parents[2]  # of the code and its dvc.yaml
 PACKAGES = {"torch": ("numpy", "torch"), "keras": ("numpy", "keras", "tensorflow")}
-SHARE = 0.02  # of the time, at most, for writing; where an epoch takes less than a state does, not every one is written
+SHARE = 0.2  # of the time, at most, for writing; where an epoch takes less, not every one is written
+SYNC_SHARE = 0.02  # of the time, at most, for waiting until a state is on the disk
 JSON, LEARNER, BEST = "json", "learner/", "best/"  # names of the arrays in the file
 Fingerprint = dict[str, str]
 UNREADABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -57,43 +58,70 @@ class Interrupted:
 
 
 class StateFile:
-    """The file of one candidate. It is written beside and renamed; `fingerprint` is that of the present training."""
+    """The file of one candidate. It is written beside and renamed; `fingerprint` is that of the present training.
+
+    It survives the end of the process. A copy, which is not as recent, is known to be on the disk: it survives a power
+    failure, too.
+    """
 
     def __init__(self, candidate: str, fingerprint: Fingerprint) -> None:
         self.candidate = candidate
         self.fingerprint = fingerprint
         self.path = FOLDER / candidate / "state.npz"
-        self.due = 0.0  # not before; seconds of the monotonic clock
+        self.synced = FOLDER / candidate / "synced.npz"
+        self.due = self.sync_due = 0.0  # not before; seconds of the monotonic clock
 
     def read(self) -> Interrupted | None:
         """The interrupted training, if any; one that is damaged or was of another training is deleted, with a line."""
         if not self.path.exists():
             return None
         try:
-            stored, arrays = _read(self.path)
-            changed = [name for name, value in self.fingerprint.items() if stored["fingerprint"].get(name) != value]
-            reason = f"{' and '.join(changed)} changed"
-            if not changed:
-                return _interrupted(stored, arrays)
-        except UNREADABLE as error:
-            reason = f"{self.path} is damaged ({str(error) or type(error).__name__})"
+            return self._read()
+        except ValueError as error:
+            reason = str(error)
+        if self.synced.exists():
+            self.synced.replace(self.path)
+            return self.read()
         print(f"{self.candidate}: the interrupted training is not resumed, as {reason}", flush=True)
         self.delete()
         return None
 
+    def _read(self) -> Interrupted:
+        """Raises ValueError with the reason if the file is damaged or of another training."""
+        try:
+            stored, arrays = _read(self.path)
+            changed = [name for name, value in self.fingerprint.items() if stored["fingerprint"].get(name) != value]
+            interrupted = _interrupted(stored, arrays)
+        except UNREADABLE as error:
+            raise ValueError(f"{self.path} is damaged ({str(error) or type(error).__name__})") from error
+        if changed:
+            raise ValueError(f"{' and '.join(changed)} changed")
+        return interrupted
+
     def write(self, interrupted: Callable[[], Interrupted]) -> None:
-        """Replace the file, unless that would take more than SHARE of the time."""
+        """Replace the file and the copy, each unless that would take more than its share of the time."""
         start = time.monotonic()
         if start < self.due:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _write(self.path, self.fingerprint, interrupted())
-        end = time.monotonic()
-        self.due = end + (end - start) / SHARE
+        state = interrupted()
+        _write(self.path, self.fingerprint, state)
+        self.due = _due(start, SHARE)
+        start = time.monotonic()
+        if start >= self.sync_due:
+            _write(self.synced, self.fingerprint, state, synced=True)
+            self.sync_due = _due(start, SYNC_SHARE)
 
     def delete(self) -> None:
-        """Delete the file."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file and the copy."""
+        for path in (self.path, self.synced):
+            path.unlink(missing_ok=True)
+
+
+def _due(start: float, share: float) -> float:
+    """The time of the next write, so that writes such as the one that began at `start` take a share of the time."""
+    end = time.monotonic()
+    return end + (end - start) / share
 
 
 def shared(workers: Workers, file: StateFile, device: Device) -> Interrupted | None:
@@ -142,8 +170,8 @@ def _code(chosen: Candidate) -> list[Path]:
     return [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
 
 
-def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted) -> None:
-    """Write beside, wait until it is on the disk, and rename."""
+def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted, synced: bool = False) -> None:
+    """Write beside, wait until it is on the disk if `synced`, and rename."""
     state = interrupted.state
     content = {
         "fingerprint": fingerprint,
@@ -163,8 +191,9 @@ def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted) -> No
     beside = path.with_name(f".{path.name}")
     with beside.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
     beside.replace(path)
 
 

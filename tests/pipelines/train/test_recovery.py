@@ -157,6 +157,7 @@ def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(w
     elif change == "code":
         monkeypatch.setattr(recovery, "_code", lambda _: [file])
     else:
+        file.with_name("synced.npz").unlink()
         middle = len(content) // 2
         flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         file.write_bytes({"torn": content[:-100], "flipped": flipped, "empty": b""}[change])
@@ -204,19 +205,34 @@ def test_the_code_of_a_candidate_is_that_of_its_stage():
     assert not {"models/torch/mlp.py", "models/keras/fit.py"} & files
 
 
-def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+@pytest.mark.parametrize("seconds", [0.1, 0.02])
+def test_every_epoch_is_stored_unless_that_takes_a_large_share_of_the_time(tmp_path, monkeypatch, seconds):
     monkeypatch.chdir(tmp_path)
-    clock, written = [0.0], []
+    clock, written = [0.0], {False: [], True: []}
     monkeypatch.setattr(recovery.time, "monotonic", lambda: clock[0])
 
-    def write(_, __, epoch):
-        written.append(epoch)
-        clock[0] += 0.01
+    def write(path, _, epoch, synced=False):
+        assert synced == (path.name == "synced.npz")
+        written[synced].append(epoch)
+        clock[0] += 0.1 if synced else 0.01
 
     monkeypatch.setattr(recovery, "_write", write)
     file = recovery.StateFile("torch-mlp", {})
-    for epoch in range(1, 101):
-        clock[0] += 0.1
+    for epoch in range(1, 1001):
+        clock[0] += seconds
         file.write(lambda epoch=epoch: epoch)
-    assert written[0] == 1
-    assert 0.015 < len(written) * 0.01 / clock[0] <= 0.021
+    assert written[True][0] == 1
+    assert 0.01 < len(written[True]) * 0.1 / clock[0] <= 0.021
+    if seconds > 0.01 / recovery.SHARE:
+        assert written[False] == list(range(1, 1001))
+    else:
+        assert 0.1 < len(written[False]) * 0.01 / clock[0] <= recovery.SHARE
+
+
+def test_after_a_power_failure_the_state_that_is_on_the_disk_is_used(workspace, monkeypatch):
+    monkeypatch.setattr(recovery, "SYNC_SHARE", 1e-9)  # only the first epoch
+    workspace("here")
+    assert interrupt(monkeypatch, "torch", 3).returncode == 130
+    state_file("torch").write_bytes(b"")
+    assert "torch-mlp: resuming after epoch 1 of 4" in run_train("torch").stdout
+    assert not state_file("torch").with_name("synced.npz").exists()
