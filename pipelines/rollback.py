@@ -1,8 +1,9 @@
 """Restore an earlier champion: `python -m pipelines.rollback [VERSION] --reason TEXT`.
 
-Without VERSION it is the one that the current champion replaced. Its bundle is fetched from the registry, verified and
-tried in ONNX Runtime; then the bundle in `artifacts/champion` and the alias `champion` change together. The replaced
-version is tagged as rolled back, and `promote` rejects its graph from then on. `--list` prints the history instead.
+Without VERSION it is the one that the current champion replaced, or that of a rollback that was interrupted. Its bundle
+is fetched from the registry, verified and tried in ONNX Runtime; then the bundle in `artifacts/champion` and the alias
+`champion` change together. The replaced version is tagged as rolled back, and `promote` rejects its graph from then on.
+`--list` prints the history instead.
 """
 
 import argparse
@@ -13,13 +14,14 @@ from tempfile import TemporaryDirectory
 from tabulate import tabulate
 
 from models.errors import InputError
+from models.manifest import MANIFEST
 from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.inference import stored_example
 from pipelines.tracking import model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
-from pipelines.tracking.promotion_history import ROLLED_BACK
+from pipelines.tracking.promotion_history import ROLLBACK_PREFIX, ROLLED_BACK
 
 
 def main() -> None:
@@ -45,7 +47,13 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
     respond; bundle and alias are then unchanged.
     """
     current = model_registry.get_version(name, model_registry.CHAMPION)
-    restored = _find(number, current, model_registry.list_versions(name))
+    versions = model_registry.list_versions(name)
+    if number is None and _is_interrupted(current, versions):
+        with TemporaryDirectory() as beside:
+            bundle.install(model_registry.download(current, Path(beside)), paths.CHAMPION)
+        print(f"champion: version {current.version} of {name}; the interrupted rollback to it is complete", flush=True)
+        return
+    restored = _find(number, current, versions)
     with TemporaryDirectory() as beside:
         folder = model_registry.download(restored, Path(beside))
         manifest, model = bundle.verified(folder)
@@ -59,6 +67,15 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         f"champion: {manifest['name']}, version {restored.version} of {name}; version {current.version} is rolled back"
     )
     print("`dvc commit --force promote` records the restored bundle in dvc.lock", flush=True)
+
+
+def _is_interrupted(current: ModelVersion, versions: Sequence[ModelVersion]) -> bool:
+    """True if a rollback was killed after it had moved the alias: the folder has the version that it replaced."""
+    if not (paths.CHAMPION / MANIFEST).exists():
+        return False
+    local, latest = str(bundle.read(paths.CHAMPION)["version"]), promotion_history.events(versions)[-1:]
+    steps = [(event.version, event.replaces) for event in latest if event.reason.startswith(ROLLBACK_PREFIX)]
+    return steps == [(current.version, local)]
 
 
 def _find(number: str | None, current: ModelVersion, versions: Sequence[ModelVersion]) -> ModelVersion:

@@ -12,6 +12,7 @@ from pipelines.tracking.client import mlflow
 from pipelines.tracking.model_registry import ModelVersion
 
 PREFIX = "champion_since."
+ROLLBACK_PREFIX = "rollback: "  # of the reason of such an event
 ROLLED_BACK = "rolled_back"  # a tag, whose value is the reason: `promote` rejects this graph
 
 
@@ -63,7 +64,7 @@ def roll_back(version: ModelVersion, replaced: ModelVersion, reason: str) -> Non
         stack.enter_context(_tagged(replaced, ROLLED_BACK, reason))
         if ROLLED_BACK in version.tags:
             stack.enter_context(_tagged(version, ROLLED_BACK, None))
-        promote(version, replaced, f"rollback: {reason}")
+        promote(version, replaced, f"{ROLLBACK_PREFIX}{reason}")
 
 
 @contextmanager

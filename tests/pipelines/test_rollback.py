@@ -90,6 +90,18 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     assert lines[3].endswith("slow")
 
 
+def test_a_rollback_that_was_killed_between_alias_and_bundle_is_completed(settings, tmp_path):
+    shutil.copytree(paths.CHAMPION, tmp_path / "before")
+    assert run("--reason", "x").returncode == 0
+    after = state()
+    shutil.rmtree(paths.CHAMPION)
+    shutil.copytree(tmp_path / "before", paths.CHAMPION)
+    assert (version(), mlflow_store.check_champion().status) == (("3", "2"), "warning")
+    done = run("--reason", "x")
+    assert done.stdout == "champion: version 2 of tandem; the interrupted rollback to it is complete\n"
+    assert state() == after
+
+
 def test_promote_rejects_what_was_rolled_back_until_it_is_allowed(settings):
     run("--reason", "wrong for 5")
     before = state()

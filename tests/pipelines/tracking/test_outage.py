@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -62,6 +63,9 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
         run.log_image("epoch/boundary", np.zeros((4, 4, 3), np.uint8), 4)
         run.log_artifact(paths.ARTIFACTS / "table.csv", "evaluation")
         (paths.ARTIFACTS / "table.csv").unlink()
+        run.log_native(
+            paths.exports("torch-cnn") / "model.pt2", "torch", synthetic.SPEC, synthetic.digits()["test"][0][:2]
+        )
         with pytest.raises(InputError, match=f"MLFLOW_TRACKING_URI = {server.uri}: not reachable"):
             register(run)
         server.start()
@@ -75,6 +79,11 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
     assert [entry.dataset.name for entry in found.inputs.dataset_inputs] == ["digits-test"]
     assert [file.path for file in client.list_artifacts(run.id, "evaluation")] == ["evaluation/table.csv"]
     assert len(client.list_artifacts(run.id, "images")) == 2
+    models = {model.name: model for model in client.search_logged_models([found.info.experiment_id])}
+    native = models["torch-cnn-native"]
+    assert (native.source_run_id, native.status) == (run.id, "READY")
+    stored = mlflow.artifacts.download_artifacts(f"models:/{native.model_id}/data/model.pt2")
+    assert Path(stored).read_bytes() == (paths.exports("torch-cnn") / "model.pt2").read_bytes()
 
 
 def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capfd):
@@ -105,10 +114,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
         assert f"of run {record['run_id']} delivered" in capfd.readouterr().out
     assert list(location.outboxes().iterdir()) == []
     assert steps(record["run_id"], "epoch/train_loss") == list(range(1, 9))
-    models = mlflow.MlflowClient().search_logged_models([mlflow.get_run(record["run_id"]).info.experiment_id])
-    (model,) = [model for model in models if model.source_run_id == record["run_id"]]
-    assert (model.status, mlflow.get_run(record["run_id"]).info.status) == ("READY", "FINISHED")
-    mlflow.pytorch.load_model(f"models:/{model.model_id}")
+    assert mlflow.get_run(record["run_id"]).info.status == "FINISHED"
 
 
 class LosesResponses(http.server.BaseHTTPRequestHandler):
