@@ -39,17 +39,19 @@ def open_session(
     device: Device,
     setting: str = "device",
     tensorrt_options: Mapping[str, str] = MappingProxyType({}),
+    gpu_memory_bytes: int | None = None,
 ) -> Session:
     """Open an ONNX graph, by content or path, on `device`; `auto` uses CUDA if possible and the CPU otherwise.
 
     ONNX Runtime falls back to the CPU without raising, so the provider in use is read back: raises InputError, naming
     `setting`, if `cuda` or `tensorrt` is not used or the model cannot be opened; logs a warning if `auto` finds a
-    driver but cannot use it. A graph whose weights are in other files cannot be opened.
+    driver but cannot use it. A graph whose weights are in other files cannot be opened. `gpu_memory_bytes` is the most
+    that the session's arena on a GPU may have, where a larger allocation fails; None is no limit.
     """
     # With `auto` the warning below replaces ONNX Runtime's ten lines on each library that is missing.
     onnxruntime.set_default_logger_severity(ERROR if device in REQUIRED else FATAL)
     content = model if isinstance(model, bytes) else str(model)
-    providers = _providers(device, tensorrt_options)
+    providers = _providers(device, tensorrt_options, gpu_memory_bytes)
     try:
         session = onnxruntime.InferenceSession(content, _options(), providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
@@ -93,14 +95,20 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _providers(device: Device, tensorrt_options: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
+def _providers(
+    device: Device, tensorrt_options: Mapping[str, str], gpu_memory_bytes: int | None
+) -> list[tuple[str, dict[str, str]]]:
     """The providers to request, in order of preference, with their options; only the CPU's without a driver."""
     # Without a driver, loading a gigabyte of CUDA libraries is useless.
     if not may_use_gpu(device):
         return [(CPU, {})]
     with redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
+    # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#gpu_mem_limit
+    limit = {} if gpu_memory_bytes is None else {"gpu_mem_limit": str(gpu_memory_bytes)}
+    cuda = (CUDA, CUDA_OPTIONS | limit)
     if device != "tensorrt":
-        return [(CUDA, CUDA_OPTIONS), (CPU, {})]
+        return [cuda, (CPU, {})]
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    return [(TENSORRT, dict(tensorrt_options)), (CUDA, CUDA_OPTIONS), (CPU, {})]
+    workspace = {} if gpu_memory_bytes is None else {"trt_max_workspace_size": str(gpu_memory_bytes)}
+    return [(TENSORRT, {**tensorrt_options, **workspace}), cuda, (CPU, {})]

@@ -16,6 +16,7 @@ CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # relative to t
 REGISTRY = Path("artifacts", "registry")  # downloaded champions, in a folder for each NAME@ALIAS
 ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
 RESERVED_NAMES = ("stats", ".", "..")  # /v2/models/stats has the statistics of all models
+GPU_MEMORY_BYTES = 1 << 31
 ENGINES = Path.home() / ".cache" / "tandem" / "engines"
 
 
@@ -60,6 +61,11 @@ class Settings(BaseModel):
         "auto", description="auto, cpu, cuda or tensorrt; a requested GPU that cannot be used is an error"
     )
     engines: Path = Field(ENGINES, description="folder for compiled TensorRT engines")
+    gpu_memory_bytes: int = Field(
+        GPU_MEMORY_BYTES,
+        ge=1 << 26,
+        description="most GPU memory that a worker allocates for one model, without the CUDA context",
+    )
     model_name: Annotated[str, AfterValidator(_not_reserved)] = Field(
         "tandem",
         pattern=r"^[\w.-]{1,100}$",

@@ -10,13 +10,14 @@ import pytest
 
 from models import session
 from models.errors import InputError
-from models.session import CPU, CUDA, TENSORRT, open_session
+from models.session import CPU, CUDA, TENSORRT, Device, open_session
 from pipelines.artifacts import paths
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.export import reader
 from pipelines.promote import __main__ as promote
 from serving.inference.predictor import Predictor
+from serving.settings import read
 from tests.pipelines import synthetic
 from tests.serving import bundles
 
@@ -72,7 +73,9 @@ def test_all_stages_and_the_service_have_the_same_options(tmp_path, monkeypatch,
     Predictor(model.read_bytes(), synthetic.SPEC, device)
 
     parity, evaluated, promoted, drifted, served = Recorded.opened
-    assert evaluated.requested == drifted.requested == served.requested == providers
+    assert evaluated.requested == drifted.requested == providers
+    limit = {"gpu_mem_limit": str(2**31)}  # of the service alone, whose workers share the GPU
+    assert served.requested == [(name, options | limit if name == CUDA else options) for name, options in providers]
     assert parity.requested == promoted.requested == [(CPU, {})]  # the reference outputs are computed on the CPU
     everywhere = [each.settings() for each in Recorded.opened]
     assert everywhere == [everywhere[0]] * 5
@@ -89,7 +92,19 @@ def test_tensorrt_computes_in_float32(tmp_path: Path) -> None:
     assert opened.tf32 == "0"  # when the session was created
     assert not options.keys() & {"trt_fp16_enable", "trt_bf16_enable", "trt_int8_enable"}
     assert options["trt_engine_cache_path"].endswith("_float32")  # not one that was built with TF32
-    assert opened.requested[1] == FLOAT32_CUDA
+    assert opened.requested[1] == (CUDA, FLOAT32_CUDA[1] | {"gpu_mem_limit": str(2**31)})
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_the_setting_limits_the_memory_of_a_worker_on_a_gpu(tmp_path: Path, device: Device) -> None:
+    settings = read({"TANDEM_GPU_MEMORY_BYTES": "100000000"})
+    Predictor(GRAPH, bundles.DIGITS, device, tmp_path, settings.gpu_memory_bytes)
+    requested = dict(Recorded.opened[0].requested)
+    assert requested[CUDA]["gpu_mem_limit"] == "100000000"
+    if device == "tensorrt":
+        assert requested[TENSORRT]["trt_max_workspace_size"] == "100000000"
+    with pytest.raises(InputError, match=r"TANDEM_GPU_MEMORY_BYTES.*67108864"):
+        read({"TANDEM_GPU_MEMORY_BYTES": "1000"})
 
 
 def test_only_tensorrt_needs_the_environment_variable() -> None:

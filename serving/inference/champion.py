@@ -13,7 +13,7 @@ from models.spec import DataSpec
 from serving.inference import bundle, gpu_batches
 from serving.inference.bundle import Bundle
 from serving.inference.predictor import Predictor
-from serving.settings import ENGINES
+from serving.settings import ENGINES, GPU_MEMORY_BYTES
 
 TOLERANCE = 1e-3  # largest difference from the stored outputs, relative where they exceed 1: allows for rounding only
 WARM_UP_BATCHES = (1, 2, 8, 32)
@@ -59,13 +59,19 @@ class Champion:
         }
 
 
-def load(folder: Path, device: Device, engines: Path = ENGINES, verify_key: Path | None = None) -> Champion:
-    """Load the champion in `folder` on `device`; TensorRT caches its engines in `engines`.
+def load(
+    folder: Path,
+    device: Device,
+    engines: Path = ENGINES,
+    verify_key: Path | None = None,
+    gpu_memory_bytes: int = GPU_MEMORY_BYTES,
+) -> Champion:
+    """Load the champion in `folder` on `device`; `engines` and `gpu_memory_bytes` as in `Predictor`.
 
     Raises InputError, also for a bundle without a valid signature if there is a key.
     """
     content = bundle.read(folder, verify_key)
-    predictor = Predictor(content.model, content.spec, device, engines)
+    predictor = Predictor(content.model, content.spec, device, engines, gpu_memory_bytes)
     example = _verify_example(predictor, content)
     manifest = content.manifest
     return Champion(

@@ -10,20 +10,28 @@ from models.errors import InputError
 from models.session import CPU, Device, Session, open_session, provider
 from models.spec import DataSpec
 from serving.inference.gpu_batches import SIZES, DeviceBatches
-from serving.settings import ENGINES
+from serving.settings import ENGINES, GPU_MEMORY_BYTES
 
 
 class Predictor:
     """One exported graph in a session.
 
-    `model` is the verified content of the ONNX file; TensorRT caches its engines in the folder `engines`.
+    `model` is the verified content of the ONNX file; TensorRT caches its engines in the folder `engines`, and on a GPU
+    the session has at most `gpu_memory_bytes`, without the CUDA context.
     Raises InputError if the graph's inputs and outputs do not match `spec` or the requested device is not used.
     """
 
-    def __init__(self, model: bytes, spec: DataSpec, device: Device = "auto", engines: Path = ENGINES) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        spec: DataSpec,
+        device: Device = "auto",
+        engines: Path = ENGINES,
+        gpu_memory_bytes: int = GPU_MEMORY_BYTES,
+    ) -> None:
         self.spec = spec
         options = _engine_options(model, spec, engines) if device == "tensorrt" else {}
-        self._session = open_session(model, device, "TANDEM_DEVICE", options)
+        self._session = open_session(model, device, "TANDEM_DEVICE", options, gpu_memory_bytes)
         _check_signature(self._session, spec)
         self._batches = None if self.provider == CPU else DeviceBatches(self._session, spec, "cuda")
 

@@ -60,7 +60,9 @@ class Reloader:
 
     def _load(self) -> Champion:
         settings = self._settings
-        return champion.load(settings.champion, settings.device, settings.engines, settings.verify_key)
+        return champion.load(
+            settings.champion, settings.device, settings.engines, settings.verify_key, settings.gpu_memory_bytes
+        )
 
     def _reject(self, error: Exception) -> None:
         current = self.champion

@@ -90,4 +90,4 @@ def _allow_open_files(settings: Settings) -> None:
 
 def _load(settings: Settings) -> None:
     tracing.from_environment()
-    champion.load(settings.champion, settings.device, settings.engines, settings.verify_key)
+    champion.load(settings.champion, settings.device, settings.engines, settings.verify_key, settings.gpu_memory_bytes)
