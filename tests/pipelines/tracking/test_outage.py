@@ -82,8 +82,8 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
     models = {model.name: model for model in client.search_logged_models([found.info.experiment_id])}
     native = models["torch-cnn-native"]
     assert (native.source_run_id, native.status) == (run.id, "READY")
-    stored = mlflow.artifacts.download_artifacts(f"models:/{native.model_id}/data/model.pt2")
-    assert Path(stored).read_bytes() == (paths.exports("torch-cnn") / "model.pt2").read_bytes()
+    stored = Path(mlflow.artifacts.download_artifacts(f"models:/{native.model_id}")) / "data" / "model.pt2"
+    assert stored.read_bytes() == (paths.exports("torch-cnn") / "model.pt2").read_bytes()
 
 
 def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capfd):
