@@ -12,11 +12,12 @@ from serving.api.schemas import PIXEL_MAX
 from serving.errors import invalid
 
 
-def parse(values: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
+def parse(values: Any, spec: DataSpec, max_examples: int, may_have_booleans: bool = True) -> np.ndarray:
     """Nested lists [N][H][W] or [N][H][W][C], rows [N][F] or objects by feature name -> [N, *spec.shape].
 
     Raises RequestError, naming the first wrong value, unless there are 1 to `max_examples` examples of exactly the
-    spec's shape: whole numbers 0 to 255 for uint8; for tables as in `table_rows.parse`.
+    spec's shape: whole numbers 0 to 255 for uint8; for tables as in `table_rows.parse`. For uint8, looking for booleans
+    takes as long as the rest.
     """
     if not isinstance(values, list) or not values:
         raise invalid(f"inputs: found {summarize(values)}; allowed: a list of 1 to {max_examples} examples")
@@ -26,12 +27,12 @@ def parse(values: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
         return table_rows.parse(values, spec)
     shape = _written_shape(values, spec.shape)
     flat = _flatten(values, shape)
-    return _examples(flat, shape, spec)
+    return _examples(flat, shape, spec, may_have_booleans)
 
 
 def from_flat(values: list[Any], spec: DataSpec) -> np.ndarray:
     """The numbers of complete examples in one list -> [N, *spec.shape]. Raises RequestError as `parse` does."""
-    return _examples(values, spec.shape, spec)
+    return _examples(values, spec.shape, spec, may_have_booleans=True)
 
 
 def check(inputs: np.ndarray, spec: DataSpec) -> None:
@@ -65,9 +66,9 @@ def _check_codes(inputs: np.ndarray, position: int, spec: DataSpec) -> None:
         raise invalid(f"{place}: found the number {column[row]:g}; allowed: {allowed}")
 
 
-def _examples(flat: list[Any], shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
+def _examples(flat: list[Any], shape: tuple[int, ...], spec: DataSpec, may_have_booleans: bool) -> np.ndarray:
     """The checked numbers as [N, *spec.shape] in the spec's dtype; `shape` is that of one example as written."""
-    numbers = _uint8(flat, shape) if spec.dtype == "uint8" else _float32(flat, shape)
+    numbers = _uint8(flat, shape, may_have_booleans) if spec.dtype == "uint8" else _float32(flat, shape)
     inputs = numbers.reshape(-1, *spec.shape)
     check(inputs, spec)
     return inputs
@@ -107,12 +108,12 @@ def _unwrap(level: list[Any]) -> list[Any] | None:
         return None
 
 
-def _uint8(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+def _uint8(flat: list[Any], shape: tuple[int, ...], may_have_booleans: bool) -> np.ndarray:
     """Whole numbers 0 to 255 -> uint8 [n]. `bytes` rejects everything else but booleans."""
-    if list(map(type, flat)).count(int) == len(flat):
+    if not may_have_booleans or list(map(type, flat)).count(int) == len(flat):
         try:
             return np.frombuffer(bytes(flat), np.uint8)
-        except ValueError:
+        except (ValueError, TypeError):
             pass
     position, value = next((i, v) for i, v in enumerate(flat) if type(v) is not int or not 0 <= v <= PIXEL_MAX)
     raise invalid(f"{_path(position, shape)}: found {summarize(value)}; allowed: whole numbers from 0 to {PIXEL_MAX}")

@@ -38,7 +38,7 @@ async def predict(worker: Worker, request: Request) -> Response:
     champion, max_batch = worker.champion, worker.settings.max_batch
 
     def read(body: bytes) -> tuple[np.ndarray, int | None]:
-        return _read(json_body.parse(body), champion, max_batch)
+        return _read(json_body.parse(body), champion, max_batch, b"true" in body or b"false" in body)
 
     max_keys = len(FIELDS) + max_batch * len(champion.spec.features)
     inputs, top_k = await json_body.read(worker, request, await request.body(), read, max_keys)
@@ -53,11 +53,14 @@ async def run(worker: Worker, body: dict[str, Any]) -> Prediction:
     return await run_inputs(worker, champion, inputs, top_k, None)
 
 
-def _read(body: dict[str, Any], champion: Champion, max_batch: int) -> tuple[np.ndarray, int | None]:
+def _read(
+    body: dict[str, Any], champion: Champion, max_batch: int, may_have_booleans: bool = True
+) -> tuple[np.ndarray, int | None]:
     """The examples [N, *shape] and the number of labels to return. Raises RequestError."""
     if unknown := body.keys() - FIELDS:
         raise invalid(f"unknown keys: {first_names(unknown)}; allowed: {', '.join(FIELDS)}")
-    return json_examples.parse(body.get("inputs"), champion.spec, max_batch), check_top_k(body.get("top_k"), champion)
+    inputs = json_examples.parse(body.get("inputs"), champion.spec, max_batch, may_have_booleans)
+    return inputs, check_top_k(body.get("top_k"), champion)
 
 
 async def run_inputs(

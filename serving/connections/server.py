@@ -34,7 +34,7 @@ class Companion(Protocol):
         """Accept connections."""
 
     async def stop(self) -> None:
-        """Accept no more, and finish what is in hand."""
+        """Accept no more, and finish the requests in progress."""
 
 
 class Server(uvicorn.Server):
@@ -54,6 +54,7 @@ class Server(uvicorn.Server):
         companion: Companion | None = None,
     ) -> None:
         super().__init__(config)
+        config.proxy_headers = False  # the application uses neither the client's address nor the scheme
         self._companion = companion
         self._first = first
         self._settings = settings
@@ -76,7 +77,7 @@ class Server(uvicorn.Server):
             self._acceptors.append(Acceptor(listener, self._connect, self._held, limit, self._counts))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, finish what is in hand, and end the application."""
+        """Accept no more, finish the requests in progress, and end the application."""
         self._counts.leave()
         for acceptor in self._acceptors:
             await acceptor.close()

@@ -1,11 +1,15 @@
-"""The bound of all unread responses of a worker."""
+"""The server of a worker: the bound of all unread responses, and what it does not do for each request."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from uvicorn import Config
 
-from serving.connections.server import _limit_unsent
+from serving.connections.server import Server, _limit_unsent
+from serving.connections.shared_counts import SharedCounts
+from serving.settings import Settings
+from tests.serving.conftest import unused_application
 
 
 @dataclass
@@ -28,3 +32,12 @@ def test_the_largest_unread_responses_are_given_up(sizes: list[int], closed: lis
     _limit_unsent(cast(Any, connections), 100)
     assert [each.unsent for each in connections if each.reasons] == closed
     assert all(each.reasons in ([], ["unread"]) for each in connections)
+
+
+def test_the_application_is_called_without_uvicorns_proxy_headers() -> None:
+    """They would be read for each request, and the application uses neither the client's address nor the scheme."""
+
+    config = Config(unused_application, log_config=None)
+    Server(config, Settings(), SharedCounts(None, 1, 0), lambda _: None)
+    config.load()
+    assert config.loaded_app is unused_application
