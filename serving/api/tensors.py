@@ -50,7 +50,11 @@ def parse(header: bytes, raw: memoryview | None, spec: DataSpec, max_examples: i
     if fields.binary_size is None:
         inputs = _from_json(fields, spec, raw or b"")
     else:
-        inputs = _from_bytes(raw or memoryview(b""), fields.binary_size, fields.shape, spec)
+        raw = raw or memoryview(b"")
+        if type(fields.binary_size) is not int or fields.binary_size != len(raw):
+            found = f"{quote(fields.binary_size)}; {len(raw)} bytes follow the header"
+            raise invalid(f"inputs[0].parameters.binary_data_size: found {found}")
+        inputs = from_raw(raw, fields.shape, spec, "inputs[0]")
     return Inference(fields.id, inputs, fields.binary)
 
 
@@ -132,13 +136,11 @@ def _parameters(holder: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _from_bytes(raw: memoryview, size: Any, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
-    """Raw little-endian numbers as [N, *shape], without a copy."""
+def from_raw(raw: bytes | memoryview, shape: tuple[int, ...], spec: DataSpec, name: str) -> np.ndarray:
+    """Raw little-endian numbers as [N, *shape], without a copy. Raises RequestError, with the `name` of the field."""
     dtype = np.dtype(spec.dtype).newbyteorder("<")
-    expected = math.prod(shape) * dtype.itemsize
-    if type(size) is not int or size != expected or len(raw) != expected:
-        sizes = f"binary_data_size {quote(size)} and {len(raw)} bytes after the header"
-        raise invalid(f"inputs[0]: found {sizes}; allowed for shape {list(shape)}: {expected}")
+    if len(raw) != (expected := math.prod(shape) * dtype.itemsize):
+        raise invalid(f"{name}: found {len(raw)} bytes; allowed for shape {list(shape)}: {expected}")
     inputs = np.frombuffer(raw, dtype).reshape(shape)
     json_examples.check(inputs, spec)
     return inputs

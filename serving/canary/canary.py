@@ -67,9 +67,9 @@ class Canary:
             self._models_changed(champion, challenger)
         if self.state != "active" or self._waiting >= MAX_WAITING:
             return None
-        wish = request.header(b"x-canary")
-        if wish in (b"always", b"never"):
-            return challenger if wish == b"always" else None
+        choice = request.header(b"x-canary")
+        if choice in (b"always", b"never"):
+            return challenger if choice == b"always" else None
         given_id = request.header(b"x-request-id")
         number = zlib.crc32(given_id) / 2**32 if given_id else random.random()
         return challenger if number < self._settings.canary_share else None

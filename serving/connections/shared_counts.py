@@ -5,8 +5,8 @@ import os
 import time
 from pathlib import Path
 
-ALIVE_SECONDS = 2.0  # a worker whose last sign of life is older is ignored: it was killed, or its event loop is blocked
-SLOT = 2  # numbers of 8 bytes per worker: open connections, time of the last sign of life
+ALIVE_SECONDS = 2.0  # a worker with an older heartbeat is ignored: it was killed, or its event loop is blocked
+SLOT = 2  # numbers of 8 bytes per worker: open connections, time of the last heartbeat
 
 
 class SharedCounts:
@@ -27,7 +27,7 @@ class SharedCounts:
         self._counts[self._slot] = count
 
     def renew(self) -> None:
-        """Write a sign of life."""
+        """Write a heartbeat."""
         self._times[self._slot + 1] = time.monotonic()
 
     def leave(self) -> None:

@@ -61,8 +61,8 @@ async def model_config(worker: Worker, request: Request) -> Response:
 
 async def model_statistics(worker: Worker, request: Request) -> Response:
     """The statistics of the named model, or of all. Raises RequestError for another model or version."""
-    asked = await _read(request, "ModelStatisticsRequest")
-    champion = v2.named_champion(worker, asked.name, asked.version) if asked.name else worker.champion
+    given = await _read(request, "ModelStatisticsRequest")
+    champion = v2.named_champion(worker, given.name, given.version) if given.name else worker.champion
     statistics = model_repository.version_statistics(worker, champion.version)
     return _convert("ModelStatisticsResponse", statistics.model_dump())
 
@@ -96,8 +96,8 @@ async def _read(request: Request, name: str) -> Any:
 
 async def _read_champion(worker: Worker, request: Request, name: str) -> Champion:
     """The champion that the message names. Raises RequestError for another one."""
-    asked = await _read(request, name)
-    return v2.named_champion(worker, asked.name, asked.version)
+    given = await _read(request, name)
+    return v2.named_champion(worker, given.name, given.version)
 
 
 def _write(name: str, **fields: Any) -> Response:
@@ -118,7 +118,7 @@ def _inputs(given: Any, spec: DataSpec, max_examples: int) -> np.ndarray:
         return _from_contents(contents, header.shape, spec)
     if len(given.raw_input_contents) != 1 or contents.ByteSize():
         raise invalid("raw_input_contents: allowed: the data of the one input, and no contents beside them")
-    return _from_raw(given.raw_input_contents[0], header.shape, spec)
+    return tensors.from_raw(given.raw_input_contents[0], header.shape, spec, "raw_input_contents[0]")
 
 
 def _document(given: Any) -> dict[str, Any]:
@@ -146,16 +146,6 @@ def _keys(parameters: Sequence[Any]) -> dict[str, Any]:
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"found {len(parameters)} parameters; allowed: {MAX_PARAMETERS}")
     return dict.fromkeys(parameter.key for parameter in parameters)
-
-
-def _from_raw(raw: bytes, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
-    """Raw little-endian numbers as [N, *shape], without a copy."""
-    dtype = np.dtype(spec.dtype).newbyteorder("<")
-    if len(raw) != (expected := math.prod(shape) * dtype.itemsize):
-        raise invalid(f"raw_input_contents[0]: found {len(raw)} bytes; allowed for shape {list(shape)}: {expected}")
-    inputs = np.frombuffer(raw, dtype).reshape(shape)
-    json_examples.check(inputs, spec)
-    return inputs
 
 
 def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:

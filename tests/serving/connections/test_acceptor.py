@@ -37,7 +37,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def wait_for_workers(served: Served) -> list[int]:
-    """The process ids of two workers that accept connections: they have written a sign of life beside their count."""
+    """The process ids of two workers that accept connections: they have written a heartbeat beside their count."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         files: set[str] = set()
@@ -129,7 +129,7 @@ def test_a_killed_worker_takes_only_its_own_connections_with_it(two: Served) -> 
 
 
 def test_a_worker_accepts_alone_while_another_one_starts(two: Served) -> None:
-    """The killed one's count stays, and is ignored as soon as its last sign of life is too old."""
+    """The killed one's count stays, and is ignored as soon as its last heartbeat is too old."""
     os.kill(wait_for_workers(two)[0], signal.SIGKILL)
     url = httpx.URL(two.url)
     for _ in range(100):
@@ -184,7 +184,7 @@ def test_a_full_worker_accepts_nothing(listener: socket.socket, tmp_path: Path) 
         asyncio.run(seconds_until_accepted(listener, 100, counts(tmp_path)))
 
 
-def test_a_worker_without_a_sign_of_life_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_a_heartbeat_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = counts(tmp_path, 7, 1)
     assert shared.fewest() == 1
     SharedCounts(tmp_path / "counts", 3, 2).leave()
