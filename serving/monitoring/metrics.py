@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 from prometheus_client.values import ValueClass
 
 from models.spec import UNKNOWN, DataSpec
 from serving.inference.champion import Champion
-from serving.monitoring.model_statistics import ModelStatistics
+from serving.monitoring.model_statistics import LoadedVersions, ModelStatistics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -99,6 +99,7 @@ class Metrics:
         )
 
         self._registry_age: Gauge | None = None
+        self._served_version = ""
 
     def _count(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"tandem_{name}", about, labels, registry=self.registry)
@@ -152,6 +153,7 @@ class Metrics:
     ) -> None:
         """Count a new champion and set the served one: `now`, in place of `before`."""
         self._champions.labels(result).inc()
+        self._served_version = now.version
         self._info.labels(before.name, before.version, before.predictor.provider).set(0)
         self._info.labels(now.name, now.version, now.predictor.provider).set(1)
 
@@ -167,7 +169,7 @@ class Metrics:
         """Add the values collected since the last call to the counters."""
         for histogram in (self._confidence, self._rows, self._queue, self._run, self._total):
             histogram.flush()
-        self.statistics.flush()
+        self.statistics.flush(self._served_version)
         for (endpoint, status), count in self._responses.items():
             self._requests.labels(endpoint, status).inc(count)
         for use, count in self._key_uses.items():
@@ -191,5 +193,5 @@ class Metrics:
             return self.registry
         _remove_dead_workers(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         every = CollectorRegistry()
-        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
+        LoadedVersions(every)  # type: ignore[no-untyped-call]
         return every

@@ -1,9 +1,11 @@
 """Inference statistics by version of the model, as Triton's statistics extension has them."""
 
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
 PREFIX = "tandem_model_"
 COUNTERS = {
@@ -17,6 +19,7 @@ COUNTERS = {
 }
 BATCHES = {"batches": "Runs of the model by number of examples", "batch_seconds": "Duration of these runs"}
 LAST = "last_request_timestamp_seconds"
+IDLE_SECONDS = 600.0  # without a run, after which a version other than the champion is taken to be unloaded
 
 
 class ModelStatistics:
@@ -34,6 +37,7 @@ class ModelStatistics:
         self._last = Gauge(PREFIX + LAST, about, ("version",), registry=registry, multiprocess_mode="max")
         self._successes: list[tuple[str, int, float, float]] = []
         self._runs: dict[tuple[str, int], list[float]] = {}
+        self._last_runs: dict[str, float] = {}  # seconds of the monotonic clock, by version
 
     def success(self, version: str, examples: int, queue: float, run: float) -> None:
         """Note a request and its seconds in the queue and in the model."""
@@ -48,9 +52,17 @@ class ModelStatistics:
         self._add(version, failures=1, failure_seconds=seconds)
         self._last.labels(version).set(time.time())
 
-    def flush(self) -> None:
-        """Add what was noted to the counters."""
+    def flush(self, champion: str) -> None:
+        """Add what was noted to the counters, and remove the counters by number of examples of unloaded versions.
+
+        `champion` is the served version, which may be idle.
+        """
+        now = time.monotonic()
+        for version in [version for version, last in self._last_runs.items() if now - last > IDLE_SECONDS]:
+            if version != champion:
+                self._remove_batches(version)
         for (version, size), durations in self._runs.items():
+            self._last_runs[version] = now
             self._add(version, runs=len(durations))
             self._batches["batches"].labels(version, size).inc(len(durations))
             self._batches["batch_seconds"].labels(version, size).inc(sum(durations))
@@ -62,9 +74,31 @@ class ModelStatistics:
         self._runs.clear()
         self._successes.clear()
 
+    def _remove_batches(self, version: str) -> None:
+        """Set the counters to 0, which `LoadedVersions` leaves out: the library cannot remove them from its files."""
+        del self._last_runs[version]
+        for counter in self._batches.values():
+            for labels, child in [*counter._metrics.items()]:
+                if labels[0] == version:
+                    child._value.set(0)  # type: ignore[attr-defined]
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # in the mode with several processes
+                        counter.remove(*labels)
+
     def _add(self, version: str, **amounts: float) -> None:
         for name, amount in amounts.items():
             self._counters[name].labels(version).inc(amount)
+
+
+class LoadedVersions(MultiProcessCollector):
+    """The metrics of all workers, without counters that every worker has removed."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the files of all workers."""
+        for metric in super().collect():  # type: ignore[no-untyped-call]
+            if metric.name.removeprefix(PREFIX) in BATCHES:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
 
 
 def read(metrics: Sequence[Metric], version: str) -> dict[str, float]:
