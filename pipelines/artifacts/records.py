@@ -32,6 +32,11 @@ class CandidateRecord:
         return self.candidate if self.file == ONNX else f"{self.candidate}-int8"
 
     @property
+    def framework(self) -> str:
+        """The framework that it was trained in."""
+        return str(self.training["framework"])
+
+    @property
     def parity_passed(self) -> bool:
         """True where the graph is within its tolerances."""
         return bool(self.parity["files"][self.file]["passed"])

@@ -10,9 +10,10 @@ from pipelines.artifacts.records import CandidateRecord
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Promote
-from pipelines.promote import candidate_data, current_champion, decision, publication, report, reports
+from pipelines.promote import comparison, current_champion, publication, reports
 from pipelines.promote.current_champion import CurrentChampion
-from pipelines.promote.decision import Decision
+from pipelines.promote.decision import Decision, decide
+from pipelines.promote.pages import markdown_report
 from pipelines.promote.selection import Choice, Rules
 from pipelines.tracking import model_registry, promotion_history, runs, store
 
@@ -34,22 +35,23 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
     candidates = [record for name in names for record in records.read(name)]
     rules = Rules(config, config.metric_for(spec.task), candidates[0].metric)
     store.open_experiment(experiment)
-    choice = candidate_data.choose(candidates, rules, device, _rejected(config))
+    choice = comparison.choose(candidates, rules, device, _rejected(config))
     challenger = next(candidate for candidate in candidates if candidate.name == choice.selected)
     with current_champion.opened(config.model_name) as current:
-        made = _decide(challenger, current, spec, rules, device)
-        choice = _with_verdict(choice, made, challenger, current)
-        print(f"{report.table(candidates, choice, rules)}\n\n{choice.reason}\n{made.reason}", flush=True)
+        decision = _decide(challenger, current, spec, rules, device)
+        choice = _with_verdict(choice, decision, challenger, current)
+        table = markdown_report.table(candidates, choice, rules)
+        print(f"{table}\n\n{choice.reason}\n{decision.reason}", flush=True)
         with runs.resume(experiment, challenger.candidate, challenger.training["run_id"]) as run:
-            if current is None or made.replaces:
+            if current is None or decision.replaces:
                 content = publication.of_candidate(challenger)
                 replaced = current.registered if current else None
-                reason = f"{choice.reason}; {made.reason}"
+                reason = f"{choice.reason}; {decision.reason}"
                 publication.publish(content, run, config.model_name, experiment, replaced, reason)
             else:
                 _keep(current, config.model_name, experiment)
             manifest = bundle.read(paths.CHAMPION)
-            reports.write(candidates, choice, rules, manifest, made)
+            reports.write(candidates, choice, decision, rules, manifest)
             for page in reports.PAGES:
                 run.log_artifact(page, "promotion")
             run.log_artifact(paths.COMPARISON, "promotion/plots")
@@ -76,14 +78,14 @@ def _decide(
         return Decision(True, f"{challenger.name} replaces {version}: promote.replace = always")
     if differing := bundle.data_differences(current.spec, spec):
         return Decision(True, f"{version}, was trained for other data: {', '.join(differing)} in the specification")
-    return decision.decide(candidate_data.compare(challenger, current, rules, device), rules)
+    return decide(comparison.compare(challenger, current, rules, device), rules)
 
 
 def _with_verdict(
-    choice: Choice, made: Decision, challenger: CandidateRecord, current: CurrentChampion | None
+    choice: Choice, decision: Decision, challenger: CandidateRecord, current: CurrentChampion | None
 ) -> Choice:
     """The choice with what became of the selected candidate."""
-    is_champion = current is None or made.replaces or challenger.sha256 == current.sha256
+    is_champion = current is None or decision.replaces or challenger.sha256 == current.sha256
     verdict = "champion" if is_champion else "selected, but not better than the champion"
     return replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})
 

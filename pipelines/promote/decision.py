@@ -53,7 +53,7 @@ def decide(comparison: Comparison, rules: Rules) -> Decision:
 
 
 def _scores(comparison: Comparison, rules: Rules) -> str:
-    challenger, champion = (one.score for one in (comparison.challenger, comparison.champion))
+    challenger, champion = (graph.score for graph in (comparison.challenger, comparison.champion))
     return (
         f"validation {rules.metric_name} {challenger:.4f} against {champion:.4f} on the same "
         f"{comparison.examples} examples{comparison.note}, p = {comparison.p_value:.2g}"

@@ -1,4 +1,4 @@
-"""What the reports of a promotion present."""
+"""The content of the reports of a promotion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Promotion:
     def champion(self) -> CandidateRecord | None:
         """The graph that is the champion, or None where the champion is not one of these candidates."""
         sha256 = self.manifest["model"]["sha256"]
-        return next((one for one in self.candidates if one.sha256 == sha256), None)
+        return next((graph for graph in self.candidates if graph.sha256 == sha256), None)
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -64,7 +64,7 @@ class Promotion:
     @property
     def trained(self) -> list[CandidateRecord]:
         """The float32 graph of each candidate."""
-        return [one for one in self.candidates if one.file == ONNX]
+        return [graph for graph in self.candidates if graph.file == ONNX]
 
     @property
     def metric(self) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 from pipelines.artifacts import history, json_object, paths, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.promote import comparison_plot, report
+from pipelines.promote import comparison_plot
 from pipelines.promote.decision import Decision
-from pipelines.promote.pages import html_report, model_card
+from pipelines.promote.pages import html_report, markdown_report, model_card
 from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules
 
@@ -16,26 +16,40 @@ PAGES = (paths.REPORT, paths.HTML_REPORT, paths.MODEL_CARD)
 
 
 def write(
-    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
+    candidates: Sequence[CandidateRecord],
+    choice: Choice,
+    decision: Decision,
+    rules: Rules,
+    manifest: Mapping[str, Any],
 ) -> None:
     """Write plot and learning curves of all candidates, the summary, PAGES: the reports and the champion's card."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     errors = {name: json_object.read(paths.errors(name)) for name in names}
     data = validation_report.read()
-    promotion = Promotion(candidates, choice, made, rules, manifest, histories, errors, data)
+    promotion = Promotion(candidates, choice, decision, rules, manifest, histories, errors, data)
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
         comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
         history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
-    pages = (
-        report.page(candidates, choice, rules, manifest, made),
-        html_report.page(promotion, _samples()),
-        model_card.markdown(promotion),
-    )
+    pages = markdown_report.page(promotion), html_report.page(promotion, _samples()), model_card.markdown(promotion)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, *(path.name for path in PAGES)]) as beside:
-        json_object.write(report.summary(candidates, rules, manifest), beside / paths.SUMMARY.name)
+        json_object.write(_summary(promotion), beside / paths.SUMMARY.name)
         for path, text in zip(PAGES, pages, strict=True):
             (beside / path.name).write_text(text, "utf-8")
+
+
+def _summary(promotion: Promotion) -> dict[str, Any]:
+    """JSON-ready numbers for the comparison of experiments: `dvc exp show` has a column for each."""
+    metric = promotion.rules.metric
+    numbers = {
+        graph.name: {
+            "validation": graph.validation_score(metric),
+            "test": graph.metrics["test"][metric],
+            "p50_ms": graph.smallest_batch["p50_ms"],
+        }
+        for graph in promotion.candidates
+    }
+    return {"champion": promotion.manifest["name"], **numbers}
 
 
 def _samples() -> bytes | None:

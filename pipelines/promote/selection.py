@@ -31,7 +31,7 @@ class CandidateScore:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankedCandidate:
     """A candidate that passes the gates, against the best of these: by how much it is worse, at which p-value.
 
     `latency` is that measured again among the tied candidates, None for others or where only one is left.
@@ -46,7 +46,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Choice:
-    """The selected candidate, the reason, the verdict on each candidate by its name, and the comparisons behind it.
+    """The selected candidate, the reason, the verdict on each candidate by its name, and the ranking behind it.
 
     `best` is the candidate with the best score of those that pass the gates.
     """
@@ -55,7 +55,7 @@ class Choice:
     best: str
     reason: str
     verdicts: dict[str, str]
-    comparisons: tuple[Comparison, ...]
+    ranking: tuple[RankedCandidate, ...]
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def choose(candidates: Sequence[CandidateScore], rules: Rules, p_value: PValue, 
         raise InputError(f"promote: no candidate passes the gates; the current champion is kept. {reasons}")
     sign = 1 if METRICS[rules.metric].higher_is_better else -1
     best = max(passed, key=lambda candidate: sign * candidate.score)
-    comparisons = _compare(best, passed, rules, p_value, measure)
-    selected = min((one for one in comparisons if one.is_tied), key=_median)
-    by_name = {one.name: one for one in comparisons}
+    ranking = _rank(best, passed, rules, p_value, measure)
+    selected = min((ranked for ranked in ranking if ranked.is_tied), key=_median)
+    by_name = {ranked.name: ranked for ranked in ranking}
     verdicts = {
         candidate.name: _verdict(candidate, by_name.get(candidate.name), selected, best, rules)
         for candidate in candidates
     }
-    return Choice(selected.name, best.name, _reason(selected, best, comparisons, rules), verdicts, comparisons)
+    return Choice(selected.name, best.name, _reason(selected, best, ranking, rules), verdicts, ranking)
 
 
 def failures(candidate: CandidateScore, rules: Rules) -> list[str]:
@@ -114,44 +114,46 @@ def failures(candidate: CandidateScore, rules: Rules) -> list[str]:
     return failed
 
 
-def _compare(
+def _rank(
     best: CandidateScore, passed: Sequence[CandidateScore], rules: Rules, p_value: PValue, measure: Measure
-) -> tuple[Comparison, ...]:
+) -> tuple[RankedCandidate, ...]:
     """Each candidate of `passed` against the best one; the tied ones with their latency if there are several."""
-    p_values = {one.name: 1.0 if one is best else p_value(best.name, one.name) for one in passed}
+    p_values = {other.name: 1.0 if other is best else p_value(best.name, other.name) for other in passed}
     tied = [name for name, p in p_values.items() if p > rules.config.significance]
     latencies = measure(tied) if len(tied) > 1 else {}
     advantage = METRICS[rules.metric].advantage
     return tuple(
-        Comparison(
-            one.name, advantage(best.score, one.score), p_values[one.name], one.name in tied, latencies.get(one.name)
-        )
-        for one in passed
+        RankedCandidate(name, advantage(best.score, score), p_values[name], name in tied, latencies.get(name))
+        for name, score in ((candidate.name, candidate.score) for candidate in passed)
     )
 
 
-def _median(comparison: Comparison) -> float:
-    return comparison.latency.p50_ms if comparison.latency else 0.0
+def _median(ranked: RankedCandidate) -> float:
+    return ranked.latency.p50_ms if ranked.latency else 0.0
 
 
 def _verdict(
-    candidate: CandidateScore, comparison: Comparison | None, selected: Comparison, best: CandidateScore, rules: Rules
+    candidate: CandidateScore,
+    ranked: RankedCandidate | None,
+    selected: RankedCandidate,
+    best: CandidateScore,
+    rules: Rules,
 ) -> str:
-    if comparison is None:
+    if ranked is None:
         return f"rejected: {', '.join(failures(candidate, rules))}"
-    if comparison is selected:
+    if ranked is selected:
         return "selected"
-    if not comparison.is_tied:
-        return f"worse {rules.metric_name} (p = {comparison.p_value:.2g})"
-    slower = f"slower: {_median(comparison):.4f} ms"
+    if not ranked.is_tied:
+        return f"worse {rules.metric_name} (p = {ranked.p_value:.2g})"
+    slower = f"slower: {_median(ranked):.4f} ms"
     if candidate is best:
         return f"best {rules.metric_name}, but tied and {slower}"
-    return f"tied (p = {comparison.p_value:.2g}), {slower}"
+    return f"tied (p = {ranked.p_value:.2g}), {slower}"
 
 
-def _reason(selected: Comparison, best: CandidateScore, comparisons: Sequence[Comparison], rules: Rules) -> str:
+def _reason(selected: RankedCandidate, best: CandidateScore, ranking: Sequence[RankedCandidate], rules: Rules) -> str:
     highest = f"best validation {rules.metric_name}, {best.score:.4f}"
-    tied = [one.name for one in comparisons if one.is_tied]
+    tied = [ranked.name for ranked in ranking if ranked.is_tied]
     if len(tied) == 1:
         return f"{selected.name} has the {highest}"
     others = ", ".join(name for name in tied if name != best.name)

@@ -18,7 +18,6 @@ STAR = "M0-7 1.8-2.3 6.7-2.2 2.9.9 4.1 5.7 0 2.9-4.1 5.7-2.9.9-6.7-2.2-1.8-2.3Z"
 class Curve:
     """`y` over `x`, drawn in the style of these classes."""
 
-    name: str
     style: str
     x: np.ndarray
     y: np.ndarray

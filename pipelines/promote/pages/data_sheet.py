@@ -55,8 +55,8 @@ def _example(spec: DataSpec) -> str:
 
 def _by_split(values: dict[str, dict[str, float]]) -> Table:
     """A row for each class or statistic, a column for each split."""
-    names = dict.fromkeys(name for one in values.values() for name in one)
-    rows = [(name, *(numbers.general(one.get(name)) for one in values.values())) for name in names]
+    names = dict.fromkeys(name for split in values.values() for name in split)
+    rows = [(name, *(numbers.general(split.get(name)) for split in values.values())) for name in names]
     return Table(_first(rows), ("", *values))
 
 

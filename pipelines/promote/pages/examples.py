@@ -47,12 +47,12 @@ def _table(worst: list[Mapping[str, Any]]) -> Table:
     heading = ("row", "predicted", "actual", "confidence" if has_confidence else "difference", *features)
     rows = [
         (
-            str(one["row"]),
-            numbers.general(one["predicted"]),
-            numbers.general(one["actual"]),
-            f"{one['confidence']:.1%}" if has_confidence else f"{one['predicted'] - one['actual']:+.5g}",
-            *map(numbers.general, one["features"].values()),
+            str(example["row"]),
+            numbers.general(example["predicted"]),
+            numbers.general(example["actual"]),
+            f"{example['confidence']:.1%}" if has_confidence else f"{example['predicted'] - example['actual']:+.5g}",
+            *map(numbers.general, example["features"].values()),
         )
-        for one in worst
+        for example in worst
     ]
     return Table(rows, heading)

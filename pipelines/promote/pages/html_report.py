@@ -70,9 +70,10 @@ def _lineage(promotion: Promotion) -> Sequence[Section]:
     manifest, candidates = promotion.manifest, promotion.candidates
     rows = [(key.replace("_", " "), numbers.general(value)) for key, value in manifest["provenance"].items()]
     files = [
-        (one.name, one.sha256, str(one.training["run_id"]), str(one.training["git_commit"])[:12]) for one in candidates
+        (graph.name, graph.sha256, str(graph.training["run_id"]), str(graph.training["git_commit"])[:12])
+        for graph in candidates
     ]
-    versions = {name: version for one in candidates for name, version in one.training["versions"].items()}
+    versions = {name: version for graph in candidates for name, version in graph.training["versions"].items()}
     return [
         Section("Champion", [Table([*rows, ("SHA-256 of the file", str(manifest["model"]["sha256"]))])]),
         Section("Files", [Table(files, ("graph", "SHA-256", "MLflow run", "git commit"))]),

@@ -1,7 +1,8 @@
 """All graphs: verdicts, and charts of quality, latency, size and training time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from typing import Any
 
 from models.export_formats import INT8
 from pipelines.artifacts.records import CandidateRecord
@@ -16,67 +17,58 @@ def html(promotion: Promotion) -> str:
     drawings = "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>" for title, chart in _charts(promotion)
     )
-    keys = (f'<span class="key {name}">{name}</span>' for name in dict.fromkeys(map(framework, promotion.candidates)))
+    frameworks = dict.fromkeys(graph.framework for graph in promotion.candidates)
+    keys = (f'<span class="key {name}">{name}</span>' for name in frameworks)
     legend = f"{''.join(keys)}Star: champion. Lines: confidence intervals. Hollow: int8."
     table = document.table(_table(promotion), "Verdicts")
     return f'<div class="charts">{drawings}</div>\n<p class="hint">{legend}</p>\n{table}\n{_rules(promotion)}'
 
 
-def framework(candidate: CandidateRecord) -> str:
-    """The framework of a graph, which is also the class of its colour."""
-    return str(candidate.training["framework"])
-
-
-def style(candidate: CandidateRecord) -> str:
-    """Classes of a graph's marks."""
-    return f"{framework(candidate)} int8" if candidate.file == INT8 else framework(candidate)
-
-
 def _charts(promotion: Promotion) -> Iterator[tuple[str, str]]:
-    metric, candidates = promotion.metric, promotion.candidates
+    graphs, trained, metric = promotion.candidates, promotion.trained, promotion.metric
+    champion, candidate = (promotion.champion.name, promotion.champion.candidate) if promotion.champion else ("", "")
     title = f"Test {numbers.metric_name(metric)}"
-    yield title, charts.intervals(title, [_interval(one, metric, promotion) for one in candidates])
-    title = f"Median latency, batch of {promotion.candidates[0].smallest_batch_size}"
-    yield title, charts.bars(title, [_latency(one, promotion) for one in candidates])
-    yield "File size", charts.bars("File size", [_size(one, promotion) for one in candidates])
-    yield "Training time", charts.bars("Training time", [_time(one, promotion) for one in promotion.trained])
+    yield title, charts.intervals(title, [_interval(graph, metric, promotion) for graph in graphs])
+    latencies = [graph.smallest_batch["p50_ms"] for graph in graphs]
+    title = f"Median latency, batch of {graphs[0].smallest_batch_size}"
+    yield title, charts.bars(title, _bars(graphs, latencies, numbers.milliseconds, champion))
+    sizes = [graph.metrics["model"]["bytes"] for graph in graphs]
+    yield "File size", charts.bars("File size", _bars(graphs, sizes, numbers.kibibytes, champion))
+    seconds = [graph.training["seconds"] for graph in trained]
+    yield "Training time", charts.bars("Training time", _bars(trained, seconds, numbers.seconds, candidate))
 
 
-def _interval(one: CandidateRecord, metric: str, promotion: Promotion) -> Bar:
-    test = one.metrics["test"]
+def _interval(graph: CandidateRecord, metric: str, promotion: Promotion) -> Bar:
+    test, is_champion = graph.metrics["test"], graph is promotion.champion
     interval = (test[f"{metric}_low"], test[f"{metric}_high"]) if f"{metric}_low" in test else None
-    return Bar(one.name, style(one), test[metric], numbers.score(test[metric]), interval, one is promotion.champion)
+    return Bar(graph.name, _style(graph), test[metric], numbers.score(test[metric]), interval, is_champion)
 
 
-def _latency(one: CandidateRecord, promotion: Promotion) -> Bar:
-    value = one.smallest_batch["p50_ms"]
-    return Bar(one.name, style(one), value, numbers.milliseconds(value), is_champion=one is promotion.champion)
+def _bars(
+    graphs: Sequence[CandidateRecord], values: Sequence[float], text: Callable[[Any], str], champion: str
+) -> list[Bar]:
+    """A bar for the value of each graph, which `text` formats; `champion` is the name of the one that is marked."""
+    return [
+        Bar(graph.name, _style(graph), value, text(value), is_champion=graph.name == champion)
+        for graph, value in zip(graphs, values, strict=True)
+    ]
 
 
-def _size(one: CandidateRecord, promotion: Promotion) -> Bar:
-    value = one.metrics["model"]["bytes"]
-    return Bar(one.name, style(one), value, numbers.kibibytes(value), is_champion=one is promotion.champion)
-
-
-def _time(one: CandidateRecord, promotion: Promotion) -> Bar:
-    value = float(one.training["seconds"])
-    return Bar(one.candidate, style(one), value, numbers.seconds(value), is_champion=_is_of_champion(one, promotion))
-
-
-def _is_of_champion(one: CandidateRecord, promotion: Promotion) -> bool:
-    return promotion.champion is not None and promotion.champion.candidate == one.candidate
+def _style(graph: CandidateRecord) -> str:
+    """The classes of the marks of a graph; that of its framework sets the colour."""
+    return f"{graph.framework} int8" if graph.file == INT8 else graph.framework
 
 
 def _table(promotion: Promotion) -> Table:
     metric = promotion.rules.metric
     rows = [
         (
-            one.name,
-            promotion.choice.verdicts[one.name],
-            numbers.score(one.validation_score(metric)),
-            numbers.with_interval(one.metrics["test"], promotion.metric),
+            graph.name,
+            promotion.choice.verdicts[graph.name],
+            numbers.score(graph.validation_score(metric)),
+            numbers.with_interval(graph.metrics["test"], promotion.metric),
         )
-        for one in promotion.candidates
+        for graph in promotion.candidates
     ]
     heading = (
         "graph",

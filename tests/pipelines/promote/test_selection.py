@@ -52,13 +52,13 @@ def test_among_tied_candidates_the_fastest_by_the_new_measurement_wins(config):
         "a has the best validation accuracy, 0.9850; tied with it (p > promote.significance = 0.05): b, c; "
         "b is the fastest of these when measured again, 1.0000 ms"
     )
-    assert [(one.name, one.is_tied, one.latency is None) for one in choice.comparisons] == [
+    assert [(one.name, one.is_tied, one.latency is None) for one in choice.ranking] == [
         ("a", True, False),
         ("b", True, False),
         ("c", True, False),
         ("d", False, True),
     ]
-    assert choice.comparisons[1].deficit == pytest.approx(0.025)
+    assert choice.ranking[1].deficit == pytest.approx(0.025)
 
 
 def test_a_p_value_of_exactly_the_significance_is_no_tie(config):
@@ -75,7 +75,7 @@ def test_a_lower_loss_is_better(config):
     assert choice.selected == "b"
     assert choice.reason == "b has the best validation log loss, 0.2000"
     assert choice.verdicts["a"] == "worse log loss (p = 0.001)"
-    assert choice.comparisons[0].deficit == pytest.approx(0.1)
+    assert choice.ranking[0].deficit == pytest.approx(0.1)
 
 
 def test_a_gate_keeps_the_best_out(config):
@@ -85,7 +85,7 @@ def test_a_gate_keeps_the_best_out(config):
     assert choice.selected == "fit"
     assert choice.verdicts["broken"] == "rejected: parity check failed"
     assert choice.verdicts["slow"] == "rejected: p99 latency 5.100 ms > promote.maximum_latency_ms = 5"
-    assert [one.name for one in choice.comparisons] == ["fit"]
+    assert [one.name for one in choice.ranking] == ["fit"]
 
 
 def test_the_gate_is_accuracy_whatever_metric_selects(config):

@@ -92,14 +92,14 @@ def test_colours_are_those_of_the_service_and_of_the_plots(promotion):
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [np.nan, 1.0, np.inf], [np.nan]])
 def test_a_curve_of_any_values_has_numbers_only(values):
-    line = Curve("torch", "torch", np.arange(1.0, len(values) + 1), np.array(values))
+    line = Curve("torch", np.arange(1.0, len(values) + 1), np.array(values))
     drawing = charts.curves("loss", [line], "epoch")
     assert "nan" not in drawing
     assert "inf" not in drawing
 
 
 def test_a_long_curve_keeps_its_ends_and_few_points():
-    line = Curve("torch", "torch", np.arange(10_000.0), np.linspace(0, 1, 10_000))
+    line = Curve("torch", np.arange(10_000.0), np.linspace(0, 1, 10_000))
     points = re.search('points="([^"]*)"', charts.curves("loss", [line], "epoch"))[1].split()
     assert len(points) <= charts.MAX_POINTS
     assert points[0].startswith(f"{charts.LEFT}.0,")

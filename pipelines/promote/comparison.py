@@ -1,4 +1,4 @@
-"""Selection and comparison with files: outputs for the validation split, and graphs."""
+"""Choice among the candidates, and comparison with the current champion, by the files of earlier stages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Report of a promotion: a table for the terminal and a page of Markdown."""
+"""`report.md`: the promotion as one page of Markdown, whose table of candidates is also printed to the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from models.export_formats import ONNX
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.metrics.latency import MIN_TAIL_CALLS
 from pipelines.plotting import decision_boundary
-from pipelines.promote.decision import Decision
+from pipelines.promote.pages import numbers
+from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules
 
 PLOTS = {
@@ -33,28 +33,13 @@ def table(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, s
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
 
 
-def summary(candidates: Sequence[CandidateRecord], rules: Rules, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON-ready numbers for the comparison of experiments: `dvc exp show` has a column for each."""
-    numbers = {
-        record.name: {
-            "validation": record.validation_score(rules.metric),
-            "test": record.metrics["test"][rules.metric],
-            "p50_ms": record.smallest_batch["p50_ms"],
-        }
-        for record in candidates
-    }
-    return {"champion": manifest["name"], **numbers}
-
-
-def page(
-    candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, manifest: Mapping[str, Any], made: Decision
-) -> str:
-    """The report in Markdown, on a champion with this `manifest`; links are relative to the folder `artifacts`."""
-    heading = f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`"
-    trained = [candidate for candidate in candidates if candidate.file == ONNX]
+def page(promotion: Promotion) -> str:
+    """The page in Markdown; links are relative to the folder `artifacts`."""
+    candidates, choice, rules = promotion.candidates, promotion.choice, promotion.rules
+    manifest, trained = promotion.manifest, promotion.trained
     parts = [
-        heading,
-        f"{choice.reason}.\n\nComparison with the champion before: {made.reason}.",
+        f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`",
+        f"{choice.reason}.\n\nComparison with the champion before: {promotion.decision.reason}.",
         table(candidates, choice, rules, "github"),
         INTERVALS,
         f"![All candidates]({_link(paths.COMPARISON)})",
@@ -63,7 +48,7 @@ def page(
         _test_metrics(candidates),
         _latencies(candidates),
         _parity(trained),
-        _plots(trained, DataSpec.from_dict(manifest["spec"])),
+        _plots(trained, promotion.spec),
         _provenance(manifest),
     ]
     return "\n\n".join(parts) + "\n"
@@ -73,23 +58,17 @@ def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
     times = candidate.smallest_batch
     return {
         "candidate": candidate.name,
-        f"validation {rules.metric_name}": f"{candidate.validation_score(rules.metric):.4f}",
-        f"test {rules.metric_name}": _with_interval(candidate.metrics["test"], rules.metric),
-        "p50 ms": _number(times["p50_ms"], ".3f"),
-        "p99 ms": _number(times["p99_ms"], ".3f"),
+        f"validation {rules.metric_name}": numbers.score(candidate.validation_score(rules.metric)),
+        f"test {rules.metric_name}": numbers.with_interval(candidate.metrics["test"], rules.metric),
+        "p50 ms": _milliseconds(times["p50_ms"]),
+        "p99 ms": _milliseconds(times["p99_ms"]),
         "parity": "passed" if candidate.parity_passed else "failed",
         "KiB": f"{candidate.metrics['model']['bytes'] / 1024:.0f}",
     }
 
 
-def _with_interval(metrics: Mapping[str, float], name: str) -> str:
-    """A metric, with its confidence interval if it has one."""
-    interval = f" [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]" if f"{name}_low" in metrics else ""
-    return f"{metrics[name]:.4f}{interval}"
-
-
-def _number(value: float | None, style: str) -> str:
-    return "-" if value is None else format(value, style)
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _gates(rules: Rules) -> str:
@@ -112,13 +91,13 @@ def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
     test = "McNemar's exact test" if rules.metric == "accuracy" else f"{rules.config.resamples} paired resamples"
     rows = [
         [
-            one.name,
-            f"{one.deficit:.4f}",
-            "-" if one.name == choice.best else f"{one.p_value:.3g}",
-            "yes" if one.is_tied else "no",
-            *([_number(one.latency.p50_ms, ".4f"), f"{one.latency.calls:,}"] if one.latency else ["-", "-"]),
+            ranked.name,
+            f"{ranked.deficit:.4f}",
+            "-" if ranked.name == choice.best else f"{ranked.p_value:.3g}",
+            "yes" if ranked.is_tied else "no",
+            *([f"{ranked.latency.p50_ms:.4f}", f"{ranked.latency.calls:,}"] if ranked.latency else ["-", "-"]),
         ]
-        for one in choice.comparisons
+        for ranked in choice.ranking
     ]
     heading = ["candidate", f"below the best {rules.metric_name}", "p-value", "tied", "p50 ms", "calls"]
     return (
@@ -133,9 +112,9 @@ def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
 
 def _test_metrics(candidates: Sequence[CandidateRecord]) -> str:
     """A row for each metric, a column for each candidate."""
-    names = list(candidates[0].metrics["test"])
     rows = [
-        [name.replace("_", " "), *(f"{record.metrics['test'][name]:.4f}" for record in candidates)] for name in names
+        [name.replace("_", " "), *(numbers.score(record.metrics["test"][name]) for record in candidates)]
+        for name in candidates[0].metrics["test"]
     ]
     return "## Test split\n" + _github(["metric", *(record.name for record in candidates)], rows)
 
@@ -152,7 +131,7 @@ def _latencies(candidates: Sequence[CandidateRecord]) -> str:
 
 
 def _times(times: Mapping[str, Any]) -> list[str]:
-    percentiles = [_number(times[key], ".3f") for key in ("p50_ms", "p90_ms", "p99_ms")]
+    percentiles = [_milliseconds(times[key]) for key in ("p50_ms", "p90_ms", "p99_ms")]
     return [f"{times['calls']:,}", *percentiles, f"{times['examples_per_second']:,.0f}"]
 
 

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from pipelines.artifacts import records
 from pipelines.metrics.latency import Latency
-from pipelines.promote import report
 from pipelines.promote.decision import Decision
-from pipelines.promote.selection import Choice, Comparison, Rules
+from pipelines.promote.pages import markdown_report
+from pipelines.promote.promotion import Promotion
+from pipelines.promote.selection import Choice, RankedCandidate, Rules
 from tests.pipelines import synthetic
 
 RECORD = {
@@ -20,22 +23,24 @@ CHOICE = Choice(
     "torch-cnn",
     "torch-cnn is the best",
     {"torch-cnn": "champion", "keras-cnn": "rejected: parity check failed"},
-    (Comparison("torch-cnn", 0.0, 1.0, True, LATENCY), Comparison("torch-mlp", 0.25, 0.0012, False, None)),
+    (RankedCandidate("torch-cnn", 0.0, 1.0, True, LATENCY), RankedCandidate("torch-mlp", 0.25, 0.0012, False, None)),
 )
 DECISION = Decision(True, "there was no champion to compare it with")
 
 
 @pytest.fixture
-def candidates(tmp_path, monkeypatch):
+def promotion(tmp_path, monkeypatch):
     settings = synthetic.enter(tmp_path, monkeypatch)
     for name, accuracy in (("torch-cnn", 0.9712), ("keras-cnn", 0.9534)):
         synthetic.write_candidate(name, passed=name == "torch-cnn")
         synthetic.write_metrics(name, accuracy, p50_ms=0.125)
-    return [*records.read("torch-cnn"), *records.read("keras-cnn")], Rules(settings.promote, "accuracy", "accuracy")
+    rules = Rules(settings.promote, "accuracy", "accuracy")
+    candidates = [*records.read("torch-cnn"), *records.read("keras-cnn")]
+    return Promotion(candidates, CHOICE, DECISION, rules, RECORD, histories={}, errors={}, data={})
 
 
-def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates):
-    lines = report.table(candidates[0], CHOICE, candidates[1]).splitlines()
+def test_the_table_has_a_line_for_each_candidate_in_straight_columns(promotion):
+    lines = markdown_report.table(promotion.candidates, CHOICE, promotion.rules).splitlines()
     assert len(lines) == 4
     assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "rejected"), strict=True)] == [
         lines[0].index("verdict")
@@ -45,8 +50,8 @@ def test_the_table_has_a_line_for_each_candidate_in_straight_columns(candidates)
     assert lines[3].count("failed") == 2  # the parity column and the verdict
 
 
-def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
+def test_the_page_says_what_was_chosen_why_and_from_where(promotion):
+    page = markdown_report.page(promotion)
     assert page.startswith("# Champion: torch-cnn, version 7 of `tandem`\n\ntorch-cnn is the best.\n\nComparison")
     for text in ("| run id", "`r1`", "`c1`", "`True`", "a" * 64, "at least 0.9", "2.4e-07", "100.00%", "not limited"):
         assert text in page
@@ -54,15 +59,14 @@ def test_the_page_says_what_was_chosen_why_and_from_where(candidates):
         assert f"(plots/{name}/pictures/most_wrong.png)" in page
 
 
-def test_the_page_names_the_latency_ceiling(candidates):
-    config = candidates[1].config.model_copy(update={"maximum_latency_ms": 2.5})
-    assert "at most 2.5 ms" in report.page(
-        candidates[0], CHOICE, Rules(config, "accuracy", "accuracy"), RECORD, DECISION
-    )
+def test_the_page_names_the_latency_ceiling(promotion):
+    config = promotion.rules.config.model_copy(update={"maximum_latency_ms": 2.5})
+    limited = replace(promotion, rules=Rules(config, "accuracy", "accuracy"))
+    assert "at most 2.5 ms" in markdown_report.page(limited)
 
 
-def test_the_page_lists_what_was_compared_and_how(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
+def test_the_page_lists_what_was_compared_and_how(promotion):
+    page = markdown_report.page(promotion)
     assert "by McNemar's exact test, is above 0.05" in page
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| torch-")
@@ -71,15 +75,15 @@ def test_the_page_lists_what_was_compared_and_how(candidates):
     assert ["torch-mlp", "0.2500", "0.0012", "no", "-", "-"] in rows
 
 
-def test_a_percentile_that_was_not_measured_is_a_dash(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
+def test_a_percentile_that_was_not_measured_is_a_dash(promotion):
+    page = markdown_report.page(promotion)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if "CPUExecution" in line]
     assert rows[0][2:7] == ["256", "10", "2.500", "3.000", "-"]
     assert rows[1][2:7] == ["1", "100", "0.125", "0.150", "0.250"]
 
 
-def test_tables_of_the_page_are_whole(candidates):
-    page = report.page(candidates[0], CHOICE, candidates[1], RECORD, DECISION)
+def test_tables_of_the_page_are_whole(promotion):
+    page = markdown_report.page(promotion)
     tables = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
     assert len(tables) == 6
     for lines in tables:
