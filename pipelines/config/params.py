@@ -27,6 +27,7 @@ from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SourceInfo, kno
 from pipelines.config.sweep import Sweep
 
 FILE = Path("params.yaml")
+PILLOW_LIMIT = 178_956_970  # pixels, beyond which Pillow rejects a WebP file
 UNUSED_PATH = "data"  # folder for files of the user
 # Keys of earlier versions, with what replaces them.
 REPLACED = {"promote.tie": "promote.significance: the p-value of a paired test above which candidates are tied"}
@@ -86,7 +87,7 @@ class DataSource(Config):
     mirrors: Annotated[tuple[Text, ...], Field(strict=False)]
     size: Annotated[tuple[Count, Count], Field(strict=False)] | None
     channels: Literal[1, 3] | None
-    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] | None  # the maximum of Pillow
+    max_pixels: Annotated[int, Field(ge=1, le=PILLOW_LIMIT)] | None
     unreadable: Fraction | None
     target: Text | None
     features: Names | None

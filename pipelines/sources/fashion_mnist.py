@@ -1,9 +1,8 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 70,000 images of clothing, 28x28."""
 
+from functools import partial
 from pathlib import Path
 
-from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import DataSource
 from pipelines.sources.published import idx, locate
 
 LABELS = (
@@ -31,12 +30,5 @@ MIRRORS = (
 )
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 
-
-def find(config: DataSource) -> str | None:
-    """The folders of the files; None if they have to be downloaded. Raises InputError as `locate.find`."""
-    return locate.find(config, "fashion_mnist", FILES, (DEBIAN,))
-
-
-def load(config: DataSource) -> RawData:
-    """60,000 training and 10,000 official test images, uint8 [N, 28, 28, 1]. Raises InputError as `idx.load`."""
-    return idx.load(config, "fashion_mnist", LABELS, FILES, mirrors=MIRRORS, system_folders=(DEBIAN,))
+find = partial(locate.find, source="fashion_mnist", parts=FILES, system_folders=(DEBIAN,))
+load = partial(idx.load, source="fashion_mnist", labels=LABELS, parts=FILES, mirrors=MIRRORS, system_folders=(DEBIAN,))

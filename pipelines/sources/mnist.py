@@ -1,7 +1,7 @@
 """MNIST (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/): 70,000 handwritten digits of 28x28."""
 
-from pipelines.artifacts.raw_data import RawData
-from pipelines.config.params import DataSource
+from functools import partial
+
 from pipelines.sources.published import idx, locate
 
 LABELS = tuple(str(digit) for digit in range(10))
@@ -16,12 +16,5 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
 )
 
-
-def find(config: DataSource) -> str | None:
-    """The folders of the files; None if they have to be downloaded. Raises InputError as `locate.find`."""
-    return locate.find(config, "mnist", FILES)
-
-
-def load(config: DataSource) -> RawData:
-    """60,000 training and 10,000 official test images, uint8 [N, 28, 28, 1]. Raises InputError as `idx.load`."""
-    return idx.load(config, "mnist", LABELS, FILES, mirrors=MIRRORS)
+find = partial(locate.find, source="mnist", parts=FILES)
+load = partial(idx.load, source="mnist", labels=LABELS, parts=FILES, mirrors=MIRRORS)

@@ -19,11 +19,11 @@ from models.images import image
 from models.images.structure import Structure
 from pipelines.artifacts import npy, paths
 from pipelines.artifacts.atomic import naming
+from pipelines.config.params import PILLOW_LIMIT
 
 MAX_BYTES = 1 << 28  # of one file: more than 16 megapixels take uncompressed
 MAX_BYTES_PER_PIXEL = 16  # of files whose pixels exceed 16 megapixels; 16 bits a channel with transparency take 8
 MAX_WORKERS = 16  # each holds about 100 MB for an image of 16 megapixels; fewer decode larger images
-PILLOW_LIMIT = 178_956_970  # pixels, beyond which Pillow rejects a WebP file
 
 
 @dataclass(frozen=True)

@@ -256,9 +256,8 @@ def test_a_source_uses_the_mirrors_of_the_params(
     parts = [
         PinnedFile(f"{number}-idx3.gz", len(images), hashlib.sha256(images).hexdigest(), True) for number in range(4)
     ]
-    monkeypatch.setattr(mnist, "FILES", parts)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(Handler, "images", lambda self: self.answer(200, images), raising=False)
     config = data("mnist", mirrors=(server.mirror("missing"), server.mirror("images")))
-    assert mnist.load(config).train_inputs.shape == (3, 1, 1, 1)
+    assert mnist.load(config, parts=parts).train_inputs.shape == (3, 1, 1, 1)
     assert visible(tmp_path / "tandem" / "mnist") == {part.name for part in parts}

@@ -4,6 +4,7 @@ import importlib
 import io
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,8 @@ def content() -> dict[str, bytes]:
 def tiny_mnist(content: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the tiny set, pinned in place of the published one; an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(mnist, "FILES", tuple(pin(name, body) for name, body in content.items()))
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9",))
+    parts = tuple(pin(name, body) for name, body in content.items())
+    monkeypatch.setattr(mnist, "load", partial(mnist.load, parts=parts, mirrors=("http://127.0.0.1:9",)))
     folder = tmp_path / "given"
     folder.mkdir()
     for name, body in content.items():
