@@ -17,7 +17,7 @@ from pipelines.drift.prediction_log import LoggedPredictions
 from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
 from pipelines.plotting import style
 
-MAX_PANELS, PANELS_PER_ROW = 24, 4
+MAX_PANELS = 24
 BINS = 30
 STYLE = """
 :root { color-scheme: light; font: 16px/1.5 system-ui, sans-serif; color: #24303c; background: #fff; }
@@ -95,13 +95,9 @@ def page(results: Sequence[ColumnDrift], context: Mapping[str, str], plot: bytes
 def draw(columns: Sequence[ColumnSamples], results: Sequence[ColumnDrift], path: Path) -> None:
     """Distributions of both samples of the columns with the largest distances, a panel each."""
     shown = sorted(zip(columns, results, strict=True), key=lambda pair: _rank(pair[1]))[:MAX_PANELS]
-    panel_rows = -(-len(shown) // PANELS_PER_ROW)
-    with style.picture(path, 11, 0.6 + 2.1 * panel_rows, "Reference (blue) and log (orange), as shares") as figure:
-        panels = figure.subplots(panel_rows, PANELS_PER_ROW, squeeze=False).ravel()
-        for axes, (column, result) in zip(panels, shown, strict=False):
+    with style.panels(path, len(shown), "Reference (blue) and log (orange), as shares") as all_axes:
+        for axes, (column, result) in zip(all_axes, shown, strict=True):
             _draw_panel(axes, column, result.drifted)
-        for axes in panels[len(shown) :]:
-            axes.set_visible(False)
 
 
 def _draw_panel(axes: Axes, column: ColumnSamples, drifted: bool) -> None:

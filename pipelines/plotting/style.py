@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 # Colours of the splits in plots of the data.
 TRAIN, VALIDATION, TEST = "#2f6fb0", "#e08e2b", "#4b9a6a"
 INK, FAINT = "#24303c", "#d0d7de"
+PANELS_PER_ROW = 4
 
 # Fonts for the scripts that Matplotlib's own font lacks, such as Chinese, of Linux, Windows and macOS.
 FALLBACK_FONTS = (
@@ -67,6 +68,17 @@ def picture(path: Path, width: float, height: float, title: str) -> Iterator[Fig
         _format_log_ticks(figure)
         # Without the version of Matplotlib, so that equal plots are equal files.
         figure.savefig(path, metadata={"Software": None})
+
+
+@contextmanager
+def panels(path: Path, count: int, title: str) -> Iterator[NDArray[Any]]:
+    """`count` small Axes, PANELS_PER_ROW side by side, saved as by `picture`."""
+    rows = -(-count // PANELS_PER_ROW)
+    with picture(path, 11, 0.6 + 2.1 * rows, title) as figure:
+        axes = figure.subplots(rows, PANELS_PER_ROW, squeeze=False).ravel()
+        for unused in axes[count:]:
+            unused.set_visible(False)
+        yield axes[:count]
 
 
 def fonts() -> list[str]:

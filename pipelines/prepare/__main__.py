@@ -1,6 +1,6 @@
 """Stage `prepare`: validate and split the raw examples, and compute their statistics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
-from pipelines.artifacts import npy, paths, raw_data, split_files
+from pipelines.artifacts import npy, paths, raw_data, split_files, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.hashing import hash_arrays
 from pipelines.artifacts.raw_data import RawData
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Prepare
-from pipelines.prepare import image_report, leaks, splits, table_report, table_statistics, validation
+from pipelines.prepare import image_plots, image_report, leaks, splits, table_report, table_statistics, validation
 from pipelines.prepare.image_statistics import channel_statistics
 from pipelines.prepare.splits import SplitRows
 from pipelines.prepare.table_statistics import ColumnStatistics
@@ -40,7 +40,7 @@ def prepare(config: Prepare) -> None:
         for name, part in parts.items():
             _write_split(part, partial(_encode, raw, columns), folder / name)
         report = _write_spec_and_report(raw, columns, leaks.inspect(parts, raw), folder)
-    print(_report_module(raw).summary(report), f"see {paths.DATA_REPORT}", sep="\n")
+    print(*_summary(raw, report), f"see {paths.DATA_REPORT}", sep="\n")
 
 
 def _encode(raw: RawData, columns: Sequence[ColumnStatistics], inputs: NDArray[Any]) -> NDArray[Any]:
@@ -70,8 +70,37 @@ def _write_spec_and_report(
         **leak_report,
         "constant_columns" if raw.table else "constant_channels": constant,
     }
-    _report_module(raw).write(report, spec, inputs["train"], targets["train"], folder / paths.DATA_REPORT.name)
+    _write_report(raw, report, spec, inputs["train"], targets["train"], folder / paths.DATA_REPORT.name)
     return report
+
+
+def _write_report(
+    raw: RawData,
+    report: Mapping[str, Any],
+    spec: DataSpec,
+    inputs: NDArray[Any],
+    targets: NDArray[Any],
+    folder: Path,
+) -> None:
+    """Write `validation.json`, `balance.png` of a classification, and plots of the training examples."""
+    folder.mkdir()
+    validation_report.write(report, folder / validation_report.FILE)
+    if spec.is_classification:
+        title = f"{spec.name}: examples per class (dashed: mean)"
+        image_plots.draw_balance(report["classes"], title, folder / "balance.png")
+    _report_module(raw).draw(spec, inputs, targets, folder)
+
+
+def _summary(raw: RawData, report: Mapping[str, Any]) -> Iterator[str]:
+    """A line for the splits, and a note for each anomaly."""
+    counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
+    yield f"prepared {report['name']}: {counts}"
+    unit = "rows" if raw.table else "images"
+    for pair, count in report["duplicates"].items():
+        if count:
+            earlier, later = pair.split("/")
+            yield f"note: {count} of the {later} {unit} are also in the {earlier} split (prepare.group_duplicates)"
+    yield from (f"note: {note}" for note in _report_module(raw).notes(report))
 
 
 def _report_module(raw: RawData) -> ModuleType:

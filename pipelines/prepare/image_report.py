@@ -1,6 +1,6 @@
-"""Report on the splits of an image data set: JSON, plots and a text summary."""
+"""Report on the splits of an image data set: JSON, plots and notes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +26,16 @@ def inspect(inputs: Inputs, targets: Targets, spec: DataSpec) -> dict[str, Any]:
     }
 
 
-def write(
-    report: Mapping[str, Any], spec: DataSpec, images: NDArray[np.uint8], targets: NDArray[np.int64], folder: Path
-) -> None:
-    """Write `validation.json`, `balance.png`, and `samples.png` with some of the training `images`."""
-    folder.mkdir()
-    validation_report.write(report, folder / validation_report.FILE)
+def draw(spec: DataSpec, images: NDArray[np.uint8], targets: NDArray[np.int64], folder: Path) -> None:
+    """Write `samples.png` with some of the training `images`."""
     title = f"{spec.name}: training examples"
     image_plots.draw_samples(images, targets, spec.labels, title, folder / validation_report.SAMPLES)
-    title = f"{spec.name}: examples per class (dashed: mean)"
-    image_plots.draw_balance(report["classes"], title, folder / "balance.png")
 
 
-def summary(report: Mapping[str, Any]) -> str:
-    """A line for the splits, and a note for each anomaly."""
-    counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
-    lines = [f"prepared {report['name']}: {counts}"]
-    for pair, count in report["duplicates"].items():
-        earlier, later = pair.split("/")
-        lines += (
-            [f"note: {count} of the {later} images are also in the {earlier} split (prepare.group_duplicates)"]
-            if count
-            else []
-        )
+def notes(report: Mapping[str, Any]) -> Iterator[str]:
+    """A note for each anomaly of images."""
     for name, constant in report["constant_images"].items():
-        count = constant["count"]
-        lines += [f"note: {count} of the {name} images are empty, with a single value"] if count else []
+        if constant["count"]:
+            yield f"{constant['count']} of the {name} images are empty, with a single value"
     if report["constant_channels"]:
-        lines.append(f"note: the channels {report['constant_channels']} of the train images are constant")
-    return "\n".join(lines)
+        yield f"the channels {report['constant_channels']} of the train images are constant"

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from models.spec import DataSpec
-from pipelines.plotting.style import TRAIN, histogram, picture
+from pipelines.plotting.style import TRAIN, histogram, panels, picture
 
-PANELS_PER_ROW, MAX_PANELS = 4, 40
+MAX_PANELS = 40
 BINS = 30
 MAX_CATEGORY_LABELS = 12
 
@@ -17,13 +17,9 @@ MAX_CATEGORY_LABELS = 12
 def draw_features(rows: NDArray[np.float32], spec: DataSpec, path: Path) -> None:
     """A panel for each of the first MAX_PANELS columns of `rows` [N, F]: a histogram, or a bar for each category."""
     columns = list(zip(spec.features, spec.categories, strict=True))[:MAX_PANELS]
-    panel_rows = -(-len(columns) // PANELS_PER_ROW)
-    with picture(path, 11, 0.6 + 2.1 * panel_rows, f"{spec.name}: columns of the training split") as figure:
-        panels = figure.subplots(panel_rows, PANELS_PER_ROW, squeeze=False).ravel()
-        for index, (name, categories) in enumerate(columns):
-            _draw_column(panels[index], name, categories, rows[:, index])
-        for axes in panels[len(columns) :]:
-            axes.set_visible(False)
+    with panels(path, len(columns), f"{spec.name}: columns of the training split") as all_axes:
+        for index, (axes, (name, categories)) in enumerate(zip(all_axes, columns, strict=True)):
+            _draw_column(axes, name, categories, rows[:, index])
 
 
 def draw_target(targets: NDArray[np.float32], spec: DataSpec, path: Path) -> None:

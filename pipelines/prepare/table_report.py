@@ -1,6 +1,6 @@
-"""Report on the splits of a table: JSON, plots and a text summary."""
+"""Report on the splits of a table: JSON, plots and notes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import UNKNOWN, DataSpec
-from pipelines.artifacts import validation_report
-from pipelines.prepare import class_validation, image_plots, table_plots, validation
+from pipelines.prepare import class_validation, table_plots, validation
 
 Arrays = Mapping[str, NDArray[Any]]  # of each split, [n, F] or [n]
 
@@ -28,35 +27,18 @@ def inspect(inputs: Arrays, targets: Arrays, spec: DataSpec) -> dict[str, Any]:
     return report
 
 
-def write(
-    report: Mapping[str, Any], spec: DataSpec, rows: NDArray[np.float32], targets: NDArray[Any], folder: Path
-) -> None:
-    """Write `validation.json`, `features.png` with the training `rows`, and `balance.png` or `target.png`."""
-    folder.mkdir()
-    validation_report.write(report, folder / validation_report.FILE)
+def draw(spec: DataSpec, rows: NDArray[np.float32], targets: NDArray[Any], folder: Path) -> None:
+    """Write `features.png` with the training `rows`, and `target.png` of a regression."""
     table_plots.draw_features(rows, spec, folder / "features.png")
-    if spec.is_classification:
-        title = f"{spec.name}: examples per class (dashed: mean)"
-        image_plots.draw_balance(report["classes"], title, folder / "balance.png")
-    else:
+    if not spec.is_classification:
         table_plots.draw_target(targets, spec, folder / "target.png")
 
 
-def summary(report: Mapping[str, Any]) -> str:
-    """A line for the splits, and a note for each anomaly."""
-    counts = ", ".join(f"{count} {name}" for name, count in report["examples"].items())
-    lines = [f"prepared {report['name']}: {counts}"]
-    for pair, count in report["duplicates"].items():
-        earlier, later = pair.split("/")
-        lines += (
-            [f"note: {count} of the {later} rows are also in the {earlier} split (prepare.group_duplicates)"]
-            if count
-            else []
-        )
+def notes(report: Mapping[str, Any]) -> Iterator[str]:
+    """A note for each anomaly of a table."""
     for split, unknown in report["unknown"].items():
         for name, count in unknown.items():
-            lines.append(f"note: {count} of the {split} rows have a category of '{name}' unseen in training")
-    return "\n".join(lines)
+            yield f"{count} of the {split} rows have a category of '{name}' unseen in training"
 
 
 def _range(targets: NDArray[np.float32]) -> dict[str, float]:
