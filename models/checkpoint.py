@@ -11,11 +11,9 @@ FILE = "weights.npz"
 
 
 def write(weights: dict[str, np.ndarray], path: Path) -> None:
-    """Write an `.npz` beside, then rename it."""
-    beside = path.with_name(f".{path.name}")
-    with beside.open("wb") as file:
+    """Write an `.npz`."""
+    with path.open("wb") as file:
         np.savez(file, **weights)  # type: ignore[arg-type]
-    beside.replace(path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

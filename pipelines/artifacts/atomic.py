@@ -1,5 +1,6 @@
-"""Atomic outputs: written to a temporary folder, then renamed."""
+"""Atomic outputs: written to a temporary file or folder, then renamed."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,24 @@ def staged(parent: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing(path: Path, *, flushed: bool = False) -> Iterator[Path]:
+    """A temporary file that replaces `path` at the end; removed after an exception.
+
+    With `flushed` the new content is on the disk at the end.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        yield beside
+        if flushed:
+            _flush(beside)
+        beside.replace(path)
+        if flushed:
+            _flush(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Set the file name of an OSError without one, such as that of a full disk, to `path`."""
     try:
@@ -40,6 +59,21 @@ def _replace(folder: Path, parent: Path, names: Sequence[str]) -> None:
         _remove(parent / name)
     for name in names:
         (folder / name).rename(parent / name)
+
+
+def remove_incomplete_line(path: Path) -> None:
+    """Cut off the last line of a file, if there is one, where a process was killed before it had written all of it."""
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _flush(path: Path) -> None:
+    """Flush the content of a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -1,6 +1,5 @@
 """The champion bundle: `champion.json`, the ONNX file that it names, and its signature, consistent at all times."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from models.errors import InputError
 from models.manifest import MANIFEST, SCHEMA, signature_file
 from models.spec import DataSpec
 from pipelines.artifacts import json_object
+from pipelines.artifacts.atomic import replacing
 from pipelines.artifacts.hashing import require_sha256
 
 # What examples and predictions mean, unlike the statistics of the data.
@@ -75,39 +75,17 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
         raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _replacing(folder / model["file"]) as beside:
+        with replacing(folder / model["file"], flushed=True) as beside:
             shutil.copyfile(source / model["file"], beside)
             require_sha256(beside, model["sha256"])
         if signature.exists():
-            with _replacing(folder / signature.name) as beside:
+            with replacing(folder / signature.name, flushed=True) as beside:
                 shutil.copyfile(signature, beside)
-        with _replacing(folder / MANIFEST) as beside:
+        with replacing(folder / MANIFEST, flushed=True) as beside:
             shutil.copyfile(source / MANIFEST, beside)
             yield
     finally:
         _remove_others(folder)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that replaces `path` at the end, flushed to the disk; removed after an exception."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        yield beside
-        _flush(beside)
-        beside.replace(path)
-        _flush(path.parent)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Flush the content of a file, or the entries of a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove_others(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """Evaluation of the exported graphs of one candidate: metrics, latency and plots."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.config import Framework
+from models.export_formats import ONNX
 from models.session import Session, open_session, provider, reason_against_gpu
 from models.spec import DataSpec
 from pipelines.artifacts import (
@@ -44,9 +46,7 @@ def evaluate(name: str, config: Evaluate, tracker: Tracker) -> None:
             metrics["model"] = {"bytes": model.stat().st_size}
         _write_plots(graphs[0], config, training, name)
         metrics = _with_int8(*measured)
-        _write_metrics(metrics, name)
-        _write_validation_outputs(dict(zip(records.graphs(name), graphs, strict=True)), name)
-        _write_errors(graphs[0], name)
+        _write_records(metrics, dict(zip(records.graphs(name), graphs, strict=True)), name)
         _log(run, metrics, name, spec)
         if reason := reason_against_gpu(config.device, "evaluate.device"):
             run.set_tags({"provider_reason": reason})
@@ -92,24 +92,17 @@ def _write_boundary(graph: GraphPredictions, name: str, path: Path) -> None:
     classification_plots.decision_boundary(plane, probabilities, graph.test.spec, name, path)
 
 
-def _write_metrics(metrics: Mapping[str, Any], name: str) -> None:
-    path = paths.metrics(name)
+def _write_records(metrics: Mapping[str, Any], graphs: Mapping[str, GraphPredictions], name: str) -> None:
+    """Write metrics, largest errors and what `promote` compares candidates by; `graphs` by file name."""
+    outputs = {file: graph.validation.outputs for file, graph in graphs.items()}
+    _write(paths.metrics(name), partial(metrics_file.write, metrics))
+    _write(paths.validation_outputs(name), partial(validation_outputs.write, outputs))
+    _write(paths.errors(name), partial(json_object.write, largest_errors.find(graphs[ONNX].test)))
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
     with staged(path.parent, [path.name]) as beside:
-        metrics_file.write(metrics, beside / path.name)
-
-
-def _write_validation_outputs(graphs: Mapping[str, GraphPredictions], name: str) -> None:
-    """Write what `promote` compares candidates by, example for example; `graphs` by file name."""
-    path = paths.validation_outputs(name)
-    with staged(path.parent, [path.name]) as beside:
-        outputs = {file: graph.validation.outputs for file, graph in graphs.items()}
-        validation_outputs.write(outputs, beside / path.name)
-
-
-def _write_errors(graph: GraphPredictions, name: str) -> None:
-    path = paths.errors(name)
-    with staged(path.parent, [path.name]) as beside:
-        json_object.write(largest_errors.find(graph.test), beside / path.name)
+        write(beside / path.name)
 
 
 def _log_native(run: Run, name: str, framework: Framework, validation: Predictions) -> None:

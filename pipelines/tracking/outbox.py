@@ -19,6 +19,8 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from pipelines.artifacts.atomic import remove_incomplete_line, replacing
+
 HEADER, RECORDS, DELIVERED, FILES = "header.json", "records.jsonl", "delivered", "files"
 WRITER_LOCK, DELIVERY_LOCK = "lock", "delivery.lock"
 RUN_TAG = "tandem.outbox"  # of a run: the outbox of the process that created it
@@ -191,7 +193,7 @@ def _take_over(folder: Path, tracking_uri: str) -> Outbox | None:
         if folder.suffix == INVISIBLE:
             shutil.rmtree(folder)
         elif read_header(folder).tracking_uri == tracking_uri:
-            _remove_incomplete_line(folder / RECORDS)
+            remove_incomplete_line(folder / RECORDS)
             box = Outbox(folder, *locks)
             box.records()
             return box
@@ -204,14 +206,7 @@ def _take_over(folder: Path, tracking_uri: str) -> Outbox | None:
     return None
 
 
-def _remove_incomplete_line(path: Path) -> None:
-    """Cut what a process was writing when it was killed."""
-    if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-
 def _write(path: Path, text: str) -> None:
     """Replace a file."""
-    beside = path.with_suffix(".new")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    with replacing(path) as beside:
+        beside.write_text(text, "utf-8")
