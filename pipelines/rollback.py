@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tabulate import tabulate
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from models.manifest import MANIFEST
 from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
@@ -35,7 +35,7 @@ def main() -> None:
     if arguments.list:
         print(table(model_registry.list_versions(name)))
     elif arguments.reason.strip():
-        roll_back(name, arguments.version, " ".join(arguments.reason.split()))
+        roll_back(name, arguments.version, one_line(arguments.reason))
     else:
         raise InputError("no reason given; give --reason TEXT, or --list for the history")
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 # Allowed values in terms of YAML, in place of pydantic's messages in terms of Python.
@@ -62,8 +62,8 @@ def _syntax(error: Exception) -> str:
     """Line, column and problem, without ruamel's advice to disable the check."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
-    return " ".join(str(error).split())
+        return f"line {mark.line + 1}, column {mark.column + 1}: {one_line(error.problem)}"
+    return one_line(error)
 
 
 def _without_consequences(problems: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from models.errors import one_line
+
 Status = Literal["ok", "warning", "problem"]
 
 
@@ -17,4 +19,4 @@ class CheckResult:
 
     def __str__(self) -> str:
         advice = f"; {self.advice}" if self.advice else ""
-        return f"{self.status:<9}{self.subject:<30}{' '.join(self.detail.split())}{advice}"
+        return f"{self.status:<9}{self.subject:<30}{one_line(self.detail)}{advice}"

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.config import Framework
+from models.errors import one_line
 from models.export_formats import EXPORTED_PROGRAM, INT8, KERAS, LITERT, ONNX, SAVED_MODEL
 from models.interfaces import Predict
 from models.spec import DataSpec
@@ -48,7 +49,7 @@ def _answer(prepared: Mapping[str, OpenFile], file: Path, spec: Path, inputs: Pa
         open_file = prepared.get(file.name) or reader.prepare()
         outputs = predict_in_all_sizes(open_file(file, DataSpec.read(spec)), np.load(inputs, mmap_mode="r"))
     except Exception as error:  # whatever a runtime raises for a broken file
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{type(error).__name__}: {one_line(error)}"
     if others := sorted(imported_frameworks() - reader.imports):
         return f"the file needs {', '.join(others)}"
     return outputs

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 
 
 def run(*arguments: str, content: str = "") -> bytes:
@@ -16,7 +16,7 @@ def run(*arguments: str, content: str = "") -> bytes:
     except FileNotFoundError as error:
         raise InputError("git is not installed") from error
     if done.returncode:
-        raise InputError(f"git {arguments[0]}: {' '.join(done.stderr.decode().split())}")
+        raise InputError(f"git {arguments[0]}: {one_line(done.stderr.decode())}")
     return done.stdout
 
 

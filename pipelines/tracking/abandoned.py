@@ -1,6 +1,7 @@
 """What ended processes have left: undelivered records, and runs that they did not end."""
 
-from pipelines.tracking import location, outbox, store
+from models.errors import one_line
+from pipelines.tracking import location, outbox
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.outbox import Outbox
 
@@ -11,7 +12,7 @@ def deliver() -> None:
         try:
             _deliver(box)
         except Exception as error:  # clients of artifact stores raise exceptions of their own
-            place, reason = location.public_uri(), store.one_line(error)[:200]
+            place, reason = location.public_uri(), one_line(error)[:200]
             print(f"{box.header.name}: not delivered to {place}: {reason}; kept in {box.folder}", flush=True)
             box.close()
 

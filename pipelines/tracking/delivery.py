@@ -16,14 +16,22 @@ import numpy as np
 from PIL import Image
 
 from models.config import Framework
+from models.errors import one_line
 from models.spec import DataSpec
-from pipelines.tracking import logged_models, outbox, store
+from pipelines.tracking import logged_models, outbox
 from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.outbox import Outbox, Record
 from pipelines.tracking.run import EXAMPLE_FILE, NATIVE_FILES, SPEC_FILE
 
 REJECTIONS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # a later attempt fails, too
 Content = Mapping[str, Any]
+
+
+def create_run(box: Outbox, name: str, tags: Mapping[str, str], start_time: int | None = None) -> None:
+    """Create the run of an outbox, by default with the present time (ms since 1970) as the start, and note its id."""
+    tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: box.id})
+    run = mlflow.MlflowClient().create_run(box.header.experiment_id, start_time, tags, name)
+    box.set_run_id(run.info.run_id)
 
 
 class Delivery:
@@ -51,7 +59,7 @@ class Delivery:
             if not isinstance(error, mlflow.MlflowException) or error.error_code not in REJECTIONS:
                 self.histories.clear()  # it may have arrived
                 raise
-            self._report(record, store.one_line(error))
+            self._report(record, one_line(error))
         self.outbox.set_delivered(record)
 
     def find_run(self) -> bool:
@@ -70,9 +78,7 @@ class Delivery:
 
     def _create(self, _: Record, repeated: bool, name: str, tags: Content, start_time: int) -> None:
         if not (repeated and self.find_run()):
-            tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: self.outbox.id})
-            run = self.client.create_run(self.outbox.header.experiment_id, start_time, tags, name)
-            self.outbox.set_run_id(run.info.run_id)
+            create_run(self.outbox, name, tags, start_time)
 
     def _params(self, _: Record, __: bool, values: Content) -> None:
         params = [mlflow.entities.Param(key, str(value)) for key, value in values.items()]

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, example_hashes
@@ -19,7 +19,6 @@ from pipelines.tracking.client import mlflow, quiet
 from pipelines.tracking.run import Run
 
 CHAMPION, CHALLENGER = "champion", "challenger"  # aliases
-NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias or version
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,11 @@ class ModelVersion:
     version: str
     run_id: str
     tags: Mapping[str, str] = field(compare=False)
+
+    @property
+    def uri(self) -> str:
+        """Its address for MLflow."""
+        return f"models:/{self.name}/{self.version}"
 
 
 @dataclass(frozen=True)
@@ -85,33 +89,24 @@ def find_alias(name: str, alias: str) -> ModelVersion | None:
     """The version with the alias, or None. Raises InputError if the store cannot be reached."""
     store.connect()
     with store.errors_reported(), quiet():
-        try:
-            return _version(mlflow.MlflowClient().get_model_version_by_alias(name, alias))
-        except mlflow.MlflowException as error:
-            if error.error_code not in NOT_FOUND_CODES:
-                raise
-    return None
+        entity = store.find(mlflow.MlflowClient().get_model_version_by_alias, name, alias)
+    return _version(entity) if entity else None
 
 
 def read_run(run_id: str) -> RunRecord | None:
     """The run of a version, or None if it was deleted. Raises InputError if the store cannot be reached."""
     store.connect()
     with store.errors_reported(), quiet():
-        try:
-            run = mlflow.get_run(run_id)
-        except mlflow.MlflowException as error:
-            if error.error_code not in NOT_FOUND_CODES:
-                raise
-            return None
-    return RunRecord(run.info.status, dict(run.data.params)) if run.info.lifecycle_stage == "active" else None
+        run = store.find_run(run_id)
+    return RunRecord(run.info.status, dict(run.data.params)) if run else None
 
 
 def list_versions(name: str) -> list[ModelVersion]:
     """All versions, the oldest first. Raises InputError if the store cannot be reached."""
     store.connect()
     with store.errors_reported(), quiet():
-        found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
-    return sorted(map(_version, found), key=lambda version: int(version.version))
+        entities = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+    return sorted(map(_version, entities), key=lambda version: int(version.version))
 
 
 def _version(entity: mlflow.entities.model_registry.ModelVersion) -> ModelVersion:
@@ -147,15 +142,14 @@ def download(version: ModelVersion, folder: Path) -> Path:
 
     Raises InputError if a file is missing, or the SHA-256 of the model is not the registered one.
     """
-    uri = f"models:/{version.name}/{version.version}"
     try:
         with quiet():
-            model = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+            model = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder))
             beside = mlflow.artifacts.download_artifacts(
                 run_id=version.run_id, artifact_path=_manifest_folder(version), dst_path=str(folder)
             )
     except (mlflow.MlflowException, OSError) as error:
-        raise InputError(f"{uri}: not registered by `promote` ({store.one_line(error)})") from error
+        raise InputError(f"{version.uri}: not registered by `promote` ({one_line(error)})") from error
     return _complete(version, Path(model) / logged_models.ONNX_FILE, Path(beside))
 
 
@@ -164,8 +158,8 @@ def _complete(version: ModelVersion, model: Path, folder: Path) -> Path:
     recorded = bundle.read(folder)["model"]
     registered = version.tags.get("sha256")
     if registered not in (None, recorded["sha256"]):
-        where = f"models:/{version.name}/{version.version}"
-        raise InputError(f"{where}: {MANIFEST} has the SHA-256 {recorded['sha256']}, the registry {registered}")
+        hashes = f"{MANIFEST} has the SHA-256 {recorded['sha256']}, the registry {registered}"
+        raise InputError(f"{version.uri}: {hashes}")
     model.rename(folder / recorded["file"])
     return folder
 

@@ -7,7 +7,7 @@ import requests
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 
 CONNECT_TIMEOUT = 5.0  # seconds
 SERVER_ERROR = 500  # lowest HTTP status that means a failure of the server or of a proxy
@@ -28,7 +28,7 @@ def require(address: str, public_address: str, verify: bool | str) -> None:
     except requests.RequestException as error:
         raise _unreachable(public_address, type(error).__name__) from error
     except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
-        raise _unreachable(public_address, " ".join(str(error.__cause__ or error).split())[:200]) from error
+        raise _unreachable(public_address, one_line(error.__cause__ or error)[:200]) from error
 
 
 def _unreachable(address: str, reason: str) -> InputError:

@@ -5,8 +5,7 @@ those of new runs are written to the old place. Every stage that opens the store
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 # Where MLflow keeps addresses of artifacts.
@@ -48,10 +47,8 @@ def correct(database: Path, folder: Path) -> None:
         )
 
 
-@contextmanager
-def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        yield connection
+def _opened(database: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(database, timeout=60))
 
 
 def _replace_prefix(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> None:

@@ -16,16 +16,15 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from pipelines.plotting.palette import PALETTE
 from pipelines.tracking import abandoned, location, outbox, provenance, store
 from pipelines.tracking.client import mlflow
-from pipelines.tracking.delivery import Delivery
+from pipelines.tracking.delivery import Delivery, create_run
 from pipelines.tracking.outbox import Outbox, Record
 from pipelines.tracking.run import Run
 from pipelines.tracking.system_metrics import SystemMetricsThread
 
-RUN_NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run; not a run id of this store
 REPLACED_RUN_TAG = "tandem.replaces_run"
 COLOUR_TAG = "mlflow.runColor"  # read by MLflow's user interface
 POLL_SECONDS = 0.1  # between looks for new records
@@ -206,7 +205,7 @@ def _cause(error: BaseException) -> str:
     """The error that led to all others, such as: Connection refused."""
     while deeper := error.__cause__ or error.__context__:
         error = deeper
-    return getattr(error, "strerror", None) or f"{type(error).__name__}: {store.one_line(error)[:100]}"
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)[:100]}"
 
 
 def _start(box: Outbox, experiment_id: str, tags: Mapping[str, str], interrupted: str) -> bool:
@@ -240,21 +239,14 @@ def _resume(box: Outbox, experiment_id: str, run_id: str) -> bool:
 def _create_run(box: Outbox, experiment_id: str, tags: Mapping[str, str]) -> None:
     """Create the run of an outbox, which exists before it so that no run is left RUNNING."""
     box.set_header(replace(box.header, experiment_id=experiment_id))
-    tags = mlflow.tracking.context.registry.resolve_tags({**tags, outbox.RUN_TAG: box.id})
-    run_name = f"{box.header.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"  # distinguishes runs of one candidate
-    run = mlflow.MlflowClient().create_run(experiment_id, tags=tags, run_name=run_name)
-    box.set_run_id(run.info.run_id)
+    # The time distinguishes runs of one candidate.
+    create_run(box, f"{box.header.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", tags)
 
 
 def _find(experiment_id: str, run_id: str) -> Any:
     """The run or the run that replaced it; None if neither exists."""
-    try:
-        run = mlflow.get_run(run_id)
-        if run.info.lifecycle_stage == "active":
-            return run
-    except mlflow.MlflowException as error:
-        if error.error_code not in RUN_NOT_FOUND_CODES:
-            raise
+    if run := store.find_run(run_id):
+        return run
     condition = f"tags.`{REPLACED_RUN_TAG}` = '{run_id}'"
     replacements = mlflow.MlflowClient().search_runs([experiment_id], condition, max_results=1)
     return replacements[0] if replacements else None

@@ -128,19 +128,19 @@ class Tracker:
         try:
             self._connection.send(request)
         except ConnectionError as error:
-            raise self._ended() from error
+            raise self._process_error() from error
 
     def _receive(self) -> Any:
         """The answer to the last request. Raises it if it is an InputError."""
         try:
             answer = self._connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise self._ended() from error
+            raise self._process_error() from error
         if isinstance(answer, InputError):
             raise answer
         return answer
 
-    def _ended(self) -> InputError:
+    def _process_error(self) -> InputError:
         self._process.join()
         return InputError(f"the process that writes to MLflow ended with status {self._process.exitcode}")
 

@@ -1,18 +1,19 @@
 """Access to the MLflow store and its experiments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import requests
 from filelock import FileLock
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from pipelines.tracking import location, reachability, relocation
 from pipelines.tracking.client import mlflow, quiet
 
 # Opens the experiment in MLflow's view for model training, in place of that for language models.
 VIEW = {"mlflow.experimentKind": "custom_model_development"}
+NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter for ids of another kind of store
 
 
 @contextmanager
@@ -66,9 +67,20 @@ def _create_experiment(name: str) -> Any:
     return mlflow.get_experiment_by_name(name)
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
-    return " ".join(str(error).split())
+def find(get: Callable[..., Any], *arguments: str) -> Any:
+    """What a function of MLflow gives for these arguments; None if the store has no such object."""
+    try:
+        return get(*arguments)
+    except mlflow.MlflowException as error:
+        if error.error_code not in NOT_FOUND_CODES:
+            raise
+    return None
+
+
+def find_run(run_id: str) -> Any:
+    """The run; None if the store does not have it or it was deleted."""
+    run = find(mlflow.get_run, run_id)
+    return run if run and run.info.lifecycle_stage == "active" else None
 
 
 def outdated_artifact_folders() -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 
 VARIABLE = "TANDEM_VERIFY_KEY"
 
@@ -21,7 +21,7 @@ def verify(files: Mapping[str, bytes], signature: Path, key: Path) -> None:
         try:
             config.verify(Path(folder), signature)
         except Exception as error:  # of several libraries, for anything that the file may contain
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise InputError(f"{signature.parent}: the signature is not valid for {key}: {reason}") from None
 
 

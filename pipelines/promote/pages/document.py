@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from models.errors import one_line
+
 MARKDOWN_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#"})
 
 
@@ -53,7 +55,7 @@ def _markdown(block: Block) -> str:
 
 def _plain(text: str) -> str:
     """Text without meaning for Markdown, on one line."""
-    return " ".join(text.split()).translate(MARKDOWN_SPECIAL)
+    return one_line(text).translate(MARKDOWN_SPECIAL)
 
 
 def html(sections: Sequence[Section], level: int) -> str:

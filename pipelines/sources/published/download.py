@@ -10,7 +10,7 @@ import urllib3
 from filelock import FileLock
 from tqdm import tqdm
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from pipelines.artifacts.atomic import naming
 from pipelines.sources.published.pinned import PinnedFile, verify
 
@@ -112,4 +112,4 @@ def _reason(error: Exception) -> str:
         return f"no connection ({type(error).__name__})"
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return "connection closed before the announced length"
-    return " ".join(str(error).split())
+    return one_line(error)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from pipelines.config.params import DataSource
 from pipelines.sources.tables import text_format
 from pipelines.sources.tables.text_format import TextFormat
@@ -43,7 +43,7 @@ def read(path: Path, config: DataSource) -> TableFile:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a damaged page
         allowed = f"one header and rows of equal length, in {text.encoding}" if text else "a complete Parquet file"
-        raise InputError(f"{path}: {' '.join(str(error).split())}; allowed: {allowed}") from error
+        raise InputError(f"{path}: {one_line(error)}; allowed: {allowed}") from error
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
     return TableFile(table.rename_columns(_names(path, table.column_names)), text)
