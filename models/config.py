@@ -1,7 +1,7 @@
-"""What a person may ask of a model and of its training: frozen, typed, checked, without defaults.
+"""Typed, frozen and validated parameters of models and of their training, without defaults.
 
 Every number lives in `params.yaml`; `pipelines.config.params` reads it into these. They are pydantic
-models, so that a wrong key, type or value is refused with its place, before any work starts.
+models, so that a wrong key, type or value is rejected, naming the key, before any work starts.
 """
 
 import math
@@ -28,7 +28,7 @@ Normalization = Literal["batch", "layer", "none"]
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "lion", "lbfgs", "asgd"]
 Device = Literal["auto", "cpu", "cuda"]
 
-# What is in `LOSSES` of both rooms, and the task that it fits.
+# The losses of both framework packages, and the task that each is for.
 LOSSES: dict[str, Task] = {
     "cross_entropy": "classification",
     "binary_cross_entropy": "classification",
@@ -84,7 +84,7 @@ class Config(BaseModel):
 
 
 class Examples(Protocol):
-    """What a model's parameters are compared with: a `DataSpec`, or what is known before there is one."""
+    """Properties of examples that a model's parameters are compared with: those of a `DataSpec`, or of a source."""
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class Linear(ModelConfig):
 
 
 class Hidden(ModelConfig):
-    """What the hidden layers of one architecture have in common; `initializer` is that of their kernels.
+    """Parameters of the hidden layers of one architecture; `initializer` is that of their kernels.
 
     A layer with normalisation has no bias of its own, as the normalisation adds one.
     """
@@ -138,7 +138,7 @@ class Hidden(ModelConfig):
     initializer: Initializer
 
     def normalises_one_position(self, _: Examples) -> bool:
-        """Whether a channel has one number for each example where it is normalised; False where that is not known."""
+        """True if a channel has one number for each example where it is normalised; False where that is not known."""
         return True
 
     def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
@@ -168,24 +168,24 @@ class MLP(Hidden):
     hidden: Counts
 
     def normalises_one_position(self, _: Examples) -> bool:
-        """Wherever there is a hidden layer."""
+        """True if there is a hidden layer."""
         return bool(self.hidden)
 
     def minimum_weights(self, examples: Examples) -> int:
-        """Of the dense kernels."""
+        """The number of weights of the dense kernels."""
         widths = [math.prod(examples.shape), *self.hidden]
         return sum(before * after for before, after in pairwise(widths))
 
 
 class Convolutional(Hidden):
-    """An architecture that halves images again and again."""
+    """An architecture that halves height and width of images several times."""
 
     kinds = ("image",)
     channels: Annotated[Counts, Field(min_length=1)]
 
     @property
     def halvings(self) -> int:
-        """How often."""
+        """The number of times that height and width are halved."""
         return len(self.channels)
 
     def require_compatible(self, examples: Examples) -> None:
@@ -199,7 +199,7 @@ class Convolutional(Hidden):
             )
 
     def normalises_one_position(self, examples: Examples) -> bool:
-        """Where the images end as one place each."""
+        """True if the last feature maps have one position."""
         sides: tuple[int, ...] = examples.shape[:2]
         return bool(sides) and max(sides) <= 2**self.halvings
 
@@ -214,7 +214,7 @@ class CNN(Convolutional):
     dense: Count
 
     def minimum_weights(self, examples: Examples) -> int:
-        """Of the 3x3 convolutions and of the dense layer."""
+        """The number of weights of the 3x3 convolutions and of the dense layer."""
         places = math.prod(side >> self.halvings for side in examples.shape[:2])
         convolutions = sum(9 * before * after for before, after in pairwise(self.channels))
         return convolutions + places * self.channels[-1] * self.dense
@@ -238,7 +238,7 @@ class ResNet(Convolutional):
         return len(self.channels) + self.stem_stride - 2
 
     def minimum_weights(self, _: Examples) -> int:
-        """Of the second 3x3 convolution of each block."""
+        """The number of weights of the second 3x3 convolution of each block."""
         return sum(9 * self.blocks * width**2 for width in self.channels)
 
     def strides(self) -> list[tuple[str, int, int]]:
@@ -251,7 +251,7 @@ class ResNet(Convolutional):
 
 
 class Models(Config):
-    """One section for each architecture: a field here is a file in both rooms, and may be named in `architectures`."""
+    """One section for each architecture, which is a module of this name in both framework packages."""
 
     linear: Linear
     mlp: MLP
@@ -275,7 +275,7 @@ Architecture = Annotated[str, AfterValidator(known_architecture)]
 
 
 class Schedule(Config):
-    """How the learning rate moves over the steps of a training; `warmup` is the share of steps that rises."""
+    """The learning rate over the steps of a training; `warmup` is the share of steps in which it rises."""
 
     name: Literal["constant", "cosine", "one_cycle"]
     warmup: Fraction
@@ -320,9 +320,12 @@ TrainingDevice = Annotated[str, AfterValidator(known_device)]
 
 
 class Train(Config):
-    """How a model is fitted. `patience` is in epochs; null trains all epochs. `keep` is the epoch whose weights are
-    stored: the one with the lowest validation loss, or the last. `workers` processes share each batch. `devices` are
-    those of single candidates, or of all of a framework, in place of `device`."""
+    """Parameters of the training.
+
+    `patience` is in epochs; null trains all epochs. `keep` is the epoch whose weights are stored: the one with the
+    lowest validation loss, or the last. `workers` processes share each batch. `devices` are those of single candidates,
+    or of all of a framework, in place of `device`.
+    """
 
     epochs: Count
     minimum_steps: Annotated[int, Field(ge=0)]
@@ -373,7 +376,7 @@ class Train(Config):
 
     @property
     def requires_gpu(self) -> bool:
-        """Whether there is no training without a GPU."""
+        """True if training without a GPU is an error."""
         return self.device.startswith("cuda")
 
     @model_validator(mode="after")

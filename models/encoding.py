@@ -1,4 +1,4 @@
-"""A table's raw columns as a model's first layer reads them: the constants that both frameworks share."""
+"""Constants of the first layer of models of tables, which encodes raw columns; the same for both frameworks."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ Row = NDArray[np.float32]
 
 
 class Encoding(NamedTuple):
-    """What makes D numbers of F raw columns. Constants have the batch's dimension too: [1, ...].
+    """The encoding of F raw columns as D numbers. Constants have the batch's dimension too: [1, ...].
 
     `fill` [1, F] stands for missing values, None where none may be missing. `column` int64 [D] is the
     raw column that each number comes from, None where that is each once. A number is
@@ -46,7 +46,7 @@ def encoding(spec: DataSpec) -> Encoding:
 
 
 def any_missing(spec: DataSpec) -> bool:
-    """Whether a value of any column may be missing."""
+    """True if a value of any column may be missing."""
     return any(value is not None for value in spec.fill)
 
 

@@ -1,4 +1,4 @@
-"""The one error that is meant for a person: it says what was found, where, and what is allowed."""
+"""The exception for mistakes of the user, whose message is one line."""
 
 
 class InputError(ValueError):

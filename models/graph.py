@@ -1,4 +1,4 @@
-"""The last touches to an exported ONNX graph, the same for both frameworks."""
+"""Final changes to an exported ONNX graph, the same for both frameworks."""
 
 from collections import Counter
 

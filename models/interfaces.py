@@ -39,7 +39,7 @@ class Totals(NamedTuple):
 
 
 class Learner(Protocol):
-    """One framework's model, optimizer and device behind a few verbs."""
+    """A model with its optimizer on a device of one framework."""
 
     def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
         """One optimizer step for each batch, of one size, at its learning rate; adds to the totals, without waiting
@@ -52,19 +52,19 @@ class Learner(Protocol):
         """The totals since they were last cleared; this waits for the device."""
 
     def clear_totals(self) -> None:
-        """Start to add up anew."""
+        """Set all totals to 0."""
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """A copy of all weights and statistics."""
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
-        """Put a copy back."""
+        """Replace all weights and statistics by a copy."""
 
     def state(self) -> LearnerState:
         """A copy of weights, optimizer and random generators, on the CPU."""
 
     def restore(self, state: LearnerState) -> None:
-        """Put a state back: training continues with the same numbers."""
+        """Restore a state: training continues with the same numbers."""
 
     def inspect(self, batch: Batch) -> Snapshot:
         """Layer statistics, weights and gradients for a batch, in float32 and inference mode. Changes nothing."""

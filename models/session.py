@@ -79,7 +79,7 @@ def reason_against_gpu(device: Device, setting: str = "device") -> str:
 
 
 def may_use_gpu(device: Device) -> bool:
-    """Whether `open_session` requests a GPU for `device`: not without a driver or a build for CUDA."""
+    """True if `open_session` requests a GPU for `device`: not without a driver or a build for CUDA."""
     return not reason_against_gpu(device)
 
 

@@ -1,4 +1,4 @@
-"""What a model is told about its data. Written by `prepare`, read by every later stage and by serving."""
+"""Specification of the data of a model. Written by `prepare`, read by every later stage and by serving."""
 
 import json
 import math
@@ -75,7 +75,7 @@ class DataSpec:
 
     @property
     def width(self) -> int:
-        """How many numbers a model's first layer makes of one example: a category takes a column of its own."""
+        """The number of values that a model's first layer makes of one example: each category is a column."""
         if self.kind == "image":
             return math.prod(self.shape)
         return sum(len(names) or 1 for names in self.categories)

@@ -1,4 +1,4 @@
-"""A few numbers that stand for an example: enough to see that inputs have changed, too few to show one."""
+"""Summary statistics of examples, from which drift can be detected and no image can be restored."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ from models.spec import DataSpec
 STATISTICS = ("mean", "std", "dark", "bright", "edges", "row", "column")
 DARK, BRIGHT = 25, 230  # of 255: a tenth from either end
 DECIMALS = 3
-PROBABILITY_DECIMALS = 4  # of an answer, in the prediction log and in what it is compared with
+PROBABILITY_DECIMALS = 4  # in the prediction log and in what it is compared with
 
 
 def names(spec: DataSpec) -> tuple[str, ...]:
-    """What each of the numbers is called: the features, or the statistics of each channel."""
+    """The names of the numbers: the features, or the statistics of each channel."""
     if spec.kind == "tabular":
         return spec.features
     channels = spec.shape[-1]

@@ -44,7 +44,7 @@ ORIENTATIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What rejected files are, by their first bytes. Every pattern takes time linear in them.
+# Types of rejected files by their first bytes. Every pattern takes time linear in them.
 FILE_TYPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\Z"), "no bytes at all"),
     (re.compile(r"(?i)\s*[a-z][a-z0-9+.-]*://"), "an address; send the bytes of the picture, nothing is fetched"),
@@ -121,7 +121,7 @@ def _load(structure: Structure, side: int) -> Image.Image:
 
 
 def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
-    """Whether a PNG is complete. Missing rows stay 0: only if the last row of a large one is 0 are all rows counted."""
+    """True of a complete PNG. Missing rows stay 0: only if the last row of a large one is 0 are all rows counted."""
     if structure.raw_bytes > SMALL_BYTES and "interlace" not in image.info:
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         if any(last_row.tobytes()):

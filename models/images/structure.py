@@ -73,7 +73,7 @@ def read_structure(data: bytes, max_pixels: int) -> Structure | None:
 
 
 def has_all_rows(structure: Structure) -> bool:
-    """Whether a PNG's compressed data holds every row; inflated in parts of at most 1 MB."""
+    """True if a PNG's compressed data holds every row; inflated in parts of at most 1 MB."""
     inflate, missing = zlib.decompressobj(), structure.raw_bytes
     for block in _png_blocks(structure.data):
         while missing > 0 and (part := inflate.decompress(block, BLOCK << 4)):

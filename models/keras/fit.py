@@ -1,4 +1,4 @@
-"""Training in Keras on TensorFlow: the maths of one step; the epochs are `models.training.loop`."""
+"""Training in Keras on TensorFlow: one step; the epochs are those of `models.training.loop`."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -94,7 +94,7 @@ class Learner:
         return Totals(*self.totals.numpy().tolist())
 
     def clear_totals(self) -> None:
-        """Start to add up anew."""
+        """Set all totals to 0."""
         self.totals.assign(tf.zeros_like(self.totals))
         self.finish()  # what is validated next is what was trained so far
 
@@ -103,7 +103,7 @@ class Learner:
         return get_weights(self.trained)
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
-        """Put a copy back."""
+        """Replace all weights by a copy."""
         set_weights(self.trained, weights)
 
     def state(self) -> LearnerState:
@@ -111,7 +111,7 @@ class Learner:
         return get_state(self.trained, self.optimizer)
 
     def restore(self, state: LearnerState) -> None:
-        """Put a state back."""
+        """Restore a state."""
         set_state(self.trained, self.optimizer, state)
         self.finish()
 
@@ -125,7 +125,7 @@ class Learner:
         return np.asarray(self.model(tf.constant(inputs), training=False))
 
     def finish(self) -> None:
-        """Give the float32 model what the clone has learned."""
+        """Copy the weights of the clone to the float32 model."""
         if self.trained is not self.model:
             set_weights(self.model, get_weights(self.trained))
 

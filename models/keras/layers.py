@@ -16,7 +16,7 @@ from models.spec import DataSpec, scaling
 
 Calls = dict[keras.layers.Layer, Callable[..., tf.Tensor]]  # what a layer calls, in place of its own
 
-# Normal means normal, not truncated at two standard deviations, in both rooms.
+# In both framework packages normal distributions are not truncated at two standard deviations.
 INITIALIZERS: dict[str, Callable[[], keras.initializers.Initializer]] = {
     "glorot_uniform": partial(VarianceScaling, 1.0, "fan_avg", "uniform"),
     "glorot_normal": partial(VarianceScaling, 1.0, "fan_avg", "untruncated_normal"),
@@ -79,7 +79,7 @@ def head(outputs: int, initializer: Initializer = "glorot_uniform") -> keras.lay
 
 
 def pad(size: int, stride: int, name: str) -> keras.layers.Layer:
-    """What `conv` wants before it: TensorFlow's own padding is not the same on all sides where the stride is 2."""
+    """The padding before `conv`: TensorFlow's own is not the same on all sides where the stride is 2."""
     return keras.layers.ZeroPadding2D(size // 2 if stride > 1 else 0, name=name)
 
 
@@ -104,7 +104,7 @@ def norm(config: Hidden, name: str) -> keras.layers.Layer:
 
 @contextmanager
 def replaced(calls: Calls) -> Iterator[None]:
-    """Within it, these layers call what they are given.
+    """Within it, these layers call the given functions.
 
     Keras has no hooks: `call` itself is replaced, so that exported files need no class of this project.
     """

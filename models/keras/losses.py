@@ -1,4 +1,4 @@
-"""What Keras minimises, by name. The values equal those of `models.torch.losses`.
+"""Losses of Keras by name. The values equal those of `models.torch.losses`.
 
 Of classification: logits float32 [N,K] and the targets' distribution float32 [N,K]; of regression: outputs and
 targets float32 [N]. Each gives the loss of each example, float32 [N].
@@ -88,7 +88,7 @@ def loss(outputs: tf.Tensor, targets: tf.Tensor, config: Train, weights: tf.Tens
 
 
 def total_weight(targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """What `loss` divides by, float32: the sum of the examples' weights, their number of regression."""
+    """The divisor in `loss`, float32: the sum of the examples' weights, their number of regression."""
     if targets.shape.rank == 2:
         return tf.reduce_sum(tf.linalg.matvec(targets, weights))
     if targets.dtype.is_floating:

@@ -11,10 +11,10 @@ from models.constants import ADAGRAD_INITIAL_SUM, DECAY, DECOUPLED_WEIGHT_DECAY,
 
 
 class SGD(keras.optimizers.SGD):
-    """Momentum as torch has it: the learning rate is not remembered, so both agree while it changes."""
+    """Momentum as in torch: it does not include the learning rate, so both agree while that changes."""
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         step = gradient
         if self.momentum:
             velocity = self.momentums[self._get_variable_index(variable)]
@@ -27,7 +27,7 @@ class Adam(keras.optimizers.Adam):
     """Epsilon is added after the bias correction, as in Kingma & Ba 2015 and in torch."""
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         index, step = self._get_variable_index(variable), keras.ops.cast(self.iterations + 1, variable.dtype)
         first, second = self._momentums[index], self._velocities[index]
         self.assign_add(first, (gradient - first) * (1 - self.beta_1))
@@ -37,10 +37,10 @@ class Adam(keras.optimizers.Adam):
 
 
 class RMSprop(keras.optimizers.RMSprop):
-    """Momentum as torch has it, for the same reason; epsilon is added behind the root."""
+    """Momentum as in torch, see SGD; epsilon is added to the root."""
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         index = self._get_variable_index(variable)
         square = self._velocities[index]
         self.assign(square, self.rho * square + (1 - self.rho) * keras.ops.square(gradient))
@@ -76,7 +76,7 @@ def build(model: keras.Model, config: Train) -> keras.optimizers.Optimizer:
 
 
 def is_kernel(variable: keras.Variable) -> bool:
-    """Whether it may decay; the slopes of a PReLU have two empty dimensions."""
+    """True of a variable that may decay; the slopes of a PReLU have two empty dimensions."""
     return len(variable.shape) > 1 and variable.name != "alpha"
 
 

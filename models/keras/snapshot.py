@@ -1,4 +1,4 @@
-"""A look into a Keras model: outputs and gradients of its layers for one batch."""
+"""Outputs and gradients of the layers of a Keras model for one batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from models.training.snapshot import Outputs, Snapshot, is_watched
 
 
 def snapshot(model: keras.Model, inputs: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]) -> Snapshot:
-    """What the layers make of raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
+    """The outputs of the layers for raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
 
     The model is as before: no statistic moves.
     """

@@ -13,7 +13,7 @@ def get_state(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Lear
 
 
 def set_state(model: keras.Model, optimizer: keras.optimizers.Optimizer, state: LearnerState) -> None:
-    """Put a state back."""
+    """Restore a state."""
     for name, variable in _variables(model, optimizer).items():
         variable.assign(state.arrays[name])
 

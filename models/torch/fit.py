@@ -1,4 +1,4 @@
-"""Training in torch: the maths of one step; the epochs are `models.training.loop`."""
+"""Training in torch: one step; the epochs are those of `models.training.loop`."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,7 +110,7 @@ class Learner:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step(closure)  # L-BFGS wants more than one evaluation; the first is what the others have
+        self.optimizer.step(closure)  # L-BFGS evaluates it several times, all others once
         _, sums, norm = evaluations[0]
         self._add(sums, norm)
 
@@ -150,7 +150,7 @@ class Learner:
         return Totals(*self.totals.tolist())
 
     def clear_totals(self) -> None:
-        """Start to add up anew."""
+        """Set all totals to 0."""
         self.totals.zero_()
 
     def get_weights(self) -> dict[str, np.ndarray]:
@@ -158,7 +158,7 @@ class Learner:
         return get_weights(self.model)
 
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
-        """Put a copy back."""
+        """Replace all weights by a copy."""
         set_weights(self.model, weights)
 
     def state(self) -> LearnerState:
@@ -166,7 +166,7 @@ class Learner:
         return get_state(self.model, self.optimizer)
 
     def restore(self, state: LearnerState) -> None:
-        """Put a state back."""
+        """Restore a state."""
         set_state(self.model, self.optimizer, state)
 
     def inspect(self, batch: Batch) -> Snapshot:

@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "sigmoid": lambda _: nn.Sigmoid(),
 }
 
-# Normal means normal, not truncated at two standard deviations, in both rooms.
+# In both framework packages normal distributions are not truncated at two standard deviations.
 INITIALIZERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "glorot_uniform": nn.init.xavier_uniform_,
     "glorot_normal": nn.init.xavier_normal_,

@@ -1,4 +1,4 @@
-"""What torch minimises, by name. The values equal those of `models.keras.losses`.
+"""Losses of torch by name. The values equal those of `models.keras.losses`.
 
 Of classification: logits float32 [N,K] and the targets' distribution float32 [N,K]; of regression: outputs and
 targets float32 [N]. Each gives the loss of each example, float32 [N].
@@ -88,7 +88,7 @@ def loss(outputs: torch.Tensor, targets: torch.Tensor, config: Train, weights: t
 
 
 def total_weight(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """What `loss` divides by, float32: the sum of the examples' weights, their number of regression."""
+    """The divisor in `loss`, float32: the sum of the examples' weights, their number of regression."""
     if targets.ndim == 2:
         return (targets @ weights).sum()
     if targets.is_floating_point():

@@ -54,8 +54,8 @@ OPTIMIZERS: dict[str, Callable[[Any, Train], torch.optim.Optimizer]] = {
     "lbfgs": lambda groups, config: torch.optim.LBFGS(
         [parameter for group in groups for parameter in group["params"]], config.learning_rate
     ),
-    # The average starts after a million steps, as torch has it: before, this is gradient descent whose steps shrink.
-    # Unless it is capturable it reads its step size from a GPU, and waits for it.
+    # The average starts after a million steps, torch's default: before that, this is gradient descent whose steps
+    # shrink. Unless it is capturable it reads its step size from a GPU, and waits for it.
     "asgd": lambda groups, config: torch.optim.ASGD(
         groups, config.learning_rate, capturable=groups[0]["params"][0].device.type != "cpu"
     ),
@@ -76,7 +76,7 @@ def build(model: nn.Module, config: Train) -> torch.optim.Optimizer:
 
 
 def is_kernel(parameter: torch.Tensor) -> bool:
-    """Whether it may decay."""
+    """True of a parameter that may decay."""
     return parameter.ndim > 1
 
 

@@ -64,7 +64,7 @@ class ResidualNetwork(nn.Module):
     def __init__(self, spec: DataSpec, config: ResNet) -> None:
         super().__init__()
         width = config.channels[0]
-        # Of pre-activated blocks the first begins with a normalisation, and the last wants one after it.
+        # Of pre-activated blocks the first begins with a normalisation, and the last one needs another after it.
         end = config.channels[-1] if config.pre_activation else width
         self.pre_activation = config.pre_activation
         self.scale = Scale(spec)

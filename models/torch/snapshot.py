@@ -1,4 +1,4 @@
-"""A look into a torch model: outputs and gradients of its layers for one batch."""
+"""Outputs and gradients of the layers of a torch model for one batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from models.training.snapshot import Outputs, Snapshot, is_watched
 
 
 def snapshot(model: nn.Module, inputs: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> Snapshot:
-    """What the layers make of raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
+    """The outputs of the layers for raw `inputs` in inference mode, and the gradients of the `loss` of the logits.
 
     The model is as before: no gradient is kept in it, no statistic moves.
     """

@@ -22,7 +22,7 @@ def get_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> LearnerStat
 
 
 def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: LearnerState) -> None:
-    """Put a state back, each tensor on the device of its parameter."""
+    """Restore a state, each tensor on the device of its parameter."""
     names = model.state_dict()
     model.load_state_dict({name: torch.from_numpy(state.arrays[f"model/{name}"]) for name in names})
     own = {int(number): _decoded(values, state.arrays) for number, values in state.values.items()}

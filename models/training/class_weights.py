@@ -1,4 +1,4 @@
-"""How much each class counts in the loss, the same for both frameworks."""
+"""Weights of the classes in the loss, the same for both frameworks."""
 
 import numpy as np
 

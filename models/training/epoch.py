@@ -25,13 +25,13 @@ class Epoch:
     validation_mae: float | None = None
 
     def values(self) -> dict[str, float]:
-        """What there is, by name."""
+        """The fields that are not None, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is within an epoch: after `examples` of `total`, with their mean loss and metric."""
+    """Progress of a training within an epoch: after `examples` of `total`, with their mean loss and metric."""
 
     epoch: int
     examples: int

@@ -1,4 +1,4 @@
-"""The epochs of a training, the same for both frameworks; the maths of one step is the framework's."""
+"""The epochs of a training, the same for both frameworks; one step is computed by the framework."""
 
 import math
 import time

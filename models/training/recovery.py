@@ -1,4 +1,4 @@
-"""What a training needs in order to continue after an interruption, the same for both frameworks."""
+"""State from which an interrupted training continues, the same for both frameworks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

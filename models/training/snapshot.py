@@ -1,14 +1,14 @@
-"""What is inside a model at the end of an epoch, in the same words for both frameworks."""
+"""Statistics of the layers of a model at the end of an epoch, named alike in both frameworks."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-WATCHED = ("activation", "logits")  # beginnings of the names of the layers whose outputs are looked at
+WATCHED = ("activation", "logits")  # beginnings of the names of the layers whose outputs are recorded
 
 
 class Outputs(NamedTuple):
-    """What a layer gives for a batch: mean, standard deviation and share of zeros of all values,
+    """Outputs of a layer for a batch: mean, standard deviation and share of zeros of all values,
     and the share of units (of channels in an image) that give nothing but zeros: dead ones."""
 
     mean: float
@@ -28,8 +28,8 @@ class Snapshot(NamedTuple):
         """A few numbers a layer, by `statistic/layer`; the gradient's norm is that of all weights of the layer."""
         layers = list(dict.fromkeys(map(_layer, self.gradients)))
         norms = {f"gradient_norm/{layer}": self._gradient_norm(layer) for layer in layers}
-        found = {layer: outputs._asdict() for layer, outputs in self.outputs.items()}
-        return norms | {f"{name}/{layer}": found[layer][name] for name in Outputs._fields for layer in found}
+        outputs = {layer: values._asdict() for layer, values in self.outputs.items()}
+        return norms | {f"{name}/{layer}": outputs[layer][name] for name in Outputs._fields for layer in outputs}
 
     def _gradient_norm(self, layer: str) -> float:
         own = [array.astype(np.float64).ravel() for name, array in self.gradients.items() if _layer(name) == layer]
@@ -37,7 +37,7 @@ class Snapshot(NamedTuple):
 
 
 def is_watched(layer: str) -> bool:
-    """Whether the outputs of a layer, such as `block_1_1/activation_1`, are looked at."""
+    """True of a layer, such as `block_1_1/activation_1`, whose outputs are recorded."""
     return layer.rpartition("/")[2].startswith(WATCHED)
 
 

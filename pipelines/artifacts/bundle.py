@@ -14,7 +14,7 @@ from pipelines.artifacts import json_object
 from pipelines.artifacts.atomic import replacing
 from pipelines.artifacts.hashing import require_sha256
 
-# What examples and predictions mean, unlike the statistics of the data.
+# Fields of the specification that define examples and predictions, without the statistics of the data.
 INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "features", "categories")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -1,4 +1,4 @@
-"""Frameworks greet from C++, whatever their log level; this keeps the rest of what they write."""
+"""Suppresses start-up messages that frameworks write from C++ at any log level."""
 
 import os
 import re

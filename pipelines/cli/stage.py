@@ -1,4 +1,4 @@
-"""How every stage starts and ends: a person's mistake is one line and status 1, never a traceback."""
+"""Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ def run(main: Callable[[], None]) -> None:
     # All are read when the framework is imported, which no stage does before this.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # torch's threads wait for each other by spinning, 300,000 turns by default. Where something else runs on the
-    # cores, that takes the time from it: measured, 30,000 turns train half as fast there as 1,000. But on a virtual
-    # machine whose host is busy, who sleeps wakes late: there 1,000 take up to twice the time. This is between them.
+    # torch's threads wait for each other by spinning, 300,000 turns by default, which takes the time from other
+    # processes: measured beside one, 30,000 turns train half as fast as 1,000. But on a virtual machine whose host is
+    # busy, threads that sleep wake late: there 1,000 take up to twice the time. This value is between them.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     signal.signal(signal.SIGTERM, _interrupt)
     try:

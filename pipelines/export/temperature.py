@@ -54,7 +54,7 @@ def scale_weights(weights: Mapping[str, np.ndarray], temperature: float) -> dict
 
 
 def outputs(logits: np.ndarray, spec: DataSpec, temperature: float | None) -> np.ndarray:
-    """What an exported graph is to give for the logits [N, K] of the trained model, or for standardised targets [N, 1].
+    """The outputs that an exported graph should have, from those of the trained model: logits [N, K], or [N, 1].
 
     float32 probabilities [N, K], or predictions [N, 1] in the unit of the target.
     """

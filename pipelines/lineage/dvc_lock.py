@@ -37,7 +37,7 @@ class Lock:
 
     @property
     def where(self) -> str:
-        """Where the file is."""
+        """The place of the file, for display."""
         return f"commit {self.commit}" if self.commit else "the working tree"
 
     def chain(self, candidate: str) -> dict[str, Mapping[str, Any]]:

@@ -43,13 +43,13 @@ def read(commit: str, path: str) -> str | None:
 
 
 def md5(commit: str, path: str) -> str | None:
-    """What DVC records of a file or folder of a commit; None if the commit has none at this path."""
+    """The MD5 that DVC records of a file or folder of a commit; None if the commit has none at this path."""
     blobs = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in _contents(commit, path)}
     return blobs.get(path) or _of_folder({name.removeprefix(f"{path}/"): value for name, value in blobs.items()})
 
 
 def md5_of_working_tree(path: Path) -> str | None:
-    """What DVC records of a file or folder of the working tree; None if it does not exist."""
+    """The MD5 that DVC records of a file or folder of the working tree; None if it does not exist."""
     if path.is_file():
         return _of_file(path)
     files = (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

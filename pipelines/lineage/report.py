@@ -20,7 +20,7 @@ def text(
     commit: str,
     differing: Sequence[str],
 ) -> str:
-    """What the file was made from, what of it exists, and whether it would be rebuilt identically."""
+    """The origin of the file, which parts of it exist, and whether it can be rebuilt identically."""
     facts = [
         ("named by", subject.text, ""),
         ("file", f"{origin.candidate}/{origin.file}", f"SHA-256 {origin.sha256}"),

@@ -1,4 +1,4 @@
-"""What the command line names: a version, a request of the prediction log, or a file."""
+"""The file that the command line names: by version, by request id of the prediction log, or by path."""
 
 import json
 from collections.abc import Sequence

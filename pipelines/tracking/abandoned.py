@@ -1,4 +1,4 @@
-"""What ended processes have left: undelivered records, and runs that they did not end."""
+"""Outboxes of ended processes: records that are not delivered, and runs that are not ended."""
 
 from models.errors import one_line
 from pipelines.tracking import location, outbox
@@ -7,7 +7,7 @@ from pipelines.tracking.outbox import Outbox
 
 
 def deliver() -> None:
-    """Deliver it to the store, which must be connected. What fails is reported and kept."""
+    """Deliver them to the store, which must be connected. Those that fail are reported and kept."""
     for box in outbox.abandoned(location.outboxes(), location.outbox_address()):
         try:
             _deliver(box)

@@ -11,7 +11,7 @@ from pipelines.tracking.model_registry import ModelVersion
 
 
 def compare(name: str, registered: ModelVersion | None) -> str | None:
-    """How the bundle differs from the version with the alias, and the commands that resolve it, in one line.
+    """The difference of the bundle from the version with the alias, and the commands that resolve it, in one line.
 
     None where they agree or there is neither.
     """

@@ -46,7 +46,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Record:
-    """What is to be written: `kind` is a function of `delivery`, `content` is JSON-ready, `files` names a folder."""
+    """A record for the store: `kind` is a function of `delivery`, `content` is JSON-ready, `files` names a folder."""
 
     number: int
     kind: str

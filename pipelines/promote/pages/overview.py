@@ -80,7 +80,7 @@ def _table(promotion: Promotion) -> Table:
 
 
 def _rules(promotion: Promotion) -> str:
-    """What decided, for those who compare the numbers."""
+    """The rules of the selection."""
     rules = promotion.rules
     limit = rules.config.maximum_latency_ms
     latency = "" if limit is None else f", a p99 latency of {limit:g} ms at most"
