@@ -18,10 +18,16 @@ FIXED = ("train.device", "train.devices", "train.seed", "train.workers")
 
 def value_of(settings: Params, name: str) -> Any:
     """The value of a parameter as in YAML: lists instead of tuples."""
-    value: Any = settings.model_dump(mode="json")
-    for key in name.split("."):
-        value = value[key]
-    return value
+    section, key = locate(settings.model_dump(mode="json"), name)
+    return section[key]
+
+
+def locate(content: Any, name: str) -> tuple[Any, str]:
+    """The section of nested sections that has a parameter, and the key of the parameter there."""
+    *sections, key = name.split(".")
+    for section in sections:
+        content = content[section]
+    return content, key
 
 
 def replace(settings: Params, values: Mapping[str, Any]) -> Params:
@@ -73,9 +79,6 @@ def _require_valid(settings: Params, name: str, value: object) -> None:
 def _validate(settings: Params, values: Mapping[str, Any]) -> Params:
     content = settings.model_dump(mode="json")
     for name, value in values.items():
-        *sections, key = name.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[key] = value
+        section, key = locate(content, name)
+        section[key] = value
     return Params.model_validate(content)

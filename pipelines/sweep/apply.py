@@ -7,8 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from pipelines.artifacts.atomic import naming
-from pipelines.config import params
+from pipelines.artifacts.atomic import naming, replacing
+from pipelines.config import overrides, params
 
 WIDTH = 4096  # no line is broken
 
@@ -18,22 +18,15 @@ def write(values: Mapping[str, Any], path: Path = params.FILE) -> None:
     yaml = _yaml()
     content = yaml.load(path)
     for name, value in values.items():
-        *sections, key = name.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        if isinstance(value, list) and isinstance(place[key], CommentedSeq):
-            place[key][:] = value  # in place: it holds the comment
+        section, key = overrides.locate(content, name)
+        if isinstance(value, list) and isinstance(section[key], CommentedSeq):
+            section[key][:] = value  # in place: it holds the comment
         else:
-            place[key] = value
-    beside = path.with_name(f".{path.name}.partial")
-    try:
+            section[key] = value
+    with replacing(path) as beside:
         with naming(path):
             yaml.dump(content, beside)
         params.read(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _yaml() -> YAML:

@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from models.errors import InputError
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_report
+from pipelines.artifacts.atomic import staged
 from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides
 from pipelines.config.params import Params
@@ -201,9 +202,11 @@ def _write_results(search: Search, study: Study, run: Run) -> None:
     """Write the table, the plots and the best parameters, and log them."""
     searched = search.settings.sweep.space(search.chosen.architecture)
     result = results.compare(search.chosen.name, study, search.metric, search.settings.promote, search.outputs)
-    results.write_trials(study, list(searched), search.folder / results.TRIALS)
-    plots.draw(study, searched, search.metric, search.folder)
-    result.write(search.folder / results.BEST)
-    for name in (results.TRIALS, results.BEST, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES):
+    names = (results.TRIALS, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES, results.BEST)
+    with staged(search.folder, names) as beside:
+        results.write_trials(study, list(searched), beside / results.TRIALS)
+        plots.draw(study, searched, search.metric, beside)
+        result.write(beside / results.BEST)
+    for name in names:
         run.log_artifact(search.folder / name, "sweep")
     run.log_metrics({search.metric: result.value, "finished": result.finished, "pruned": result.pruned})

@@ -4,7 +4,6 @@ One machine uses a journal, which several processes append to; several machines 
 has a heartbeat. Those of a journal have none: processes hold locks, which the operating system releases.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.errors import InputError
+from models.errors import InputError, one_line
+from pipelines.artifacts.atomic import remove_incomplete_line
 from pipelines.config.sweep import Sweep
 
 JOURNAL, LOCK, WORKER_LOCK = "journal.log", "sweep.lock", "worker-{}.lock"
@@ -49,7 +49,7 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MAX_RETRIES),
             )
     except (SQLAlchemyError, ImportError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        reason = one_line(error.__cause__ or error)[:200]
         raise InputError(f"sweep.storage = {config.storage}: {reason}") from error
 
 
@@ -75,8 +75,7 @@ def repair(folder: Path) -> None:
     """Cut the line that a killed process was writing to the journal, and remove its lock."""
     journal = folder / JOURNAL
     journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
-    if journal.exists():
-        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
+    remove_incomplete_line(journal)
 
 
 def finished(study: Study) -> list[FrozenTrial]:

@@ -6,8 +6,9 @@ from dvc.utils.hydra import apply_overrides
 from optuna.trial import TrialState
 
 from models.errors import InputError
+from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides, params
-from pipelines.sweep import results, studies
+from pipelines.sweep import plots, results, search, studies
 from pipelines.sweep.progress import Display
 from pipelines.sweep.results import Result
 from tests.pipelines import synthetic
@@ -113,3 +114,20 @@ def test_progress_shows_finished_and_pruned_trials_the_best_one_and_the_remainin
     assert Display("torch-mlp", "log_loss", 10, 0, higher_is_better=False).line(trials, 4.0) == (
         "torch-mlp sweep: 4 of 10 trials, 1 pruned, best log_loss 0.5000 in trial 0, 00:06 left"
     )
+
+
+def test_results_of_a_sweep_are_replaced_together(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    settings = params.read(write_params(tmp_path, {}))
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / results.TRIALS).write_text("before", "utf-8")
+    monkeypatch.setattr(search.Search, "folder", folder)
+    monkeypatch.setattr(results, "compare", lambda *_: RESULT)
+    monkeypatch.setattr(plots, "draw", fail)
+    sweep = search.Search(Candidate("torch", "mlp"), settings, "accuracy", {})
+    with pytest.raises(OSError, match="No space left"):
+        search._write_results(sweep, study_of(trial(TrialState.COMPLETE, 0.5)), None)
+    assert {file.name: file.read_text("utf-8") for file in folder.iterdir()} == {results.TRIALS: "before"}
