@@ -69,10 +69,13 @@ def opened(name: str) -> Iterator[CurrentChampion | None]:
 
 
 def _unregistered() -> CurrentChampion | None:
-    """The bundle of the workspace; None if there is none that can be used, which has been reported."""
+    """The bundle of the workspace; None if there is none, or if it cannot be used, which is reported."""
+    if not (paths.CHAMPION / MANIFEST).exists():
+        return None
     try:
         return _verified(paths.CHAMPION, None)
-    except InputError:
+    except InputError as error:
+        print(f"promote: the bundle in {paths.CHAMPION} cannot be compared: {error}", flush=True)
         return None
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from pipelines.artifacts import paths
+from pipelines.artifacts import bundle, paths, records
+from pipelines.artifacts.hashing import hash_files
 from pipelines.promote import __main__ as promote
+from pipelines.promote import current_champion
 from pipelines.tracking import model_registry, promotion_history
 from tests.pipelines import synthetic
 
@@ -180,3 +182,16 @@ def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(sett
     assert champion()["version"] == model_registry.get_version("tandem", "challenger").version == "2"
     assert registered().version == "1"
     assert len(promotion_history.events(model_registry.list_versions("tandem"))) == 1
+
+
+def test_a_bundle_that_cannot_be_compared_is_reported(settings, monkeypatch, capsys):
+    synthetic.write_candidate("torch-cnn")
+    graph = records.model("torch-cnn")
+    paths.CHAMPION.mkdir(parents=True)
+    example = {"inputs": synthetic.SPEC.example().tolist(), "outputs": [[2.0] * synthetic.SPEC.outputs]}
+    record = {"name": "torch-cnn", "version": "1", "spec": synthetic.SPEC.to_dict(), "example": example}
+    bundle.build(record, graph, hash_files([graph]), paths.CHAMPION)
+    monkeypatch.setattr(model_registry, "find_alias", lambda *_: None)
+    with current_champion.opened("tandem") as current:
+        assert current is None
+    assert "cannot be compared" in capsys.readouterr().out
