@@ -15,7 +15,8 @@ from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Decision, decide
 from pipelines.promote.pages import markdown_report
 from pipelines.promote.selection import Choice, Rules
-from pipelines.tracking import model_registry, promotion_history, runs, store
+from pipelines.tracking import model_registry, promotion_history, store
+from pipelines.tracking.runs import Tracker
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
         choice = _with_verdict(choice, decision, challenger, current)
         table = markdown_report.table(candidates, choice, rules)
         print(f"{table}\n\n{choice.reason}\n{decision.reason}", flush=True)
-        with runs.resume(experiment, challenger.candidate, challenger.training["run_id"]) as run:
+        with Tracker(experiment).resume(challenger.candidate, challenger.training["run_id"]) as run:
             if current is None or decision.replaces:
                 content = publication.of_candidate(challenger)
                 replaced = current.registered if current else None
@@ -96,7 +97,7 @@ def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
         publication.keep(current)
     else:
         content = publication.of_champion(current)
-        with runs.resume(experiment, current.manifest["name"], content.record["provenance"]["run_id"]) as run:
+        with Tracker(experiment).resume(current.manifest["name"], content.record["provenance"]["run_id"]) as run:
             reason = f"version {current.version} of another registry"
             publication.publish(content, run, name, experiment, None, reason)
 

@@ -89,7 +89,7 @@ class Objective:
 
         def on_epoch(epoch: Epoch, learner: Learner) -> None:
             values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
-            run.log_epoch(epoch.epoch, values)
+            run.log_once(values, epoch.epoch)
             self._report(trial, epoch.epoch, settings, self._value(epoch, learner))
 
         start = time.perf_counter()

@@ -29,8 +29,9 @@ from pipelines.sweep.local import LocalProcesses
 from pipelines.sweep.progress import Display
 from pipelines.sweep.results import Result
 from pipelines.sweep.worker import Task
-from pipelines.tracking import abandoned, provenance, runs, store
+from pipelines.tracking import abandoned, provenance, store
 from pipelines.tracking.run import Run
+from pipelines.tracking.runs import Tracker
 
 POLL_SECONDS = 0.25
 # Attributes of a study, for each machine: its MLflow run, and the number of finished trials in its results.
@@ -128,7 +129,7 @@ def _search(search: Search, study: Study) -> None:
     """Train trials within one MLflow run, and add the results to it."""
     tags = {**search.chosen.tags, **provenance.tags(), "data_sha256": search.sections["data_sha256"]}
     experiment = search.settings.tracking.experiment
-    with runs.start(experiment, search.title, tags, study.user_attrs.get(RUN_ID, "")) as run:
+    with Tracker(experiment).start(search.title, tags, study.user_attrs.get(RUN_ID, "")) as run:
         study.set_user_attr(RUN_ID, run.id)
         run.log_params({name: value for name, value in search.sections.items() if isinstance(value, dict)})
         _train_trials(search, study, run)

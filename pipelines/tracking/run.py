@@ -53,10 +53,6 @@ class Run:
         """Log metrics that a run has once at a step, even if the process that logs them is interrupted and repeated."""
         self._append("once", values=_floats(values), step=step, timestamp=_now(), is_continued=self.is_continued)
 
-    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Log metrics of one epoch. MLflow shows groups such as `epoch/` in alphabetical order."""
-        self.log_once(values, epoch)
-
     def log_image(self, name: str, image_HWC: np.ndarray, epoch: int) -> None:
         """Log a uint8 image of one epoch; MLflow shows the images of one name with a slider."""
         # The file names of mlflow.log_image, which would not write the same ones again.

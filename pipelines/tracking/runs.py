@@ -19,20 +19,6 @@ from pipelines.tracking.run import Run
 PARENT_TAG = "mlflow.parentRunId"  # read by MLflow's user interface
 
 
-@contextmanager
-def start(experiment: str, name: str, tags: Mapping[str, str], interrupted: str = "") -> Iterator[Run]:
-    """`Tracker.start` of a new tracker."""
-    with Tracker(experiment).start(name, tags, interrupted) as run:
-        yield run
-
-
-@contextmanager
-def resume(experiment: str, name: str, run_id: str) -> Iterator[Run]:
-    """`Tracker.resume` of a new tracker."""
-    with Tracker(experiment).resume(name, run_id) as run:
-        yield run
-
-
 class Tracker:
     """A process that opens an experiment as soon as this is created, and writes runs to it.
 

@@ -62,7 +62,7 @@ class TrainingMonitor:
     def _scalars(self, epoch: Epoch, layers: Mapping[str, float]) -> None:
         values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
         values |= {f"layers/{name}": value for name, value in layers.items()}
-        self.run.log_epoch(epoch.epoch, values)
+        self.run.log_once(values, epoch.epoch)
         self.events.scalars(values, epoch.epoch)
 
     def _histograms(self, snapshot: Snapshot, epoch: int) -> None:

@@ -29,8 +29,8 @@ def evaluated(tmp_path_factory):
     """The run of one candidate after `evaluate`; the working directory is its workspace."""
     with pytest.MonkeyPatch.context() as patch:
         settings = synthetic.enter(tmp_path_factory.mktemp("workspace"), patch)
-        with runs.start("tandem", NAME, {}) as run:
-            run.log_epoch(1, {"epoch/validation_accuracy": 0.5})
+        with runs.Tracker("tandem").start(NAME, {}) as run:
+            run.log_once({"epoch/validation_accuracy": 0.5}, 1)
         synthetic.write_candidate(NAME, run.id)
         evaluate.evaluate(NAME, settings.evaluate, settings.tracking.experiment)
         yield mlflow.get_run(run.id)

@@ -147,7 +147,7 @@ def test_an_int8_graph_that_is_slower_or_beyond_tolerance_is_reported_and_not_se
 
 
 def test_the_bundle_has_all_that_serving_needs(settings):
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         pass
     synthetic.write_training("torch-cnn", run.id)
     synthetic.write_metrics("torch-cnn", accuracy=0.97)

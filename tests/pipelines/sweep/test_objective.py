@@ -41,7 +41,7 @@ def workspace(tmp_path, monkeypatch):
 def run(settings, framework, trials, direction="maximize"):
     """A study with a trial for each item: values to try, by dotted name."""
     study = optuna.create_study(direction=direction, pruner=MedianPruner(n_startup_trials=1))
-    with runs.start("tandem", "sweep", {}) as parent, closing(runs.Tracker("tandem")) as tracker:
+    with runs.Tracker("tandem").start("sweep", {}) as parent, closing(runs.Tracker("tandem")) as tracker:
         start_run = partial(tracker.start_child, parent.id, parent.experiment_id)
         objective = Objective(Candidate(framework, "mlp"), settings, start_run, Path("outputs"))
         for values, attributes in trials:

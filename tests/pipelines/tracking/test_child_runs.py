@@ -9,7 +9,7 @@ from tests.pipelines.tracking.test_outage import killed_process, steps
 @pytest.fixture
 def parent(tmp_path, monkeypatch):
     synthetic.enter(tmp_path, monkeypatch)
-    with runs.start("tandem", "torch-mlp sweep", {}) as run:
+    with runs.Tracker("tandem").start("torch-mlp sweep", {}) as run:
         pass
     return run
 
@@ -25,7 +25,7 @@ def log_two_trials(parent):
         trial = f"torch-mlp trial {number}", {"trial": str(number)}
         with tracker.start_child(parent.id, parent.experiment_id, *trial) as run:
             run.log_params({"train.seed": number})
-            run.log_epoch(1, {"epoch/validation_loss": 0.5})
+            run.log_once({"epoch/validation_loss": 0.5}, 1)
     tracker.close()
 
 
@@ -82,7 +82,7 @@ from pipelines.tracking import delivery, outbox, runs
 {patch}
 tracker = runs.Tracker("tandem")
 with tracker.start_child("{parent}", "{experiment}", "torch-mlp trial 0", {{"trial": "0"}}) as run:
-    run.log_epoch(1, {{"epoch/validation_loss": 0.5}})
+    run.log_once({{"epoch/validation_loss": 0.5}}, 1)
     {ready}
     time.sleep(60)
 """

@@ -28,7 +28,7 @@ WAITING = 20.0  # seconds; MLflow's own retries take minutes
 
 def log_epochs(run, epochs):
     for epoch in epochs:
-        run.log_epoch(epoch, {"epoch/loss": 1 / epoch, "epoch/accuracy": 1 - 1 / epoch})
+        run.log_once({"epoch/loss": 1 / epoch, "epoch/accuracy": 1 - 1 / epoch}, epoch)
 
 
 def steps(run_id, name="epoch/loss"):
@@ -53,7 +53,7 @@ def assert_complete(run_id, epochs):
 def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, capfd):
     (paths.ARTIFACTS / "table.csv").write_text("a\n1\n", "utf-8")
     synthetic.write_candidate("torch-cnn")
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         log_epochs(run, [1, 2])
         server.kill()
         log_epochs(run, [3, 4])
@@ -110,7 +110,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
     assert (paths.checkpoint("torch-mlp") / "weights.npz").is_file()
 
     server.start()
-    with runs.resume("tandem", "torch-mlp", record["run_id"]):
+    with runs.Tracker("tandem").resume("torch-mlp", record["run_id"]):
         assert f"of run {record['run_id']} delivered" in capfd.readouterr().out
     assert list(location.outboxes().iterdir()) == []
     assert steps(record["run_id"], "epoch/train_loss") == list(range(1, 9))
@@ -147,7 +147,7 @@ def test_a_lost_response_repeats_no_metric(server, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), LosesResponses) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.server_port}")
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             log_epochs(run, [1, 2, 3])
         assert_complete(run.id, [1, 2, 3])
         proxy.shutdown()
@@ -171,8 +171,8 @@ def killed_process(code):
 RUNNING = """
 import os, time
 from pipelines.tracking import runs
-with runs.start("tandem", "torch-cnn", {}) as run:
-    run.log_epoch(1, {"epoch/loss": 0.5})
+with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+    run.log_once({"epoch/loss": 0.5}, 1)
     print(run.id, flush=True)
     time.sleep(60)
 """
@@ -195,10 +195,10 @@ def local(tmp_path, monkeypatch):
 
 def test_the_next_command_ends_the_run_of_a_killed_process(local):
     run_id = killed_process(RUNNING)
-    with runs.start("tandem", "torch-mlp", {}) as alive:
+    with runs.Tracker("tandem").start("torch-mlp", {}) as alive:
         assert mlflow.get_run(run_id).info.status == "KILLED"
         assert steps(run_id) == [1]
-        with runs.start("tandem", "keras-mlp", {}):
+        with runs.Tracker("tandem").start("keras-mlp", {}):
             assert mlflow.get_run(alive.id).info.status == "RUNNING"
     assert list(location.outboxes().iterdir()) == []
 
@@ -206,28 +206,30 @@ def test_the_next_command_ends_the_run_of_a_killed_process(local):
 def test_a_process_killed_before_it_knows_its_run_leaves_none_running(local):
     code = RUNNING.replace("with runs", NEVER_NOTED + "with runs")
     run_id = killed_process(code)
-    with runs.start("tandem", "torch-mlp", {}):
+    with runs.Tracker("tandem").start("torch-mlp", {}):
         pass
     assert mlflow.get_run(run_id).info.status == "KILLED"
     assert list(location.outboxes().iterdir()) == []
 
 
 def test_a_resumed_run_of_a_killed_process_keeps_its_status(local):
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         pass
     ended = mlflow.get_run(run.id).info
     killed_process(
-        RUNNING.replace('runs.start("tandem", "torch-cnn", {})', f"runs.resume('tandem', 'torch-cnn', '{run.id}')")
+        RUNNING.replace(
+            'runs.Tracker("tandem").start("torch-cnn", {})', f"runs.Tracker('tandem').resume('torch-cnn', '{run.id}')"
+        )
     )
     assert mlflow.get_run(run.id).info.status == "RUNNING"
-    with runs.start("tandem", "torch-mlp", {}):
+    with runs.Tracker("tandem").start("torch-mlp", {}):
         pass
     after = mlflow.get_run(run.id).info
     assert (after.status, after.end_time) == ("FINISHED", ended.end_time)
 
 
 def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, capfd):
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         run.log_params({"seed": 1})
         run.log_params({"seed": 2})
         log_epochs(run, [1])
@@ -237,7 +239,7 @@ def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, c
 
 def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
     """After a power failure, the number of delivered records may be too low."""
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         pass
     box = outbox.create(location.outboxes(), outbox.Header(location.outbox_address(), "torch-cnn", "1", run.id))
     files = box.files()

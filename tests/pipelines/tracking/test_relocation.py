@@ -24,7 +24,7 @@ def original(tmp_path, monkeypatch):
 def log(version):
     synthetic.write_candidate("torch-cnn")
     file = paths.exports("torch-cnn") / "model.onnx"
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         run.log_artifact(paths.SPEC, "data")
         example = synthetic.digits()["test"][0][:2]
         registered = model_registry.register_onnx(file, synthetic.SPEC, example, run, "tandem", {}, "best")
@@ -81,6 +81,6 @@ def test_what_an_outage_left_is_delivered_in_the_moved_folder(original, monkeypa
     shutil.move(folder, folder.with_name("elsewhere"))
     monkeypatch.chdir(folder.with_name("elsewhere"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    with runs.start("tandem", "torch-mlp", {}):
+    with runs.Tracker("tandem").start("torch-mlp", {}):
         pass
     assert mlflow.get_run(run_id).data.tags["late"] == "yes"

@@ -33,10 +33,10 @@ def status_of(run_id):
 
 
 def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(workspace):
-    with runs.start("tandem", "torch-cnn", {"framework": "torch"}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {"framework": "torch"}) as run:
         run.log_params({"train": {"schedule": {"name": "cosine"}}, "seed": 0})
-        run.log_epoch(1, {"epoch/loss": 0.5})
-        run.log_epoch(2, {"epoch/loss": 0.25})
+        run.log_once({"epoch/loss": 0.5}, 1)
+        run.log_once({"epoch/loss": 0.25}, 2)
         assert status_of(run.id) == "RUNNING"
     found = mlflow.get_run(run.id)
     assert found.info.status == "FINISHED"
@@ -52,9 +52,9 @@ def test_an_interrupted_run_has_its_status_and_keeps_what_was_logged(workspace, 
     ids = []
 
     def break_off():
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             ids.append(run.id)
-            run.log_epoch(1, {"epoch/loss": 0.5})
+            run.log_once({"epoch/loss": 0.5}, 1)
             raise error
 
     with pytest.raises(error):
@@ -65,9 +65,9 @@ def test_an_interrupted_run_has_its_status_and_keeps_what_was_logged(workspace, 
 
 
 def test_a_recorded_run_is_resumed(workspace):
-    with runs.start("tandem", "torch-cnn", {}) as first:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as first:
         first.log_metrics({"loss": 0.5})
-    with runs.resume("tandem", "torch-cnn", first.id) as second:
+    with runs.Tracker("tandem").resume("torch-cnn", first.id) as second:
         second.log_metrics({"test/accuracy": 0.9})
     assert second.id == first.id
     assert mlflow.get_run(first.id).data.metrics == {"loss": 0.5, "test/accuracy": 0.9}
@@ -77,12 +77,12 @@ def test_a_recorded_run_is_resumed(workspace):
 @pytest.mark.parametrize("lost", ["0123456789abcdef" * 2, "no run id at all", "deleted"])
 def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capfd, lost):
     if lost == "deleted":
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             lost = run.id
         mlflow.delete_run(lost)
-    with runs.resume("tandem", "torch-cnn", lost) as first:
+    with runs.Tracker("tandem").resume("torch-cnn", lost) as first:
         pass
-    with runs.resume("tandem", "torch-cnn", lost) as second:
+    with runs.Tracker("tandem").resume("torch-cnn", lost) as second:
         pass
     assert first.id == second.id != lost
     assert mlflow.get_run(first.id).data.tags["tandem.replaces_run"] == lost
@@ -91,20 +91,20 @@ def test_a_lost_run_is_replaced_once_by_a_tagged_one(workspace, capfd, lost):
 
 def test_a_run_id_in_the_environment_is_ignored(workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0123456789abcdef" * 2)
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         pass
     assert run.id != "0123456789abcdef" * 2
 
 
 def test_artifacts_lie_beside_the_store(workspace):
     (workspace / "table.csv").write_text("a\n1\n", "utf-8")
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         run.log_artifact(workspace / "table.csv", "evaluation")
     assert (workspace / "mlartifacts" / run.id / "artifacts" / "evaluation" / "table.csv").is_file()
 
 
 def test_images_of_one_name_are_kept_for_each_epoch(workspace):
-    with runs.start("tandem", "torch-mlp", {}) as run:
+    with runs.Tracker("tandem").start("torch-mlp", {}) as run:
         for epoch in (1, 2):
             run.log_image("decision boundary", np.full((4, 4, 3), epoch, np.uint8), epoch)
     names = [path.name for path in (workspace / "mlartifacts" / run.id / "artifacts" / "images").glob("*.png")]
@@ -112,7 +112,7 @@ def test_images_of_one_name_are_kept_for_each_epoch(workspace):
 
 
 def test_a_split_is_an_input_of_the_run(workspace):
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         for split in ("train", "test"):
             run.log_dataset(synthetic.SPEC, split, paths.split(split))
     entries = {entry.tags[0].value: entry.dataset for entry in mlflow.get_run(run.id).inputs.dataset_inputs}
@@ -128,7 +128,7 @@ def test_a_registered_graph_keeps_its_weights_and_its_signature(workspace):
     file = paths.exports("torch-cnn") / "model.onnx"
     example = synthetic.digits()["test"][0][:2]
     for expected in ("1", "2"):
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             version = model_registry.register_onnx(
                 file, synthetic.SPEC, np.array(example), run, "digits", {"candidate": "torch-cnn"}, "the best"
             )
@@ -147,7 +147,7 @@ def test_a_copy_that_dvc_makes_uses_the_store_of_the_workspace(workspace, monkey
     assert location.workspace() == workspace
     assert model_registry.promotion_alias() == "challenger"
     (copy / "table.csv").write_text("a\n1\n", "utf-8")
-    with runs.start("tandem", "torch-cnn", {}) as run:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
         run.log_artifact(copy / "table.csv")
     assert location.uri() == f"sqlite:///{workspace}/mlflow.db"
     assert list(copy.iterdir()) == [copy / "table.csv"]
@@ -155,7 +155,9 @@ def test_a_copy_that_dvc_makes_uses_the_store_of_the_workspace(workspace, monkey
 
 
 def test_two_processes_may_make_the_store_at_once(tmp_path):
-    code = "from pipelines.tracking import runs\nwith runs.start('tandem', 'torch-cnn', {}) as run: print(run.id)"
+    code = (
+        "from pipelines.tracking import runs\nwith runs.Tracker('tandem').start('torch-cnn', {}) as run: print(run.id)"
+    )
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     started = [
         subprocess.Popen(
@@ -177,7 +179,7 @@ def test_two_processes_may_make_the_store_at_once(tmp_path):
 
 
 def test_a_deleted_experiment_is_named(workspace):
-    with runs.start("tandem", "torch-cnn", {}):
+    with runs.Tracker("tandem").start("torch-cnn", {}):
         pass
     mlflow.delete_experiment(mlflow.get_experiment_by_name("tandem").experiment_id)
     with pytest.raises(InputError, match=r"tracking\.experiment = 'tandem' was deleted"), started():
@@ -185,7 +187,7 @@ def test_a_deleted_experiment_is_named(workspace):
 
 
 def started():
-    return runs.start("tandem", "torch-cnn", {})
+    return runs.Tracker("tandem").start("torch-cnn", {})
 
 
 def refusal(address, monkeypatch):
@@ -262,17 +264,17 @@ def test_an_address_is_shown_without_credentials(monkeypatch, address, shown):
 def test_neighbouring_runs_differ_in_colour(workspace):
     run_ids = []
     for _ in range(len(PALETTE) + 1):
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             run_ids.append(run.id)
     colours = [mlflow.get_run(run).data.tags["mlflow.runColor"] for run in run_ids]
     assert colours == [*PALETTE, PALETTE[0]]
 
 
 def test_a_run_lasts_as_long_as_its_training(workspace):
-    with runs.start("tandem", "torch-cnn", {}) as first:
+    with runs.Tracker("tandem").start("torch-cnn", {}) as first:
         pass
     ended = mlflow.get_run(first.id).info.end_time
-    with runs.resume("tandem", "torch-cnn", first.id):
+    with runs.Tracker("tandem").resume("torch-cnn", first.id):
         time.sleep(0.01)
     assert mlflow.get_run(first.id).info.end_time == ended
 
@@ -280,7 +282,7 @@ def test_a_run_lasts_as_long_as_its_training(workspace):
 def test_names_distinguish_the_runs_of_one_candidate(workspace):
     names = []
     for _ in range(2):
-        with runs.start("tandem", "torch-cnn", {}) as run:
+        with runs.Tracker("tandem").start("torch-cnn", {}) as run:
             names.append(mlflow.get_run(run.id).info.run_name)
         time.sleep(1.1)
     assert len(set(names)) == 2
@@ -288,7 +290,7 @@ def test_names_distinguish_the_runs_of_one_candidate(workspace):
 
 
 def test_the_experiment_opens_in_the_view_for_training(workspace):
-    with runs.start("tandem", "torch-cnn", {}):
+    with runs.Tracker("tandem").start("torch-cnn", {}):
         pass
     assert mlflow.get_experiment_by_name("tandem").tags["mlflow.experimentKind"] == "custom_model_development"
 

@@ -36,8 +36,8 @@ def machine(running, tmp_path, monkeypatch):
 
 def train(settings, accuracy, strength=1.0):
     """The outputs of the stages before `promote`, and a run of the training on the server."""
-    with runs.start(settings.tracking.experiment, "torch-cnn", {}) as run:
-        run.log_epoch(1, {"epoch/loss": 0.5})
+    with runs.Tracker(settings.tracking.experiment).start("torch-cnn", {}) as run:
+        run.log_once({"epoch/loss": 0.5}, 1)
     synthetic.write_candidate("torch-cnn", run.id, strength=strength)
     synthetic.write_metrics("torch-cnn", accuracy)
     return run.id

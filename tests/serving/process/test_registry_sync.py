@@ -107,7 +107,7 @@ def test_a_version_that_promote_did_not_register_leaves_the_folder_unchanged(
     registry.fetch(NAME, "champion", fetched)
     before = content(fetched)
     example = synthetic.digits()["test"][0][:2]
-    with runs.start("tandem", "by hand", {}) as run:
+    with runs.Tracker("tandem").start("by hand", {}) as run:
         file = paths.exports("torch-cnn") / "model.onnx"
         model_registry.set_alias(
             model_registry.register_onnx(file, synthetic.SPEC, example, run, NAME, {}, ""), "champion"
