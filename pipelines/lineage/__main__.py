@@ -12,8 +12,8 @@ from models.errors import InputError
 from pipelines.artifacts import log_files
 from pipelines.cli import stage
 from pipelines.config import params
-from pipelines.lineage import origin as origins
 from pipelines.lineage import rebuild, report, subject
+from pipelines.lineage.origin import commit_to_rebuild, find
 from pipelines.tracking import location, model_registry
 
 
@@ -31,9 +31,9 @@ def trace(name: str, model_name: str, log: Path | None, is_rebuilt: bool) -> Non
     """Print the lineage of what `name` names, and rebuild it if asked to."""
     versions = model_registry.list_versions(model_name) if location.exists() else []
     traced = subject.resolve(name, versions, log)
-    origin = origins.find(traced, versions)
+    origin = find(traced, versions)
     run = model_registry.read_run(str(origin.training["run_id"])) if location.exists() else None
-    commit, differing = origins.commit_to_rebuild(origin)
+    commit, differing = commit_to_rebuild(origin)
     print(report.text(traced, origin, versions, run, commit, differing), flush=True)
     if not is_rebuilt:
         return
