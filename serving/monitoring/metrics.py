@@ -73,19 +73,11 @@ class Metrics:
         self._champions = self._count("champions", "New champions by result", "result")
         for result in ("loaded", "swapped", "refused"):
             self._champions.labels(result)  # from 0: Prometheus sees no increase in a value that has just appeared
-        self._confidence = BufferedHistogram(
-            "confidence", "Largest probability of each example", CONFIDENCE_BUCKETS, self.registry
-        )
-        self._rows = BufferedHistogram(
-            "run_rows", "Examples in one run of the model", BATCH_SIZE_BUCKETS, self.registry
-        )
-        self._queue = BufferedHistogram(
-            "queue_seconds", "Longest time in the queue of the requests of a run", SECONDS_BUCKETS, self.registry
-        )
+        self._confidence = self._histogram("confidence", "Largest probability of each example", CONFIDENCE_BUCKETS)
+        self._rows = self._histogram("run_rows", "Examples in one run of the model", BATCH_SIZE_BUCKETS)
+        self._queue = self._histogram("queue_seconds", "Longest time in the queue of the requests of a run")
         self._run = self._histogram("run_seconds", "Duration of a run of the model")
-        self._total = BufferedHistogram(
-            "request_seconds", "Time from request headers to response", SECONDS_BUCKETS, self.registry
-        )
+        self._total = self._histogram("request_seconds", "Time from request headers to response")
         self.statistics = ModelStatistics(self.registry)
         self._responses: Counts[tuple[str, int]] = Counts()
         self._key_uses: Counts[tuple[str, str]] = Counts()
@@ -97,7 +89,6 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
-
         self._registry_age: Gauge | None = None
         self._served_version = ""
 
