@@ -62,10 +62,10 @@ GROUPS = {
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For the whole suite a worker a core; what is named on the command line runs in this process."""
+    """For the whole suite a worker more than cores, as many tests wait; what is named on the command line runs here."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return min(cores, MOST_WORKERS) if is_whole and cores > 1 else 0
+    return min(cores + 1, MOST_WORKERS) if is_whole and cores > 1 else 0
 
 
 @pytest.hookimpl(optionalhook=True)

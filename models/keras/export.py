@@ -16,7 +16,7 @@ import tf2onnx
 from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from models.graph import finish
 from models.interfaces import Predict
-from models.keras.layers import unscale
+from models.keras.layers import fused_batch_normalization, replaced, unscale
 from models.spec import DataSpec
 
 OPSET = 18  # the newest that tf2onnx writes
@@ -71,9 +71,11 @@ def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
     function = served(model, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
     handlers: dict[str, tuple[Callable[..., None], list[str]]] = {"Erfc": (_erfc, [])}
-    proto, _ = tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
-    )
+    # Of Keras' own batch normalisation ONNX Runtime would compute each product by itself, in another layout.
+    with replaced(fused_batch_normalization(model, training=False)):
+        proto, _ = tf2onnx.convert.from_function(
+            function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
+        )
     return finish(proto, spec)
 
 

@@ -117,13 +117,14 @@ def replaced(calls: Calls) -> Iterator[None]:
             del layer.call
 
 
-def fused_batch_normalization(model: keras.Model) -> Calls:
-    """Batch normalisation of images in training as one operation; Keras' own has one for each product."""
+def fused_batch_normalization(model: keras.Model, training: bool) -> Calls:
+    """Batch normalisation of images as one operation; Keras' own has one for each product."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    return {layer: partial(_normalise, layer) for layer in layers if layer.input_spec.ndim == 4}
+    function = _normalise_by_batch if training else _normalise_by_moving_statistics
+    return {layer: partial(function, layer) for layer in layers if layer.input_spec.ndim == 4}
 
 
-def _normalise(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:
+def _normalise_by_batch(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:
     """Normalise a batch [N,H,W,C] by its own statistics, and move those of the layer."""
     outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x_NHWC, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
@@ -133,3 +134,11 @@ def _normalise(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: A
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))
     return outputs
+
+
+def _normalise_by_moving_statistics(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:
+    """Normalise a batch [N,H,W,C] in inference mode."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x_NHWC, scale=layer.gamma, offset=layer.beta, mean=layer.moving_mean, variance=layer.moving_variance,
+        epsilon=layer.epsilon, is_training=False,
+    )[0]  # fmt: skip

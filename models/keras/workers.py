@@ -89,7 +89,11 @@ def join(place: Place, device: Device) -> ConnectedWorkers:
 @contextmanager
 def whole_batch(model: keras.Model, own: Workers, total: tf.Tensor) -> Iterator[None]:
     """Within it, batch normalisation and dropout in training are those of the whole batch of `total` examples."""
-    calls = _calls(model, own, total) if isinstance(own, ConnectedWorkers) else fused_batch_normalization(model)
+    calls = (
+        _calls(model, own, total)
+        if isinstance(own, ConnectedWorkers)
+        else fused_batch_normalization(model, training=True)
+    )
     with replaced(calls):
         yield
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.config import CNN
 from models.spec import DataSpec
-from models.torch.layers import Scale, activation, conv, dense, head, norm
+from models.torch.layers import Dropout, Scale, activation, conv, dense, head, norm
 
 
 class ConvolutionalNetwork(nn.Module):
@@ -19,12 +19,12 @@ class ConvolutionalNetwork(nn.Module):
         self.scale = Scale(spec)
         self.stages = nn.Sequential(_stages(channels, config))
         halvings = 2 ** len(config.channels)
-        self.dropout_1 = nn.Dropout(config.dropout)
+        self.dropout_1 = Dropout(config.dropout)
         self.dense_1 = dense(
             height // halvings * (width // halvings) * config.channels[-1], config.dense, config, bias=True
         )
         self.activation = activation(config, config.dense)
-        self.dropout_2 = nn.Dropout(config.dropout)
+        self.dropout_2 = Dropout(config.dropout)
         self.logits = head(config.dense, spec.outputs)
 
     def forward(self, image_NHWC: torch.Tensor) -> torch.Tensor:

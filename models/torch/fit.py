@@ -89,12 +89,14 @@ class Learner:
         self.config = config
         self.device = device
         self.workers = workers
+        self.parameters = list(self.model.parameters())
         self.optimizer = optimizers.build(model, config)
         self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
 
     def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
         """A step of the optimizer for each batch."""
+        self.model.train()
         for batch, rate in zip(batches, rates, strict=True):
             self._train_batch(batch, rate)
 
@@ -107,7 +109,6 @@ class Learner:
             evaluations.append(self._backward(inputs, targets, total))
             return evaluations[-1][0]  # type: ignore[return-value]  # torch's type is narrower than what it takes
 
-        self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step(closure)  # L-BFGS evaluates it several times, all others once
@@ -124,15 +125,15 @@ class Learner:
         value = loss(logits.float(), targets, self.config, self.weights)
         self.optimizer.zero_grad()
         value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip or float("inf"))
-        optimizers.penalise(self.model.parameters(), self.config)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or float("inf"))
+        optimizers.penalise(self.parameters, self.config)
         return value, sums, norm
 
     def _differentiate(self, value: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fill the gradients of the mean loss of the whole batch; this loss, and the sums over the whole batch."""
         if isinstance(self.workers, ConnectedWorkers):
             (value * sums[1]).backward()  # type: ignore[no-untyped-call]
-            sums = self.workers.average(self.model.parameters(), sums)
+            sums = self.workers.average(self.parameters, sums)
             return sums[0] / sums[1], sums
         value.backward()  # type: ignore[no-untyped-call]
         return value.detach(), sums

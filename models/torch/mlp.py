@@ -4,7 +4,7 @@ from torch import nn
 
 from models.config import MLP
 from models.spec import DataSpec
-from models.torch.layers import activation, dense, head, inputs, norm
+from models.torch.layers import Dropout, activation, dense, head, inputs, norm
 
 
 def build(spec: DataSpec, config: MLP) -> nn.Module:
@@ -14,7 +14,7 @@ def build(spec: DataSpec, config: MLP) -> nn.Module:
         layers[f"dense_{number}"] = dense(width, hidden, config, bias=config.normalization == "none")
         layers[f"norm_{number}"] = norm(config, hidden)
         layers[f"activation_{number}"] = activation(config, hidden)
-        layers[f"dropout_{number}"] = nn.Dropout(config.dropout)
+        layers[f"dropout_{number}"] = Dropout(config.dropout)
         width = hidden
     layers["logits"] = head(width, spec.outputs)
     return nn.Sequential(layers)

@@ -7,7 +7,7 @@ from torch import nn
 
 from models.config import ResNet
 from models.spec import DataSpec
-from models.torch.layers import Scale, activation, conv, head, norm
+from models.torch.layers import Dropout, Scale, activation, conv, head, norm
 
 
 class Block(nn.Module):
@@ -72,7 +72,7 @@ class ResidualNetwork(nn.Module):
         self.blocks = nn.Sequential(_blocks(width, config))
         self.norm = norm(config, end)
         self.activation = activation(config, end)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.logits = head(config.channels[-1], spec.outputs)
 
     def forward(self, image_NHWC: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch import distributed, nn
 from torch.nn import functional
 
 from models.device import Device
-from models.torch.layers import BatchNorm
+from models.torch.layers import BatchNorm, Dropout
 from models.training.launchers import RENDEZVOUS, Place
 from models.training.workers import LostWorkerError, Workers
 
@@ -96,7 +96,7 @@ def _forwards(
     model: nn.Module, own: ConnectedWorkers, total: int
 ) -> dict[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
     normalizations = [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
-    dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
     return {layer: partial(_normalise, layer, own) for layer in normalizations} | {
         layer: partial(_drop, layer, own, total) for layer in dropouts
     }
@@ -128,7 +128,7 @@ def _combined(
     return mean, (shares_R1 * (variances_RC + (means_RC - mean) ** 2)).sum(0)
 
 
-def _drop(layer: nn.Dropout, own: ConnectedWorkers, total: int, x: torch.Tensor) -> torch.Tensor:
-    """The rows of this worker, by a mask that is drawn for the whole batch."""
-    mask: torch.Tensor = own.part(functional.dropout(x.new_ones(total, *x.shape[1:]), layer.p), total)
-    return x * mask
+def _drop(layer: Dropout, own: ConnectedWorkers, total: int, x: torch.Tensor) -> torch.Tensor:
+    """The rows of this worker, by factors that are drawn for the whole batch."""
+    factors: torch.Tensor = own.part(layer.factors(x, torch.Size((total, *x.shape[1:]))), total)
+    return x * factors

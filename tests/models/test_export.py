@@ -105,15 +105,26 @@ def test_all_formats_are_written_and_read_back(
         np.testing.assert_allclose(outputs, np.broadcast_to(expected, outputs.shape), atol=1e-5)
 
 
-def test_twins_have_the_same_latency_graph(exported: Exported, tmp_path: Path) -> None:
-    """After ONNX Runtime's own optimisation both are the same operators in the same order."""
-    operators = []
+def test_twins_have_the_same_latency_graph(spec: DataSpec, tmp_path: Path) -> None:
+    """After ONNX Runtime's own optimisation both are the same operators in the same order.
+
+    It lays channels out in blocks as wide as the processor's vectors: of 16 with AVX-512, of 8 with AVX2.
+    """
+    config, operators = CONFIGS["cnn"].model_copy(update={"channels": (16, 32)}), []
     for framework in FRAMEWORKS:
-        _, folder = exported(framework, "cnn")
+        model = framework_module(framework, "cnn").build(spec, config)
+        store = framework_module(framework, "store")
+        random = np.random.default_rng(0)
+        store.set_weights(
+            model, {name: random.random(array.shape, np.float32) for name, array in store.get_weights(model).items()}
+        )
+        export = framework_module(framework, "export")
+        served = export.trace(export.Served(model, spec), spec) if framework == "torch" else model
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / f"{framework}.onnx")
         options.log_severity_level = 4
-        onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        graph = export.to_onnx(served, spec).SerializeToString()
+        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         graph = onnx.load(tmp_path / f"{framework}.onnx").graph
         # With one channel a transposition moves nothing, and one exporter writes a reshape.
         operators.append([node.op_type.replace("Transpose", "Reshape") for node in graph.node])

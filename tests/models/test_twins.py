@@ -7,10 +7,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from models.config import Activation, Augment, Initializer, Linear, Models, Normalization, Train
 from models.errors import InputError
 from models.spec import DataSpec
+from models.torch.layers import Dropout
 from models.training.batches import Batch, Split
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
@@ -145,6 +147,21 @@ def test_one_training_step_changes_both_twins_alike(
         assert largest > 0, f"{name} did not move"
         row = "moving statistics" if "/moving_" in name else "gradients"
         require_equal(row, steps["keras"][name], step, largest)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.999999])
+def test_dropout_drops_the_share_that_it_is_given_and_keeps_the_mean(rate: float) -> None:
+    torch.manual_seed(0)
+    layer, x = Dropout(rate), torch.ones(1000, 999, requires_grad=True)
+    dropped = layer(x)
+    kept = dropped != 0
+    share = max(1 - rate, 2**-16)
+    assert kept.float().mean().item() == pytest.approx(share, abs=4 * (share / x.numel()) ** 0.5)
+    np.testing.assert_allclose(dropped[kept].detach(), 1 / (1 - rate))
+    dropped.sum().backward()  # type: ignore[no-untyped-call]
+    np.testing.assert_array_equal(x.grad, dropped.detach())
+    assert not torch.equal(layer(x), dropped)
+    assert layer.eval()(x) is x
 
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
