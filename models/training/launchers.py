@@ -10,6 +10,7 @@ from models.errors import InputError
 TORCH = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # of `torchrun`
 KERAS = "TF_CONFIG"
 LOCAL_RANK = "LOCAL_RANK"  # number of the process on its machine
+INTERFACE = "GLOO_SOCKET_IFNAME"  # the network interface that workers of torch use; read by gloo
 RENDEZVOUS = "TANDEM_RENDEZVOUS"  # where workers of torch find each other: a `file://` URL; by default MASTER_ADDR
 
 

@@ -10,6 +10,7 @@ def main() -> None:
     """Validate all parameters. The output is constant, so that other stages do not rerun because of it."""
     settings = params.read()
     compatibility.require_devices(settings)
+    compatibility.require_engine(settings)
     compatibility.require_compatible(settings)
     overrides.require_sweep(settings)
     settings.data.require_options()

@@ -1,6 +1,7 @@
 """Checks across sections of `params.yaml`: devices, frameworks, architectures and the data source."""
 
 import math
+from importlib.util import find_spec
 
 import psutil
 
@@ -16,13 +17,29 @@ GIB = 2**30
 
 def require_devices(settings: Params) -> None:
     """Raise InputError if a GPU is configured and the machine has no NVIDIA driver."""
-    trainings = [settings.train.for_candidate(*candidate) for candidate in settings.pairs]
+    # Those of a cluster are its own.
+    candidates = () if settings.run.address else settings.pairs
+    trainings = [settings.train.for_candidate(*candidate) for candidate in candidates]
     devices = {config.device_parameter: config.device for config in trainings}
     devices["evaluate.device"] = settings.evaluate.device
     for key, device in devices.items():
         if device.startswith("cuda") and not has_nvidia_driver():
             raise InputError(
                 f"params.yaml: {key} = {device!r}: there is no NVIDIA driver here; allowed here: auto, cpu"
+            )
+
+
+def require_engine(settings: Params) -> None:
+    """Raise InputError if the engine is Ray, and Ray is not installed, or a GPU is configured by its number."""
+    if settings.run.engine != "ray":
+        return
+    if find_spec("ray") is None:
+        raise InputError("params.yaml: run.engine = 'ray': Ray is not installed; run `uv sync --extra ray`")
+    for config in (settings.train.for_candidate(*candidate) for candidate in settings.pairs):
+        if ":" in config.device:
+            raise InputError(
+                f"params.yaml: {config.device_parameter} = '{config.device}': with run.engine = 'ray', Ray chooses the "
+                "GPU of each worker; allowed: auto, cpu, cuda"
             )
 
 

@@ -1,6 +1,7 @@
 """Typed sections of `params.yaml`, frozen; the only module that reads the file."""
 
 import codecs
+import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -283,6 +284,30 @@ class Tracking(Config):
     histograms: bool
 
 
+def ray_address(address: str) -> str:
+    """Return `address`; raise ValueError if it is not that of a Ray cluster."""
+    if not re.fullmatch(r"(ray://)?[\w.-]+:\d+", address):
+        raise ValueError("null, HOST:PORT of a cluster that this machine is a node of, or ray://HOST:PORT")
+    return address
+
+
+class Run(Config):
+    """Where training processes and trials run: on this machine, or placed by Ray.
+
+    `address` is that of a Ray cluster; null is a local Ray, which is started and ended. The numbers are the same.
+    """
+
+    engine: Literal["local", "ray"]
+    address: Annotated[str, AfterValidator(ray_address)] | None
+
+    @model_validator(mode="after")
+    def require_ray(self) -> "Run":
+        """Raise ValueError if a cluster is named that is not used."""
+        if self.engine == "local" and self.address is not None:
+            raise ValueError(f"engine = 'local' with address = '{self.address}'; allowed: null")
+        return self
+
+
 class Params(Config):
     """The content of `params.yaml`: one section per stage and architecture."""
 
@@ -297,6 +322,7 @@ class Params(Config):
     promote: Promote
     drift: Drift
     sweep: Sweep
+    run: Run
     tracking: Tracking
 
     @property

@@ -22,6 +22,7 @@ def main() -> None:
     settings = params.read()
     chosen = Candidate(given.framework, given.architecture)
     compatibility.require_devices(settings)
+    compatibility.require_engine(settings)
     overrides.require_sweep(settings)
     settings = settings.for_candidate(chosen.framework, chosen.architecture)
     require_compatible(chosen, settings)

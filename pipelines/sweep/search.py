@@ -24,8 +24,8 @@ from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides
 from pipelines.config.params import Params
 from pipelines.metrics.quality import METRICS
-from pipelines.sweep import plots, results, space, studies
-from pipelines.sweep.local import LocalProcesses
+from pipelines.sweep import plots, processes, results, space, studies
+from pipelines.sweep.processes import Processes
 from pipelines.sweep.progress import Display
 from pipelines.sweep.results import Result
 from pipelines.sweep.worker import Task
@@ -144,12 +144,12 @@ def _train_trials(search: Search, study: Study, run: Run) -> None:
         return
     print(f"{search.title}: study '{study.study_name}', {before} of {trials} trials finished", flush=True)
     display = Display(search.chosen.name, search.metric, trials, before, METRICS[search.metric].higher_is_better)
-    with closing(display), _recovering(study, _tasks(search, run)) as processes:
+    with closing(display), _recovering(search, study, _tasks(search, run)) as started:
         known: set[str] = set()
         while len(finished := studies.finished(study)) < trials:
             display.update(finished)
-            _recover(search, study, processes, known)
-            if not processes.alive():
+            _recover(search, study, started, known)
+            if not started.alive():
                 raise InputError(f"{search.title}: no process is left; start it again to continue")
             time.sleep(POLL_SECONDS)
         display.update(finished)
@@ -176,11 +176,11 @@ def _tasks(search: Search, run: Run) -> list[Task]:
 
 
 @contextmanager
-def _recovering(study: Study, tasks: list[Task]) -> Iterator[LocalProcesses]:
+def _recovering(search: Search, study: Study, tasks: list[Task]) -> Iterator[Processes]:
     """The processes; where they are interrupted, their trials begin anew the next time, and their MLflow runs end."""
     try:
-        with LocalProcesses(tasks) as processes:
-            yield processes
+        with processes.started(tasks, search.settings) as started:
+            yield started
     except BaseException:
         studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
         with suppress(InputError):  # otherwise the next command delivers them
@@ -189,11 +189,11 @@ def _recovering(study: Study, tasks: list[Task]) -> Iterator[LocalProcesses]:
         raise
 
 
-def _recover(search: Search, study: Study, processes: LocalProcesses, known: set[str]) -> None:
+def _recover(search: Search, study: Study, started: Processes, known: set[str]) -> None:
     """Enqueue the trials of processes that have failed; `known` are those that were reported."""
-    for name in sorted(processes.failed() - known):
+    for name in sorted(started.failed() - known):
         known.add(name)
-        print(f"{search.title}: a process has failed: {processes.reason(name)}", flush=True)
+        print(f"{search.title}: a process has failed: {started.reason(name)}", flush=True)
     if known:
         _report_failed(search, studies.fail(study, partial(studies.is_of, known)))
     studies.fail_stale(study)

@@ -37,7 +37,7 @@ from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
 from pipelines.tracking import provenance, runs
 from pipelines.tracking.run import Run
-from pipelines.train import local_workers, recovery
+from pipelines.train import local_workers, ray_workers, recovery
 from pipelines.train.monitor import TrainingMonitor
 from pipelines.train.progress import Display
 from pipelines.train.recovery import Interrupted, StateFile
@@ -59,8 +59,12 @@ def main() -> None:
     chosen = candidate.from_command_line("train")
     settings = params.read().for_candidate(chosen.framework, chosen.architecture)
     place = launchers.read(chosen.framework, os.environ)
+    command = ["-m", "pipelines.train", *sys.argv[1:]]
+    if place is None and settings.run.engine == "ray":
+        compatibility.require_engine(settings)
+        ray_workers.train(command, chosen.framework, settings.train, settings.run.address)
+        return
     if place is None and settings.train.workers > 1:
-        command = [sys.executable, "-m", "pipelines.train", *sys.argv[1:]]
         local_workers.train(command, chosen.framework, settings.train.workers)
         return
     sections = logged_sections(settings, chosen.architecture)

@@ -3,35 +3,32 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from models.errors import InputError
+from pipelines.processes.process import Process
 
 POLL = 0.05  # seconds
 GRACE = 4.0  # seconds in which workers may end by themselves, and once more after a termination signal
 
 
-class Worker(Protocol):
-    """A process that trains."""
-
-    def status(self) -> int | None:
-        """The exit status, minus the number of the signal that ended it, or None while it runs."""
-
-    def lines(self) -> list[str]:
-        """What it has written to standard error so far."""
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-
-    def kill(self) -> None:
-        """End it, whatever it does."""
+@contextmanager
+def ended_together() -> Iterator[list[Process]]:
+    """The workers that are started in the block: all have ended after it. What the first one has logged is printed."""
+    workers: list[Process] = []
+    try:
+        yield workers
+    finally:
+        end(workers)
+    print(*workers[0].lines(), sep="\n", end="", file=sys.stderr)
 
 
-def watch(workers: Sequence[Worker]) -> None:
-    """Wait until all workers have ended. Raises InputError at the first that fails."""
+def watch(workers: Sequence[Process], each_time: Callable[[], None] = lambda: None) -> None:
+    """Wait until all workers have ended. Raises InputError at the first that fails. `each_time` is called meanwhile."""
     while True:
         statuses = [worker.status() for worker in workers]
+        each_time()
         failed = [(status, rank) for rank, status in enumerate(statuses) if status]
         if failed:
             status, rank = min(failed)  # one that a signal has ended is the cause of what the others report
@@ -55,7 +52,7 @@ def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def end(workers: Sequence[Worker]) -> None:
+def end(workers: Sequence[Process]) -> None:
     """End what still runs. After a failure the others notice it, and may close what they have open.
 
     TensorFlow ignores a termination signal while it waits for a worker that is lost.
@@ -68,13 +65,13 @@ def end(workers: Sequence[Worker]) -> None:
     _wait(workers)
 
 
-def _each(workers: Sequence[Worker], action: Callable[[Worker], None]) -> None:
+def _each(workers: Sequence[Process], action: Callable[[Process], None]) -> None:
     for worker in workers:
         if worker.status() is None:
             action(worker)
 
 
-def _wait(workers: Sequence[Worker]) -> None:
+def _wait(workers: Sequence[Process]) -> None:
     end = time.monotonic() + GRACE
     while time.monotonic() < end and any(worker.status() is None for worker in workers):
         time.sleep(POLL)
