@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+import tensorflow  # noqa: F401  # before torch, whose event writer would replace a part of it
 
 from models import checkpoint
 from models.errors import InputError
