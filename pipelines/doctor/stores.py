@@ -1,6 +1,8 @@
-"""Reachability of the MLflow store and the DVC remotes."""
+"""Reachability of the MLflow store and the DVC remotes, and DVC's own file of locks."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from pipelines.doctor import child_process
 from pipelines.doctor.check_result import CheckResult, Status
@@ -13,10 +15,24 @@ STORES: dict[str, tuple[str, Status]] = {
 }
 
 
+DVC_LOCKS = Path(".dvc") / "tmp" / "rwlock"
+
+
 def check() -> list[CheckResult]:
-    """The results for both, each from a child process."""
+    """The results for both stores, each from a child process, and for the locks."""
     with ThreadPoolExecutor(len(STORES)) as pool:
-        return [result for results in pool.map(_check, STORES) for result in results]
+        return [result for results in pool.map(_check, STORES) for result in results] + _check_locks()
+
+
+def _check_locks() -> list[CheckResult]:
+    """A problem if DVC was killed while it wrote the file, which it does not replace as a whole."""
+    try:
+        json.loads(DVC_LOCKS.read_text("utf-8"))
+    except ValueError:
+        return [CheckResult("problem", "DVC locks", f"{DVC_LOCKS} is damaged: a `dvc` command was killed", "delete it")]
+    except FileNotFoundError:
+        pass
+    return []
 
 
 def _check(subject: str) -> list[CheckResult]:

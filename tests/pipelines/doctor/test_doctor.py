@@ -269,6 +269,17 @@ def test_an_unreachable_store_is_a_problem_and_a_remote_a_warning(
     assert "secret" not in mlflow.detail + champion.detail
 
 
+def test_locks_of_a_killed_dvc_are_reported(workspace: Path) -> None:
+    (workspace / ".dvc" / "tmp").mkdir(parents=True)
+    assert stores._check_locks() == []
+    (workspace / stores.DVC_LOCKS).write_text("{}")
+    assert stores._check_locks() == []
+    (workspace / stores.DVC_LOCKS).write_text("")
+    (result,) = stores._check_locks()
+    assert str(result).startswith("problem")
+    assert result.advice == "delete it"
+
+
 def test_without_remotes_or_repository(workspace: Path) -> None:
     assert dvc_remotes.check()[0].status == "warning"
     Repo.init(workspace, no_scm=True).close()
