@@ -158,3 +158,16 @@ def test_a_launcher_with_another_number_of_processes_is_refused(tmp_path, monkey
         monkeypatch.setenv(name, value)
     done = run_main(train.main, "--framework", "torch", "--architecture", "mlp")
     assert_one_error_line(done, "train.workers = 2, but the launcher has started 3 processes; allowed: 3")
+
+
+def test_torchrun_starts_the_workers(tmp_path, monkeypatch):
+    synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 2})
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [*launcher, "pipelines.train", "--framework", "torch", "--architecture", "mlp"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("torch-mlp: 2 epochs in ") == 1
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert (run.info.status, run.data.params["train.workers"]) == ("FINISHED", "2")
+    assert weights("torch")
