@@ -83,7 +83,7 @@ class Writer:
         self.experiment_id = experiment_id
         self.requests: deque[tuple[Any, ...]] = deque()
         self.deliveries: list[Delivery] = []
-        self.system_metrics: SystemMetricsThread | None = None
+        self.system_metrics: dict[str, SystemMetricsThread] = {}  # by the id of the outbox
         self.is_closing = False
         self.has_given_up = False  # until `close` is answered
         self.in_outage = False
@@ -109,7 +109,8 @@ class Writer:
 
     def _answer(self, function: str, folder: Path | None = None, *arguments: Any) -> None:
         if folder is None:
-            self._stop_system_metrics()
+            for box_id in [*self.system_metrics]:
+                self._stop_system_metrics(box_id)
         elif function == "child":
             self._add(outbox.join(folder))
         elif isinstance(self.experiment_id, InputError):
@@ -127,8 +128,8 @@ class Writer:
             return
         self._add(box)
         if function == "start":
-            self.system_metrics = SystemMetricsThread(box.header.run_id, Run(box).log_metrics)
-            self.system_metrics.start()
+            self.system_metrics[box.id] = SystemMetricsThread(box.header.run_id, Run(box).log_metrics)
+            self.system_metrics[box.id].start()
         self.connection.send((box.header, is_continued))
 
     def _add(self, box: Outbox) -> None:
@@ -144,10 +145,9 @@ class Writer:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.connection.send(None)
 
-    def _stop_system_metrics(self) -> None:
-        if self.system_metrics:
-            self.system_metrics.close()
-            self.system_metrics = None
+    def _stop_system_metrics(self, box_id: str) -> None:
+        if thread := self.system_metrics.pop(box_id, None):
+            thread.close()
 
     def _deliver_new_records(self) -> None:
         """Deliver until nothing is left or, when closing, the store does not respond."""
@@ -156,12 +156,15 @@ class Writer:
             if records:
                 delivery.outbox.sync()
             for record in records:
+                if record.kind == "end":  # no thread may write to the outbox once it is deleted
+                    self._stop_system_metrics(delivery.outbox.id)
                 self.has_given_up = self.has_given_up or not self._deliver(delivery, record)
                 if self.has_given_up:
                     return
                 if record.kind == "end":
                     delivery.outbox.delete()
                     self.deliveries.remove(delivery)
+                    break  # system metrics may follow
 
     def _deliver(self, delivery: Delivery, record: Record) -> bool:
         """Try until it succeeds; False if it has failed when closing. Each request is then tried once more."""

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,8 +19,10 @@ import requests
 
 from models.errors import InputError
 from pipelines.artifacts import paths
-from pipelines.tracking import abandoned, location, model_registry, outbox, runs
+from pipelines.tracking import abandoned, location, model_registry, outbox, run_process, runs
 from pipelines.tracking.delivery import Delivery
+from pipelines.tracking.run import Run
+from pipelines.tracking.system_metrics import SystemMetricsThread
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
@@ -235,6 +238,23 @@ def test_a_rejected_record_is_reported_once_and_does_not_hold_up_others(local, c
         log_epochs(run, [1])
     assert_complete(run.id, [1])
     assert capfd.readouterr().out.count("torch-cnn: MLflow rejected params:") == 1
+
+
+def test_system_metrics_behind_the_end_of_a_run_are_left_out(local, capfd):
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+        pass
+    header = outbox.Header(location.outbox_address(), "torch-cnn", run.experiment_id, run.id)
+    box = outbox.create(location.outboxes(), header)
+    Run(box).end("FINISHED")
+    Run(box).log_metrics({"system/cpu_utilization_percentage": 1.0})
+    writer = run_process.Writer(multiprocessing.Pipe()[0], os.getppid(), run.experiment_id)
+    writer.deliveries.append(Delivery(box))
+    writer.system_metrics[box.id] = thread = SystemMetricsThread(run.id, Run(box).log_metrics)
+    thread.start()
+    writer._deliver_new_records()
+    assert not thread.is_alive()
+    assert writer.deliveries == list(location.outboxes().iterdir()) == []
+    assert capfd.readouterr().out == ""
 
 
 def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
