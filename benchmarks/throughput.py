@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import twins
 from benchmarks.fashion import Fashion
+from models.config import Framework
 from models.training import loop
 from models.training.batches import Batch, in_order
 
@@ -17,7 +18,7 @@ BATCH = 128
 Rates = dict[str, float]
 
 
-def twin(framework: str, data: Fashion, seconds: float) -> Rates:
+def twin(framework: Framework, data: Fashion, seconds: float) -> Rates:
     """Of Tandem: whole epochs of its training loop, and its validation."""
     made, examples = twins.build(framework, data, 0), twins.splits(data)
     learner = made.learner(examples)

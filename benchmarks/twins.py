@@ -10,13 +10,17 @@ import numpy as np
 
 from benchmarks.fashion import Fashion
 from benchmarks.training_clock import Clock
-from models.config import Train
+from models.config import Framework, Train
 from models.device import Device
 from models.interfaces import Learner
+from models.training import precision
 from models.training.batches import Split, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
+from models.training.workers import ALONE
+from pipelines.cli.candidate import Candidate
 from pipelines.config import params
+from pipelines.train.__main__ import measured
 
 # The recipe as keys of params.yaml; a test compares it with the documented command.
 RECIPE: Mapping[str, Any] = {
@@ -33,7 +37,7 @@ EVALUATION_BATCH = 1000
 class Twin:
     """A model by the recipe, on its device."""
 
-    framework: str
+    framework: Framework
     model: Any
     config: Train
     device: Device
@@ -49,7 +53,7 @@ class Twin:
         return learner
 
 
-def build(framework: str, data: Fashion, seed: int, changes: Mapping[str, Any] = RECIPE) -> Twin:
+def build(framework: Framework, data: Fashion, seed: int, changes: Mapping[str, Any] = RECIPE) -> Twin:
     """A new model with the parameters of params.yaml and these changes."""
     settings = params.read()
     cnn, train, augment = (
@@ -61,9 +65,11 @@ def build(framework: str, data: Fashion, seed: int, changes: Mapping[str, Any] =
         )
     )
     config = train.model_copy(update={"augment": augment, "seed": seed, "device": "cpu", "minimum_steps": 0})
-    device = importlib.import_module(f"models.{framework}.device").choose(config)
-    model = importlib.import_module(f"models.{framework}.cnn").build(data.spec, cnn)
-    return Twin(framework, model, config, device)
+    chosen, examples = Candidate(framework, "cnn"), splits(data)
+    device = chosen.framework_module("device").choose(config)
+    if precision.is_measured(config, examples.train, device, ALONE):
+        device = measured(chosen, cnn, examples, config, device)
+    return Twin(framework, chosen.architecture_module().build(data.spec, cnn), config, device)
 
 
 def splits(data: Fashion) -> TrainingData:
@@ -72,7 +78,7 @@ def splits(data: Fashion) -> TrainingData:
     return TrainingData(train, Split(data.images[:128], data.labels[:128]), data.spec)
 
 
-def train(framework: str, data: Fashion, seed: int, clock: Clock) -> None:
+def train(framework: Framework, data: Fashion, seed: int, clock: Clock) -> None:
     """Train by the recipe; evaluated after each epoch."""
     twin = build(framework, data, seed)
 
