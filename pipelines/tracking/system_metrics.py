@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pipelines.tracking.client import mlflow
 
 INTERVAL = 1.0  # seconds
+FIRST_INTERVAL = 0.1  # so that short runs have metrics, too
 Log = Callable[[Mapping[str, float], int], None]
 
 
@@ -25,7 +26,7 @@ class SystemMetricsThread(threading.Thread):
         while not self.stopped.is_set():
             for monitor in self.monitors:
                 monitor.collect_metrics()
-            if self.stopped.wait(INTERVAL):
+            if self.stopped.wait(INTERVAL if step else FIRST_INTERVAL):
                 return
             self.log(self._aggregated(), step)
             step += 1

@@ -65,7 +65,10 @@ class ImageOptions(Body):
     """Options of an image prediction, in the query string or in the form."""
 
     top_k: TopK = None
-    pixels: Literal[0, 1] = Field(0, description="1 adds the images as the model reads them, uint8 in base64")
+    # A default in the document would be sent by generated clients, in the query and in the form.
+    pixels: Literal[0, 1] = Field(
+        default_factory=lambda: 0, description="1 adds the images as the model reads them, uint8 in base64; usually 0"
+    )
 
 
 class ImageForm(ImageOptions, Files):

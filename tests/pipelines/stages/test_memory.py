@@ -72,8 +72,11 @@ def write_export(folder: Path, candidate: str) -> None:
     file.parent.mkdir(parents=True)
     model = bundles.graph(bundles.weights(spec))
     file.write_bytes(model)
+    native = file.with_name("model.pt2")
+    native.write_bytes(b"only copied")
     file.with_name("graph.svg").write_text(graph_svg.draw(onnx.load_from_string(model).graph, candidate), "utf-8")
-    record = {"candidate": candidate, "temperature": None, "files": {file.name: synthetic.proof(file, passed=True)}}
+    files = {each.name: synthetic.proof(each, passed=True) for each in (file, native)}
+    record = {"candidate": candidate, "temperature": None, "files": files}
     synthetic.write_json(file.with_name("parity.json"), record)
 
 
