@@ -2,7 +2,7 @@
 
 Time to 0.92 test accuracy, accuracy after fixed times, and images a second. Evaluation is no part of the times. Each
 run has a process of its own; the systems take turns, seed by seed, and what is reported are medians over the seeds.
-A quiet machine needs about 70 minutes.
+A quiet machine needs about an hour.
 """
 
 import argparse
