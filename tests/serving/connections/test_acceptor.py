@@ -155,33 +155,43 @@ def counts(folder: Path, *others: int) -> SharedCounts:
     return SharedCounts(file, len(others) + 1, 0)
 
 
-async def seconds_until_accepted(listener: socket.socket, held: int, shared: SharedCounts, limit: int = 100) -> float:
+async def pauses_until_accepted(
+    listener: socket.socket, held: int, shared: SharedCounts, limit: int = 100
+) -> list[float]:
+    """Seconds of each pause that the acceptor makes before it accepts; a duration would also measure the machine."""
     accepted = asyncio.get_running_loop().create_future()
+    pauses: list[float] = []
+
+    class Recorded(Acceptor):
+        def _pause(self, seconds: float) -> None:
+            pauses.append(seconds)
+            super()._pause(seconds)
 
     async def connect(wire: socket.socket) -> None:
         wire.close()
-        accepted.set_result(time.perf_counter())
+        accepted.set_result(None)
 
-    accepting = Acceptor(listener, connect, lambda: held, limit, shared)
-    started = time.perf_counter()
+    accepting = Recorded(listener, connect, lambda: held, limit, shared)
     with socket.create_connection(listener.getsockname()):
         try:
-            return await asyncio.wait_for(accepted, 0.5) - started
+            await asyncio.wait_for(accepted, 0.5)
         finally:
             await accepting.close()
+    return pauses
 
 
-@pytest.mark.parametrize(("held", "others", "deferred"), [(3, (), 0), (3, (5, 3), 0), (3, (5, 2), 0), (3, (5, 1), 1)])
+@pytest.mark.parametrize(("held", "others", "deferred"), [(3, (), 0), (3, (5, 3), 0), (3, (5, 2), 0), (3, (5, 1), 5)])
 def test_a_connection_is_left_to_a_worker_that_holds_fewer(
-    listener: socket.socket, tmp_path: Path, held: int, others: tuple[int, ...], deferred: bool
+    listener: socket.socket, tmp_path: Path, held: int, others: tuple[int, ...], deferred: int
 ) -> None:
-    seconds = asyncio.run(seconds_until_accepted(listener, held, counts(tmp_path, *others)))
-    assert (seconds >= acceptor.DEFER_SECONDS) == deferred
+    pauses = asyncio.run(pauses_until_accepted(listener, held, counts(tmp_path, *others)))
+    assert pauses == [acceptor.RETRY_SECONDS] * deferred
+    assert sum(pauses) in (0, pytest.approx(acceptor.DEFER_SECONDS))
 
 
 def test_a_full_worker_accepts_nothing(listener: socket.socket, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
-        asyncio.run(seconds_until_accepted(listener, 100, counts(tmp_path)))
+        asyncio.run(pauses_until_accepted(listener, 100, counts(tmp_path)))
 
 
 def test_a_worker_without_a_heartbeat_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
