@@ -26,12 +26,14 @@ from statistics import median
 import psutil
 from tabulate import tabulate
 
-from benchmarks import champions, load, machine, servers
-from benchmarks.champions import Served
-from benchmarks.load import HOST, Measured
-from benchmarks.payloads import BINARY
-from benchmarks.servers import Running
-from benchmarks.serving import make_job
+from benchmarks import machine
+from benchmarks.paths import RESULTS
+from benchmarks.serving import champions, load, servers
+from benchmarks.serving.champions import Served
+from benchmarks.serving.jobs import make_job
+from benchmarks.serving.load import HOST, Measured
+from benchmarks.serving.payloads import BINARY
+from benchmarks.serving.servers import Running
 from models.manifest import MANIFEST
 
 REQUESTS = 10_000
@@ -45,7 +47,6 @@ CONNECTING_SECONDS = 8.0  # thousands connect at once, and TCP sends again what 
 OVERLOAD_SECONDS = 30.0
 MOST_MS = 250.0
 FLAT_MEGABYTES = 5.0
-RESULTS = Path(__file__).parent / "results" / "faults.json"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def main() -> None:
         bench = Bench(champions.make_fashion(home / "champion"), client, home)
         outcomes = [fault(bench) for fault in (swaps, kill, stop, overload)]
         outcomes += [beside(bench, name) for name in UNWANTED]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n", "utf-8")
+    (RESULTS / "faults.json").write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n", "utf-8")
     rows = [(each.fault, each.found, each.aim, "yes" if each.met else "**no**") for each in outcomes]
     sys.stdout.write(tabulate(rows, ("fault", "found", "aim", "met"), "github") + "\n")
 

@@ -54,7 +54,7 @@ GROUPS = {
     "tests/test_pipeline": "pipeline",
     "tests/models/": "models",
     "tests/serving/": "servers",
-    "tests/test_benchmarks": "servers",
+    "tests/benchmarks/test_serving": "servers",
     "tests/pipelines/stages/test_memory": "memory",
     "tests/pipelines/stages/test_table_pipeline": "table pipeline",
     "tests/pipelines/doctor/": "doctor",

@@ -1,0 +1,11 @@
+"""Import of the module of a data source by its name."""
+
+import importlib
+from types import ModuleType
+
+from pipelines.config.params import DataSource
+
+
+def source(config: DataSource) -> ModuleType:
+    """The module of the source named in `data.source`, imported on demand, as some dependencies load slowly."""
+    return importlib.import_module(f"pipelines.sources.{config.source}")

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks import training_report, twins
-from benchmarks.training import TIMES, accuracy_after, summary
-from benchmarks.training_clock import Clock, Point
-from benchmarks.training_run import SYSTEMS, THROUGHPUT
+from benchmarks.paths import REPOSITORY
+from benchmarks.training import report, twins
+from benchmarks.training.__main__ import TIMES, accuracy_after, summary
+from benchmarks.training.clock import Clock, Point
+from benchmarks.training.run import SYSTEMS, THROUGHPUT
 
-ROOT = Path(__file__).parents[1]
 # All measurements of a framework in one process: importing it takes longer than they do.
 PROGRAM = """
 import sys
-from benchmarks import training_run
+from benchmarks.training import run
 
-for run in sys.argv[1:]:
-    sys.argv = ["training_run", *run.split(), "--seconds", "0.1", "--examples", "256"]
-    training_run.main()
+for arguments in sys.argv[1:]:
+    sys.argv = ["run", *arguments.split(), "--seconds", "0.1", "--examples", "256"]
+    run.main()
 """
 RUN = [Point(20.0, 39.0, 0.90), Point(50.0, 98.0, 0.921), Point(110.0, 215.0, 0.93)]
 
@@ -54,7 +54,7 @@ def test_medians_are_over_the_seeds_and_a_missed_target_is_none() -> None:
 
 
 def test_the_recipe_is_the_documented_command() -> None:
-    text = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+    text = (REPOSITORY / "docs" / "experiments.md").read_text("utf-8")
     command = text.partition("### Fashion-MNIST, fast recipe")[2].partition("```console")[2].partition("```")[0]
     words = command.replace("'", "").replace("\\\n", " ").split()
     documented = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-S")
@@ -74,10 +74,10 @@ def test_the_report_names_every_system(tmp_path: Path) -> None:
         "throughput": dict.fromkeys(THROUGHPUT, rates),
         "curves": {system: [[point._asdict() for point in RUN]] for system in SYSTEMS},
     }
-    text = training_report.write(results)
+    text = report.write(results)
     assert "| Tandem, PyTorch twin | 50 | 98 | 0.900 | 0.921 | 0.930 | 0.930 | 0.930 at 110 s |" in text
     assert "| plain PyTorch loop | 9,000 | 30,000 | 5,000 | 20,000 |" in text
-    training_report.draw(results, tmp_path / "training.png")
+    report.draw(results, tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 10_000
 
 
@@ -92,7 +92,7 @@ def runs(framework: str) -> dict[tuple[str, str], Any]:
     """What each measurement of the framework's systems has written, by measurement and system."""
     chosen = [each for each in MEASUREMENTS if framework in each[1]]
     command = [sys.executable, "-c", PROGRAM, *map(" ".join, chosen)]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     lines = [line for line in process.stdout.splitlines() if line.startswith(("[", "{"))]
     return dict(zip(chosen, map(json.loads, lines), strict=True))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.champions import Served
-from benchmarks.peers.model import Session, open_session
+from benchmarks.serving.champions import Served
+from benchmarks.serving.peers.model import Session, open_session
 
 WARM_SECONDS = 0.3
 

@@ -19,14 +19,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import machine, training_report
-from benchmarks.training_clock import Point
-from benchmarks.training_run import SYSTEMS, THROUGHPUT
+from benchmarks import machine
+from benchmarks.paths import RESULTS
+from benchmarks.training import report
+from benchmarks.training.clock import Point
+from benchmarks.training.run import SYSTEMS, THROUGHPUT
 
 CORES = 2
 TARGET = 0.92
 TIMES = (30, 60, 120, 300)
-RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "tensorflow", "keras", "numpy", "pillow")
 
 
@@ -52,9 +53,9 @@ def main() -> None:
     results = measure(QUICK if options.quick else Plan())
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "training.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = training_report.write(results)
+    text = report.write(results)
     (options.output / "training.md").write_text(text, "utf-8")
-    training_report.draw(results, options.output / "training.png")
+    report.draw(results, options.output / "training.png")
     sys.stdout.write(text)
 
 
@@ -107,7 +108,7 @@ def _run(plan: Plan, cores: int, measurement: str, system: str, seconds: float, 
     arguments = [measurement, system, "--seed", str(seed), "--seconds", str(seconds), "--examples", str(plan.examples)]
     threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     environment = os.environ | dict.fromkeys(threads, str(cores)) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "benchmarks.training_run", *arguments]
+    command = [sys.executable, "-m", "benchmarks.training.run", *arguments]
     process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(process.stdout.splitlines()[-1])
 

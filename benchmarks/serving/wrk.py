@@ -1,6 +1,6 @@
 """The load of an independent client, `wrk` (Debian's package; https://github.com/wg/wrk), all connections at once.
 
-It counts statuses and measures time; numbers in answers are compared by `benchmarks.load` alone.
+It counts statuses and measures time; numbers in answers are compared by `benchmarks.serving.load` alone.
 """
 
 import json
@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from benchmarks.load import HOST, Job, Measured
+from benchmarks.serving.load import HOST, Job, Measured
 
 SCRIPT = """
 local requests, number = {%s}, 0

@@ -19,10 +19,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks import machine, stage_timer
+from benchmarks import machine
+from benchmarks.paths import REPOSITORY, RESULTS
+from benchmarks.pipeline import stage_timer
 
-REPOSITORY = Path(__file__).parents[1]
-RESULTS = REPOSITORY / "benchmarks" / "results" / "pipeline.json"
 RUNS: Mapping[str, Sequence[str]] = {"cold": (), "warm": ("--force",), "no-op": ()}
 COLUMNS = ("stage", "seconds", "cpu_seconds", *stage_timer.KINDS, "work")
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Run all of RUNS, print a table of each and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "pipeline.json")
     chosen = parser.parse_args()
     cores = machine.pin(chosen.cores)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,9 @@ def _write_python(folder: Path) -> None:
     """A command `python`, as the stages call it, that measures the module which it runs."""
     folder.mkdir()
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m benchmarks.stage_timer "$@"\n', "utf-8")
+    script.write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m benchmarks.pipeline.stage_timer "$@"\n', "utf-8"
+    )
     script.chmod(0o755)
 
 

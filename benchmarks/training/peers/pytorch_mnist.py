@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.fashion import Fashion
-from benchmarks.training_clock import Clock
+from benchmarks.training.clock import Clock
+from benchmarks.training.fashion import Fashion
 
 MEAN, STD = 0.1307, 0.3081
 

@@ -8,7 +8,7 @@ from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse
 
-from benchmarks.peers.model import Model
+from benchmarks.serving.peers.model import Model
 
 
 class Peer(MLModel):  # type: ignore[misc]

@@ -1,4 +1,6 @@
-"""Where a stage spends its time: `python -m benchmarks.stage_timer -m pipelines.train ...` adds a JSON line about it.
+"""Where a stage spends its time.
+
+`python -m benchmarks.pipeline.stage_timer -m pipelines.train ...` runs the stage and adds a JSON line to a file.
 
 A thread looks at the main thread a hundred times per second of wall time and assigns the moment to the first of KINDS
 whose code is being executed, else to `work`.

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 from fastapi import FastAPI, HTTPException, Request, Response, UploadFile
 
-from benchmarks.peers.model import MAX_BODY_BYTES, Model
+from benchmarks.serving.peers.model import MAX_BODY_BYTES, Model
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.model import Session, open_session
+from benchmarks.serving.peers.model import Session, open_session
 from models.manifest import MANIFEST
 from models.spec import DataSpec
 from serving.inference import bundle

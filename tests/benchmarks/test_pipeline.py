@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks import stage_timer
+from benchmarks.pipeline import stage_timer
 from tests.pipelines.workspace import REPOSITORY
 
 
@@ -35,7 +35,7 @@ def test_a_stage_runs_as_without_the_timer_and_a_failure_is_recorded(tmp_path, m
     (tmp_path / "stage.py").write_text("import sys\nsys.exit(f'{__name__} {sys.argv[1]}')\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
     monkeypatch.setenv(stage_timer.OUTPUT, str(tmp_path / "times"))
-    command = [sys.executable, "-m", "benchmarks.stage_timer", "-m", "stage", "one"]
+    command = [sys.executable, "-m", "benchmarks.pipeline.stage_timer", "-m", "stage", "one"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "__main__ one\n")
     times = json.loads((tmp_path / "times").read_text("utf-8"))

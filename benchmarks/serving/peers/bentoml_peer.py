@@ -12,7 +12,7 @@ import numpy as np
 from bentoml.validators import ContentType, DType, Shape
 from PIL.Image import Image
 
-from benchmarks.peers.model import WORKERS, Model
+from benchmarks.serving.peers.model import WORKERS, Model
 
 Pixels = Annotated[np.ndarray, DType("uint8"), Shape((-1, 28, 28))]
 Raw = Annotated[Path, ContentType("application/octet-stream")]

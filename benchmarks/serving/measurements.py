@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from benchmarks.load import Measured
+from benchmarks.serving.load import Measured
 
 OWN, WRK = "benchmark", "wrk"  # clients
 

@@ -15,30 +15,26 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from tqdm import tqdm
 
-from benchmarks import alone, champions, load, machine, report, servers, wrk
-from benchmarks.champions import Served
-from benchmarks.load import Job
-from benchmarks.measurements import OWN, WRK, Cell, Plan, Results, record
-from benchmarks.payloads import BINARY, JSON, PAYLOADS, PNG
-from benchmarks.servers import NotStartedError, Running
+from benchmarks import machine
+from benchmarks.paths import REPOSITORY, RESULTS
+from benchmarks.serving import alone, champions, load, report, servers, wrk
+from benchmarks.serving.champions import Served
+from benchmarks.serving.jobs import batches, make_job
+from benchmarks.serving.measurements import OWN, WRK, Cell, Plan, Results, record
+from benchmarks.serving.payloads import BINARY, JSON, PAYLOADS, PNG
+from benchmarks.serving.servers import NotStartedError, Running
 
 Thing = TypeVar("Thing")
 CORES = 2
-VARIANTS = 16  # different requests that a client sends in turn
 BATCH = 32
-RESULTS = Path(__file__).parent / "results"
 MEASURES = {OWN: load.measure, WRK: wrk.measure}
-CHAMPION = servers.ROOT / "artifacts" / "champion"
-
-
+CHAMPION = REPOSITORY / "artifacts" / "champion"
 QUICK = Plan(1, 0.2, (1, 8), (8,), (8,), 0.2, 2_000)
 
 
@@ -134,11 +130,11 @@ class Bench:
     def batches(self, running: list[Running], served: Served) -> None:
         """Binary requests of many pictures, and ONNX Runtime alone between them."""
         plan = self.results.plan
-        batches = _batches(served, BATCH)
+        images = batches(served, BATCH)
         alone.prepare(self.runtimes, self.workers, served)
         speeds = self.results.alone.setdefault(served.spec.name, [])
         for number in _shown(range(plan.rounds), f"{served.spec.name}, {BATCH} images"):
-            speeds.append(alone.images_per_second(self.runtimes, self.workers, served, batches, plan.alone_seconds))
+            speeds.append(alone.images_per_second(self.runtimes, self.workers, served, images, plan.alone_seconds))
             for count in plan.batch_connections:
                 for each in _turned(running, number):
                     self._round(each, served, BINARY, BATCH, count, number)
@@ -189,25 +185,6 @@ def _turned(running: list[Running], number: int) -> list[Running]:
     """The servers in another order each round: none is always the one that follows the slowest."""
     start = number % max(1, len(running))
     return running[start:] + running[:start]
-
-
-def _batches(served: Served, images: int) -> np.ndarray:
-    """Pictures uint8 [VARIANTS, images, H, W, C]."""
-    return champions.pictures(served.spec, VARIANTS * images).reshape(VARIANTS, images, *served.spec.shape)
-
-
-@lru_cache(8)
-def _expected(served: Served, images: int) -> np.ndarray:
-    """What is to be answered to `_batches`: float32 [VARIANTS, images, K]."""
-    return np.stack([served.expected(batch) for batch in _batches(served, images)])
-
-
-def make_job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
-    """Requests of so many pictures with one payload, for so many seconds."""
-    call = running.server.calls[payload]
-    batches, expected = _batches(served, images), _expected(served, images)
-    requests = tuple(call.request(batch) for batch in batches)
-    return Job(running.server.port, requests, expected, call.read, connections, seconds)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import payloads
-from benchmarks.champions import Served
-from benchmarks.load import HOST
-from benchmarks.payloads import BINARY, FORM, JSON, PNG, Call
-from benchmarks.peers.model import MODEL, PORT, RELEASE, WORKERS
+from benchmarks.paths import REPOSITORY
+from benchmarks.serving import payloads
+from benchmarks.serving.champions import Served
+from benchmarks.serving.load import HOST
+from benchmarks.serving.payloads import BINARY, FORM, JSON, PNG, Call
+from benchmarks.serving.peers.model import MODEL, PORT, RELEASE, WORKERS
 
-ROOT = Path(__file__).parents[1]
 READY_SECONDS = 120.0
 MLSERVER = "mlserver==1.7.1"
 OLD_UVLOOP = "uvloop==0.21.0"  # MLServer's workers die with later ones, which make no event loop unasked
@@ -109,7 +109,7 @@ def fastapi(served: Served, workers: int, home: Path) -> Server:
             sys.executable,
             "-m",
             "uvicorn",
-            "benchmarks.peers.fastapi_peer:app",
+            "benchmarks.serving.peers.fastapi_peer:app",
             *options.split(),
             "--log-level",
             "error",
@@ -131,7 +131,7 @@ def bentoml(served: Served, workers: int, home: Path) -> Server:
     port = free_port()
     return Server(
         "BentoML, plain",
-        _bentoml("benchmarks.peers.bentoml_peer:Peer", port),
+        _bentoml("benchmarks.serving.peers.bentoml_peer:Peer", port),
         _peer(served, workers, port) | {"BENTOML_HOME": str(home)},
         "/readyz",
         {
@@ -150,7 +150,7 @@ def litserve(served: Served, workers: int, home: Path) -> Server:
     port = free_port()
     return Server(
         "LitServe",
-        (sys.executable, "-m", "benchmarks.peers.litserve_peer"),
+        (sys.executable, "-m", "benchmarks.serving.peers.litserve_peer"),
         _peer(served, workers, port),
         "/health",
         {
@@ -170,7 +170,7 @@ def mlserver(served: Served, workers: int, home: Path) -> Server:
     return Server(
         "MLServer",
         mlserver_command("mlserver", "start", str(folder)),
-        _peer(served, workers, port) | {"PYTHONPATH": str(ROOT)},
+        _peer(served, workers, port) | {"PYTHONPATH": str(REPOSITORY)},
         "/v2/health/ready",
         {JSON: Call("/v2/models/peer/infer", payloads.tensor, payloads.read_tensor)},
         port,
@@ -197,7 +197,7 @@ def run(server: Server, log: Path) -> Iterator[Running]:
     with log.open("wb") as stream:
         process = subprocess.Popen(
             server.command,
-            cwd=ROOT,
+            cwd=REPOSITORY,
             env=kept | QUIET | dict(server.environment),
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -271,6 +271,6 @@ def _write_mlserver(folder: Path, port: int, workers: int) -> None:
         "metrics_dir": str(folder / "metrics"),
         "environments_dir": str(folder / "environments"),
     }
-    model = {"name": "peer", "implementation": "benchmarks.peers.mlserver_peer.Peer"}
+    model = {"name": "peer", "implementation": "benchmarks.serving.peers.mlserver_peer.Peer"}
     (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
     (folder / "model-settings.json").write_text(json.dumps(model), "utf-8")

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("litserve", reason="the dependency group `benchmarks` is not installed")
 
-from benchmarks import champions, load, servers, wrk
-from benchmarks.load import Job, Measured
-from benchmarks.measurements import WRK, Cell, Record, best_peer, medians, record, worse
-from benchmarks.serving import VARIANTS
+from benchmarks.serving import champions, load, servers, wrk
+from benchmarks.serving.jobs import VARIANTS
+from benchmarks.serving.load import Job, Measured
+from benchmarks.serving.measurements import WRK, Cell, Record, best_peer, medians, record, worse
 
 CELL = Cell("digits", "JSON", 1, 8, "Tandem")
 

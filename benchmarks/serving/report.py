@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from benchmarks.measurements import OWN, Cell, Record, Results, best_peer, medians, worse
-from benchmarks.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
+from benchmarks.serving.measurements import OWN, Cell, Record, Results, best_peer, medians, worse
+from benchmarks.serving.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
 
 US = "Tandem"
 SPEEDUPS = {BINARY: 1.5, JSON: 1.2, PNG: 1.2, FORM: 1.2}

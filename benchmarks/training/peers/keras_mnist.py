@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from benchmarks.fashion import Fashion
-from benchmarks.training_clock import Clock
+from benchmarks.training.clock import Clock
+from benchmarks.training.fashion import Fashion
 
 EPOCHS = 10_000  # the clock ends it
 

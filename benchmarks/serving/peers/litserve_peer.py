@@ -7,7 +7,7 @@ import litserve
 import numpy as np
 from fastapi import Request
 
-from benchmarks.peers.model import MAX_BODY_BYTES, PORT, WORKERS, Model
+from benchmarks.serving.peers.model import MAX_BODY_BYTES, PORT, WORKERS, Model
 
 
 class Peer(litserve.LitAPI):  # type: ignore[misc]

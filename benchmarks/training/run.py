@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import fashion
-from benchmarks.fashion import Fashion
-from benchmarks.training_clock import Clock
+from benchmarks.training import fashion
+from benchmarks.training.clock import Clock
+from benchmarks.training.fashion import Fashion
 
 INTERVAL = 10.0  # seconds of training between evaluations of the peers
 Train = Callable[[Fashion, int, Clock], None]
@@ -43,15 +43,15 @@ def trainer(system: str) -> Train:
     """The function that trains a system of SYSTEMS."""
     kind, _, name = system.partition("-")
     if kind == "tandem":
-        return partial(importlib.import_module("benchmarks.twins").train, name)
-    train: Train = importlib.import_module(f"benchmarks.peers.{kind}_mnist").train
+        return partial(importlib.import_module("benchmarks.training.twins").train, name)
+    train: Train = importlib.import_module(f"benchmarks.training.peers.{kind}_mnist").train
     return train
 
 
 def throughput(system: str, data: Fashion, seconds: float) -> dict[str, float]:
     """Images a second of a system of THROUGHPUT."""
     kind, _, framework = system.partition("-")
-    module = importlib.import_module("benchmarks.throughput")
+    module = importlib.import_module("benchmarks.training.throughput")
     if kind == "tandem":
         rates: dict[str, float] = module.twin(framework, data, seconds)
     else:

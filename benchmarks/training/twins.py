@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fashion import Fashion
-from benchmarks.training_clock import Clock
+from benchmarks.training.clock import Clock
+from benchmarks.training.fashion import Fashion
 from models.config import Framework, Train
 from models.device import Device
 from models.interfaces import Learner

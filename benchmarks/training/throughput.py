@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks import twins
-from benchmarks.fashion import Fashion
+from benchmarks.training import twins
+from benchmarks.training.fashion import Fashion
 from models.config import Framework
 from models.training import loop
 from models.training.batches import Batch, in_order

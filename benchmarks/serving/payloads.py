@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from benchmarks.load import HOST, Read
+from benchmarks.serving.load import HOST, Read
 
 JSON, BINARY, PNG, FORM = "JSON", "binary", "PNG", "PNG in a form"
 PAYLOADS = (JSON, BINARY, PNG, FORM)
