@@ -13,7 +13,7 @@ import netron
 
 from models.errors import InputError
 from models.export_formats import ONNX
-from pipelines.artifacts import parity_report, paths, records
+from pipelines.artifacts import paths, records
 from pipelines.cli import stage
 
 LOOPBACK = "127.0.0.1"
@@ -36,7 +36,7 @@ def main() -> None:
 def find(candidate: str, name: str) -> Path:
     """The path of an exported file. Raises InputError, with the existing ones, if it does not exist."""
     folder = paths.exports(candidate)
-    candidates = sorted(path.parent.name for path in folder.parent.glob(f"*/{parity_report.FILE}"))
+    candidates = sorted(path.parent.name for path in folder.parent.glob(f"*/{records.PARITY}"))
     if candidate not in candidates:
         raise InputError(f"candidate '{candidate}' is not in {folder.parent}; allowed: {_listed(candidates)}")
     files = sorted(records.parity(candidate)["files"])

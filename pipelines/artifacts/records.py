@@ -7,8 +7,11 @@ from typing import Any
 
 from models.errors import InputError
 from models.export_formats import INT8, ONNX
-from pipelines.artifacts import metrics_file, parity_report, paths, training_record
+from pipelines.artifacts import json_object, metrics_file, paths, training_record
 from pipelines.artifacts.hashing import require_sha256
+
+# Differences between each exported file and the trained model, with size and SHA-256 of the file.
+PARITY = "parity.json"
 
 
 @dataclass(frozen=True)
@@ -103,4 +106,4 @@ def training(name: str) -> Mapping[str, Any]:
 
 def parity(name: str) -> Mapping[str, Any]:
     """The parity record. Raises InputError as `read` does."""
-    return parity_report.read(paths.exports(name) / parity_report.FILE)
+    return json_object.read(paths.exports(name) / PARITY)

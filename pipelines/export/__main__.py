@@ -14,7 +14,7 @@ from models.export_formats import INT8, ONNX
 from models.interfaces import FrameworkModel, Predict
 from models.spec import UNKNOWN, DataSpec
 from models.training.batches import Split, evenly_spaced
-from pipelines.artifacts import parity_report, paths, split_files
+from pipelines.artifacts import json_object, paths, records, split_files
 from pipelines.artifacts.atomic import staged
 from pipelines.cli import candidate, stage
 from pipelines.cli.banners import banners_hidden
@@ -58,7 +58,7 @@ def export(chosen: Candidate, model_config: ModelConfig, config: Export) -> None
         report = {"candidate": chosen.name, **check_parity(trained, fitted, readers, spec, config, folder)}
         report["without"] = {INT8: reason} if reason else {}
         (folder / paths.GRAPH_SVG).write_text(graph_svg.draw(graph.graph, chosen.name), "utf-8")
-        parity_report.write(report, folder / parity_report.FILE)
+        json_object.write(report, folder / records.PARITY)
     print_report(report)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipelines.artifacts import parity_report, paths, training_record
+from pipelines.artifacts import paths, records, training_record
 from pipelines.lineage import git
 
 FILE, PARAMS = "dvc.lock", "params.yaml"
@@ -97,7 +97,7 @@ def _exported(lock: Lock) -> Iterator[Recorded]:
         stage, _, candidate = name.partition("@")
         if stage != "export":
             continue
-        parity = _cached_json(lock, name, paths.exports(candidate).as_posix(), parity_report.FILE)
+        parity = _cached_json(lock, name, paths.exports(candidate).as_posix(), records.PARITY)
         training = _cached_json(
             lock, f"train@{candidate}", paths.checkpoint(candidate).as_posix(), training_record.FILE
         )

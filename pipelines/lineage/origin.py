@@ -6,7 +6,7 @@ from typing import Any
 
 from models.errors import InputError
 from models.export_formats import INT8, ONNX
-from pipelines.artifacts import parity_report, paths, records
+from pipelines.artifacts import paths, records
 from pipelines.lineage import dvc_lock, git
 from pipelines.lineage.dvc_lock import Lock
 from pipelines.lineage.subject import Subject
@@ -55,7 +55,7 @@ def find(subject: Subject, versions: Sequence[ModelVersion]) -> Origin:
 
 def _of_workspace(sha256: str) -> Origin | None:
     """From artifacts/exports, where a stage ran without DVC."""
-    for path in sorted(paths.exports("").glob(f"*/{parity_report.FILE}")):
+    for path in sorted(paths.exports("").glob(f"*/{records.PARITY}")):
         candidate = path.parent.name
         for file, entry in records.parity(candidate)["files"].items():
             if entry["sha256"] == sha256:
