@@ -1,7 +1,7 @@
-"""What users notice of faults under load: `uv run --group benchmarks python -m benchmarks.faults`.
+"""Effect of faults on clients under load: `uv run --group benchmarks python -m benchmarks.faults`.
 
-Swaps of the champion, garbage in its place, a killed worker, a stop, more connections than are held, and
-bodies that nobody wants, each while 10,000 requests and more are answered. Everything stays on 127.0.0.1.
+Champion swaps, a corrupt bundle, a killed worker, a stop, more connections than the limit, and oversized or expensive
+bodies, each while at least 10,000 requests are answered. All traffic is on 127.0.0.1.
 """
 
 import argparse
@@ -40,10 +40,10 @@ REQUESTS = 10_000
 WORKERS = 2
 IMAGES = 32
 CONNECTIONS = 32
-LARGE = 100 << 20  # bytes of a body that is refused
+LARGE = 100 << 20  # bytes of a body that is rejected
 ROUNDS = 5
 PAUSE_SECONDS = 0.05
-CONNECTING_SECONDS = 8.0  # thousands connect at once, and TCP sends again what was lost in that
+CONNECTING_SECONDS = 8.0  # in which TCP retransmits packets lost when thousands of connections are opened at once
 OVERLOAD_SECONDS = 30.0
 MOST_MS = 250.0
 FLAT_MEGABYTES = 5.0
@@ -51,7 +51,7 @@ FLAT_MEGABYTES = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done to the service, what was found, and the aim that this is held against."""
+    """A fault, its measured effect, and the aim that the effect is compared with."""
 
     fault: str
     found: str
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bench:
-    """A served model, a process that asks, and a folder for what the services write."""
+    """A served model, the client process, and a folder for the files of the services."""
 
     served: Served
     client: Executor
@@ -69,13 +69,13 @@ class Bench:
 
     @contextmanager
     def service(self) -> Iterator[Running]:
-        """A service of its own for one fault."""
+        """A separate service for one fault."""
         folder = Path(tempfile.mkdtemp(dir=self.home))
         with servers.run(servers.tandem(self.served, WORKERS, folder), folder / "log.txt") as running:
             yield running
 
     def ask(self, running: Running, fault: Callable[[], object], seconds: float) -> Measured:
-        """Ask for so long, as fast as there are answers; the fault happens soon after the beginning."""
+        """Send requests for `seconds`, each after the answer to the previous one; the fault follows 0.3 s later."""
         asked = make_job(running, self.served, BINARY, 1, CONNECTIONS, seconds)
         answers = self.client.submit(load.measure, asked)
         time.sleep(0.3)
@@ -84,7 +84,7 @@ class Bench:
 
 
 def main() -> None:
-    """Do all of it, and write and show what was found."""
+    """Inject all faults; write and print the outcomes."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     machine.pin(2)
     with ExitStack() as stack:
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def swaps(bench: Bench) -> Outcome:
-    """Two new champions, and garbage in place of one."""
+    """Two champion swaps, and a corrupt bundle."""
     manifest = bench.served.folder / MANIFEST
     good = json.loads(manifest.read_text("utf-8"))
 
@@ -116,7 +116,7 @@ def swaps(bench: Bench) -> Outcome:
 
 
 def kill(bench: Bench) -> Outcome:
-    """`kill -9` of one of the workers; how long until there are as many again."""
+    """`kill -9` of a worker, and the time until it is replaced."""
     seconds = 0.0
 
     def murder() -> None:
@@ -141,7 +141,7 @@ def kill(bench: Bench) -> Outcome:
 
 
 def stop(bench: Bench) -> Outcome:
-    """SIGTERM while 32 slow requests are in hand: each has sent half of its body."""
+    """SIGTERM while 32 slow requests are in progress: each has sent half of its body."""
     with bench.service() as running:
         request = make_job(running, bench.served, BINARY, 1, 1, 1.0).requests[0]
         wires = [socket.create_connection((HOST, running.server.port), 20) for _ in range(CONNECTIONS)]
@@ -159,7 +159,7 @@ def stop(bench: Bench) -> Outcome:
 
 
 def overload(bench: Bench) -> Outcome:
-    """Four times as many requests of 32 pictures as can be answered; who is refused comes back in a second."""
+    """Four times as many requests of 32 images as can be answered; rejected ones are repeated after a second."""
     with bench.service() as running:
 
         def job(connections: int, seconds: float, warm_seconds: float) -> load.Job:
@@ -190,7 +190,7 @@ def overload(bench: Bench) -> Outcome:
 
 
 def beside(bench: Bench, name: str) -> Outcome:
-    """Good requests alone and beside bad ones, in turn; the medians of their p99."""
+    """Medians of the p99 of valid requests without and with concurrent bad ones, in alternation."""
     context = multiprocessing.get_context("spawn")
     alone, disturbed = [], []
     with bench.service() as running:
@@ -211,7 +211,7 @@ def beside(bench: Bench, name: str) -> Outcome:
 
 
 def pester(name: str, port: int, end: Event) -> None:
-    """Send the same bad request again and again, with short pauses."""
+    """Repeat the same bad request with short pauses."""
     make = UNWANTED[name]
     pieces = [*make()]
     while not end.is_set():
@@ -221,18 +221,18 @@ def pester(name: str, port: int, end: Event) -> None:
                     wire.sendall(piece)
                 wire.recv(1000)
         except OSError:
-            pass  # refused while it was still sending
+            pass  # rejected while the body was still being sent
         time.sleep(PAUSE_SECONDS)
 
 
 def long_body() -> Iterator[bytes]:
-    """100 MB that are announced."""
+    """100 MB with a Content-Length."""
     yield _head("/predict", "application/json", f"Content-Length: {LARGE}")
     yield from [bytes(1 << 20)] * (LARGE >> 20)
 
 
 def chunked_body() -> Iterator[bytes]:
-    """100 MB that are not announced."""
+    """100 MB in chunks, without a Content-Length."""
     yield _head("/predict", "application/json", "Transfer-Encoding: chunked")
     yield from [b"100000\r\n" + bytes(1 << 20) + b"\r\n"] * (LARGE >> 20)
     yield b"0\r\n\r\n"
@@ -275,7 +275,7 @@ def _head(path: str, content_type: str, length: str) -> bytes:
 
 
 def _enough(found: Measured) -> bool:
-    """Whether there were so many answers that a rare error would have been seen."""
+    """True if there were enough answers to observe rare errors."""
     return found.answered >= REQUESTS and not found.refused
 
 
@@ -284,7 +284,7 @@ def _workers(running: Running) -> list[psutil.Process]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write beside, then rename."""
+    """Write to a temporary file, then rename it."""
     beside = path.with_suffix(".partial")
     beside.write_bytes(content)
     beside.rename(path)

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine that the figures were measured on."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def pin(cores: int) -> int:
-    """Keep this process and all it starts to so many cores; how many there are."""
+    """Restrict this process and its children to so many cores; the number of cores it may use."""
     if not hasattr(os, "sched_setaffinity"):
         return min(cores, os.cpu_count() or 1)
     mine = sorted(os.sched_getaffinity(0))[:cores]
@@ -45,7 +45,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it."""
+    """The processor's name, as far as Linux reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the benchmarks are, and where their results are written."""
+"""Folders of the benchmarks and of their results."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ COLUMNS = ("stage", "seconds", "cpu_seconds", *stage_timer.KINDS, "work")
 
 
 def main() -> None:
-    """Run all of RUNS, print a table of each and write the figures."""
+    """Run all of RUNS; print a table of each and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS / "pipeline.json")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def run(workspace: Path, options: Sequence[str]) -> dict[str, Any]:
-    """Seconds of `dvc repro` in a workspace, of its stages, and of what DVC itself adds to them."""
+    """Seconds of `dvc repro` in a workspace, of its stages, and of DVC itself."""
     times = workspace.parent / "times.jsonl"
     times.write_text("", "utf-8")
     before, begun = _child_cpu(), time.perf_counter()
@@ -66,7 +66,7 @@ def _clone(folder: Path) -> Path:
 
 
 def _write_python(folder: Path) -> None:
-    """A command `python`, as the stages call it, that measures the module which it runs."""
+    """A command `python` for the stages that measures the module it runs."""
     folder.mkdir()
     script = folder / "python"
     script.write_text(
@@ -76,7 +76,7 @@ def _write_python(folder: Path) -> None:
 
 
 def _environment(folder: Path, times: Path) -> dict[str, str]:
-    """Without the settings of a tracking server: runs go to the store of the workspace."""
+    """The environment without a tracking server, so that runs are recorded in the store of the workspace."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     path = os.pathsep.join([str(folder / "bin"), inherited.get("PATH", os.defpath)])
     return {**inherited, "PATH": path, stage_timer.OUTPUT: str(times)}

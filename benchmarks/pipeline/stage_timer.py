@@ -1,9 +1,9 @@
-"""Where a stage spends its time.
+"""Time of a stage by kind of work.
 
 `python -m benchmarks.pipeline.stage_timer -m pipelines.train ...` runs the stage and adds a JSON line to a file.
 
-A thread looks at the main thread a hundred times per second of wall time and assigns the moment to the first of KINDS
-whose code is being executed, else to `work`.
+A thread samples the stack of the main thread a hundred times per second and assigns each sample to the first of KINDS
+whose code is being executed, otherwise to `work`.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""How fast Tandem answers beside its peers: `uv run --group benchmarks python -m benchmarks.serving`.
+"""Throughput and latency of Tandem and of other servers: `uv run --group benchmarks python -m benchmarks.serving`.
 
-The client and all servers share two cores. Rounds go over the servers in turn, so that what else happens
-on the machine meets all of them; what is reported are medians over the rounds. Where `wrk` is installed it sends the
-requests of 32 connections too, and the slower of both clients is reported.
+The client and all servers share two cores. Each round measures all servers in turn, so that other load on the machine
+affects all of them; medians over the rounds are reported. Where `wrk` is installed, it sends the requests of 32
+connections too, and the slower of both clients is reported.
 """
 
 import argparse
@@ -41,7 +41,7 @@ QUICK = Plan(1, 0.2, (1, 8), (8,), (8,), 0.2, 2_000)
 def main() -> None:
     """Measure, and write `serving.json` and `serving.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a minute's look, no figures to report")
+    parser.add_argument("--quick", action="store_true", help="about a minute; the figures are not comparable")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     results = measure(QUICK if options.quick else Plan())
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measure(plan: Plan) -> Results:
-    """Everything, in the order of the report."""
+    """All measurements, in the order of the report."""
     workers = machine.pin(CORES)
     results = Results(plan, machine.describe() | {"pinned": workers})
     with ExitStack() as stack:
@@ -79,7 +79,7 @@ def measure(plan: Plan) -> Results:
 
 @dataclass(frozen=True)
 class Bench:
-    """The processes that measure: one client, and ONNX Runtime alone in as many as a server has workers."""
+    """The measuring processes: one client, and as many processes with ONNX Runtime alone as a server has workers."""
 
     results: Results
     client: Executor
@@ -177,12 +177,12 @@ class Bench:
 
 
 def _shown(things: Iterable[Thing], what: str) -> Iterator[Thing]:
-    """The things, with a bar where somebody looks."""
+    """The items, with a progress bar on a terminal."""
     return iter(tqdm(things, what, leave=False, disable=None))
 
 
 def _turned(running: list[Running], number: int) -> list[Running]:
-    """The servers in another order each round: none is always the one that follows the slowest."""
+    """The servers in a different order each round, so that none always follows the slowest one."""
     start = number % max(1, len(running))
     return running[start:] + running[:start]
 

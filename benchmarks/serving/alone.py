@@ -1,4 +1,4 @@
-"""ONNX Runtime alone: as many processes as the servers have workers, one thread each, nothing around them."""
+"""ONNX Runtime without a server: as many processes as the servers have workers, one thread each."""
 
 import time
 from concurrent.futures import Executor
@@ -14,13 +14,13 @@ WARM_SECONDS = 0.3
 
 
 def prepare(pool: Executor, workers: int, served: Served) -> None:
-    """Let each process of `pool` open its session: none can take two of these at once."""
+    """Open a session in each process of `pool`."""
     for each in [pool.submit(_prepare, served.model) for _ in range(workers)]:
         each.result()
 
 
 def images_per_second(pool: Executor, workers: int, served: Served, batches: np.ndarray, seconds: float) -> float:
-    """Images in a second by all processes of `pool` together, over batches [R, n, H, W, C] in turn."""
+    """Images per second of all processes of `pool` together, over batches [R, n, H, W, C] in turn."""
     begin = time.time() + WARM_SECONDS
     running = [pool.submit(count_runs, served.model, batches, begin, begin + seconds) for _ in range(workers)]
     runs = sum(each.result() for each in running)

@@ -1,4 +1,4 @@
-"""The models that are served: a convolutional network for 28x28 pictures, made here, and the pipeline's champion."""
+"""The served models: a convolutional network for 28x28 images, built here, and the pipeline's champion."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ DENSE = 128
 
 @dataclass(frozen=True)
 class Served:
-    """A champion's folder, and what is in it."""
+    """A champion's folder and its content."""
 
     folder: Path
     model: Path
@@ -48,9 +48,9 @@ def read(folder: Path) -> Served:
 
 
 def make_fashion(folder: Path) -> Served:
-    """A champion for 28x28 pictures: the pipeline's `cnn` with its default widths, and random weights.
+    """A champion for 28x28 images: the pipeline's `cnn` with its default widths and random weights.
 
-    What the weights are does not change how long they take.
+    The duration does not depend on the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = _graph(FASHION).SerializeToString()
@@ -74,7 +74,7 @@ def make_fashion(folder: Path) -> Served:
 
 
 def pictures(spec: DataSpec, count: int, seed: int = 0) -> np.ndarray:
-    """Pictures uint8 [count, H, W, C]: a bright random blob on black, about as dense as a garment or a digit."""
+    """Images uint8 [count, H, W, C]: a bright random blob on black, about as dense as a garment or a digit."""
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (count, *spec.shape), np.uint8)
     margin = spec.shape[0] // 5

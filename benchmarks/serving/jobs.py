@@ -1,4 +1,4 @@
-"""Requests of one server: the pictures of a model by a payload, and the answers to them."""
+"""Requests to one server: images in the format of a payload, and the expected answers."""
 
 from functools import lru_cache
 
@@ -13,18 +13,18 @@ VARIANTS = 16  # different requests that a client sends in turn
 
 
 def make_job(running: Running, served: Served, payload: str, images: int, connections: int, seconds: float) -> Job:
-    """Requests of so many pictures with one payload, for so many seconds."""
+    """Requests of so many images with one payload, for so many seconds."""
     call = running.server.calls[payload]
     requests, expected = tuple(map(call.request, batches(served, images))), _expected(served, images)
     return Job(running.server.port, requests, expected, call.read, connections, seconds)
 
 
 def batches(served: Served, images: int) -> np.ndarray:
-    """Pictures uint8 [VARIANTS, images, H, W, C]."""
+    """Images uint8 [VARIANTS, images, H, W, C]."""
     return champions.pictures(served.spec, VARIANTS * images).reshape(VARIANTS, images, *served.spec.shape)
 
 
 @lru_cache(8)
 def _expected(served: Served, images: int) -> np.ndarray:
-    """What is to be answered to `_batches`: float32 [VARIANTS, images, K]."""
+    """The expected outputs for `_batches`: float32 [VARIANTS, images, K]."""
     return np.stack([served.expected(batch) for batch in batches(served, images)])

@@ -1,6 +1,6 @@
-"""The load: one process, many connections, each with one request under way. Sockets without a framework.
+"""The client: one process, many connections, each with one request in progress. Sockets without a framework.
 
-What it costs is reported beside what it measures, for it runs on the servers' cores.
+Its own CPU time is reported too, because it runs on the servers' cores.
 """
 
 import gc
@@ -25,10 +25,10 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of a server: `requests` are whole HTTP requests, sent in turn; `expected` [R, n, K] their answers.
+    """Requests to a server: complete HTTP `requests`, sent in turn; `expected` [R, n, K] are their outputs.
 
-    It ends after `seconds` or, if given, after `most` requests. What is answered in the first
-    `warm_seconds` counts for nothing but errors.
+    It ends after `seconds` or, if given, after `most` requests. Of answers in the first `warm_seconds` only errors
+    count.
     """
 
     port: int
@@ -45,7 +45,7 @@ class Job:
 class Measured:
     """`per_second`, `p50_ms` and `p99_ms` without the warm-up; `answered` and `client_seconds` (of CPU) with it.
 
-    Those refused for want of room (429, 503) are no errors here, and have a time of their own.
+    Rejections due to load (429, 503) are not errors here; their latency is measured separately.
     """
 
     per_second: float
@@ -62,7 +62,7 @@ class Measured:
 
 @dataclass(slots=True)
 class Connection:
-    """One connection, with the request that is under way and what has come back of its answer."""
+    """One connection, the request in progress, and the received part of its answer."""
 
     socket: socket.socket
     request: int
@@ -72,7 +72,7 @@ class Connection:
 
 @dataclass
 class Tally:
-    """What happened so far. `latencies` in seconds, of what was sent after `since`."""
+    """Counts so far. `latencies`, in seconds, are those of requests sent after `since`."""
 
     since: float
     latencies: list[float] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Tally:
 
 
 def measure(job: Job) -> Measured:
-    """Do the job. A server that is gone is counted as errors."""
+    """Run the job. A server that does not respond is counted as errors."""
     gc.collect()
     gc.disable()
     cpu = time.process_time()
@@ -138,16 +138,16 @@ def _connect(selector: selectors.BaseSelector, job: Job, tally: Tally, number: i
 
 
 def _send(connection: Connection, job: Job) -> None:
-    """Send the connection's request. It fits the socket's buffers, or is waited for."""
+    """Send the connection's request; blocks if it does not fit into the socket's buffers."""
     connection.answer = b""
     connection.sent = time.perf_counter()
     connection.socket.sendall(job.requests[connection.request])
 
 
 def _turn(selector: selectors.BaseSelector, job: Job, tally: Tally, until: float) -> None:
-    """Answer by answer, send the next request, until the time or the number of requests is up.
+    """Send the next request after each answer, until the time or the number of requests is reached.
 
-    Whoever is refused comes back after RETRY_SECONDS, as it is told.
+    A rejected request is repeated after RETRY_SECONDS, as `Retry-After` says.
     """
     resting: deque[Connection] = deque()
     while time.perf_counter() < until and tally.answered + tally.errors < job.most:
@@ -168,7 +168,7 @@ def _turn(selector: selectors.BaseSelector, job: Job, tally: Tally, until: float
 
 
 def _finish(selector: selectors.BaseSelector, job: Job, tally: Tally) -> None:
-    """Wait for what is under way, count its errors but not its speed, and close."""
+    """Wait for the requests in progress, count only their errors, and close."""
     kept = len(tally.latencies)
     until = time.perf_counter() + PATIENCE_SECONDS
     while selector.get_map() and time.perf_counter() < until:
@@ -183,7 +183,7 @@ def _finish(selector: selectors.BaseSelector, job: Job, tally: Tally) -> None:
 
 
 def _receive(selector: selectors.BaseSelector, connection: Connection, job: Job, tally: Tally) -> bool:
-    """Read what has come; true once the answer is whole."""
+    """Read the received bytes; true once the answer is complete."""
     try:
         chunk = connection.socket.recv(262_144)
     except OSError:
@@ -207,7 +207,7 @@ def _receive(selector: selectors.BaseSelector, connection: Connection, job: Job,
 
 
 def _reconnect(selector: selectors.BaseSelector, connection: Connection, job: Job, tally: Tally) -> None:
-    """Count a closed connection and open another, but not for ever."""
+    """Count a closed connection and open another one, unless there were too many errors."""
     tally.fail("the connection was closed")
     selector.unregister(connection.socket)
     connection.socket.close()
@@ -216,7 +216,7 @@ def _reconnect(selector: selectors.BaseSelector, connection: Connection, job: Jo
 
 
 def _whole(answer: bytes, head: int) -> bool:
-    """Whether the body has come to its end: by its length, or by the last chunk."""
+    """True if the body is complete: by its length, or by the last chunk."""
     header = answer[:head].lower()
     at = header.find(b"\r\ncontent-length:")
     if at < 0:
@@ -227,7 +227,7 @@ def _whole(answer: bytes, head: int) -> bool:
 
 
 def _check(answer: bytes, head: int, request: int, job: Job, tally: Tally) -> None:
-    """The status of every answer, the numbers of some."""
+    """Check the status of every answer and the numbers of some."""
     tally.answered += 1
     if not answer.startswith(b"HTTP/1.1 200"):
         tally.fail(answer[:300].decode("latin-1"))
@@ -241,7 +241,7 @@ def _check(answer: bytes, head: int, request: int, job: Job, tally: Tally) -> No
 
 
 def _unchunked(body: bytes) -> bytes:
-    """The body without the lengths of its chunks (RFC 9112, section 7.1)."""
+    """The body without chunk sizes (RFC 9112, section 7.1)."""
     whole = b""
     while body:
         line, _, rest = body.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""What was measured, one record for each server, payload, number of connections and round; and their medians."""
+"""Measurements, one record for each server, payload, number of connections and round, and their medians."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ OWN, WRK = "benchmark", "wrk"  # clients
 
 @dataclass(frozen=True)
 class Cell:
-    """What is compared: `images` in each request, for the model trained on `data`, sent by `client`."""
+    """A compared case: `images` in each request, for the model trained on `data`, sent by `client`."""
 
     data: str
     payload: str
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Record:
-    """One round. `server_us` is the CPU time of all the server's processes for a request, `client_us` the client's."""
+    """One round. `server_us` is the CPU time of the server's processes per request, `client_us` that of the client."""
 
     cell: Cell
     round: int
@@ -42,7 +42,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `flat_requests` are sent in four parts to see whether memory grows."""
+    """The extent of the measurement. `flat_requests` are sent in four parts to detect a growth of memory."""
 
     rounds: int = 5
     seconds: float = 1.0
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass
 class Results:
-    """Everything that was measured; `alone` in images a second by data and round."""
+    """All measurements; `alone` in images per second by data and round."""
 
     plan: Plan
     machine: dict[str, Any]
@@ -67,7 +67,7 @@ class Results:
 
 
 def record(cell: Cell, number: int, measured: Measured, server_seconds: float) -> Record:
-    """What one job has shown."""
+    """The record of one job."""
     each = 1e6 / max(1, measured.answered)
     return Record(
         cell,
@@ -109,7 +109,7 @@ def _median(found: list[Record]) -> Record:
 
 
 def worse(found: dict[Cell, Record]) -> dict[Cell, Record]:
-    """Of the clients in each place the one with fewer requests a second, as if there were no other."""
+    """For each case the records of the client with fewer requests per second."""
     slowest: dict[Cell, Record] = {}
     for cell, each in found.items():
         place = replace(cell, client=OWN)
@@ -119,7 +119,7 @@ def worse(found: dict[Cell, Record]) -> dict[Cell, Record]:
 
 
 def best_peer(found: dict[Cell, Record], of: Cell) -> Record | None:
-    """The peer with the most requests a second in the same place as `of`, among those without errors."""
+    """The peer with the most requests per second in the same case as `of`, among those without errors."""
     peers = [
         each
         for cell, each in found.items()

@@ -1,4 +1,4 @@
-"""Pictures as the servers want them, and their answers as one array."""
+"""Images in the format of each server, and its answers as one array."""
 
 import io
 from collections.abc import Callable
@@ -30,7 +30,7 @@ Write = Callable[[np.ndarray], Body]
 
 @dataclass(frozen=True)
 class Call:
-    """How one server is asked with one payload: `write` takes uint8 [N, H, W, C], `read` gives float32 [N, K]."""
+    """The format of one payload of a server: `write` takes uint8 [N, H, W, C], `read` gives float32 [N, K]."""
 
     path: str
     write: Write
@@ -55,7 +55,7 @@ def lists(images: np.ndarray) -> Body:
 
 
 def raw(images: np.ndarray) -> Body:
-    """The pixels and nothing else."""
+    """The pixels only."""
     return Body(images.tobytes(), "application/octet-stream")
 
 
@@ -73,12 +73,12 @@ def binary_tensor(images: np.ndarray) -> Body:
 
 
 def png(images: np.ndarray) -> Body:
-    """One picture as a PNG."""
+    """One image as a PNG."""
     return Body(_png(images), "image/png")
 
 
 def form(images: np.ndarray) -> Body:
-    """One picture as a PNG in a multipart form, under the name `files`."""
+    """One image as a PNG in a multipart form, under the name `files`."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="picture.png"\r\n'
     content = head.encode() + b"Content-Type: image/png\r\n\r\n" + _png(images) + f"\r\n--{BOUNDARY}--\r\n".encode()
     return Body(content, f"multipart/form-data; boundary={BOUNDARY}")
@@ -96,7 +96,7 @@ def read_probabilities(body: bytes) -> np.ndarray:
 
 
 def read_list(body: bytes) -> np.ndarray:
-    """A list and nothing else."""
+    """A list."""
     return np.array(orjson.loads(body), np.float32)
 
 
@@ -107,12 +107,12 @@ def read_tensor(body: bytes) -> np.ndarray:
 
 
 def read_raw(body: bytes) -> np.ndarray:
-    """float32 and nothing else."""
+    """Raw float32."""
     return np.frombuffer(body, np.float32)
 
 
 def read_behind_header(body: bytes) -> np.ndarray:
-    """float32 behind the JSON of the Open Inference Protocol, which ends with the list of its outputs."""
+    """Raw float32 after the JSON of the Open Inference Protocol, which ends with the list of its outputs."""
     return np.frombuffer(body.partition(b"}]}")[2], np.float32)
 
 

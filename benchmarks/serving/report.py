@@ -1,4 +1,4 @@
-"""The results as Markdown: what was aimed at and what was reached, then every server's figures."""
+"""The results as Markdown: aims and measured values, then the figures of each server."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -19,7 +19,7 @@ FLAT_MEGABYTES = 5.0
 
 
 class Target(NamedTuple):
-    """One thing that was aimed at."""
+    """One aim."""
 
     what: str
     aim: str
@@ -41,7 +41,7 @@ def write(results: Results) -> str:
 
 
 def targets(results: Results, found: dict[Cell, Record]) -> Iterator[Target]:
-    """Each aim beside what was measured; what was not measured is left out."""
+    """Each aim with its measured value, if there is one."""
     for cell, ours in found.items():
         peer = best_peer(found, cell)
         judged = cell.images == 1 and cell.connections == judged_connections(_connections(found, cell.data))
@@ -69,7 +69,7 @@ def _beside(cell: Cell, ours: Record, peer: Record) -> Iterator[Target]:
 
 
 def _share(data: str, alone: float, found: dict[Cell, Record]) -> Target:
-    """The best of the numbers of connections against ONNX Runtime alone."""
+    """The best number of connections against ONNX Runtime alone."""
     ours = [each for cell, each in found.items() if cell.server == US and cell.data == data and cell.images > 1]
     best = max(each.per_second * each.cell.images for each in ours)
     share = best / alone
@@ -107,7 +107,7 @@ def _targets(results: Results, found: dict[Cell, Record]) -> str:
 
 
 def _table(found: dict[Cell, Record], data: str) -> str:
-    """A row for each payload and server: requests/s by connections; the rest at the connections that are judged."""
+    """A row for each payload and server: requests/s by connections; the rest at the connections of the aims."""
     mine = {cell: each for cell, each in found.items() if cell.data == data and cell.images == 1}
     connections = _connections(found, data)
     judged = judged_connections(connections)
@@ -127,17 +127,17 @@ def _table(found: dict[Cell, Record], data: str) -> str:
 
 
 def _connections(found: dict[Cell, Record], data: str) -> list[int]:
-    """The numbers of connections with one picture a request."""
+    """The numbers of connections with one image per request."""
     return sorted({cell.connections for cell in found if cell.data == data and cell.images == 1})
 
 
 def judged_connections(connections: Sequence[int]) -> int:
-    """Those that the aims are about; in a quick look, the most there are."""
+    """The number of connections of the aims; in a quick run, the largest one."""
     return JUDGED_CONNECTIONS if JUDGED_CONNECTIONS in connections else connections[-1]
 
 
 def _client(found: dict[Cell, Record]) -> str:
-    """What the client itself has cost."""
+    """The CPU time of the client."""
     costs = [each.client_us for cell, each in found.items() if cell.images == 1 and cell.client == OWN]
     checked = sum(each.checked for each in found.values())
     answered = sum(each.answered for each in found.values())

@@ -1,4 +1,4 @@
-"""The servers: how each is started and asked, and what its processes use."""
+"""The servers: how each is started and called, and the resources that its processes use."""
 
 import contextlib
 import http.client
@@ -24,12 +24,12 @@ from benchmarks.serving.peers.model import MODEL, PORT, RELEASE, WORKERS
 
 READY_SECONDS = 120.0
 MLSERVER = "mlserver==1.7.1"
-OLD_UVLOOP = "uvloop==0.21.0"  # MLServer's workers die with later ones, which make no event loop unasked
+OLD_UVLOOP = "uvloop==0.21.0"  # MLServer's workers fail with later ones, which create no event loop implicitly
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1", "OTEL_SDK_DISABLED": "true"}
 
 
 class NotStartedError(Exception):
-    """A server that could not be started, and why."""
+    """A server could not be started; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Server:
 
 @dataclass
 class Running:
-    """A started server; `ready_seconds` from its start to the first good answer about its health."""
+    """A started server; `ready_seconds` from its start to the first successful health check."""
 
     server: Server
     process: subprocess.Popen[bytes]
@@ -80,7 +80,7 @@ class Running:
 
 
 def tandem(served: Served, workers: int, home: Path) -> Server:
-    """Tandem as it is started for use."""
+    """Tandem as started by a user."""
     port = free_port()
     infer = "/v2/models/tandem/infer"
     return Server(
@@ -162,7 +162,7 @@ def litserve(served: Served, workers: int, home: Path) -> Server:
 
 
 def mlserver(served: Served, workers: int, home: Path) -> Server:
-    """MLServer in an environment of its own, which uv makes; it reads JSON tensors only."""
+    """MLServer in a separate environment, which uv creates; it reads JSON tensors only."""
     folder = home / "mlserver"
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -182,7 +182,7 @@ EVERY: tuple[Kind, ...] = (tandem, fastapi, bentoml, litserve, mlserver)
 
 
 def mlserver_command(*command: str) -> tuple[str, ...]:
-    """A command in MLServer's environment, which uv makes once and keeps; ONNX Runtime is as new as here."""
+    """A command in MLServer's environment, which uv creates once; ONNX Runtime has the version of this environment."""
     packages = ("--with", f"onnxruntime=={RELEASE}.*", "--with", OLD_UVLOOP, "--with", "pillow")
     return ("uv", "tool", "run", "--quiet", "--python", ">=3.11,<3.13", "--from", MLSERVER, *packages, *command)
 
@@ -210,7 +210,7 @@ def run(server: Server, log: Path) -> Iterator[Running]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -235,7 +235,7 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Pat
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end; then end what is left of its processes."""
+    """Terminate the server, then kill its remaining processes."""
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()

@@ -1,6 +1,6 @@
-"""The load of an independent client, `wrk` (Debian's package; https://github.com/wg/wrk), all connections at once.
+"""An independent client, `wrk` (a package of Debian; https://github.com/wg/wrk), all connections opened at once.
 
-It counts statuses and measures time; numbers in answers are compared by `benchmarks.serving.load` alone.
+It counts statuses and measures time; only `benchmarks.serving.load` compares the numbers in answers.
 """
 
 import json
@@ -28,12 +28,12 @@ end
 
 
 def is_installed() -> bool:
-    """True if the command is found."""
+    """True if the command is installed."""
     return shutil.which("wrk") is not None
 
 
 def measure(job: Job) -> Measured:
-    """Do the job in one thread of `wrk`, for whole seconds and without a warm-up. Raises CalledProcessError."""
+    """Run the job in one thread of `wrk`, for whole seconds and without a warm-up. Raises CalledProcessError."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory(prefix="wrk-") as folder:
         script = Path(folder, "requests.lua")
@@ -48,7 +48,7 @@ def measure(job: Job) -> Measured:
 
 
 def _literal(content: bytes) -> str:
-    """The bytes as a string of Lua."""
+    """The bytes as a Lua string."""
     return '"' + "".join(f"\\{byte:03d}" for byte in content) + '"'
 
 

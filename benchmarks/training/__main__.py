@@ -1,8 +1,8 @@
-"""Training beside reference recipes, on Fashion-MNIST and two cores: `uv run python -m benchmarks.training`.
+"""Training compared with reference examples, on Fashion-MNIST and two cores: `uv run python -m benchmarks.training`.
 
-Time to 0.92 test accuracy, accuracy after fixed times, and images a second. Evaluation is no part of the times. Each
-run has a process of its own; the systems take turns, seed by seed, and what is reported are medians over the seeds.
-A quiet machine needs about an hour.
+Time to 0.92 test accuracy, accuracy after fixed times, and images per second. Times do not include evaluation. Each run
+has its own process; for each seed the systems run in turn, and medians over the seeds are reported. It takes about an
+hour on an idle machine.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PACKAGES = ("torch", "tensorflow", "keras", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: seeds, seconds of training, seconds of each throughput, and images of each split."""
+    """The extent of the measurement: seeds, seconds of training and of each throughput, and images of each split."""
 
     seeds: int = 3
     seconds: float = 300.0
@@ -47,7 +47,7 @@ QUICK = Plan(1, 4.0, 0.1, 2_000)
 def main() -> None:
     """Measure, and write `training.json`, `training.md` and `training.png`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a minute's look, no figures to report")
+    parser.add_argument("--quick", action="store_true", help="a few minutes; the figures are not comparable")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     results = measure(QUICK if options.quick else Plan())
@@ -95,7 +95,7 @@ def summary(runs: list[list[Point]]) -> dict[str, Any]:
 
 
 def accuracy_after(run: list[Point], seconds: float) -> float:
-    """That of the last evaluation until then; 0 before the first."""
+    """The accuracy of the last evaluation before that time; 0 before the first."""
     return next((point.accuracy for point in reversed(run) if point.seconds <= seconds), 0.0)
 
 
@@ -104,7 +104,7 @@ def _medians(rates: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _run(plan: Plan, cores: int, measurement: str, system: str, seconds: float, seed: int = 0) -> Any:
-    """The result of one process. Raises CalledProcessError where it fails; its messages are shown."""
+    """The result of one process. Raises CalledProcessError if it fails; its messages are printed."""
     arguments = [measurement, system, "--seed", str(seed), "--seconds", str(seconds), "--examples", str(plan.examples)]
     threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     environment = os.environ | dict.fromkeys(threads, str(cores)) | {"TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """The test accuracy after so many seconds of training, by the clock and of all cores together."""
+    """The test accuracy after so many seconds of training, in wall time and in CPU time of all cores."""
 
     seconds: float
     cpu_seconds: float
@@ -14,9 +14,9 @@ class Point(NamedTuple):
 
 
 class Clock:
-    """Runs while a model trains and stands still while it is evaluated.
+    """Measures the time of training; it is paused during evaluation.
 
-    The model is to be evaluated when a multiple of `interval` seconds has passed; training is over after `limit`.
+    The model is evaluated whenever a multiple of `interval` seconds has passed; training ends after `limit` seconds.
     """
 
     def __init__(self, interval: float, limit: float) -> None:

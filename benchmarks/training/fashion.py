@@ -1,4 +1,4 @@
-"""Fashion-MNIST as the training benchmarks read it."""
+"""Fashion-MNIST for the training benchmark."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Fashion:
     spec: DataSpec
 
     def first(self, count: int) -> "Fashion":
-        """Only the first so many examples of both."""
+        """The first `examples` of both splits."""
         images, labels, test_images, test_labels = (
             array[:count] for array in (self.images, self.labels, self.test_images, self.test_labels)
         )

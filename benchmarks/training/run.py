@@ -1,4 +1,4 @@
-"""One run of the training benchmark in a process of its own, as `benchmarks.training` starts it: JSON on the last line.
+"""One run of the training benchmark in its own process, started by `benchmarks.training`: JSON on the last line.
 
 A process imports one framework.
 """
@@ -21,13 +21,13 @@ THROUGHPUT = ("tandem-torch", "plain-torch", "tandem-keras", "plain-keras")
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Run the system that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measurement", choices=("accuracy", "throughput"))
     parser.add_argument("system", choices=sorted({*SYSTEMS, *THROUGHPUT}))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, required=True, help="of training, or of each throughput")
-    parser.add_argument("--examples", type=int, required=True, help="the first so many of both splits")
+    parser.add_argument("--examples", type=int, required=True, help="number of examples of both splits")
     options = parser.parse_args()
     data = fashion.read().first(options.examples)
     if options.measurement == "throughput":
@@ -49,7 +49,7 @@ def trainer(system: str) -> Train:
 
 
 def throughput(system: str, data: Fashion, seconds: float) -> dict[str, float]:
-    """Images a second of a system of THROUGHPUT."""
+    """Images per second of a system of THROUGHPUT."""
     kind, _, framework = system.partition("-")
     module = importlib.import_module("benchmarks.training.throughput")
     if kind == "tandem":

@@ -1,6 +1,6 @@
-"""Images a second in training and evaluation: each twin against the plain loop of its framework, same model and batch.
+"""Images per second in training and evaluation: each twin against a plain loop of its framework, same model and batch.
 
-The plain loop of torch reads a DataLoader and the loss of each step; that of Keras is `fit` and `evaluate`.
+The plain loop of torch uses a DataLoader and reads the loss of each step; that of Keras is `fit` and `evaluate`.
 """
 
 import time
@@ -19,7 +19,7 @@ Rates = dict[str, float]
 
 
 def twin(framework: Framework, data: Fashion, seconds: float) -> Rates:
-    """Of Tandem: whole epochs of its training loop, and its validation."""
+    """Tandem: whole epochs of its training loop, and its validation."""
     made, examples = twins.build(framework, data, 0), twins.splits(data)
     learner = made.learner(examples)
     config = made.config.model_copy(update={"epochs": 1, "minimum_steps": 0})
@@ -33,7 +33,7 @@ def twin(framework: Framework, data: Fashion, seconds: float) -> Rates:
 
 
 def plain_torch(data: Fashion, seconds: float) -> Rates:
-    """A loop as in PyTorch's introduction."""
+    """A loop as in PyTorch's tutorial."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -94,7 +94,7 @@ def _rates(train: Callable[[], object], evaluate: Callable[[], object], images: 
 
 
 def _per_second(function: Callable[[], object], images: int, seconds: float) -> tuple[float, float]:
-    """Median images a second of passes for at least so many seconds, by the clock and by CPU time; one pass before."""
+    """Median images per second of passes for at least `seconds`, by wall and CPU time, after one warm-up pass."""
     function()
     passes: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds

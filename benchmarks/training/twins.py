@@ -1,4 +1,4 @@
-"""Tandem's own training of `cnn` by the fast recipe of docs/experiments.md, in either framework, for the benchmarks."""
+"""Training of `cnn` by the fast recipe of docs/experiments.md in either framework, for the benchmark."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ EVALUATION_BATCH = 1000
 
 @dataclass(frozen=True)
 class Twin:
-    """A model by the recipe, on its device."""
+    """A model of the recipe, on its device."""
 
     framework: Framework
     model: Any
@@ -73,7 +73,7 @@ def build(framework: Framework, data: Fashion, seed: int, changes: Mapping[str, 
 
 
 def splits(data: Fashion) -> TrainingData:
-    """All images to train on; validation, which is no part of the measured time, has one batch of them."""
+    """All training images; validation, which is not part of the measured time, has one batch of them."""
     train = Split(data.images, data.labels)
     return TrainingData(train, Split(data.images[:128], data.labels[:128]), data.spec)
 
@@ -89,7 +89,7 @@ def train(framework: Framework, data: Fashion, seed: int, clock: Clock) -> None:
 
 
 def accuracy(data: Fashion, predict: Callable[[np.ndarray], np.ndarray]) -> float:
-    """On the test images."""
+    """Accuracy on the test images."""
     parts = np.split(data.test_images, range(EVALUATION_BATCH, len(data.test_images), EVALUATION_BATCH))
     return data.accuracy(np.concatenate([predict(part) for part in parts]))
 

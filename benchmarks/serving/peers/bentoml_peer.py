@@ -1,4 +1,4 @@
-"""A plain BentoML service as its tutorials write it: typed arrays and pictures in, an array out."""
+"""A plain BentoML service as in its tutorials: typed arrays and images in, an array out."""
 
 # mypy: disable-error-code="untyped-decorator"
 # BentoML's decorators are seen as untyped because the checker does not follow its imports.

@@ -1,4 +1,4 @@
-"""FastAPI in front of ONNX Runtime, with everything between them left out that can be."""
+"""FastAPI in front of ONNX Runtime, with as little as possible between them."""
 
 import gc
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from benchmarks.serving.peers.model import MAX_BODY_BYTES, Model
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Freeze what is loaded, so that the collector need not walk it again and again."""
+    """Exclude loaded objects from garbage collection."""
     gc.collect()
     gc.freeze()
     yield
@@ -75,7 +75,7 @@ def _answer(probabilities: np.ndarray) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """The body within the limit, said or found."""
+    """The body; rejected if its declared or actual size exceeds the limit."""
     if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
         raise HTTPException(413)
     chunks = []

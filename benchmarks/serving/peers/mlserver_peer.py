@@ -1,6 +1,6 @@
 """MLServer: the Open Inference Protocol's JSON; its HTTP server has no binary tensors.
 
-It runs in an environment of its own, for it needs older libraries than Tandem does.
+It runs in a separate environment, because it needs older libraries than Tandem.
 """
 
 from mlserver import MLModel

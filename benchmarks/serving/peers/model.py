@@ -1,4 +1,4 @@
-"""What all peers have in common: the ONNX Runtime session, set as Tandem sets it, and strict inputs."""
+"""Shared by all peers: the ONNX Runtime session, with the options of Tandem, and strict validation of inputs."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-# ONNX Runtime reports its use to its makers from the moment it is imported, unless this is set before.
+# ONNX Runtime has telemetry from its import on, unless this is set before.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
@@ -25,7 +25,7 @@ RELEASE = ".".join(onnxruntime.__version__.split(".")[:2])
 
 
 def open_session(path: Path) -> Session:
-    """A session on the CPU with one thread that sleeps when idle."""
+    """A session on the CPU with one thread that does not spin when idle."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -34,7 +34,7 @@ def open_session(path: Path) -> Session:
 
 
 class Model:
-    """The graph named by the environment. Methods that read an input raise ValueError where it does not fit."""
+    """The graph named by the environment. Methods that read an input raise ValueError if it is invalid."""
 
     def __init__(self) -> None:
         self._session = open_session(Path(os.environ[MODEL]))

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.training.clock import Clock
 from benchmarks.training.fashion import Fashion
 
-EPOCHS = 10_000  # the clock ends it
+EPOCHS = 10_000  # the clock ends the training
 
 
 def build() -> keras.Model:
@@ -32,7 +32,7 @@ def build() -> keras.Model:
 
 
 class Timed(keras.callbacks.Callback):  # type: ignore[misc]
-    """Evaluates when it is due, and ends the training."""
+    """Evaluates when the clock requires it, and ends the training."""
 
     def __init__(self, data: Fashion, clock: Clock) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Timed(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def train(data: Fashion, seed: int, clock: Clock) -> None:
-    """Train until the clock says so."""
+    """Train until the clock ends."""
     keras.utils.set_random_seed(seed)
     model = build()
     model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])

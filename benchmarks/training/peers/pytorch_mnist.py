@@ -1,7 +1,7 @@
 """The MNIST example of PyTorch's own examples, by its published recipe (github.com/pytorch/examples, `mnist/main.py`).
 
-Two convolutions, Adadelta at 1.0 that falls by 0.7 an epoch, batches of 64 from a DataLoader whose transforms change
-one image at a time. What torchvision's transforms do (ToTensor, Normalize) is done with Pillow, NumPy and torch.
+Two convolutions, Adadelta with learning rate 1.0, multiplied by 0.7 after each epoch, batches of 64 from a DataLoader
+whose transforms process one image at a time: torchvision's ToTensor and Normalize, by Pillow, NumPy and torch.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ MEAN, STD = 0.1307, 0.3081
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):
-    """Images and classes, transformed when they are read."""
+    """Images and classes, transformed on access."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images, self.labels = images, labels
@@ -51,7 +51,7 @@ class Net(nn.Module):
 
 
 def train(data: Fashion, seed: int, clock: Clock) -> None:
-    """Train until the clock says so."""
+    """Train until the clock ends."""
     torch.manual_seed(seed)
     model = Net()
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
