@@ -47,7 +47,7 @@ ORIENTATIONS = {
 # Types of rejected files by their first bytes. Every pattern takes time linear in them.
 FILE_TYPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\Z"), "no bytes at all"),
-    (re.compile(r"(?i)\s*[a-z][a-z0-9+.-]*://"), "an address; send the bytes of the picture, nothing is fetched"),
+    (re.compile(r"(?i)\s*[a-z][a-z0-9+.-]*://"), "an address; send the bytes of the image, nothing is fetched"),
     (re.compile(r"(?is)\s*<(?:svg|(?:\?xml|!--).*?<svg)"), "SVG"),
     (re.compile(r"(?i)\s*<(!doctype html|html)"), "HTML"),
     (re.compile(r"\s*<\?xml"), "XML"),
@@ -60,7 +60,7 @@ FILE_TYPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"PK\x03\x04"), "a ZIP archive"),
     (re.compile(r"\x1f\x8b"), "gzip"),
     (re.compile(r"\x80[\x02-\x05]"), "a Python pickle"),
-    (re.compile(r"(?s)\x89PNG|\xff\xd8\xff|RIFF....WEBP|BM"), "a damaged picture"),
+    (re.compile(r"(?s)\x89PNG|\xff\xd8\xff|RIFF....WEBP|BM"), "a damaged image"),
     (re.compile(r"[\t\n\r -~]+\Z"), "text"),
 )
 
@@ -81,7 +81,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Structure:
     except (StructureError, struct.error, IndexError, KeyError):
         structure = None
     if not structure:
-        raise InputError(f"not a picture: found {identify(data)}; allowed: {', '.join(PLUGINS)}")
+        raise InputError(f"not an image: found {identify(data)}; allowed: {', '.join(PLUGINS)}")
     return structure
 
 
@@ -95,7 +95,7 @@ def render(structure: Structure, shape: tuple[int, ...]) -> np.ndarray:
     except MemoryError:
         raise  # not caused by the image
     except Exception as error:  # Pillow's decoders raise many types for damaged files
-        raise InputError(f"the {structure.format} picture is damaged and cannot be decoded ({error})") from error
+        raise InputError(f"the {structure.format} image is damaged and cannot be decoded ({error})") from error
 
 
 def identify(data: bytes) -> str:

@@ -85,7 +85,7 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
     """Raises InputError for an image that is too large, StructureError for one without pixels."""
     if width < 1 or height < 1:
         raise StructureError
-    found = f"the picture is too large: {width} x {height} pixels"
+    found = f"the image is too large: {width} x {height} pixels"
     if width * height > max_pixels:
         raise InputError(f"{found}, at most {max_pixels} pixels are allowed")
     if max(width, height) > MAX_SIDE:
@@ -162,7 +162,7 @@ def _png_raw_bytes(width: int, height: int, bits: int, interlaced: int) -> int:
 def _png_metadata(chunks: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     """The EXIF and XMP blocks. Raises InputError for too much text and too many profiles."""
     if (profiles := sum(kind == b"iCCP" for kind, _ in chunks)) > MAX_PROFILES:
-        raise InputError(f"not a picture: found {profiles} colour profiles; allowed: one")
+        raise InputError(f"not an image: found {profiles} colour profiles; allowed: one")
     texts, left = {}, MAX_TEXT
     for kind, content in chunks:
         if kind in (b"tEXt", b"zTXt", b"iTXt"):

@@ -35,7 +35,7 @@ class EventWriter:
                 tf.summary.write(tag, tf.constant(rows, tf.float64), metadata=create_summary_metadata(tag, None))
 
     def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:
-        """Add a picture, uint8 with 1 or 3 channels."""
+        """Add an image, uint8 with 1 or 3 channels."""
         with self.writer.as_default(step):
             tf.summary.image(tag, image_HWC[None])
 

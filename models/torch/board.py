@@ -35,7 +35,7 @@ class EventWriter:
             self.writer.add_histogram(tag, array, step, HISTOGRAM_BUCKETS)
 
     def image(self, tag: str, image_HWC: np.ndarray, step: int) -> None:
-        """Add a picture, uint8 with 1 or 3 channels."""
+        """Add an image, uint8 with 1 or 3 channels."""
         self.writer.add_image(tag, image_HWC, step, dataformats="HWC")
 
     def graph(self, model: nn.Module, example: np.ndarray) -> None:

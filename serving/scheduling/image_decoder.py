@@ -160,7 +160,7 @@ def _receive(child: Child, shape: tuple[int, ...], limits: str) -> np.ndarray:
         try:
             kind, content = child.answer()
         except (EOFError, OSError):
-            raise LimitError(index, f"the picture cannot be decoded within {limits}") from None
+            raise LimitError(index, f"the image cannot be decoded within {limits}") from None
         if kind == MESSAGE:
             raise ImageError(index, content.decode())
         pixels[index] = np.frombuffer(content, np.uint8).reshape(shape[1:])

@@ -125,8 +125,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "BMP of 4000 short rows": (bmp_of_many_short_rows, "4000 x 4000 pixels; at most 1000000 are allowed"),
     "JPEG of 13,000 scans": (jpeg_of_many_scans, "13001 scans; at most 100 are allowed"),
     "JPEG of 1,000,000 segments": (jpeg_of_many_segments, "more than 1000 segments"),
-    "JPEG of 60,000 tables": (jpeg_of_many_tables, "not a picture: found a damaged picture"),
+    "JPEG of 60,000 tables": (jpeg_of_many_tables, "not an image: found a damaged image"),
     "WebP of 500,000 chunks": (webp_of_many_chunks, "more than .* chunks"),
-    "WebP of 65,536 x 65,536": (webp_of_a_huge_canvas, "not a picture|too large"),
-    "text that begins as SVG": (lambda: SIGNATURE_OF_SVG, "not a picture: found text"),
+    "WebP of 65,536 x 65,536": (webp_of_a_huge_canvas, "not an image|too large"),
+    "text that begins as SVG": (lambda: SIGNATURE_OF_SVG, "not an image: found text"),
 }

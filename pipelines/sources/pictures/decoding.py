@@ -82,7 +82,7 @@ def _open(path: Path, max_pixels: int) -> Structure:
     structure = image.read_header(_bytes(path, max(MAX_BYTES, MAX_BYTES_PER_PIXEL * max_pixels)), PILLOW_LIMIT)
     if structure.width * structure.height > max_pixels:
         found = f"{structure.width} x {structure.height} pixels"
-        raise InputError(f"the picture is too large: {found}; allowed: at most {max_pixels}, set by data.max_pixels")
+        raise InputError(f"the image is too large: {found}; allowed: at most {max_pixels}, set by data.max_pixels")
     return structure
 
 

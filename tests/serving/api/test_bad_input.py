@@ -51,8 +51,8 @@ def png(chunk: tuple[bytes, bytes], times: int = 1) -> bytes:
 
 PICTURES: dict[str, tuple[bytes, int, str]] = {
     "truncated PNG": (encode(Image.new("L", (64, 64), 9))[:60], 400, "damaged"),
-    "truncated JPEG": (encode(Image.new("L", (64, 64), 9), "JPEG")[:200], 400, "damaged|not a picture"),
-    "header only": (b"\x89PNG\r\n\x1a\n", 400, "a damaged picture"),
+    "truncated JPEG": (encode(Image.new("L", (64, 64), 9), "JPEG")[:200], 400, "damaged|not an image"),
+    "header only": (b"\x89PNG\r\n\x1a\n", 400, "a damaged image"),
     "empty": (b"", 400, "no bytes"),
     "text as PNG": (b"this is no picture", 400, "found text"),
     "HTML": (b"<!DOCTYPE html><html>", 400, "found HTML"),
@@ -69,7 +69,7 @@ PICTURES: dict[str, tuple[bytes, int, str]] = {
     "file address": (b"file:///etc/passwd", 400, "an address"),
     "400 megapixels": (png_header(20_000, 20_000), 400, "too large"),
     "20 megapixels": (png_header(5_000, 4_000), 400, "5000 x 4000"),
-    "no pixels": (png_header(0, 0), 400, "not a picture|damaged"),
+    "no pixels": (png_header(0, 0), 400, "not an image|damaged"),
     "negative BMP": (
         b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, -5, 5, 1, 24, 0, 0, 0, 0, 0, 0),
         400,

@@ -18,12 +18,12 @@ END = b"\r\n--x--\r\n"
 SIZE = 4_000_000
 BODIES: dict[str, tuple[bytes, str]] = {
     "almost a boundary": (FILE + b"\r\n--xy" * (SIZE // 6) + END, "too many parts; allowed: 64 files and 8 fields"),
-    "half a boundary": (FILE + b"\r\n-" * (SIZE // 3) + END, "not a picture"),
-    "line breaks": (FILE + b"\r\n" * (SIZE // 2) + END, "not a picture"),
+    "half a boundary": (FILE + b"\r\n-" * (SIZE // 3) + END, "not an image"),
+    "line breaks": (FILE + b"\r\n" * (SIZE // 2) + END, "not an image"),
     "many parts": ((FILE + b"\r\n") * (SIZE // len(FILE)), "too many parts; allowed: 64 files and 8 fields"),
     "many headers": (b"--x\r\n" + b"a: b\r\n" * (SIZE // 6), "the form is broken"),
     "a long header": (FILE[:-10] + b";" * SIZE, "the form is broken"),
-    "a long epilogue": (FILE + b"hello" + END + b"\r\n" * (SIZE // 2), "not a picture: found text"),
+    "a long epilogue": (FILE + b"hello" + END + b"\r\n" * (SIZE // 2), "not an image: found text"),
 }
 
 

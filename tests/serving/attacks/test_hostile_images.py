@@ -126,5 +126,5 @@ def test_an_image_that_reaches_the_time_limit(digits: Path, local: Make, monkeyp
     (response,), longest = attack(local(digits), ("POST", "/predict/image", form(SMALL, slow)))
     assert response.status_code == 400
     limits = "within 0.05 s of computing time and 305 MB of memory"
-    assert response.json()["error"] == f"file 2: the picture cannot be decoded {limits}"
+    assert response.json()["error"] == f"file 2: the image cannot be decoded {limits}"
     assert longest <= MAX_DELAY
