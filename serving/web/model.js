@@ -37,10 +37,10 @@ function heading() {
 }
 
 function sentence() {
-  const output = isRegression() ? "predicts a number" : `chooses one of ${count(model.labels.length, "label")}`;
-  if (!isImage()) return `reads ${count(model.features.length, "column")} and ${output}.`;
+  const output = isRegression() ? "predicts a number" : `predicts one of ${count(model.labels.length, "label")}`;
+  if (!isImage()) return `takes ${count(model.features.length, "column")} and ${output}.`;
   const [height, width, channels] = model.input.shape;
-  return `reads ${channels === 1 ? "grey" : "colour"} images of ${width} × ${height} pixels and ${output}.`;
+  return `takes ${channels === 1 ? "grey" : "colour"} images of ${width} × ${height} pixels and ${output}.`;
 }
 
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
