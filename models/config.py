@@ -1,7 +1,7 @@
 """Typed, frozen and validated parameters of models and of their training, without defaults.
 
-Every number lives in `params.yaml`; `pipelines.config.params` reads it into these. They are pydantic
-models, so that a wrong key, type or value is rejected, naming the key, before any work starts.
+All values are in `params.yaml`, which `pipelines.config.params` reads. The classes are pydantic models, so that a wrong
+key, type or value is rejected, with the key, before a stage starts.
 """
 
 import math
@@ -43,14 +43,14 @@ MISSING: dict[Framework, tuple[Optimizer, ...]] = {"torch": (), "keras": ("lbfgs
 
 
 def known_device(name: str) -> str:
-    """Raise ValueError, which says what is allowed, where `name` is not a device to train on."""
+    """Return `name`; raise ValueError with the allowed names if it is not a device to train on."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
         raise ValueError("auto, cpu, cuda, or cuda:N for GPU number N")
     return name
 
 
 def known_candidate(name: str) -> str:
-    """Raise ValueError, which says what is allowed, where `name` is not a framework or a candidate."""
+    """Return `name`; raise ValueError with the allowed names if it is not a framework or a candidate."""
     candidates = [f"{framework}-{section}" for framework in get_args(Framework) for section in Models.model_fields]
     if name not in (*get_args(Framework), *candidates):
         raise ValueError(f"unknown key; allowed: {', '.join((*get_args(Framework), *candidates))}")
@@ -58,14 +58,14 @@ def known_candidate(name: str) -> str:
 
 
 def known_loss(name: str) -> str:
-    """Raise ValueError, which says what is allowed, where there is no such loss."""
+    """Return `name`; raise ValueError with the allowed names if there is no such loss."""
     if name not in ("auto", *LOSSES):
         raise ValueError(f"auto, {', '.join(LOSSES)}")
     return name
 
 
 def valid_class_weights(value: object) -> object:
-    """The value with a list as a tuple of floats. Raise ValueError, which says what is allowed, for any other."""
+    """Return `value`, a list as a tuple of floats; raise ValueError with the allowed values if it is invalid."""
     if value is None or value == "balanced":
         return value
     if isinstance(value, list | tuple) and value and all(_is_positive(each) for each in value):
@@ -265,7 +265,7 @@ class Models(Config):
 
 
 def known_architecture(name: str) -> str:
-    """Raise ValueError, which says what is allowed, where there is no such architecture."""
+    """Return `name`; raise ValueError with the allowed names if there is no such architecture."""
     if name not in Models.model_fields:
         raise ValueError(", ".join(Models.model_fields))
     return name
@@ -353,8 +353,8 @@ class Train(Config):
     seed: Seed
 
     @model_validator(mode="after")
-    def share_gpus(self) -> "Train":
-        """Refuse one GPU for several workers, which use one each."""
+    def require_gpu_for_each_worker(self) -> "Train":
+        """Raise ValueError if one GPU is named for several workers, which use one each."""
         for key, device in {
             "device": self.device,
             **{f"devices.{name}": own for name, own in self.devices.items()},
@@ -364,14 +364,14 @@ class Train(Config):
         return self
 
     def for_candidate(self, framework: Framework, architecture: str) -> "Train":
-        """The same for one candidate: `device` is its own one, and `devices` has at most the entry that this is of."""
+        """The parameters of one candidate: `device` is its own; `devices` has only the entry that sets it, if any."""
         names = (f"{framework}-{architecture}", framework)
         own = [(name, self.devices[name]) for name in names if name in self.devices][:1]
         return self.model_copy(update={"device": own[0][1] if own else self.device, "devices": dict(own)})
 
     @property
     def device_parameter(self) -> str:
-        """The parameter that `device` is of, after `for_candidate`."""
+        """The name of the parameter that sets `device`, after `for_candidate`."""
         return f"train.devices.{next(iter(self.devices))}" if self.devices else "train.device"
 
     @property
@@ -380,16 +380,16 @@ class Train(Config):
         return self.device.startswith("cuda")
 
     @model_validator(mode="after")
-    def share_batches(self) -> "Train":
-        """Refuse batches of which a worker would have no example; the smallest is more than half of `batch_size`."""
+    def require_example_for_each_worker(self) -> "Train":
+        """Raise ValueError if a worker would get no example of the smallest batch, at least half of `batch_size`."""
         most = max(1, self.batch_size // 2)
         if self.workers > most:
             raise ValueError(f"workers = {self.workers} with batch_size = {self.batch_size}; allowed: at most {most}")
         return self
 
     @model_validator(mode="after")
-    def look_ahead_with_momentum_only(self) -> "Train":
-        """Refuse Nesterov's momentum where there is none."""
+    def require_momentum_for_nesterov(self) -> "Train":
+        """Raise ValueError if `nesterov` is set without momentum."""
         if self.nesterov and self.optimizer != "sgd":
             raise ValueError(f"nesterov = true with optimizer = '{self.optimizer}'; allowed: false, or optimizer sgd")
         if self.nesterov and not self.momentum:
@@ -397,12 +397,12 @@ class Train(Config):
         return self
 
     def epochs_for(self, examples: int) -> int:
-        """`epochs`, or more where so many examples are too few for `minimum_steps` in them."""
+        """`epochs`, or more if they would give fewer than `minimum_steps` steps with so many training examples."""
         steps = -(-examples // self.batch_size)
         return max(self.epochs, -(-self.minimum_steps // steps))
 
     def loss_for(self, outputs: int) -> str:
-        """The loss by name for a model with so many outputs: one for regression, else one for each class."""
+        """The name of the loss for a model with so many `outputs`: 1 for a regression, otherwise one for each class."""
         automatic = "mse" if outputs == 1 else "cross_entropy"
         return automatic if self.loss == "auto" else self.loss
 

@@ -13,7 +13,7 @@ def finish(model: onnx.ModelProto, spec: DataSpec) -> onnx.ModelProto:
 
     Raises RuntimeError where inputs or outputs are not those of the spec.
     """
-    _forget_origin(model)
+    _remove_metadata(model)
     _set_signature(model.graph, spec)
     _rename(model.graph)
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
@@ -71,8 +71,8 @@ def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int | str, ...]) -> None
     tensor.shape.CopyFrom(named.tensor_type.shape)
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop stack traces and other notes: they hold paths, and differ where the maths does not."""
+def _remove_metadata(model: onnx.ModelProto) -> None:
+    """Remove stack traces and other metadata: they contain paths, and differ between equal graphs."""
     model.doc_string = ""
     model.graph.doc_string = ""
     del model.metadata_props[:]

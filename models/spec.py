@@ -28,7 +28,7 @@ class DataSpec:
 
     Of a table's features, one entry each: `categories` are the names behind the numbers 0, 1, ... of a
     categorical column, empty for a column of numbers; `fill` stands for a missing value, None where
-    missing values are refused. `target_mean` and `target_std` are a regression's, 0 and 1 otherwise.
+    missing values are rejected. `target_mean` and `target_std` are a regression's, 0 and 1 otherwise.
     """
 
     name: str

@@ -23,10 +23,10 @@ def names(spec: DataSpec) -> tuple[str, ...]:
 def summarise(inputs: NDArray[np.generic], spec: DataSpec) -> NDArray[np.float64]:
     """Raw examples [N, *spec.shape] -> float64 [N, S], in the order of `names`.
 
-    A table's row stands for itself. Of each channel of an image: brightness (`mean`) and contrast
+    The summary of a table row is the row itself. Of each channel of an image: brightness (`mean`) and contrast
     (`std`) in 0 to 255, the shares of `dark` and `bright` pixels, the mean difference between
-    neighbours (`edges`: noise and blur), and where its centre of brightness lies (`row` and `column`,
-    0 to 1, the middle where all is black).
+    neighbours (`edges`: noise and blur), and the position of its centre of brightness (`row` and `column`,
+    0 to 1, 0.5 in a black image).
     """
     if spec.kind == "tabular":
         return inputs.astype(np.float64)

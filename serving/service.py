@@ -97,7 +97,7 @@ def _workers() -> int:
     logging={"access": {"enabled": False}},
 )
 class Tandem:
-    """Predictions by the champion, the best model that the pipeline has trained and proved."""
+    """Predictions by the champion, the best model that the pipeline has trained and verified."""
 
     def __init__(self) -> None:
         index = bentoml.server_context.worker_index or 0

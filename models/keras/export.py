@@ -60,7 +60,7 @@ def functional(model: keras.Model, spec: DataSpec) -> keras.Model:
 def to_litert(saved_model: Path) -> bytes:
     """A SavedModel for LiteRT, in float32, with its signature `serve`.
 
-    From a Keras model or a function, the converter would leave the weights out without a word.
+    From a Keras model or a function, the converter would silently omit the weights.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serve"], tags={"serve"})
     return bytes(converter.convert())
@@ -71,7 +71,7 @@ def to_onnx(model: keras.Model, spec: DataSpec) -> onnx.ModelProto:
     function = served(model, spec)
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype, name=spec.input_name)]
     handlers: dict[str, tuple[Callable[..., None], list[str]]] = {"Erfc": (_erfc, [])}
-    # Of Keras' own batch normalisation ONNX Runtime would compute each product by itself, in another layout.
+    # With Keras' own batch normalisation, ONNX Runtime would compute each product separately, in another layout.
     with replaced(fused_batch_normalization(model, training=False)):
         proto, _ = tf2onnx.convert.from_function(
             function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers

@@ -10,8 +10,8 @@ from typing import Protocol
 
 # Read by OpenMP, and so by torch, and by TensorFlow.
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-# Has the kernel kill the process when its parent ends, however that ends (PR_SET_PDEATHSIG of prctl(2)), and becomes
-# the command. A `preexec_fn` could do the same without another program, but not where the parent has threads.
+# The kernel kills the process when its parent ends for any reason (PR_SET_PDEATHSIG of prctl(2)); then the command
+# replaces this program. A `preexec_fn` could do the same without another program, but not where the parent has threads.
 END_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -30,10 +30,10 @@ class Process(Protocol):
         """What it has written to its log so far."""
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send it a termination signal."""
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
 
 
 class LocalProcess:

@@ -45,7 +45,7 @@ def decide(comparison: Comparison, rules: Rules) -> Decision:
         return Decision(False, f"{name} is not better than {version}: {scores}", comparison)
     if gain < config.minimum_gain:
         limit = f"gain {gain:.4f} < promote.minimum_gain = {config.minimum_gain:g}"
-        return Decision(False, f"{name} is not better enough than {version}: {scores}; {limit}", comparison)
+        return Decision(False, f"{name} is not sufficiently better than {version}: {scores}; {limit}", comparison)
     if comparison.p_value > config.significance:
         limit = f"> promote.significance = {config.significance:g}"
         return Decision(False, f"{name} is not significantly better than {version}: {scores} {limit}", comparison)

@@ -122,7 +122,7 @@ def _open_study(search: Search) -> Study:
 
 def _report_failed(search: Search, numbers: list[int]) -> None:
     for number in numbers:
-        print(f"{search.title}: trial {number} of a killed process begins anew", flush=True)
+        print(f"{search.title}: trial {number} of a killed process is restarted", flush=True)
 
 
 def _search(search: Search, study: Study) -> None:
@@ -177,7 +177,7 @@ def _tasks(search: Search, run: Run) -> list[Task]:
 
 @contextmanager
 def _recovering(search: Search, study: Study, tasks: list[Task]) -> Iterator[Processes]:
-    """The processes; where they are interrupted, their trials begin anew the next time, and their MLflow runs end."""
+    """The processes; if they are interrupted, their trials are restarted the next time, and their MLflow runs end."""
     try:
         with processes.started(tasks, search.settings) as started:
             yield started

@@ -53,7 +53,7 @@ def _signal_name(number: int) -> str:
 
 
 def end(workers: Sequence[Process]) -> None:
-    """End what still runs. After a failure the others notice it, and may close what they have open.
+    """End the workers that still run. After a failure of one, the others may close their files first.
 
     TensorFlow ignores a termination signal while it waits for a worker that is lost.
     """

@@ -1,4 +1,4 @@
-"""Charts as inline SVG. Colours are classes, so that the style sheet of the page decides, by day and by night."""
+"""Charts as inline SVG. Colours are CSS classes, which the style sheet of the page defines for light and dark mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

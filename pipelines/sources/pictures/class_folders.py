@@ -70,7 +70,7 @@ def _is_split(root: Path) -> bool:
         return False
     if others := sorted({*folders} - SPLITS):
         allowed = "only these two; the validation split is taken from train/"
-        raise InputError(f"{root / others[0]}: a folder beside train/ and test/; allowed: {allowed}")
+        raise InputError(f"{root / others[0]}: a folder next to train/ and test/; allowed: {allowed}")
     return True
 
 

@@ -36,7 +36,7 @@ def test_a_significantly_better_one_replaces_the_champion():
         (0.93, {}, "new is not better than the champion, version 3: validation accuracy 0.9300 against 0.9500"),
         (0.95, {"p_value": 1.0}, "new is not better than"),
         (0.97, {"p_value": 0.2}, "new is not significantly better.*p = 0.2 > promote.significance = 0.05"),
-        (0.97, {"minimum_gain": 0.03}, "new is not better enough.*gain 0.0200 < promote.minimum_gain = 0.03"),
+        (0.97, {"minimum_gain": 0.03}, "new is not sufficiently better.*gain 0.0200 < promote.minimum_gain = 0.03"),
     ],
 )
 def test_any_other_one_is_rejected_with_the_reason(challenger, options, reason):

@@ -234,7 +234,7 @@ def other_classes_in_the_test_split(root: Path) -> None:
         (nested, "red/more: a folder inside a class"),
         (a_loop, "red/again: a folder inside a class"),
         (a_name_with_a_line_break, r"r\\ned'?: not a valid class name"),
-        (a_third_split, "val: a folder beside train/ and test/; allowed: only these two"),
+        (a_third_split, "val: a folder next to train/ and test/; allowed: only these two"),
         (other_classes_in_the_test_split, "class 'red' is in one of train/ and test/ only; allowed: in both"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_killed_sweep_ends_with_exactly_as_many_trials(done):
         if trial.params and studies.retry_of(trial) is None:
             # A process may have been killed between the values of a trial.
             assert trial.params.items() <= again[trial.number].params.items()
-    assert "of a killed process begins anew" in done
+    assert "of a killed process is restarted" in done
     assert f"torch-mlp sweep: {TRIALS} of {TRIALS} trials, " in done
     assert "00:00 left" in done
 
