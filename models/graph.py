@@ -58,7 +58,7 @@ def _rename(graph: onnx.GraphProto) -> None:
 
 
 def _name_batch(graph: onnx.GraphProto) -> None:
-    """Only the batch is dynamic, but inference gives it a new name behind each reshape."""
+    """Name the batch dimension, the only dynamic one: shape inference gives it a new name after each reshape."""
     for value in graph.value_info:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param:

@@ -93,7 +93,7 @@ class EventWriter(Protocol[ModelT_contra]):
         """Add the graph of a model, traced with raw inputs [N, *shape]."""
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write pending events and close the file."""
 
 
 class ArchitectureModule(Protocol[ConfigT_contra, ModelT_co]):

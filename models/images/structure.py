@@ -145,7 +145,7 @@ def _png_metadata_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def _without(data: bytes, parts: list[tuple[bytes, int, int]]) -> bytes:
-    """The file without these parts of it."""
+    """The file without these parts."""
     view, starts = memoryview(data), [0, *(end for _, _, end in parts)]
     ends = [*(start for _, start, _ in parts), len(data)]
     return b"".join(view[start:end] for start, end in zip(starts, ends, strict=True))

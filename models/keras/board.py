@@ -12,7 +12,7 @@ from models.constants import HISTOGRAM_BUCKETS
 
 
 class EventWriter:
-    """The event file of one training, in a folder of its own."""
+    """The event file of one training, in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.writer = tf.summary.create_file_writer(str(folder))
@@ -46,5 +46,5 @@ class EventWriter:
             tf.summary.graph(traced.graph)
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write pending events and close the file."""
         self.writer.close()

@@ -1,4 +1,4 @@
-"""A convolutional network in Keras, in the functional style: a graph of layers whose shapes are known at once."""
+"""A convolutional network in Keras, by the functional interface: a graph of layers with known shapes."""
 
 import math
 

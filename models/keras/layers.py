@@ -84,7 +84,7 @@ def pad(size: int, stride: int, name: str) -> keras.layers.Layer:
 
 
 def conv(outputs: int, name: str, config: Hidden, size: int = 3, stride: int = 1) -> keras.layers.Layer:
-    """A convolution, padded on all sides alike, that divides height and width by `stride`; a bias starts at zero."""
+    """A convolution, padded equally on all sides, that divides height and width by `stride`; a bias starts at zero."""
     bias, initializer = config.normalization == "none", INITIALIZERS[config.initializer]()
     padding = "valid" if stride > 1 else "same"
     return keras.layers.Conv2D(outputs, size, stride, padding, use_bias=bias, kernel_initializer=initializer, name=name)
@@ -98,13 +98,13 @@ NORMALIZATIONS: dict[str, Callable[..., keras.layers.Layer]] = {
 
 
 def norm(config: Hidden, name: str) -> keras.layers.Layer:
-    """The normalisation by name; `batch` moves its statistics by a tenth at each step."""
+    """The normalisation by name; the momentum of moving statistics is 0.9."""
     return NORMALIZATIONS[config.normalization](name=name)
 
 
 @contextmanager
 def replaced(calls: Calls) -> Iterator[None]:
-    """Within it, these layers call the given functions.
+    """In the block, these layers call the given functions.
 
     Keras has no hooks: `call` itself is replaced, so that exported files need no class of this project.
     """
@@ -125,7 +125,7 @@ def fused_batch_normalization(model: keras.Model, training: bool) -> Calls:
 
 
 def _normalise_by_batch(layer: keras.layers.BatchNormalization, x_NHWC: tf.Tensor, **_: Any) -> tf.Tensor:
-    """Normalise a batch [N,H,W,C] by its own statistics, and move those of the layer."""
+    """Normalise a batch [N,H,W,C] by its own statistics, and update the moving ones."""
     outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x_NHWC, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
     )

@@ -1,4 +1,4 @@
-"""A linear model in Keras, as one `keras.Sequential`: nothing but one layer after the other."""
+"""A linear model in Keras, as one `keras.Sequential`."""
 
 import keras
 

@@ -39,7 +39,7 @@ def hinge(logits_NK: tf.Tensor, targets_NK: tf.Tensor, _: Train) -> tf.Tensor:
 
 
 def focal(logits_NK: tf.Tensor, targets_NK: tf.Tensor, config: Train) -> tf.Tensor:
-    """Cross-entropy times (1 - p)^gamma: less for what is easy (Lin et al. 2017)."""
+    """Cross-entropy times (1 - p)^gamma: easy examples have a smaller weight (Lin et al. 2017)."""
     logs_NK = tf.nn.log_softmax(logits_NK)
     misses_NK = tf.maximum(-tf.math.expm1(logs_NK), MIN_FOCAL_MISS)
     return -tf.reduce_sum(targets_NK * misses_NK**config.focal_gamma * logs_NK, 1)

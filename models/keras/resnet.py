@@ -40,7 +40,7 @@ class ResidualNetwork(keras.Model):
         return self.logits(self.dropout(self.pool(x_NHWC)))
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` builds the same network from."""
+        """The configuration that `from_config` builds the same network from."""
         return {"spec": self.spec.to_dict(), "config": self.config.model_dump()}
 
     @classmethod

@@ -30,7 +30,7 @@ def snapshot(model: keras.Model, inputs: tf.Tensor, loss: Callable[[tf.Tensor], 
 
 @contextmanager
 def _watched(model: keras.Model, outputs: dict[str, tf.Tensor]) -> Iterator[None]:
-    """Within it, each watched layer notes in `outputs` what it gives. Keras has no hooks: `call` itself is replaced."""
+    """In the block, each watched layer stores its output in `outputs`. Keras has no hooks, so `call` is replaced."""
     watched = {name: layer for name, layer in _layers(model.layers) if is_watched(name)}
     for name, layer in watched.items():
         layer.call = _noting(layer.call, outputs, name)

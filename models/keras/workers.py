@@ -107,7 +107,7 @@ def _calls(model: keras.Model, own: ConnectedWorkers, total: tf.Tensor) -> Calls
 
 
 def _normalise(layer: keras.layers.BatchNormalization, own: ConnectedWorkers, x: tf.Tensor, **_: Any) -> tf.Tensor:
-    """Normalise [N,C] or [N,H,W,C] by the statistics of the whole batch, and move those of the layer."""
+    """Normalise [N,C] or [N,H,W,C] by the statistics of the whole batch, and update the moving ones."""
     mean, variance = tf.nn.moments(tf.cast(x, tf.float32), list(range(x.shape.rank - 1)))
     mean, variance = _combined(own, mean, variance, tf.cast(tf.size(x) / x.shape[-1], tf.float32))
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):

@@ -14,7 +14,7 @@ from models.constants import HISTOGRAM_BUCKETS
 
 
 class EventWriter:
-    """The event file of one training, in a folder of its own."""
+    """The event file of one training, in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         if "tensorflow" not in sys.modules:
@@ -45,5 +45,5 @@ class EventWriter:
             self.writer.add_graph(model.eval(), torch.from_numpy(example))
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write pending events and close the file."""
         self.writer.close()

@@ -68,7 +68,7 @@ def step_seconds(
 
 @contextmanager
 def _threads_for(data: TrainingData, config: Train, workers: Workers = ALONE) -> Iterator[None]:
-    """One thread for batches of few numbers: to share them out takes longer than it saves."""
+    """One thread for small batches, for which several threads cost more time than they save."""
     numbers = config.batch_size // workers.size * math.prod(data.train.inputs.shape[1:])
     before = torch.get_num_threads()
     torch.set_num_threads(1 if numbers <= SMALL_BATCH else before)
@@ -182,7 +182,7 @@ class Learner:
         return logits.cpu().numpy()
 
     def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """To the GPU through pinned memory, so that the copy runs beside the computation."""
+        """Copy to the GPU through pinned memory, so that the copy overlaps with the computation."""
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
         if self.device.kind == "cpu":
             return inputs, targets

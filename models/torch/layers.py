@@ -75,7 +75,7 @@ class Columns(nn.Module):
 
 
 def scale(spec: DataSpec) -> nn.Module:
-    """The first layer of every model: raw values to what can be learned from."""
+    """The first layer of every model: raw values to float32 of mean 0 and standard deviation 1 in training."""
     return Columns(spec) if spec.kind == "tabular" else Scale(spec)
 
 
@@ -126,7 +126,7 @@ def head(inputs: int, outputs: int, initializer: Initializer = "glorot_uniform")
 
 
 def conv(inputs: int, outputs: int, config: Hidden, size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution, padded on all sides alike, that divides height and width by `stride`; a bias starts at zero."""
+    """A convolution, padded equally on all sides, that divides height and width by `stride`; a bias starts at zero."""
     bias = config.normalization == "none"
     layer = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=bias)
     INITIALIZERS[config.initializer](layer.weight)
@@ -146,7 +146,7 @@ class BatchNorm(nn.BatchNorm2d):
     momentum: float
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise a batch [N,C] or [N,C,H,W]; in training, move the statistics."""
+        """Normalise a batch [N,C] or [N,C,H,W]; in training, update the moving statistics."""
         moved = self.running_var.clone() if self.training else self.running_var
         normalised = functional.batch_norm(
             x, self.running_mean, moved, self.weight, self.bias, self.training, self.momentum, self.eps
@@ -196,5 +196,5 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def norm(config: Hidden, channels: int) -> nn.Module:
-    """The normalisation by name; `batch` moves its statistics by a tenth at each step."""
+    """The normalisation by name; the momentum of moving statistics is 0.9 (0.1 in torch's definition)."""
     return NORMALIZATIONS[config.normalization](channels)

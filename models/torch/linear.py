@@ -1,4 +1,4 @@
-"""A linear model in torch, as one `nn.Sequential`: nothing but one layer after the other."""
+"""A linear model in torch, as one `nn.Sequential`."""
 
 from torch import nn
 

@@ -39,7 +39,7 @@ def hinge(logits_NK: torch.Tensor, targets_NK: torch.Tensor, _: Train) -> torch.
 
 
 def focal(logits_NK: torch.Tensor, targets_NK: torch.Tensor, config: Train) -> torch.Tensor:
-    """Cross-entropy times (1 - p)^gamma: less for what is easy (Lin et al. 2017)."""
+    """Cross-entropy times (1 - p)^gamma: easy examples have a smaller weight (Lin et al. 2017)."""
     logs_NK = functional.log_softmax(logits_NK, 1)
     misses_NK = (-logs_NK.expm1()).clamp(min=MIN_FOCAL_MISS)
     return -(targets_NK * misses_NK**config.focal_gamma * logs_NK).sum(1)

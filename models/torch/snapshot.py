@@ -31,7 +31,7 @@ def snapshot(model: nn.Module, inputs: torch.Tensor, loss: Callable[[torch.Tenso
 
 @contextmanager
 def _watched(model: nn.Module, outputs: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Within it, each watched layer notes in `outputs` what it gives."""
+    """In the block, each watched layer stores its output in `outputs`."""
     layers = {layer_name(model, path): module for path, module in model.named_modules() if path}
     watched = {name: module for name, module in layers.items() if is_watched(name)}
     handles = [module.register_forward_hook(partial(_note, outputs, name)) for name, module in watched.items()]

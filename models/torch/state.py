@@ -38,7 +38,7 @@ def _is_on_gpu(model: nn.Module) -> bool:
 
 
 def _order_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give tensors the order in memory of their parameter, as before: an optimizer rounds differently in another."""
+    """Give tensors the memory layout of their parameter, as before: another layout would change the rounding."""
     for parameter, own in optimizer.state.items():
         for name, value in own.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.ndim > 1:

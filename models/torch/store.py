@@ -69,7 +69,7 @@ def tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def layer_name(model: nn.Module, path: str) -> str:
-    """The layer and what it is part of; a sequence is no part, as Keras' twin may have none there."""
+    """The name of a layer and the blocks around it, without any `nn.Sequential`, which Keras' twin may not have."""
     parts = path.split(".")
     parents = [model.get_submodule(".".join(parts[: end + 1])) for end in range(len(parts))]
     return "/".join(part for part, parent in zip(parts, parents, strict=True) if not isinstance(parent, nn.Sequential))

@@ -63,7 +63,7 @@ def _all_reduce(tensor: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def errors_named() -> Iterator[None]:
-    """Raise LostWorkerError in place of torch's errors, all of which are kinds of RuntimeError."""
+    """Raise LostWorkerError in place of torch's errors, which are subclasses of RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -103,7 +103,7 @@ def _forwards(
 
 
 def _normalise(layer: BatchNorm, own: ConnectedWorkers, x: torch.Tensor) -> torch.Tensor:
-    """Normalise [N,C] or [N,C,H,W] by the statistics of the whole batch, and move those of the layer."""
+    """Normalise [N,C] or [N,C,H,W] by the statistics of the whole batch, and update the moving ones."""
     variance, mean = torch.var_mean(x.float(), [0, *range(2, x.ndim)], correction=0)
     mean, variance = _combined(own, mean, variance, x.numel() / x.shape[1])
     with torch.no_grad():

@@ -24,7 +24,7 @@ class Place:
 
 
 def read(framework: Framework, environment: Mapping[str, str]) -> Place | None:
-    """The place that a launcher has given to this process; None without a launcher.
+    """The place of this process, as set by a launcher; None without a launcher.
 
     torch has the variables of `torchrun` (https://docs.pytorch.org/docs/stable/elastic/run.html), Keras has `TF_CONFIG`
     (https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable). Raises

@@ -56,7 +56,7 @@ def run(
 def _restore(
     state: TrainingState | None, learner: Learner, random: np.random.Generator
 ) -> tuple[list[Epoch], Arrays | None]:
-    """The history and the best weights of an interrupted training, whose state is put back."""
+    """Restore the state of an interrupted training; its history and best weights."""
     if state is None:
         return [], None
     learner.restore(state.learner)
@@ -126,7 +126,7 @@ class _Training:
         self.on_step(Progress(number, int(totals.examples), len(self.data.train), *means))
 
     def _validate(self) -> Totals:
-        """Each worker takes some of the batches."""
+        """One pass over the validation split; each worker takes some of the batches."""
         self.learner.clear_totals()
         batches = in_order(self.data.validation, self.config.batch_size)
         for batch in islice(batches, self.workers.rank, None, self.workers.size):

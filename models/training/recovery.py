@@ -13,7 +13,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class LearnerState:
-    """Weights, optimizer and random generators of a framework: arrays by name, and what is JSON-ready."""
+    """Weights, optimizer and random generators of a framework: arrays by name, and JSON-ready values."""
 
     arrays: Arrays
     values: dict[str, Any]

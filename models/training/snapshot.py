@@ -1,4 +1,4 @@
-"""Statistics of the layers of a model at the end of an epoch, named alike in both frameworks."""
+"""Statistics of the layers of a model at the end of an epoch, with the same names in both frameworks."""
 
 from typing import NamedTuple
 

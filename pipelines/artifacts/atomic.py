@@ -62,7 +62,7 @@ def _replace(folder: Path, parent: Path, names: Sequence[str]) -> None:
 
 
 def remove_incomplete_line(path: Path) -> None:
-    """Cut off the last line of a file, if there is one, where a process was killed before it had written all of it."""
+    """Remove the last line of a file if it is incomplete, because a process was killed while it wrote it."""
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 

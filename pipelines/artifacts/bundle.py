@@ -89,7 +89,7 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
 
 
 def _remove_others(folder: Path) -> None:
-    """Remove what is not of the bundle, last, as a reader of the earlier champion.json may still open its model."""
+    """Remove other files; last, as a reader of the earlier champion.json may still open its model."""
     current = _files(folder) if (folder / MANIFEST).exists() else ()
     for path in (*folder.glob("*.onnx"), *folder.glob("*.sig"), *folder.glob(".*.partial")):
         if path.name not in current:

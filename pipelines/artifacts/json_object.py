@@ -1,4 +1,4 @@
-"""JSON objects in files: the records that stages leave for each other."""
+"""JSON objects in files: the records that stages exchange."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Files of the prediction log of the service: JSON lines in a folder, of which the latest file of a worker grows."""
+"""Files of the prediction log of the service: JSON lines in a folder; each worker appends to its latest file."""
 
 import argparse
 import os

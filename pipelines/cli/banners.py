@@ -15,7 +15,7 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def banners_hidden(descriptor: int = STDERR) -> Iterator[None]:
-    """Hold back what this process writes to standard error or output; afterwards write all of it but the banners."""
+    """Buffer the output of this process to standard error or output; at the end, write it without the banners."""
     stream = sys.stdout if descriptor == STDOUT else sys.stderr
     with tempfile.TemporaryFile() as held:
         stream.flush()

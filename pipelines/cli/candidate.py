@@ -29,7 +29,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The one name: stage suffix, folder, MLflow run and row in every table."""
+        """The name of the stage suffix, the folders, the MLflow run and the rows of tables."""
         return f"{self.framework}-{self.architecture}"
 
     @overload
@@ -56,7 +56,7 @@ class Candidate:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its two halves, as tags."""
+        """Framework and architecture as tags."""
         return {"framework": self.framework, "architecture": self.architecture}
 
 

@@ -61,7 +61,7 @@ def imported_frameworks() -> set[str]:
 
 
 def _silence() -> None:
-    """Discard what the runtimes write; what matters is in the answers."""
+    """Discard the output of the runtimes; results are in the answers."""
     with Path(os.devnull).open("w", encoding="utf-8") as null:
         for descriptor in (1, 2):
             os.dup2(null.fileno(), descriptor)

@@ -85,7 +85,7 @@ def _decide(
 def _with_verdict(
     choice: Choice, decision: Decision, challenger: CandidateRecord, current: CurrentChampion | None
 ) -> Choice:
-    """The choice with what became of the selected candidate."""
+    """The choice with the final verdict on the selected candidate."""
     is_champion = current is None or decision.replaces or challenger.sha256 == current.sha256
     verdict = "champion" if is_champion else "selected, but not better than the champion"
     return replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})

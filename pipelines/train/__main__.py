@@ -161,7 +161,7 @@ def follow(
     interrupted: Interrupted | None,
     workers: Workers,
 ) -> None:
-    """Train along with worker 0, and end with it."""
+    """Train as another worker than 0, which records and stores nothing."""
     model = chosen.architecture_module().build(data.spec, model_config)
     progress = Recovery(interrupted.state if interrupted else None)
     module = chosen.framework_module("fit")

@@ -1,7 +1,7 @@
 """Canary release: the challenger answers a share of the requests until it exceeds a limit.
 
 Each worker checks its own requests; the first that finds a limit exceeded rolls the challenger back for all workers,
-by a file beside the challenger. A request that the challenger fails to answer is answered by the champion.
+by a file in the challenger's folder. A request that the challenger fails to answer is answered by the champion.
 """
 
 import asyncio
@@ -139,7 +139,7 @@ class Canary:
         self._batcher.close()
 
     def _models_changed(self, champion: Champion, challenger: Champion | None) -> None:
-        """Begin anew with other models."""
+        """Start again with other models."""
         self._models = (champion, challenger)
         self._is_recorded = True
         self._threaded = replace(challenger, inline=False) if challenger else None

@@ -1,4 +1,4 @@
-"""The record of a rollback beside the challenger: all workers read it, and it lasts until it is deleted."""
+"""The record of a rollback in the challenger's folder: all workers read it, and it is valid until it is deleted."""
 
 import json
 import time

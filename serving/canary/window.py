@@ -1,4 +1,4 @@
-"""The latest requests of a canary release, and the limits that they must keep."""
+"""The latest requests of a canary release, and their limits."""
 
 from collections import deque
 from typing import Literal

@@ -21,7 +21,7 @@ from serving.errors import RequestError
 from serving.settings import Settings
 
 LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
-LINGER_PAUSE = 0.001  # seconds between two reads of what nobody wants
+LINGER_PAUSE = 0.001  # seconds between two reads of discarded bytes
 UPGRADE_HEADERS = {b"upgrade", b"connection", b"http2-settings"}
 MAX_PIPELINED = 64  # requests that a client sent before the first of them was answered
 

@@ -31,7 +31,7 @@ class SharedCounts:
         self._times[self._slot + 1] = time.monotonic()
 
     def leave(self) -> None:
-        """Withdraw from the comparison: this worker accepts no more connections."""
+        """Remove this worker from the comparison: it accepts no more connections."""
         self._times[self._slot + 1] = 0.0
 
     def fewest(self) -> int | None:

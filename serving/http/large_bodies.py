@@ -72,7 +72,7 @@ class LargeBodies:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without garbage collection: JSON has no cycles, and looking for them takes longer than parsing."""
+    """Disable garbage collection in the block: JSON has no cycles, and searching for them takes longer than parsing."""
     gc.disable()
     try:
         yield
