@@ -107,9 +107,11 @@ class ModelConfig(Config):
     def require_compatible(self, examples: Examples) -> None:
         """Raise InputError where the architecture cannot learn from such examples."""
         if examples.kind not in self.kinds:
+            kinds = {name: getattr(field.annotation, "kinds", ()) for name, field in Models.model_fields.items()}
+            fitting = [name for name, own in kinds.items() if examples.kind in own]
             raise InputError(
-                f"architecture '{type(self).__name__.lower()}' does not fit '{examples.name}': "
-                f"its examples are {examples.kind}, not {' or '.join(self.kinds)}"
+                f"architecture '{type(self).__name__.lower()}' does not fit '{examples.name}': its examples are "
+                f"{examples.kind}, not {' or '.join(self.kinds)}; allowed in architectures: {', '.join(fitting)}"
             )
 
     def require_batches(self, examples: Examples, batch_size: int, count: int | None = None) -> None:
