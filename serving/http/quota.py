@@ -20,8 +20,9 @@ class Quota:
 
     def __init__(self, name: str, per_minute: int, folder: Path | None) -> None:
         self._interval = WINDOW / per_minute
-        if folder:
-            self._file = os.fdopen(os.open(folder / f"quota-{name}", os.O_RDWR | os.O_CREAT, 0o600), "r+b", 0)
+        if folder:  # the metrics are there too, and their reader takes every file *.db for one of its own
+            path = folder / f"quota-{name}.state"
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", 0)
         else:  # this process is the only one
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 # closed with this object
         self._descriptor = self._file.fileno()

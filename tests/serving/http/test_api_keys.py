@@ -188,7 +188,7 @@ def test_the_access_log_has_the_name(
 def test_two_workers_count_together(tmp_path: Path) -> None:
     champion = write(tmp_path / "champion", weights(DIGITS))
     file = tmp_path / "keys"
-    file.write_text("alice alices-key 4\n", "utf-8")
+    file.write_text("alice alices-key 4\nmetrics.db reader 60\n", "utf-8")  # like a file of the metrics
     variables = {"TANDEM_API_KEYS_FILE": str(file), "TANDEM_WORKERS": "2", "TANDEM_LOG_SHARE": "1"}
     with serve(champion, tmp_path / "home", **variables) as served:
         started = time.monotonic()
@@ -197,6 +197,8 @@ def test_two_workers_count_together(tmp_path: Path) -> None:
             statuses = [client.get(f"{served.url}/model").status_code for client in clients * 3]
         assert 4 <= statuses.count(200) <= 5 + (time.monotonic() - started) / 15
         assert set(statuses) == {200, 429}
+        metrics = httpx.get(f"{served.url}/metrics", headers={"x-api-key": "reader"})
+        assert 'tandem_key_requests_total{key="metrics.db",result="accepted"}' in metrics.text
         assert len({pid(line) for line in served.output.read_text().splitlines() if '"endpoint":"model"' in line}) == 2
         assert "alices-key" not in served.output.read_text()
 
