@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 import orjson
 
 from serving.errors import RequestError, invalid
-from serving.http.large_bodies import SMALL_BYTES
+from serving.http.large_bodies import SMALL_BYTES, parsed_bytes
 from serving.http.messages import Request
 from serving.worker import Worker
 
@@ -28,7 +29,7 @@ async def read(
         return convert(body)
     if body.count(b":") > max_keys and (found := _count_colons(body)) > max_keys:
         raise invalid(f"the body has {found} keys; allowed: {max_keys}")
-    return await worker.large_bodies.convert(request, body, convert)
+    return await worker.large_bodies.convert(request, parsed_bytes(body), partial(convert, body))
 
 
 def parse(body: bytes, advice: str = "") -> dict[str, Any]:

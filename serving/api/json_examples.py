@@ -1,5 +1,6 @@
 """JSON values -> one array of raw examples. Strict: no value is truncated, rounded, reshaped or converted."""
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -9,7 +10,9 @@ from models.spec import UNKNOWN, DataSpec
 from serving.api import table_rows
 from serving.api.json_values import is_float32, summarize
 from serving.api.schemas import PIXEL_MAX
-from serving.errors import invalid
+from serving.errors import RequestError, invalid
+
+BLOCK = 65_536  # values that are searched for a wrong one together
 
 
 def parse(values: Any, spec: DataSpec, max_examples: int, may_have_booleans: bool = True) -> np.ndarray:
@@ -109,25 +112,54 @@ def _unwrap(level: list[Any]) -> list[Any] | None:
 
 
 def _uint8(flat: list[Any], shape: tuple[int, ...], may_have_booleans: bool) -> np.ndarray:
-    """Whole numbers 0 to 255 -> uint8 [n]. `bytes` rejects everything else but booleans."""
-    if not may_have_booleans or list(map(type, flat)).count(int) == len(flat):
-        try:
-            return np.frombuffer(bytes(flat), np.uint8)
-        except (ValueError, TypeError):
-            pass
-    position, value = next((i, v) for i, v in enumerate(flat) if type(v) is not int or not 0 <= v <= PIXEL_MAX)
-    raise invalid(f"{_path(position, shape)}: found {summarize(value)}; allowed: whole numbers from 0 to {PIXEL_MAX}")
+    """Whole numbers 0 to 255 -> uint8 [n]."""
+    if (pixels := _as_uint8(flat, may_have_booleans)) is not None:
+        return pixels
+    position = _first_wrong(
+        flat, lambda block: _as_uint8(block) is not None, lambda v: type(v) is int and 0 <= v <= PIXEL_MAX
+    )
+    raise wrong_pixel(position, flat[position], shape)
+
+
+def wrong_pixel(position: int, value: Any, shape: tuple[int, ...]) -> RequestError:
+    """The error for the value at `position` among those of all images, of which each is written in `shape`."""
+    allowed = f"whole numbers from 0 to {PIXEL_MAX}"
+    return invalid(f"{_path(position, shape)}: found {summarize(value)}; allowed: {allowed}")
+
+
+def _as_uint8(values: list[Any], may_have_booleans: bool = True) -> np.ndarray | None:
+    """Whole numbers 0 to 255 as uint8 [n], or None if there is another value. `bytes` accepts only booleans beside."""
+    if may_have_booleans and list(map(type, values)).count(int) != len(values):
+        return None
+    try:
+        return np.frombuffer(bytes(values), np.uint8)
+    except (ValueError, TypeError):
+        return None
 
 
 def _float32(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     """Finite numbers -> float32 [n]."""
-    if set(map(type, flat)) <= {int, float}:
-        with np.errstate(over="ignore"):
-            array = np.array(flat, np.float64).astype(np.float32)
-        if np.isfinite(array).all():
-            return array
-    position, value = next((i, v) for i, v in enumerate(flat) if not is_float32(v))
-    raise invalid(f"{_path(position, shape)}: found {summarize(value)}; allowed: finite numbers within float32")
+    if (numbers := _as_float32(flat)) is not None:
+        return numbers
+    position = _first_wrong(flat, lambda block: _as_float32(block) is not None, is_float32)
+    found = summarize(flat[position])
+    raise invalid(f"{_path(position, shape)}: found {found}; allowed: finite numbers within float32")
+
+
+def _as_float32(values: list[Any]) -> np.ndarray | None:
+    """Numbers as float32 [n], or None if there is another value or one that is not finite."""
+    if not set(map(type, values)) <= {int, float}:
+        return None
+    with np.errstate(over="ignore"):
+        array = np.array(values, np.float64).astype(np.float32)
+    return array if np.isfinite(array).all() else None
+
+
+def _first_wrong(flat: list[Any], are_right: Callable[[list[Any]], bool], is_right: Callable[[Any], bool]) -> int:
+    """The position of the first wrong value; whole blocks are checked ten times as fast as single values."""
+    starts = range(0, len(flat), BLOCK)
+    start = next(start for start in starts if not are_right(flat[start : start + BLOCK]))
+    return next(position for position in range(start, len(flat)) if not is_right(flat[position]))
 
 
 def _path(position: int, shape: tuple[int, ...]) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.json_format import ParseDict
@@ -13,7 +14,9 @@ from serving.api import inference_protocol as v2
 from serving.api import json_examples, model_repository, predict, tensors
 from serving.api.schemas import PIXEL_MAX
 from serving.errors import invalid
+from serving.grpc.message_structure import PER_BYTE, raw_bytes
 from serving.grpc.messages import message
+from serving.http.large_bodies import SMALL_BYTES
 from serving.http.messages import Request, Response
 from serving.inference.champion import Champion
 from serving.monitoring.observation import Observation
@@ -23,6 +26,17 @@ MAX_PARAMETERS = 100  # of a request or a tensor
 MAX_DIMENSIONS = 8  # that are read of a shape: no spec has as many
 CONTENT_TYPE = b"application/grpc"
 CONTENTS = {"uint8": "uint_contents", "float32": "fp32_contents"}  # field of typed data, by NumPy's names
+
+
+class Inference(NamedTuple):
+    """The content of a ModelInferRequest: examples [N, *shape], raw or typed, for a named version or for any."""
+
+    champion: Champion
+    model: str
+    id: str
+    inputs: np.ndarray
+    is_raw: bool
+    is_versioned: bool
 
 
 async def server_live(_worker: Worker, _request: Request) -> Response:
@@ -76,22 +90,46 @@ async def repository_index(worker: Worker, request: Request) -> Response:
 
 async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out: raw data are answered with raw data, typed contents with typed contents."""
-    given = await _read(request, "ModelInferRequest")
+    given = await _inference(worker, request)
+    champion, inputs = given.champion, given.inputs
+    model, result = await predict.infer(worker, champion, inputs, None if given.is_versioned else request)
+    request.observed = Observation(model, inputs, result.outputs)
+    response = _write_inference(given, model, result.outputs)
+    return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, model))
+
+
+async def _inference(worker: Worker, request: Request) -> Inference:
+    """The content of a ModelInferRequest; large typed contents in the request's turn. Raises RequestError."""
+    body = await request.body()
+    if len(body) <= SMALL_BYTES:
+        return _parse(body, worker)
+    raw = raw_bytes(body)
+    if (rest := len(body) - raw) <= SMALL_BYTES:
+        request.reserve(2 * raw)  # in the parsed message, and as bytes
+        return _parse(body, worker)
+    return await worker.large_bodies.convert(request, PER_BYTE * rest + 2 * raw, partial(_parse, body, worker))
+
+
+def _parse(body: bytes, worker: Worker) -> Inference:
+    """The content of a ModelInferRequest. Raises RequestError."""
+    given = _from_bytes("ModelInferRequest", body)
     champion = v2.named_champion(worker, given.model_name, given.model_version)
     inputs = _inputs(given, champion.spec, worker.settings.max_batch)
-    given.ClearField("inputs")  # typed contents take up to 4 times the bytes of the message
-    model, result = await predict.infer(worker, champion, inputs, None if given.model_version else request)
-    request.observed = Observation(model, inputs, result.outputs)
-    response = _inference(given, model, result.outputs)
-    return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, model))
+    is_raw, is_versioned = bool(given.raw_input_contents), bool(given.model_version)
+    return Inference(champion, given.model_name, given.id, inputs, is_raw, is_versioned)
+
+
+def _from_bytes(name: str, body: bytes) -> Any:
+    """The parsed message. Raises RequestError."""
+    try:
+        return message(name).FromString(body)
+    except DecodeError:
+        raise invalid(f"the message is no {name}") from None
 
 
 async def _read(request: Request, name: str) -> Any:
     """The message in the body. Raises RequestError."""
-    try:
-        return message(name).FromString(await request.body())
-    except DecodeError:
-        raise invalid(f"the message is no {name}") from None
+    return _from_bytes(name, await request.body())
 
 
 async def _read_champion(worker: Worker, request: Request, name: str) -> Champion:
@@ -157,18 +195,19 @@ def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.
     if spec.dtype == "uint8":
         pixels = np.array(values, np.uint32)  # five times as fast as through a list
         if pixels.max() > PIXEL_MAX:
-            return json_examples.from_flat(list(values), spec)  # names the first one
+            position = int((pixels > PIXEL_MAX).argmax())
+            raise json_examples.wrong_pixel(position, values[position], spec.shape)
         return pixels.astype(np.uint8).reshape(shape)
     inputs = np.array(values, np.float32).reshape(shape)
     json_examples.check(inputs, spec)
     return inputs
 
 
-def _inference(given: Any, champion: Champion, outputs: np.ndarray) -> bytes:
+def _write_inference(given: Inference, champion: Champion, outputs: np.ndarray) -> bytes:
     """The ModelInferResponse: outputs float32 [N, K]."""
-    response = message("ModelInferResponse")(model_name=given.model_name, model_version=champion.version, id=given.id)
+    response = message("ModelInferResponse")(model_name=given.model, model_version=champion.version, id=given.id)
     output = response.outputs.add(name=champion.spec.output_name, datatype="FP32", shape=outputs.shape)
-    if given.raw_input_contents:
+    if given.is_raw:
         response.raw_output_contents.append(outputs.tobytes())
     else:
         output.contents.fp32_contents.extend(outputs.ravel().tolist())

@@ -1,8 +1,8 @@
-"""Large JSON bodies: memory for parsing is reserved first, and one request after another is answered.
+"""Large bodies to parse: memory is reserved first, and one request after another is answered.
 
-A parsed body takes up to 40 times its bytes, and blocks the event loop while it is parsed. So there is one at a time,
-and others are answered in between. Those that wait share one reservation, which is enough for the largest of them: what
-was accepted is answered, and what memory is left for is decided on arrival.
+Parsed JSON takes up to 40 times the bytes of the body, and blocks the event loop while it is parsed. So there is one at
+a time, and others are answered in between. Those that wait share one reservation, which is enough for the largest of
+them: what was accepted is answered, and what memory is left for is decided on arrival.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class LargeBodies:
-    """Gives the requests of one worker that have large JSON bodies their turns, in the order of their arrival."""
+    """Gives the requests of one worker that have large bodies their turns, in the order of their arrival."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
@@ -33,15 +33,14 @@ class LargeBodies:
         self._reserved = 0
         self._pause_until = 0.0
 
-    async def convert(self, request: Request, body: bytes, convert: Callable[[bytes], Result]) -> Result:
-        """`convert(body)` in the request's turn, which lasts until it is closed.
+    async def convert(self, request: Request, size: int, convert: Callable[[], Result]) -> Result:
+        """`convert()`, which takes up to `size` bytes of memory, in the request's turn, which lasts until it is closed.
 
-        Raises RequestError: 413 if the body takes more memory than there is, 503 if it is in use.
+        Raises RequestError: 413 if that is more memory than there is, 503 if it is in use.
         """
-        size = parsed_bytes(body)
         if size > self._budget.total:
             megabytes = f"{size / 1e6:.0f} MB of memory to parse; there are {self._budget.total / 1e6:.0f} MB"
-            raise too_large(f"the JSON takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
+            raise too_large(f"the body takes up to {megabytes}; send fewer examples, fewer lists, or binary data")
         self._reserve([*self._sizes, size])
         request.on_close(lambda: self._release(size))
         request.wait_for_turn()
@@ -50,7 +49,7 @@ class LargeBodies:
         request.on_close(lambda: self._end(started))
         await asyncio.sleep(self._pause_until - started)
         with _no_collection():
-            return convert(body)
+            return convert()
 
     def _reserve(self, sizes: list[int]) -> None:
         """Reserve as much as the largest of `sizes`. Raises RequestError (503) if there is not enough."""
@@ -81,7 +80,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def parsed_bytes(body: bytes) -> int:
-    """An upper bound of the memory that parsing takes, beside the body itself."""
+    """An upper bound of the memory that parsing of JSON takes, beside the body itself."""
     values, quotes = body.count(b",") + body.count(b":"), body.count(b'"')
     lists, objects = body.count(b"["), body.count(b"{")
     return PER_BYTE * len(body) + PER_VALUE * values + PER_QUOTE * quotes + PER_LIST * lists + PER_OBJECT * objects

@@ -1,17 +1,22 @@
 """JSON that is expensive to parse: the time of other requests, and the memory of the service."""
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.spec import DataSpec
+from serving.api import json_examples
+from serving.errors import RequestError
 from serving.http.large_bodies import parsed_bytes
 from serving.settings import Settings
 from tests.serving.attacks import served as attacks
 from tests.serving.attacks.delays import GOOD, MAX_DELAY, attack
-from tests.serving.bundles import DIGITS, raw, weights
+from tests.serving.bundles import DIGITS, IRIS, raw, weights
 from tests.serving.conftest import Local, Served
 
 Make = Callable[..., Local]
@@ -51,6 +56,23 @@ def test_others_are_not_delayed(digits: Path, local: Make, name: str, path: str)
     assert longest <= MAX_DELAY
     assert response.status_code == status if path == "/predict" else response.status_code in (400, 413)
     assert path != "/predict" or reason in response.json()["error"]
+
+
+@pytest.mark.parametrize("spec", [DIGITS, IRIS], ids=lambda spec: spec.name)
+def test_a_wrong_number_among_a_million(spec: DataSpec) -> None:
+    """It is found in the time of two or three valid batches; a loop over all numbers takes that of eight."""
+    size = int(np.prod(spec.shape))
+    valid = [1] * (1_000_000 // size * size)
+
+    def cpu_seconds(numbers: list[object]) -> float:
+        started = time.thread_time()
+        with pytest.raises(RequestError, match=r"found .*; allowed: ") if numbers[-1] is None else nullcontext():
+            json_examples.from_flat(numbers, spec)
+        return time.thread_time() - started
+
+    batches: tuple[list[object], ...] = ([*valid], [*valid[:-1], None])
+    times = [min(cpu_seconds(batch) for _ in range(3)) for batch in batches]
+    assert times[1] < 4.5 * times[0]
 
 
 def test_unknown_features_of_a_table(iris: Path, local: Make) -> None:

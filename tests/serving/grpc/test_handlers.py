@@ -1,7 +1,12 @@
 """Reading of `ModelInferRequest`: hostile messages, and the memory of large ones."""
 
 import asyncio
+import subprocess
+import sys
+import time
 import tracemalloc
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +15,38 @@ import pytest
 
 from serving.application import Application
 from serving.errors import RequestError
-from serving.grpc import handlers, routes
+from serving.grpc import handlers, message_structure, routes
 from serving.grpc.messages import SERVICE, message
-from tests.serving.bundles import DIGITS, raw
-from tests.serving.conftest import Local, unused_application
+from serving.http.large_bodies import SMALL_BYTES
+from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, queued
+from tests.serving.bundles import DIGITS, raw, weights, write
+from tests.serving.conftest import ROOT, Local, unused_application
 
+PEAK = """
+import sys
+from serving.grpc.messages import message
+def read(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
+body = sys.stdin.buffer.read()
+message("ModelInferRequest").FromString(b"")
+open("/proc/self/clear_refs", "w").write("5")  # resets VmHWM
+before = read("VmRSS")
+given = message("ModelInferRequest").FromString(body)
+print(read("VmHWM") - before)
+"""
 MANY = 100_000
 INPUT = b"\x0a\x05image\x12\x05UINT8"
 
 
-def tensor(content: bytes) -> bytes:
-    """A message in the field `inputs`; of less than 2,097,152 bytes."""
+def length_delimited(tag: int, content: bytes) -> bytes:
+    """A field with this content, of less than 268,435,456 bytes."""
     size = len(content)
-    return bytes([0x2A, size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + content
+    return bytes([tag, *(size >> shift & 127 | 128 for shift in (0, 7, 14)), size >> 21]) + content
+
+
+def tensor(content: bytes) -> bytes:
+    """A message in the field `inputs`."""
+    return length_delimited(0x2A, content)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +75,10 @@ def test_the_cost_of_a_rejection_does_not_grow_with_the_message(content: bytes, 
 
 def infer(service: Local, *bodies: bytes) -> list[int]:
     """The statuses of calls that are made at the same time."""
+    return asyncio.run(gather(service, bodies))
+
+
+async def gather(service: Local, bodies: Sequence[bytes]) -> list[int]:
     application = Application(unused_application, service.worker.settings, lambda: service.worker, routes.find)
 
     async def call(body: bytes) -> int:
@@ -66,10 +94,7 @@ def infer(service: Local, *bodies: bytes) -> list[int]:
         await application({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
         return int(sent[0]["status"])
 
-    async def go() -> list[int]:
-        return await asyncio.gather(*map(call, bodies))
-
-    return asyncio.run(go())
+    return await asyncio.gather(*map(call, bodies))
 
 
 def request(inputs: np.ndarray, typed: bool) -> bytes:
@@ -85,12 +110,84 @@ def request(inputs: np.ndarray, typed: bool) -> bytes:
 
 @pytest.mark.parametrize("typed", [True, False])
 def test_large_messages_count_in_the_memory_budget(local: Any, digits: Path, typed: bool) -> None:
+    """Raw data are in the message and twice in memory; there is one typed message at a time that is parsed."""
     body = request(raw(DIGITS, 2000), typed)
-    budget = 4 * len(body)
+    parsed = message_structure.PER_BYTE * len(body) if typed else 0
+    budget = 4 * (1 if typed else 3) * len(body) + parsed
     service = local(digits, max_held_bytes=budget)
     assert infer(service, *[body] * 4) == [200] * 4
     assert service.worker.memory_budget.available == budget
-    service = local(digits, max_held_bytes=budget - 1)
+    service = local(digits, max_held_bytes=budget - len(body))
     assert sorted(infer(service, *[body] * 4)) == [200] * 3 + [503]
-    assert service.worker.memory_budget.available == budget - 1
+    assert service.worker.memory_budget.available == budget - len(body)
     assert service.worker.load.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x2a\x00" * MANY, 400),
+        (b"\x22\x00" * MANY, 400),
+        (b"\x3a\x00" * MANY, 400),
+        (tensor(b"\x22\x00" * MANY), 400),
+        (tensor(b"\x18\x01" * MANY), 400),
+        (tensor(b"\x22\x00") * 900, 404),
+        (b"\x3b" + b"\x00" * MANY, 400),
+        (b"\x2a\xff\xff\xff\x0f" + b"\x00" * MANY, 400),
+        (b"\x80" * MANY, 400),
+    ],
+)
+def test_messages_of_many_parts_are_not_parsed(
+    local: Any, digits: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, expected: int
+) -> None:
+    """Empty parts take up to 45 times their bytes."""
+    parsed: list[int] = []
+    parse = handlers._from_bytes
+    monkeypatch.setattr(handlers, "_from_bytes", lambda name, body: (parsed.append(len(body)), parse(name, body))[1])
+    service = local(digits)
+    assert infer(service, content) == [expected]
+    assert max(parsed, default=0) <= SMALL_BYTES
+    assert service.worker.memory_budget.available == service.worker.memory_budget.total
+
+
+NUMBERS = {  # the fields of one input
+    "packed pixels": length_delimited(0x2A, length_delimited(0x22, b"\1" * 1_000_000)),
+    "pixels": length_delimited(0x2A, b"\x20\1" * 500_000),
+    "packed shape": length_delimited(0x1A, b"\1" * 1_000_000),
+    "packed floats": length_delimited(0x2A, length_delimited(0x32, b"\1" * 1_000_000)),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_bound_of_the_memory_of_numbers(name: str) -> None:
+    body = length_delimited(0x2A, NUMBERS[name])
+    assert message_structure.raw_bytes(body) == 0
+    result = subprocess.run([sys.executable, "-c", PEAK], input=body, capture_output=True, check=True, cwd=ROOT)
+    assert 0.05 * len(body) < int(result.stdout) < message_structure.PER_BYTE * len(body)
+
+
+@pytest.mark.timeout(60)
+def test_a_wrong_pixel_at_the_end_delays_nobody(local: Any, tmp_path: Path) -> None:
+    spec = replace(DIGITS, shape=(28, 28, 1))
+    service = local(write(tmp_path, weights(spec)))
+    images = np.ones((4096, 28, 28, 1), np.uint32)
+    images[-1, -1, -1] = 300
+    content = request(images, True)  # 3.2 MB
+    for _ in range(ATTEMPTS):
+        statuses, longest = asyncio.run(beside(service, [content] * 2))
+        assert statuses == [400, 400]
+        if longest <= MAX_DELAY:
+            break
+    assert longest <= MAX_DELAY
+
+
+async def beside(service: Local, bodies: list[bytes]) -> tuple[list[int], float]:
+    """The statuses of calls that are made at the same time, and the longest turn of the event loop meanwhile."""
+    calls = asyncio.ensure_future(gather(service, bodies))
+    longest = 0.0
+    while not calls.done():
+        started = time.perf_counter() - queued()
+        await asyncio.sleep(0)
+        longest = max(longest, time.perf_counter() - queued() - started)
+    return calls.result(), longest
