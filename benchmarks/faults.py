@@ -135,7 +135,7 @@ def kill(bench: Bench) -> Outcome:
     return Outcome(
         "kill -9 of a worker",
         said,
-        f"at most {CONNECTIONS} lost, back in 10 s",
+        f"at most {CONNECTIONS} lost, recovered in 10 s",
         found.errors <= CONNECTIONS and seconds < 10,
     )
 
@@ -155,7 +155,7 @@ def stop(bench: Bench) -> Outcome:
         answered = sum(wire.recv(65536).startswith(b"HTTP/1.1 200") for wire in wires)
         status = running.process.wait(20)
     said = f"{answered} of {len(wires)} answered, exit status {status}"
-    return Outcome("SIGTERM with requests in hand", said, "all answered", answered == len(wires) and status == 0)
+    return Outcome("SIGTERM with requests in progress", said, "all answered", answered == len(wires) and status == 0)
 
 
 def overload(bench: Bench) -> Outcome:
@@ -180,11 +180,11 @@ def overload(bench: Bench) -> Outcome:
     connected, grown = median(sizes[:third]), median(sizes[-third:]) - median(sizes[:third])
     said = (
         f"{asked_for:,.0f} requests/s, capacity {capacity:,.0f}: {found.per_second:,.0f} answered, "
-        f"p99 {found.p99_ms:.0f} ms; the rest refused, p99 {found.refused_p99_ms:.0f} ms; {found.errors} errors; "
+        f"p99 {found.p99_ms:.0f} ms; the rest rejected, p99 {found.refused_p99_ms:.0f} ms; {found.errors} errors; "
         f"worker {before:.0f} MB, {connected:.0f} MB with {many.connections:,} connections, then {grown:+.1f} MB in "
         f"{OVERLOAD_SECONDS:.0f} s"
     )
-    aim = f"p99 under {MOST_MS:.0f} ms, the rest refused in that time, memory flat"
+    aim = f"p99 under {MOST_MS:.0f} ms, the rest rejected in that time, constant memory"
     met = max(found.p99_ms, found.refused_p99_ms) < MOST_MS and not found.errors and grown < FLAT_MEGABYTES
     return Outcome("overload", said, aim, met)
 
@@ -206,8 +206,8 @@ def beside(bench: Bench, name: str) -> Outcome:
             process.join()
     before, after = (median(each.p99_ms for each in found) for found in (alone, disturbed))
     errors = sum(each.errors for each in alone + disturbed)
-    said = f"good p99 {before:.1f} -> {after:.1f} ms, {errors} errors"
-    return Outcome(f"beside {name}", said, "p99 at most doubles", after <= 2 * before and not errors)
+    said = f"p99 of valid requests {before:.1f} -> {after:.1f} ms, {errors} errors"
+    return Outcome(f"concurrent {name}", said, "p99 at most doubles", after <= 2 * before and not errors)
 
 
 def pester(name: str, port: int, end: Event) -> None:
@@ -264,7 +264,7 @@ def photograph() -> Iterator[bytes]:
 UNWANTED: dict[str, Callable[[], Iterator[bytes]]] = {
     "100 MB bodies with a length": long_body,
     "100 MB bodies in chunks": chunked_body,
-    "pictures of 400 megapixels": bomb,
+    "images of 400 megapixels": bomb,
     "photographs of 12 megapixels": photograph,
 }
 

@@ -32,11 +32,11 @@ def write(results: Results) -> str:
     found = medians(results.records)
     parts = [_about(results), _client(found), _targets(results, found)]
     for data in dict.fromkeys(cell.data for cell in found):
-        parts += [f"### {data}, one picture a request", _table(worse(found), data)]
-    parts += [f"### Binary requests of {_images(found)} pictures", _batches(results, found)]
-    parts += ["### Starting and memory", _starts(results)]
+        parts += [f"### {data}, one image per request", _table(worse(found), data)]
+    parts += [f"### Binary requests of {_images(found)} images", _batches(results, found)]
+    parts += ["### Start and memory", _starts(results)]
     if results.missing:
-        parts += ["Not measured, for it did not start or answered wrongly:", "\n".join(results.missing)]
+        parts += ["Not measured, because it did not start or gave wrong answers:", "\n".join(results.missing)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -75,7 +75,7 @@ def _share(data: str, alone: float, found: dict[Cell, Record]) -> Target:
     share = best / alone
     measured = f"{share:.0%}: {best:,.0f} of {alone:,.0f} images/s"
     return Target(
-        f"{data}: binary, {ours[0].cell.images} pictures",
+        f"{data}: binary, {ours[0].cell.images} images",
         f"≥ {SHARE_OF_ALONE:.0%} of ONNX Runtime alone",
         measured,
         share >= SHARE_OF_ALONE,
@@ -142,9 +142,9 @@ def _client(found: dict[Cell, Record]) -> str:
     checked = sum(each.checked for each in found.values())
     answered = sum(each.answered for each in found.values())
     return (
-        f"Of {answered:,} answers every status was looked at, and the numbers of {checked:,}. The client took "
-        f"{min(costs):.0f} to {max(costs):.0f} µs of CPU for a request of one picture, on the same cores. "
-        "A server that a payload has no row for does not offer it. Where `wrk` has sent the same requests, the tables "
+        f"The status of all {answered:,} answers was checked, and the numbers of {checked:,}. The client took "
+        f"{min(costs):.0f} to {max(costs):.0f} µs of CPU time for a request of one image, on the same cores. "
+        "Servers without a row for a payload do not support it. Where `wrk` has sent the same requests, the tables "
         "have the slower of both clients."
     )
 
