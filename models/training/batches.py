@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.config import Augment
+from models.memory_map import release
 from models.spec import DataSpec, Metric
 from models.training.augment import augment, mixup
 
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs and targets of one split, memory-mapped: only the batches asked for are read."""
+    """Inputs and targets of one split, memory-mapped: only the batches asked for are read, and none remains mapped."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -70,6 +71,7 @@ def shuffled(
     order = random.permutation(len(split))
     for chosen in np.array_split(order, batch_count(split, batch_size)):
         inputs, targets = split.inputs[chosen], split.targets[chosen]
+        release(split.inputs)
         inputs = augment(inputs, config, random) if inputs.ndim == 4 else inputs
         yield Batch(*(mixup(inputs, targets, config.mixup, outputs, random) if config.mixup else (inputs, targets)))
 
@@ -96,12 +98,15 @@ def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
     for start in range(0, len(split), batch_size):
         part = slice(start, start + batch_size)
         yield Batch(np.array(split.inputs[part]), np.array(split.targets[part]))
+        release(split.inputs)
 
 
 def evenly_spaced(split: Split, count: int) -> Batch:
     """The examples of `evenly_spaced_rows`."""
     rows = evenly_spaced_rows(split.targets, count)
-    return Batch(np.asarray(split.inputs[rows]), np.asarray(split.targets[rows]))
+    batch = Batch(np.asarray(split.inputs[rows]), np.asarray(split.targets[rows]))
+    release(split.inputs)
+    return batch
 
 
 def evenly_spaced_rows(targets: np.ndarray, count: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from models.errors import InputError
+from models.memory_map import release
 
 CHUNK = 1 << 24  # bytes
 
@@ -36,8 +37,12 @@ def write(chunks: Iterable[NDArray[Any]], dtype: DTypeLike, shape: tuple[int, ..
 
 
 def spans(array: NDArray[Any], count: int | None = None) -> Iterator[slice]:
-    """Slices of about `CHUNK` bytes each that cover `count` rows of the size of those of `array`, by default all."""
+    """Slices of about `CHUNK` bytes each that cover `count` rows of the size of those of `array`, by default all.
+
+    Pages of a memory map are released after each slice.
+    """
     stop = len(array) if count is None else count
     rows = max(1, CHUNK // max(1, array[:1].nbytes))
     for start in range(0, stop, rows):
         yield slice(start, min(start + rows, stop))
+        release(array)

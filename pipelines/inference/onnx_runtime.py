@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.memory_map import batches
 from models.session import Session
 
 BATCH = 256  # examples held in memory at once ...
@@ -10,9 +11,7 @@ BATCH_BYTES = 1 << 22  # ... within this limit for large examples: a layer's out
 
 def predict(session: Session, inputs: np.ndarray) -> np.ndarray:
     """Outputs float32 [N, K] for raw inputs [N, ...], batch by batch: `inputs` may be memory-mapped."""
-    size = batch_size(inputs)
-    batches = (inputs[start : start + size] for start in range(0, len(inputs), size))
-    return np.concatenate([run(session, batch) for batch in batches])
+    return np.concatenate([run(session, batch) for batch in batches(inputs, batch_size(inputs))])
 
 
 def batch_size(inputs: np.ndarray) -> int:
