@@ -46,7 +46,7 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
                 engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=config.heartbeat,
                 grace_period=MISSED_HEARTBEATS * config.heartbeat,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MAX_RETRIES),
+                heartbeat_stale_trial_callback=_enqueue_again,
             )
     except (SQLAlchemyError, ImportError) as error:
         reason = one_line(error.__cause__ or error)[:200]
@@ -114,9 +114,15 @@ def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> list[int]:
     dead = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if is_dead(trial)]
     for trial in dead:
         study.tell(trial.number, state=TrialState.FAIL)
-        with _stable():
-            RetryHeartbeatStaleTrialCallback(MAX_RETRIES)(study, trial)
+        _enqueue_again(study, trial)
     return [trial.number for trial in dead]
+
+
+def _enqueue_again(study: Study, trial: FrozenTrial) -> None:
+    """Enqueue the values of a failed trial, without the name of its process: another one trains them."""
+    trial.user_attrs.pop(PROCESS, None)
+    with _stable():
+        RetryHeartbeatStaleTrialCallback(MAX_RETRIES)(study, trial)
 
 
 def fail_stale(study: Study) -> None:

@@ -192,6 +192,15 @@ def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path):
     assert not study.get_trials(states=studies.OPEN)
 
 
+def test_a_trial_that_begins_anew_is_not_of_the_process_that_was_killed(config, tmp_path):
+    study = open_study(config, tmp_path)
+    study.ask().set_user_attr(studies.PROCESS, "process 0")
+    is_dead = partial(studies.is_of, {"process 0"})
+    assert studies.fail(study, is_dead) == [0]
+    assert study.ask().number == 1  # by another process, which has not written its name yet
+    assert studies.fail(study, is_dead) == []
+
+
 def test_a_trial_without_the_name_of_its_process_is_left_to_it_for_a_while(config, tmp_path):
     study = open_study(config, tmp_path)
     study.ask()
