@@ -4,6 +4,7 @@
 sweep has ended, however it ended.
 """
 
+import gc
 import json
 import os
 import sys
@@ -81,6 +82,7 @@ def run(task: Task) -> None:
     with closing(tracker):
         chosen = Candidate(task.framework, task.architecture)
         objective = Objective(chosen, settings, start_run, Path(task.outputs))
+        gc.freeze()  # the objects of the imported modules, which the collection after each trial would examine
         optimize(study, objective, settings.sweep, task.process, task.index)
 
 
