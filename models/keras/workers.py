@@ -69,7 +69,8 @@ def errors_named() -> Iterator[None]:
     try:
         yield
     except CONNECTION_ERRORS as error:
-        reason = str(error).splitlines()[0]
+        lines = str(error).splitlines()  # the first ones may be a traceback of the graph
+        reason = next((line for line in lines if line.startswith("Collective ops is aborted by: ")), lines[0])
         raise LostWorkerError(f"another worker has ended or cannot be reached: {reason}") from error
 
 

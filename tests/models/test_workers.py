@@ -16,7 +16,7 @@ from models.config import Augment, Framework, Train
 from models.errors import InputError
 from models.training import launchers
 from models.training.batches import Split, TrainingData
-from models.training.workers import Workers
+from models.training.workers import LostWorkerError, Workers
 from tests.models.conftest import CONFIGS, FRAMEWORKS
 from tests.models.worker import Case, Trained, train
 
@@ -81,6 +81,21 @@ def assert_equal(found: Trained, expected: Trained, limit: float, case: Case) ->
     for epoch, values in zip(found.history, expected.history, strict=True):
         for name in values.keys() - {"examples_per_second"}:
             assert epoch[name] == pytest.approx(values[name], rel=limit), (case, name)
+
+
+def test_a_lost_worker_of_tensorflow_is_named_by_the_cause_behind_the_traceback() -> None:
+    import tensorflow as tf
+
+    from models.keras.workers import errors_named
+
+    text = "Graph execution error:\n\nDetected at node A\n\nCollective ops is aborted by: no route\nThe error could be"
+    with (
+        pytest.raises(LostWorkerError, match=r"cannot be reached: Collective ops is aborted by: no route$"),
+        errors_named(),
+    ):
+        raise tf.errors.UnavailableError(None, None, text)
+    with pytest.raises(LostWorkerError, match=r"cannot be reached: Socket closed$"), errors_named():
+        raise tf.errors.UnavailableError(None, None, "Socket closed")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
