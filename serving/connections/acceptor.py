@@ -27,14 +27,16 @@ from serving.connections.shared_counts import SharedCounts
 DEFER_SECONDS = 0.005  # longest time for which a connection is left to a worker that holds fewer
 RETRY_SECONDS = 0.001
 SLACK = 1  # connections by which a worker may exceed another one; more of them save a few milliseconds
+SLACK_SHARE = 1 / 16  # of the other one's connections, by which it may exceed it further: else few are accepted at once
 FULL_SECONDS = 0.01  # pause of a worker that holds as many as it may
 EXHAUSTED_SECONDS = 1.0  # pause after a failure of `accept`, as when the process has no file descriptor left
+MAX_ACCEPTED = 64  # per turn of the event loop, which lasts as long as all requests that have arrived
 UNSENT_BYTES = 131_072  # that the kernel keeps of a response; without a limit it is megabytes per connection
 log = logging.getLogger("bentoml.tandem")
 
 
 class Acceptor:
-    """Accepts from `listener`, one connection per turn of the event loop, and passes each to `connect`.
+    """Accepts from `listener`, up to MAX_ACCEPTED connections per turn of the event loop, and passes each to `connect`.
 
     `held` returns the number of connections that this worker holds; with `limit` of them it accepts none.
     """
@@ -82,32 +84,42 @@ class Acceptor:
         self._timer = self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
-        held = self._held()
-        if held >= self._limit:
+        if self._held() >= self._limit:
             self._pause(FULL_SECONDS)
-        elif self._leave_to_others(held):
+        elif self._leave_to_others():
             self._pause(RETRY_SECONDS)
         else:
-            self._accept_one()
+            self._accept_waiting()
 
-    def _leave_to_others(self, held: int) -> bool:
+    def _leave_to_others(self) -> bool:
         """True while another worker holds fewer connections, at most for `DEFER_SECONDS`."""
-        fewest = self._counts.fewest()
-        if fewest is None or held <= fewest + SLACK or self._deferrals * RETRY_SECONDS >= DEFER_SECONDS:
+        if not self._exceeds_others() or self._deferrals * RETRY_SECONDS >= DEFER_SECONDS:
             self._deferrals = 0
             return False
         self._deferrals += 1
         return True
 
-    def _accept_one(self) -> None:
+    def _exceeds_others(self) -> bool:
+        """True if another worker holds fewer connections by more than the slack."""
+        fewest = self._counts.fewest()
+        return fewest is not None and self._held() > fewest + SLACK + int(fewest * SLACK_SHARE)
+
+    def _accept_waiting(self) -> None:
+        """Accept one connection, and further ones that wait as long as none is to be left to others."""
+        for _ in range(MAX_ACCEPTED):
+            if not self._accept_one() or self._held() >= self._limit or self._exceeds_others():
+                break
+
+    def _accept_one(self) -> bool:
+        """False if no further connection can be accepted now."""
         try:
             accepted, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another worker was faster
-            return
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # none waits, or another worker was faster
+            return False
         except OSError as error:
             log.error("cannot accept connections for %s s: %s", EXHAUSTED_SECONDS, error)
             self._pause(EXHAUSTED_SECONDS)
-            return
+            return False
         accepted.setblocking(False)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with contextlib.suppress(OSError):  # not a TCP socket
@@ -116,6 +128,7 @@ class Acceptor:
         self._tasks.add(task)
         task.add_done_callback(self._connected)
         self._counts.set(self._held())
+        return True
 
     def _connected(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)

@@ -189,6 +189,31 @@ def test_a_connection_is_left_to_a_worker_that_holds_fewer(
     assert sum(pauses) in (0, pytest.approx(acceptor.DEFER_SECONDS))
 
 
+def test_connections_that_wait_are_accepted_in_one_turn_of_the_event_loop(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    """A turn lasts as long as all requests that have arrived: one connection per turn would be a wait of seconds."""
+    accepted = []
+
+    async def connect(wire: socket.socket) -> None:
+        accepted.append(wire)
+
+    async def go() -> int:
+        accepting, turns = Acceptor(listener, connect, lambda: len(accepted), 100, counts(tmp_path)), 0
+        while len(accepted) < OPENED and turns < 100:
+            await asyncio.sleep(0)
+            turns += 1
+        await accepting.close()
+        return turns
+
+    with contextlib.ExitStack() as opened:
+        for _ in range(OPENED):
+            opened.enter_context(socket.create_connection(listener.getsockname()))
+        assert asyncio.run(go()) < 10
+        for wire in accepted:
+            wire.close()
+
+
 def test_a_full_worker_accepts_nothing(listener: socket.socket, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(pauses_until_accepted(listener, 100, counts(tmp_path)))
