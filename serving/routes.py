@@ -57,7 +57,7 @@ ROUTES: dict[str, Route] = {
         method="POST", request={"application/json": schemas.RepositoryIndexRequest}, body_required=False,
     ),
     "/schema.json": Route("schema", status.client_schema, MODEL, "Schema for BentoML's typed client"),
-    "/docs.json": Route("docs", docs, MODEL, "This document", public=True, probe=True),
+    "/docs.json": Route("docs", docs, MODEL, "This document", public=True),
 } | dict.fromkeys(static_files.FILES, PAGE)  # fmt: skip
 
 # By what follows the model's name and version.

@@ -8,10 +8,12 @@ BentoML starts and supervises the workers and serves the schema of its typed cli
 # BentoML's decorators are seen as untyped because the checker does not follow its imports.
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import bentoml
+import orjson
 from bentoml.exceptions import BentoMLException
 
 from models.errors import InputError
@@ -82,6 +84,12 @@ def _start_error(error: InputError) -> BaseException:
     return SystemExit(1)
 
 
+@cache
+def _client_schema() -> bytes:
+    """The schema for BentoML's typed client as JSON; generating it takes long."""
+    return orjson.dumps(cast(Any, Tandem).schema())
+
+
 def _workers() -> int:
     """The number of worker processes."""
     settings = _settings()
@@ -101,7 +109,7 @@ class Tandem:
 
     def __init__(self) -> None:
         index = bentoml.server_context.worker_index or 0
-        self.worker = Worker(_settings(), index=index, client_schema=cast(Any, Tandem).schema)
+        self.worker = Worker(_settings(), index=index, client_schema=_client_schema)
 
     @bentoml.on_deployment
     @staticmethod

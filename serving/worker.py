@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from serving.canary.canary import Canary
 from serving.canary.metrics import CanaryMetrics
@@ -27,6 +26,7 @@ from serving.scheduling.batcher import Batcher
 from serving.scheduling.deadlines import Deadlines
 from serving.scheduling.image_decoder import ImageDecoder
 from serving.scheduling.load_estimate import LoadEstimate
+from serving.scheduling.shared_work import SharedWork
 from serving.settings import Settings
 
 RESTART_SECONDS = 1.0  # pause before a background task that has failed starts again
@@ -34,7 +34,7 @@ log = logging.getLogger("bentoml.tandem")
 
 
 class Worker:
-    """`index` is this worker's number, `client_schema` returns the schema for BentoML's typed client.
+    """`index` is this worker's number, `client_schema` returns the schema for BentoML's typed client as JSON.
 
     Raises InputError if no champion can be loaded.
     """
@@ -44,7 +44,7 @@ class Worker:
         settings: Settings,
         metrics: Metrics | None = None,
         index: int = 0,
-        client_schema: Callable[[], dict[str, Any]] = dict,
+        client_schema: Callable[[], bytes] = lambda: b"{}",
     ) -> None:
         self.settings = settings
         self.client_schema = client_schema
@@ -54,6 +54,8 @@ class Worker:
         self.image_decoder = ImageDecoder(settings.max_pixels)
         self.deadlines = Deadlines(settings.timeout_seconds, settings.turn_seconds)
         self.load = LoadEstimate()
+        self.shared_work = SharedWork()
+        self.documents: dict[bool, tuple[Champion, bytes]] = {}  # of OpenAPI, with and without names
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
         self.large_bodies = LargeBodies(self.memory_budget)
         self.activations = Activations(settings)

@@ -1,5 +1,7 @@
 """Triton's extensions of the Open Inference Protocol: model configuration, statistics and repository index."""
 
+import asyncio
+
 from serving.api import json_body
 from serving.api.inference_protocol import PLATFORM, requested_champion, write
 from serving.api.schemas import (
@@ -42,15 +44,28 @@ def model_config(worker: Worker, champion: Champion) -> ModelConfig:
 
 async def statistics(worker: Worker, request: Request) -> Response:
     """The statistics of the model. Raises RequestError (404) for another model or version."""
-    return write(version_statistics(worker, requested_champion(worker, request).version))
+    return await _statistics_response(worker, requested_champion(worker, request).version)
 
 
 async def all_statistics(worker: Worker, _: Request) -> Response:
     """The statistics of all models: there is one."""
-    return write(version_statistics(worker, worker.champion.version))
+    return await _statistics_response(worker, worker.champion.version)
 
 
-def version_statistics(worker: Worker, version: str) -> Statistics:
+async def _statistics_response(worker: Worker, version: str) -> Response:
+    async def read() -> Response:
+        return write(await version_statistics(worker, version))
+
+    return await worker.shared_work.result(("statistics", version), read)
+
+
+async def version_statistics(worker: Worker, version: str) -> Statistics:
+    """The statistics of a version, of all workers."""
+    worker.metrics.flush()
+    return await asyncio.to_thread(_read_statistics, worker, version)
+
+
+def _read_statistics(worker: Worker, version: str) -> Statistics:
     """The statistics of a version. Reading inputs and writing outputs is not measured, and nothing is cached."""
     metrics = list(worker.metrics.collect().collect())  # once, as it reads the files of all workers
     found = model_statistics.read(metrics, version)

@@ -1,5 +1,6 @@
 """Information about the service: model, health and metrics."""
 
+import asyncio
 from urllib.parse import urlsplit
 
 import orjson
@@ -31,12 +32,17 @@ def _public_uri(uri: str) -> str:
 
 async def client_schema(worker: Worker, _: Request) -> Response:
     """The schema that BentoML's typed client reads."""
-    return Response(orjson.dumps(worker.client_schema()))
+    return Response(worker.client_schema())
 
 
 async def metrics(worker: Worker, _: Request) -> Response:
     """The metrics of all workers in the text format of Prometheus."""
-    return Response(worker.metrics.text(), content_type=CONTENT_TYPE)
+
+    async def read() -> bytes:
+        worker.metrics.flush()
+        return await asyncio.to_thread(worker.metrics.text)
+
+    return Response(await worker.shared_work.result("metrics", read), content_type=CONTENT_TYPE)
 
 
 async def live(_worker: Worker, _request: Request) -> Response:

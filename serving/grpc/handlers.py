@@ -77,8 +77,12 @@ async def model_statistics(worker: Worker, request: Request) -> Response:
     """The statistics of the named model, or of all. Raises RequestError for another model or version."""
     given = await _read(request, "ModelStatisticsRequest")
     champion = v2.named_champion(worker, given.name, given.version) if given.name else worker.champion
-    statistics = model_repository.version_statistics(worker, champion.version)
-    return _convert("ModelStatisticsResponse", statistics.model_dump())
+
+    async def read() -> Response:
+        statistics = await model_repository.version_statistics(worker, champion.version)
+        return _convert("ModelStatisticsResponse", statistics.model_dump())
+
+    return await worker.shared_work.result(("gRPC statistics", champion.version), read)
 
 
 async def repository_index(worker: Worker, request: Request) -> Response:

@@ -174,12 +174,11 @@ class Metrics:
         self._labels.clear()
 
     def text(self) -> bytes:
-        """The metrics of all workers in the text format of Prometheus."""
+        """The metrics of all workers in the text format of Prometheus, those of this one as of the last `flush`."""
         return generate_latest(self.collect())
 
     def collect(self) -> CollectorRegistry:
-        """The metrics of all workers, up to date for this one."""
-        self.flush()
+        """The metrics of all workers, those of this one as of the last `flush`. Reads files, so it takes a thread."""
         if ValueClass.__name__ != "MmapedValue":
             return self.registry
         _remove_dead_workers(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))

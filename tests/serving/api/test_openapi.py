@@ -1,6 +1,7 @@
 """The OpenAPI document covers all routes, and its schemas accept what the handlers accept and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from pydantic import ValidationError
 
 from models.spec import DataSpec
 from serving import routes
-from serving.api import model_schemas, schemas, static_files
+from serving.api import model_schemas, openapi, schemas, static_files
+from serving.inference.champion import Champion
+from serving.worker import Worker
 from tests.serving.api.test_bad_input import DOCUMENTS, TABLES, body
 from tests.serving.api.test_inference_protocol import BAD, tensor
 from tests.serving.api.test_table_rows import GOOD, REJECTED
@@ -44,6 +47,25 @@ def test_every_route_is_documented(tmp_path: Path, local: Make, spec: DataSpec) 
         assert {"200", "400", "408", "413", "414", "431", "500", "503"} <= operation["responses"].keys()
         assert all(response["content"] for response in operation["responses"].values())
         assert ("401" in operation["responses"]) == ("security" not in operation)
+
+
+def test_the_document_is_generated_once_for_each_champion(
+    digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask for it, as generating it takes long and needs no key."""
+    service, generated, write_document = local(digits, api_key="key"), [], openapi._write
+
+    def write(worker: Worker, champion: Champion, named: bool, paths: openapi.Routes) -> bytes:
+        generated.append((champion.version, named))
+        return write_document(worker, champion, named, paths)
+
+    monkeypatch.setattr(openapi, "_write", write)
+    anonymous, named = ("GET", "/docs.json", {}), ("GET", "/docs.json", {"headers": {"x-api-key": "key"}})
+    for _ in range(2):
+        assert len({response.content for response in service.many(*[anonymous, named] * 5)}) == 2
+    service.worker.reloader.champion = replace(service.worker.champion, version="2")
+    assert service.get("/docs.json").json()["info"]["version"] == "2"
+    assert sorted(generated) == [("1", False), ("1", True), ("2", False)]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
