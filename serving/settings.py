@@ -83,7 +83,7 @@ class Settings(BaseModel):
     max_held_bytes: int = Field(
         100_663_296,
         ge=0,
-        description="most bytes a worker holds of bodies above 64 KiB or in several parts, and of what is parsed",
+        description="most bytes a worker holds of request bodies beyond 64 KiB each, and of what is parsed of them",
     )
     max_wait_seconds: float = Field(0.1, gt=0, description="longest expected queueing time of an accepted request")
     run_rows: int = Field(64, ge=1, description="most examples in one run of the model")

@@ -27,7 +27,7 @@ LINGER_PAUSE = 0.001  # seconds between two chunks, so that discarding 100 MB do
 
 
 class MemoryBudget:
-    """Bytes of memory for request bodies of more than a chunk and for what is parsed of them, in one worker."""
+    """Bytes of memory for what request bodies have beyond a chunk and for what is parsed of them, in one worker."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -44,7 +44,7 @@ class Request:
     """One request. `limit` is the largest body in bytes; `observed` is set where a model has answered, `key_name`
     where the API key has a name.
 
-    `load` counts the request from the arrival of its last byte until `close`; a body of more than a chunk counts in
+    `load` counts the request from the arrival of its last byte until `close`; what a body has beyond a chunk counts in
     `memory_budget`.
     """
 
@@ -101,13 +101,13 @@ class Request:
         first, more = await self._chunk()
         if not more and len(first) <= CHUNK_BYTES:
             return self._check_chunk(first)
-        self.reserve(len(first))
+        self._reserve_body(0, len(first))
         if not more:
             return self._check_chunk(first)
         collected = bytearray(first)
         while more:
             chunk, more = await self._chunk()
-            self.reserve(len(chunk))
+            self._reserve_body(len(collected), len(chunk))
             collected += self._check_chunk(chunk, len(collected))
         return bytes(collected)
 
@@ -143,6 +143,10 @@ class Request:
         if self.memory_budget:
             self.memory_budget.reserve(size)
             self._reserved += size
+
+    def _reserve_body(self, before: int, size: int) -> None:
+        """Reserve memory for a part of a body, so many bytes after its begin; small bodies need none."""
+        self.reserve(max(0, size - max(0, CHUNK_BYTES - before)))
 
     async def linger(self) -> None:
         """Discard the rest of the body for a few seconds: a client that still sends does not read the response."""

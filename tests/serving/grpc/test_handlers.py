@@ -18,6 +18,7 @@ from serving.errors import RequestError
 from serving.grpc import handlers, message_structure, routes
 from serving.grpc.messages import SERVICE, message
 from serving.http.large_bodies import SMALL_BYTES
+from serving.http.messages import CHUNK_BYTES
 from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, queued
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Local, unused_application
@@ -113,13 +114,13 @@ def test_large_messages_count_in_the_memory_budget(local: Any, digits: Path, typ
     """Raw data are in the message and twice in memory; there is one typed message at a time that is parsed."""
     body = request(raw(DIGITS, 2000), typed)
     parsed = message_structure.PER_BYTE * len(body) if typed else 0
-    budget = 4 * (1 if typed else 3) * len(body) + parsed
+    budget = 4 * ((1 if typed else 3) * len(body) - CHUNK_BYTES) + parsed
     service = local(digits, max_held_bytes=budget)
     assert infer(service, *[body] * 4) == [200] * 4
     assert service.worker.memory_budget.available == budget
-    service = local(digits, max_held_bytes=budget - len(body))
+    service = local(digits, max_held_bytes=budget - len(body) + CHUNK_BYTES)
     assert sorted(infer(service, *[body] * 4)) == [200] * 3 + [503]
-    assert service.worker.memory_budget.available == budget - len(body)
+    assert service.worker.memory_budget.available == budget - len(body) + CHUNK_BYTES
     assert service.worker.load.in_flight == 0
 
 

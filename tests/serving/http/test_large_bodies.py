@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from serving.http.large_bodies import SMALL_BYTES, parsed_bytes
+from serving.http.messages import CHUNK_BYTES
 from tests.serving.bundles import DIGITS, raw
 from tests.serving.conftest import Local
 
@@ -92,7 +93,7 @@ def test_raw_data_do_not_count_as_json(digits: Path, local: Make) -> None:
 
 def test_memory_in_use_is_not_available(digits: Path, local: Make) -> None:
     service = local(digits)
-    service.worker.memory_budget.available = size = len(LARGE) + parsed_bytes(LARGE) - 1
+    service.worker.memory_budget.available = size = len(LARGE) - CHUNK_BYTES + parsed_bytes(LARGE) - 1
     response = service.post("/predict", content=LARGE, headers=TYPE)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
@@ -104,7 +105,7 @@ def test_memory_in_use_is_not_available(digits: Path, local: Make) -> None:
 
 def test_bodies_that_wait_share_the_memory_for_parsing(digits: Path, local: Make) -> None:
     """Those that are accepted wait longer than others may take; there is memory for three, and one that is parsed."""
-    memory = 3 * len(LARGE) + parsed_bytes(LARGE)
+    memory = 3 * (len(LARGE) - CHUNK_BYTES) + parsed_bytes(LARGE)
     service = local(digits, max_held_bytes=memory, timeout_seconds=1e-3)
 
     async def go() -> list[int]:
