@@ -169,7 +169,9 @@ def _check_count(count: int, expected: int) -> None:
 def _wants_binary(document: dict[str, Any], spec: DataSpec) -> bool:
     """True if the output is requested as raw data, for itself or with all outputs. Raises RequestError."""
     default = _parameters(document).get("binary_data_output", False)
-    outputs = document.get("outputs", [{"name": spec.output_name}])
+    outputs = document.get("outputs", [])
+    if outputs == []:  # all
+        outputs = [{"name": spec.output_name}]
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
         raise invalid(f"outputs: allowed: a list of one, {spec.output_name!r}, or none at all")
     if outputs[0].get("name") != spec.output_name:

@@ -49,7 +49,9 @@ def test_json_and_raw_data_agree(tmp_path: Path, local: Make, spec: DataSpec, co
     inputs = raw(spec, count)
     flat = {"inputs": [tensor(inputs, spec, data=inputs.ravel().tolist())], "id": "mine"}
     nested = {"inputs": [tensor(inputs, spec, data=inputs.tolist())], "outputs": [{"name": spec.output_name}]}
-    responses = service.many(("POST", INFER, {"json": flat}), ("POST", INFER, {"json": nested}))
+    empty = nested | {"outputs": []}
+    bodies = (flat, nested, empty)
+    responses = service.many(*(("POST", INFER, {"json": body}) for body in bodies))
     responses += service.many(("POST", INFER, binary(inputs, spec)))
     for response in responses:
         assert response.status_code == 200, response.text
