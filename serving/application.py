@@ -93,6 +93,8 @@ class Application:
             request.check_size()
             route = self._find(request.method, request.path)
             name = route.name
+            if not route.probe:
+                self._check_load(worker)  # before the key, whose quota counts what is answered
             if worker.api_keys.required and not route.public:
                 request.key_name = worker.api_keys.admit(given_key(request))
             return name, await self._run(worker, route, request)
@@ -104,9 +106,7 @@ class Application:
             return name, _error("the service failed; the log has the reason", 500)
 
     async def _run(self, worker: Worker, route: Route, request: Request) -> Response:
-        """Run the handler. Raises RequestError if there are too many requests or this one takes too long."""
-        if not route.probe:
-            self._check_load(worker)
+        """Run the handler. Raises RequestError if this takes too long."""
         request.load, request.memory_budget, request.deadlines = worker.load, worker.memory_budget, worker.deadlines
         try:
             return await worker.deadlines.within(route.handler(worker, request))

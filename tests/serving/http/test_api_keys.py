@@ -76,6 +76,15 @@ def test_a_used_up_quota_is_429_until_retry_after(keys: Path, digits: Path, loca
     assert ALICE not in metrics
 
 
+def test_an_overloaded_service_uses_up_no_quota(keys: Path, digits: Path, local: Callable[..., Local]) -> None:
+    service = local(digits, api_keys_file=keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service.worker.load, "in_flight", 100)
+        patch.setattr(service.worker.load, "_seconds", 1.0)
+        assert [service.post("/predict", json=BODY, **header(ALICE)).status_code for _ in range(3)] == [503] * 3
+    assert service.post("/predict", json=BODY, **header(ALICE)).status_code == 200
+
+
 def test_a_quota_refills_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(quota.time, "monotonic", lambda: now)
