@@ -5,6 +5,7 @@ variables itself: https://opentelemetry.io/docs/specs/otel/configuration/sdk-env
 """
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -12,11 +13,12 @@ import uuid
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from opentelemetry.propagate import extract
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from models.errors import InputError
 from serving.inference.champion import Champion
@@ -24,6 +26,8 @@ from serving.scheduling.batcher import Result
 
 EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 FLUSH_SECONDS = 5.0  # for the last spans when the worker ends
+PROPAGATOR = TraceContextTextMapPropagator()  # the SDK's default also reads `baggage`, in quadratic time
+MAX_TRACE_HEADER = 512  # bytes, as much of `tracestate` as must be propagated (W3C Trace Context, section 3.3.1.5)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE")
 Attributes = dict[str, str | int]
 
@@ -69,7 +73,7 @@ class Trace:
         self._epoch = time.time_ns() - round(time.perf_counter() * 1e9)
         attributes: Attributes = {"http.request.method": self._method, "url.path": path}
         self._span: Span = tracer.start_span(
-            self._method, extract(headers), SpanKind.SERVER, attributes, start_time=self._nanoseconds(started)
+            self._method, _parent(headers), SpanKind.SERVER, attributes, start_time=self._nanoseconds(started)
         )
 
     @property
@@ -106,12 +110,19 @@ class Trace:
         return self._epoch + round(seconds * 1e9)
 
 
+def _parent(headers: Mapping[str, str]) -> Context:
+    """The client's span, if the headers name one."""
+    given = {name: headers.get(name, "") for name in PROPAGATOR.fields}
+    return PROPAGATOR.extract({name: value for name, value in given.items() if 0 < len(value) <= MAX_TRACE_HEADER})
+
+
 class Tracing:
     """Makes the traces of one worker and exports them from a thread of its own."""
 
     def __init__(self) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
+        logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # it warns of headers that clients send
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("serving")

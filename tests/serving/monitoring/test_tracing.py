@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from models.errors import InputError
 from serving.monitoring import tracing
+from serving.monitoring.request_context import client_trace_id
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Local, environment, serve
 
@@ -124,6 +125,30 @@ def test_the_spans_follow_each_other_and_agree_with_the_response(
     }
     assert attributes(inference)["tandem.examples"] == 2
     assert attributes(inference)["tandem.model.version"] == "1"
+
+
+def test_long_headers_of_traces_are_ignored(
+    collector: Collector, traced: Callable[..., Local], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would be parsed for milliseconds, and each of them would write kilobytes to the log."""
+    service = traced()
+    states = ["a=1", "a=" + "," * 7000, "?" * 500]
+    for state in states:
+        headers = TRACEPARENT | {"tracestate": state, "baggage": "a=1" + " " * 7000 + "?"}
+        assert service.post("/predict", json=BODY, headers=headers).status_code == 200
+    close(service)
+    requests = [span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER]
+    assert {(span.trace_id.hex(), span.parent_span_id.hex()) for span in requests} == {(TRACE, PARENT)}
+    assert [span.trace_state for span in requests] == ["a=1", "", ""]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "invalid", [f"ff-{TRACE}-{PARENT}-01", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE}"]
+)
+def test_an_invalid_traceparent_has_no_trace(invalid: str) -> None:
+    assert client_trace_id(TRACEPARENT["traceparent"].encode()) == TRACE
+    assert client_trace_id(invalid.encode()) == ""
 
 
 def test_errors_and_paths_of_models(collector: Collector, traced: Callable[..., Local]) -> None:
