@@ -129,10 +129,11 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()  # an answer now would be taken for that to an earlier request
             self._shared.rejected("pipelined")
             raise RequestError(400, "pipelined", "too many requests at once")
-        if self._exceeds_limits():
-            self._error = self._too_large()
+        self._error = self._too_large() if self._exceeds_limits() else self._ambiguous()
+        if self._error:
             raise self._error  # ends the parser; uvicorn then calls send_400_response
         super().on_headers_complete()
+        self.headers = []  # of trailers, which are ignored: those of the request are in its scope
 
     def on_body(self, body: bytes) -> None:
         """Count from here: what the parser still keeps follows this part of the body."""
@@ -154,6 +155,17 @@ class Connection(HttpToolsProtocol):
         if self._unparsed <= self._max_header_bytes:
             return False  # the usual case: what has arrived, the headers and perhaps a part of the body, is smaller
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_header_bytes
+
+    def _ambiguous(self) -> RequestError | None:
+        """An error where others may see another end or another host of the request (RFC 9112, sections 3.2 and 6)."""
+        names = [name for name, _ in self.headers]
+        if (hosts := names.count(b"host")) != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            return RequestError(400, "malformed", f"found {hosts} headers Host; allowed: one")
+        if b"transfer-encoding" in names:
+            codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+            if codings != [b"chunked"] or self.parser.get_http_version() != "1.1":
+                return RequestError(400, "malformed", "Transfer-Encoding: allowed: chunked, in HTTP/1.1")
+        return None
 
     def _too_large(self) -> RequestError:
         settings = self._settings

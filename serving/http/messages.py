@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -63,10 +63,12 @@ class Request:
         self._reserved = 0
         self._actions: list[Callable[[], None]] = []
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        if len(self._headers) != len(scope["headers"]):
+            self._headers = _combined(scope["headers"])
         self._limit = limit
 
     def header(self, name: bytes) -> bytes:
-        """The header of this lower-case name, or nothing."""
+        """The header of this lower-case name, or nothing; the values of a repeated one are separated by commas."""
         return self._headers.get(name, b"")
 
     @property
@@ -96,7 +98,7 @@ class Request:
 
     async def body(self) -> bytes:
         """The complete body. Raises RequestError (413) before more than the limit is in memory."""
-        if self.header(b"content-encoding") not in (b"", b"identity"):
+        if (coding := self.header(b"content-encoding")) and coding.strip().lower() != b"identity":
             raise RequestError(415, "media_type", "the body is compressed; send it as it is")
         first, more = await self._chunk()
         if not more and len(first) <= CHUNK_BYTES:
@@ -175,6 +177,14 @@ class Request:
         if before + len(chunk) > self._limit:
             raise too_large(f"the body is larger than {self._limit} bytes")
         return chunk
+
+
+def _combined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by name, the values of a repeated one separated by commas (RFC 9110, section 5.3)."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return {name: b", ".join(values) for name, values in found.items()}
 
 
 @dataclass(slots=True)

@@ -357,6 +357,14 @@ def test_the_access_log_has_one_line_per_request_without_content(
     assert "inputs" not in first
 
 
+@pytest.mark.parametrize(
+    ("codings", "status"), [(["Identity"], 200), (["gzip"], 415), (["gzip", "identity"], 415), (["identity"] * 2, 415)]
+)
+def test_content_encodings(digits: Path, local: Make, codings: list[str], status: int) -> None:
+    headers = [("content-encoding", coding) for coding in codings]
+    assert local(digits).post("/predict", **BODY, headers=headers).status_code == status
+
+
 def test_a_content_length_that_is_no_number(digits: Path, local: Make) -> None:
     response = local(digits).post("/predict", content=b"{}", headers=[(b"content-length", b"\xff\xfe")])
     assert response.status_code == 413

@@ -108,7 +108,7 @@ def test_headers_are_not_collected_without_limit(strict: Served, name: str) -> N
         (HEAD + b"a: " + b"b" * 16_000 + b"\r\n", 200),
         (HEAD + b"a: " + b"b" * 16_400 + b"\r\n", 431),
         (HEAD + (b"a: " + b"b" * 1000 + b"\r\n") * 17, 431),
-        (b"GET /livez?" + b"a" * 8000 + b" HTTP/1.1\r\n", 200),
+        (b"GET /livez?" + b"a" * 8000 + b" HTTP/1.1\r\nHost: x\r\n", 200),
         (b"GET /livez?" + b"a" * 8192 + b" HTTP/1.1\r\n", 414),
         (POST + b"a: " + b"b" * 15_000 + b"\r\n", 200),
     ],
@@ -251,6 +251,11 @@ AMBIGUOUS = {  # what one implementation reads as one request and another as two
     "two lengths": POST + b"Content-Length: 2\r\n\r\n" + BODY,
     "an unknown coding": JSON + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a negative chunk": JSON + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+    "a second coding": JSON + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "two codings": CHUNKED.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "chunks in HTTP/1.0": CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "no host": HEAD.replace(b"Host: x\r\n", b"\r\n"),
+    "two hosts": HEAD + b"Host: y\r\n\r\n",
     "line feeds alone": b"GET /livez HTTP/1.1\nHost: x\n\n",
     "a folded header": HEAD + b"a: b\r\n c\r\n\r\n",
     "a space before a colon": HEAD + b"a : b\r\n\r\n",
@@ -267,6 +272,15 @@ def test_ambiguous_requests_end_the_connection(strict: Served, name: str) -> Non
     assert answer.count(b"HTTP/1.1 ") == 1
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
     assert rejections(strict, "malformed") == before + 1
+
+
+@pytest.mark.parametrize("trailers", [b"X-Request-Id: other\r\nContent-Type: text/plain\r\n", b"a: b\r\n" * 2000])
+def test_trailers_are_ignored(strict: Served, trailers: bytes) -> None:
+    body = b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n" + trailers + b"\r\n"
+    own = b"X-Request-Id: own\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = talk(strict, JSON + own + body)
+    assert status(answer) == 200
+    assert b"x-request-id: own\r\n" in answer
 
 
 def test_a_stop_does_not_wait_for_idle_clients(tmp_path_factory: pytest.TempPathFactory) -> None:
