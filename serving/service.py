@@ -8,7 +8,7 @@ BentoML starts and supervises the workers and serves the schema of its typed cli
 # BentoML's decorators are seen as untyped because the checker does not follow its imports.
 
 import logging
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +43,8 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         settings = _settings()
         index = max(0, (bentoml.server_context.worker_index or 1) - 1)
         inner, file = super().to_asgi(is_main), supervision.connection_counts_file()
-        server.install(settings, file, _workers(), index, _count_rejection, _grpc_server(inner, settings))
+        headers = partial(cors.headers, settings.cors_origins)
+        server.install(settings, file, _workers(), index, _count_rejection, headers, _grpc_server(inner, settings))
         application = Application(inner, settings, _worker)
         return cors.allow(application, settings.cors_origins)
 

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from serving.errors import RequestError
 from serving.settings import Settings
 
+Headers = tuple[tuple[bytes, bytes], ...]
 LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
 LINGER_PAUSE = 0.001  # seconds between two reads of discarded bytes
 UPGRADE_HEADERS = {b"upgrade", b"connection", b"http2-settings"}
@@ -28,11 +29,15 @@ MAX_PIPELINED = 64  # requests that a client sent before the first of them was a
 
 @dataclass(frozen=True)
 class Shared:
-    """What the connections of a worker share: limits, the counter of refusals, a call when one opens or closes."""
+    """What the connections of a worker share: limits, the counter of refusals, a call when one opens or closes.
+
+    `cors` returns the headers of a refusal for an origin.
+    """
 
     settings: Settings
     rejected: Callable[[str], None]
     changed: Callable[[], None]
+    cors: Callable[[bytes], Headers] = lambda _: ()
 
 
 class Connection(HttpToolsProtocol):
@@ -183,7 +188,9 @@ class Connection(HttpToolsProtocol):
         """Answer with an error and close; a client that is still sending has a moment to read it."""
         self._refused_at = self.loop.time()
         self._shared.rejected(error.reason)
-        self.transport.write(_response(error, self.server_state.default_headers))
+        origin = dict(self.headers or ()).get(b"origin", b"")
+        headers = [*self.server_state.default_headers, *self._shared.cors(origin)]
+        self.transport.write(_response(error, headers))
         if self._busy or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -258,11 +265,11 @@ def _head(start_line: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n".join([start_line, *kept, b"", b""])
 
 
-def _response(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The error as a complete HTTP/1.1 response."""
+def _response(error: RequestError, further: list[tuple[bytes, bytes]]) -> bytes:
+    """The error as a complete HTTP/1.1 response, with `further` headers."""
     body = orjson.dumps({"error": str(error)})
     headers = [
-        *default_headers,
+        *further,
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", os.urandom(8).hex().encode()),

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import uvicorn
 
 from serving.connections.acceptor import Acceptor
-from serving.connections.protocol import Connection, Shared
+from serving.connections.protocol import Connection, Headers, Shared
 from serving.connections.shared_counts import SharedCounts
 from serving.settings import Settings
 
@@ -38,7 +38,9 @@ class Companion(Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves `settings.max_connections` connections at a time; `rejected` counts refusals by reason.
+    """Serves `settings.max_connections` connections at a time.
+
+    `rejected` counts refusals by reason, `cors` returns their headers for an origin.
 
     The `first` of the workers warns where the address that all share is public and needs a key. `companion` is started
     and stopped together with this server.
@@ -50,6 +52,7 @@ class Server(uvicorn.Server):
         settings: Settings,
         counts: SharedCounts,
         rejected: Callable[[str], None],
+        cors: Callable[[bytes], Headers],
         first: bool = True,
         companion: Companion | None = None,
     ) -> None:
@@ -59,7 +62,7 @@ class Server(uvicorn.Server):
         self._first = first
         self._settings = settings
         self._counts = counts
-        self._shared = Shared(settings, rejected, self._count)
+        self._shared = Shared(settings, rejected, self._count, cors)
         self._acceptors: list[Acceptor] = []
         self._watcher: asyncio.Task[None] | None = None
 
@@ -108,13 +111,19 @@ class Server(uvicorn.Server):
         """Show the other workers that this one is alive, and close connections whose clients are late."""
         loop = asyncio.get_running_loop()
         while True:
-            if not self.should_exit:
-                self._counts.renew()
-            connections = cast(list[Connection], list(self.server_state.connections))
-            for connection in connections:
-                connection.expire(loop.time())
-            _limit_unsent(connections, MAX_UNSENT_BYTES)
+            try:
+                self._check(loop.time())
+            except Exception:
+                log.exception("a check of all connections failed; the next one follows in %s s", WATCH_SECONDS)
             await asyncio.sleep(WATCH_SECONDS)
+
+    def _check(self, now: float) -> None:
+        if not self.should_exit:
+            self._counts.renew()
+        connections = cast(list[Connection], list(self.server_state.connections))
+        for connection in connections:
+            _expire(connection, now)
+        _limit_unsent(connections, MAX_UNSENT_BYTES)
 
 
 def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
@@ -123,6 +132,15 @@ def _warn_without_key(listener: socket.socket, settings: Settings) -> None:
     has_keys = settings.api_key or settings.api_keys_file
     if not has_keys and not ipaddress.ip_address(host).is_loopback:
         log.warning("listening on %s:%d without TANDEM_API_KEY: whoever reaches this address can use it", host, port)
+
+
+def _expire(connection: Connection, now: float) -> None:
+    """Close a connection whose client is late, or whose check fails: without it, the others have no time limits."""
+    try:
+        connection.expire(now)
+    except Exception:
+        log.exception("a connection whose time limits cannot be checked is closed")
+        connection.transport.abort()
 
 
 def _limit_unsent(connections: list[Connection], most: int) -> None:
@@ -148,6 +166,7 @@ def install(
     workers: int,
     index: int,
     rejected: Callable[[str], None],
+    cors: Callable[[bytes], Headers],
     companion: Companion | None = None,
 ) -> None:
     """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
@@ -157,6 +176,7 @@ def install(
         "settings": settings,
         "counts": counts,
         "rejected": rejected,
+        "cors": cors,
         "first": index == 0,
         "companion": companion,
     }

@@ -338,6 +338,7 @@ def test_only_configured_origins_are_allowed(digits: Path, local: Make) -> None:
     service.application = allow(service.application, ("http://friend",))  # type: ignore[assignment]
     response = service.post("/predict", **BODY, headers=origin)
     assert response.headers["access-control-allow-origin"] == "http://friend"
+    assert "retry-after" in response.headers["access-control-expose-headers"]
     assert (
         "access-control-allow-origin" not in service.post("/predict", **BODY, headers={"origin": "http://foe"}).headers
     )

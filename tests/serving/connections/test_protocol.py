@@ -1,6 +1,7 @@
 """Requests that ask for another protocol are answered in this one."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import httptools
@@ -9,6 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from serving.connections.protocol import Connection, Shared
+from serving.http import cors
 from serving.settings import Settings
 
 BODY = b'{"inputs": []}'
@@ -25,6 +27,9 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.written += bytes(data)
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def is_closing(self) -> bool:
         return False
 
@@ -36,21 +41,28 @@ class Transport(asyncio.Transport):
 
 
 def answers(pieces: list[bytes]) -> list[bytes]:
-    """What an application that returns method, path and body answers to a client that sends these pieces."""
+    """What an application that returns method, path, body and a header answers to a client that sends these pieces."""
+    lines = exchange(pieces).split(b"\r\n")
+    return [line.removeprefix(b"x-answer: ") for line in lines if line.startswith(b"x-answer: ")]
+
+
+def exchange(pieces: list[bytes], origins: tuple[str, ...] = ()) -> bytes:
+    """Everything that is written to this client."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
-        answer = scope["method"].encode() + b" " + scope["raw_path"] + b" " + body
+        key = dict(scope["headers"]).get(b"x-api-key", b"")
+        answer = scope["method"].encode() + b" " + scope["raw_path"] + b" " + body + key
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x-answer", answer)]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def run() -> list[bytes]:
+    async def run() -> bytes:
         config = Config(application, lifespan="off", log_config=None)
         config.load()
-        shared = Shared(Settings(), lambda reason: None, lambda: None)
+        shared = Shared(Settings(), lambda reason: None, lambda: None, partial(cors.headers, origins))
         connection, transport = Connection(config, ServerState(), {}, shared), Transport()
         connection.connection_made(transport)
         for piece in pieces:
@@ -59,8 +71,7 @@ def answers(pieces: list[bytes]) -> list[bytes]:
             await asyncio.sleep(0)
         for _ in range(20):
             await asyncio.sleep(0)
-        lines = transport.written.split(b"\r\n")
-        return [line.removeprefix(b"x-answer: ") for line in lines if line.startswith(b"x-answer: ")]
+        return transport.written
 
     return asyncio.run(run())
 
@@ -78,6 +89,28 @@ def test_a_request_to_upgrade_is_answered_with_its_body(size: int) -> None:
     pieces = [sent[start : start + size] for start in range(0, len(sent), size)]
     post = b"POST /a " + BODY
     assert answers(pieces) == [post, b"POST /d hi", b"POST /b " + BODY, b"GET /c ", post]
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_trailers_are_no_headers_of_the_request_before_or_after_them(size: int) -> None:
+    sent = CHUNKED.removesuffix(b"\r\n") + b"X-Api-Key: smuggled\r\n\r\n" + PLAIN
+    sent += PLAIN.replace(b"content-length", b"x-api-key: 1\r\ncontent-length")
+    pieces = [sent[start : start + size] for start in range(0, len(sent), size)]
+    assert answers(pieces) == [b"POST /b " + BODY, b"POST /d hi", b"POST /d hi1"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [((), b"http://a", b""), (("http://a",), b"http://a", b"http://a"), (("http://a",), b"http://b", b""),
+     (("*",), b"http://a", b"*")],
+)  # fmt: skip
+def test_pages_of_allowed_origins_can_read_a_refusal(origins: tuple[str, ...], origin: bytes, allowed: bytes) -> None:
+    answer = exchange([b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\norigin: " + origin + b"\r\n\r\n"], origins)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    lines = answer.split(b"\r\n")
+    assert [line for line in lines if line.startswith(b"access-control-allow-origin")] == (
+        [b"access-control-allow-origin: " + allowed] if allowed else []
+    )
 
 
 def test_httptools_takes_it_for_a_request_without_a_body() -> None:

@@ -1,5 +1,6 @@
 """The server of a worker: the bound of all unread responses, and what it does not do for each request."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -34,10 +35,50 @@ def test_the_largest_unread_responses_are_given_up(sizes: list[int], closed: lis
     assert all(each.reasons in ([], ["unread"]) for each in connections)
 
 
+class Broken:
+    """A connection whose checks fail."""
+
+    def __init__(self) -> None:
+        self.transport = self
+        self.aborted = False
+
+    def expire(self, now: float) -> None:
+        raise ValueError(now)
+
+    @property
+    def unsent(self) -> int:
+        raise ValueError("unsent")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_connection_that_cannot_be_checked_leaves_the_others_their_time_limits() -> None:
+    broken, checked = [Broken(), Broken()], []
+
+    class Checked:
+        unsent = 0
+
+        def expire(self, now: float) -> None:
+            checked.append(now)
+
+    async def go() -> None:
+        server = Server(Config(unused_application), Settings(), SharedCounts(None, 1, 0), lambda _: None, lambda _: ())
+        server.server_state.connections = cast(Any, {*broken, Checked()})
+        watcher = asyncio.create_task(server._watch())
+        await asyncio.sleep(0)
+        assert not watcher.done()
+        watcher.cancel()
+
+    asyncio.run(go())
+    assert len(checked) == 1
+    assert all(each.aborted for each in broken)
+
+
 def test_the_application_is_called_without_uvicorns_proxy_headers() -> None:
     """They would be read for each request, and the application uses neither the client's address nor the scheme."""
 
     config = Config(unused_application, log_config=None)
-    Server(config, Settings(), SharedCounts(None, 1, 0), lambda _: None)
+    Server(config, Settings(), SharedCounts(None, 1, 0), lambda _: None, lambda _: ())
     config.load()
     assert config.loaded_app is unused_application
