@@ -19,7 +19,7 @@ from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.inference import stored_example
-from pipelines.tracking import model_registry, promotion_history
+from pipelines.tracking import location, model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
 from pipelines.tracking.promotion_history import ROLLBACK_PREFIX, ROLLED_BACK
 
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     name = params.read().promote.model_name
     if arguments.list:
-        print(table(model_registry.list_versions(name)))
+        print(table(model_registry.list_versions(name) if location.exists() else []))
     elif arguments.reason.strip():
         roll_back(name, arguments.version, one_line(arguments.reason))
     else:

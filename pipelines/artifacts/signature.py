@@ -27,7 +27,7 @@ def signer() -> Callable[[Path], None] | None:
 
         config = signing.Config().use_elliptic_key_signer(private_key=Path(key))
     except ImportError:
-        raise InputError(f"{VARIABLE}: model-signing is not installed; run `uv sync --extra signing`") from None
+        raise InputError(f"{VARIABLE}: model-signing is not installed; use `uv run --extra signing`") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:  # no file; no key; encrypted; of another kind
         raise InputError(
             f"{VARIABLE}: {key}: not a private key of an elliptic curve, PEM, unencrypted: {error}"

@@ -14,6 +14,7 @@ def main() -> None:
     compatibility.require_compatible(settings)
     overrides.require_sweep(settings)
     settings.data.require_options()
+    settings.data.require_path()
     compatibility.require_memory(settings)
     bytecode.compile_missing()
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
@@ -21,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, __doc__)

@@ -1,5 +1,6 @@
 """Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
+import argparse
 import os
 import signal
 import sys
@@ -10,11 +11,14 @@ from typing import NoReturn
 from models.errors import InputError
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], description: str | None = None) -> None:
     """Call `main`; print an InputError or OSError (a full disk, a missing file) as one line and exit 1.
 
-    A termination signal ends the stage as Ctrl-C does: what is open is closed, the status is 130.
+    A termination signal ends the stage as Ctrl-C does: what is open is closed, the status is 130. With a `description`,
+    the command takes no arguments: `--help` prints it, anything else on the command line ends it with status 2.
     """
+    if description is not None:
+        argparse.ArgumentParser(f"python -m {_command()}", description=description).parse_args()
     # All are read when the framework is imported, which no stage does before this.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,6 +37,11 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _command() -> str:
+    """The module that was started with `python -m`."""
+    return str(sys.modules["__main__"].__dict__["__spec__"].name).removesuffix(".__main__")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

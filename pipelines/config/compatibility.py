@@ -34,7 +34,7 @@ def require_engine(settings: Params) -> None:
     if settings.run.engine != "ray":
         return
     if find_spec("ray") is None:
-        raise InputError("params.yaml: run.engine = 'ray': Ray is not installed; run `uv sync --extra ray`")
+        raise InputError("params.yaml: run.engine = 'ray': Ray is not installed; use `uv run --extra ray`")
     for config in (settings.train.for_candidate(*candidate) for candidate in settings.pairs):
         if ":" in config.device:
             raise InputError(

@@ -124,6 +124,11 @@ class DataSource(Config):
             if getattr(self, name) is None:
                 raise InputError(f"data.{name} = null: {self.source} needs it; allowed: {allowed}")
 
+    def require_path(self) -> None:
+        """Raise InputError if a path is given that does not exist."""
+        if self.given_path and not self.given_path.exists():
+            raise InputError(f"data.path = {self.path!r}: does not exist; allowed: an existing file or folder")
+
 
 class Prepare(Config):
     """Shares of the validation and test split in all examples, and how examples are assigned.

@@ -53,4 +53,4 @@ def _check_environment(settings: Params) -> list[CheckResult]:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, __doc__)

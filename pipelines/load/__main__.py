@@ -34,11 +34,11 @@ def load(config: DataSource, prepare: Prepare) -> None:
 def _summary(raw: RawData) -> str:
     """Name, origin, size and target of the examples in one line."""
     shape = "×".join(str(size) for size in raw.train_inputs.shape[1:])
-    unit, size = ("rows", f"{shape} columns") if raw.table else ("images", shape)
+    unit, size = ("rows", f"{shape} {'column' if shape == '1' else 'columns'}") if raw.table else ("images", shape)
     test = "no official test split" if raw.test_inputs is None else f"{len(raw.test_inputs)} official test {unit}"
     target = f"{len(raw.labels)} classes" if raw.is_classification else f"regression of '{raw.target}'"
     return f"loaded {raw.name} from {raw.origin}: {len(raw.train_inputs)} {unit} of {size}, {target}, {test}"
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, __doc__)

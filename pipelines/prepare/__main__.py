@@ -145,4 +145,4 @@ def _hash_splits(inputs: image_report.Inputs, targets: image_report.Targets, spe
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, __doc__)

@@ -28,7 +28,7 @@ def check(path: Path, targets: NDArray[Any], count: int, labels: Sequence[str]) 
         raise InputError(f"{path}: label {value} of example {wrong[0]}; allowed: 0 to {len(labels) - 1}")
     for label, examples in class_counts(targets, labels).items():
         if examples < MIN_EXAMPLES:
-            raise InputError(f"{path}: class '{label}' has {examples} example(s); allowed: {MIN_EXAMPLES} or more")
+            raise InputError(f"{path}: examples of class '{label}': {examples}; allowed: {MIN_EXAMPLES} or more")
 
 
 def class_counts(targets: NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Assignment of examples to splits: stratified by class, reproducible by seed; or by group; or by order."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,7 @@ def assign(raw: RawData, shares: dict[str, float], config: Prepare) -> dict[str,
     else:
         rows = stratify(targets, shares, config.seed, len(labels))
     for index, label in enumerate(labels):
-        for name, part in rows.items():
-            _require_examples(name, label, int(np.sum(targets[part] == index)), int(np.sum(targets == index)))
+        _require_examples(label, {name: int(np.sum(targets[part] == index)) for name, part in rows.items()})
     return rows
 
 
@@ -87,11 +87,16 @@ def stratify(
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 
 
-def _require_examples(name: str, label: str, count: int, examples: int) -> None:
-    if count == 0:
-        key = "prepare.validation + prepare.test" if name == "train" else f"prepare.{name}"
-        change = "reduce" if name == "train" else "increase"
-        raise InputError(
-            f"{key}: none of the {examples} examples of class '{label}' is left for the {name} split; "
-            f"allowed: 1 or more in each split; {change} that share or add examples"
-        )
+def _require_examples(label: str, counts: Mapping[str, int]) -> None:
+    """Raise InputError if one of the splits, whose `counts` of examples of the class these are, has none."""
+    examples = sum(counts.values())
+    if examples < len(counts):
+        raise InputError(f"examples of class '{label}': {examples}; allowed: {len(counts)} or more, one for each split")
+    for name, count in counts.items():
+        if count == 0:
+            key = "prepare.validation + prepare.test" if name == "train" else f"prepare.{name}"
+            change = "reduce" if name == "train" else "increase"
+            raise InputError(
+                f"{key}: none of the {examples} examples of class '{label}' is left for the {name} split; "
+                f"allowed: 1 or more in each split; {change} that share or add examples"
+            )

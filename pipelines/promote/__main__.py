@@ -103,4 +103,4 @@ def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, __doc__)

@@ -63,4 +63,4 @@ def _replace_prefix(connection: sqlite3.Connection, table: str, column: str, old
 if __name__ == "__main__":
     from pipelines.cli import stage
 
-    stage.run(main)
+    stage.run(main, __doc__)

@@ -32,6 +32,6 @@ def _config(key: Path) -> Any:
 
         return verifying.Config().use_elliptic_key_verifier(public_key=key)
     except ImportError:
-        raise InputError(f"{VARIABLE}: model-signing is not installed; run `uv sync --extra signing`") from None
+        raise InputError(f"{VARIABLE}: model-signing is not installed; use `uv run --extra signing`") from None
     except (OSError, ValueError, AttributeError) as error:  # no file; no key; of another kind
         raise InputError(f"{VARIABLE}: {key}: not a public key of an elliptic curve, PEM: {error}") from None

@@ -61,7 +61,7 @@ def _require_http(environment: Mapping[str, str]) -> None:
     except ModuleNotFoundError:  # of a parent package
         found = None
     if not found:
-        raise InputError("OTEL_*: traces need the packages of the extra `tracing`: uv sync --extra tracing")
+        raise InputError("OTEL_*: traces need the extra `tracing`; use `uv run --extra tracing`")
 
 
 class Trace:

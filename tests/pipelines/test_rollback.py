@@ -68,6 +68,12 @@ def run(*arguments):
     return run_main(rollback.main, *arguments)
 
 
+def test_the_history_of_no_store_creates_none(settings):
+    (store := location.database()).unlink()
+    assert run("--list").stdout == "no promotions yet\n"
+    assert not store.exists()
+
+
 def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     done = run("--reason", "wrong for\n5")
     assert (done.returncode, done.stderr) == (0, "")

@@ -292,6 +292,10 @@ MISFITS = {
     "a size that is not used": (TABLE | {"data.size": [8, 8]}, "data.size = [8, 8]: iris does not use it"),
     "no size": ({"data.source": "image_folder"}, "data.size = null: image_folder needs it; allowed: [height, width]"),
     "no target": (TABLE | {"data.source": "csv"}, "data.target = null: csv needs it; allowed: the name of a column"),
+    "a missing file": (
+        TABLE | {"data.source": "csv", "data.target": "y", "data.path": "sales.csv"},
+        "data.path = 'sales.csv': does not exist; allowed: an existing file or folder",
+    ),
     "too few class weights": (
         {"train.class_weights": [1, 2]},
         "train.class_weights has 2 numbers; allowed: 10, one for each class of 'digits'",

@@ -207,7 +207,7 @@ def test_a_cluster_that_does_not_answer_is_reported(tmp_path, monkeypatch):
 def test_a_missing_ray_is_reported_at_check(tmp_path, monkeypatch):
     synthetic.enter(tmp_path, monkeypatch, {"run.engine": "ray"})
     monkeypatch.setattr("pipelines.config.compatibility.find_spec", lambda _: None)
-    assert_one_error_line(run_main(check.main), "run.engine = 'ray': Ray is not installed; run `uv sync --extra ray`")
+    assert_one_error_line(run_main(check.main), "run.engine = 'ray': Ray is not installed; use `uv run --extra ray`")
 
 
 @pytest.mark.parametrize(

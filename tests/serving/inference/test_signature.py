@@ -153,7 +153,7 @@ def test_a_private_key_that_cannot_be_used(keys: Path) -> None:
 
 def test_the_missing_package_is_named(signed: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "model_signing", None)
-    with pytest.raises(InputError, match="TANDEM_VERIFY_KEY: model-signing is not installed; run `uv sync --extra"):
+    with pytest.raises(InputError, match="TANDEM_VERIFY_KEY: model-signing is not installed; use `uv run --extra"):
         load(signed, keys / "public")
     with pytest.raises(InputError, match="TANDEM_SIGNING_KEY: model-signing is not installed"):
         signing.signer()
