@@ -16,7 +16,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from pipelines.artifacts import paths
-from pipelines.config import compatibility, params
+from pipelines.config import compatibility, overrides, params
 from serving import routes, settings
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,16 @@ def test_parameters_on_command_lines_are_valid(command: str, tmp_path: Path) -> 
 def test_dvc_commands_parse(words: list[str]) -> None:
     parsed = get_main_parser().parse_args(words)
     if words[0] == "repro":
-        assert {target.split("@")[0] for target in parsed.targets} <= set(STAGES)
+        assert {target.split("@")[0] for target in parsed.targets} <= {*STAGES, "sweep/dvc.yaml"}
+
+
+def test_the_documented_stage_of_a_sweep_has_what_the_pipeline_makes() -> None:
+    text = TEXTS["docs/sweeps.md"].partition("## As a DVC stage")[2].partition("```yaml")[2].partition("```")[0]
+    ((_, stage),) = YAML(typ="safe").load(text)["stages"].items()
+    assert set(stage["deps"]) <= set(STAGES["prepare"]["outs"])
+    assert stage["params"]
+    for name in stage["params"]:
+        overrides.value_of(params.read(ROOT / "params.yaml"), name)
 
 
 def test_groups_and_extras_exist() -> None:
