@@ -204,10 +204,17 @@ def _connected(address: str | None, count: int) -> Iterator[None]:
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise InputError(f"run.address = {address!r}: {' '.join(str(error).split())}") from error
         signal.signal(signal.SIGTERM, handler)  # which Ray has replaced
+        # Ray prints errors of its nodes to standard output, in colour; `log_to_driver` does not apply to them.
+        ray._private.worker.print_to_stdstream = _print_error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _print_error(data: Mapping[str, Any], **_: Any) -> None:
+    """Print an error of a node to standard error, in place of a function of Ray."""
+    print(*data["lines"], sep="\n", file=sys.stderr, flush=True)
 
 
 def _require_reachable(address: str) -> None:
