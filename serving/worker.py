@@ -29,6 +29,7 @@ from serving.scheduling.load_estimate import LoadEstimate
 from serving.scheduling.shared_work import SharedWork
 from serving.settings import Settings
 
+MAX_ACTIVATIONS = 16  # requests for activations in progress: a thread computes one after another
 RESTART_SECONDS = 1.0  # pause before a background task that has failed starts again
 log = logging.getLogger("bentoml.tandem")
 
@@ -60,6 +61,7 @@ class Worker:
         self.large_bodies = LargeBodies(self.memory_budget)
         self.activations = Activations(settings)
         self.activations_thread = low_priority.thread("activations")
+        self.activations_places = asyncio.Semaphore(MAX_ACTIVATIONS)
         self.prediction_log: PredictionLog | None = None
         if settings.prediction_log:
             self.prediction_log = PredictionLog(settings, settings.prediction_log, index, self.metrics.count_logged)

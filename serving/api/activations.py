@@ -8,10 +8,10 @@ import numpy as np
 import orjson
 
 from serving.api import predict_image
-from serving.errors import RequestError
+from serving.errors import RequestError, overloaded
 from serving.http.messages import Request, Response
 from serving.inference.graph_layers import Layer
-from serving.worker import Worker
+from serving.worker import MAX_ACTIVATIONS, Worker
 
 MAX_MAPS = 32  # channels of a convolution
 MAX_UNITS = 1024  # values of a dense layer
@@ -27,9 +27,14 @@ async def activations(worker: Worker, request: Request) -> Response:
     if not kind.startswith("image/") and kind != "application/octet-stream":
         allowed = "image/* or application/octet-stream"
         raise RequestError(415, "media_type", f"content type {kind[:50]!r}; allowed: {allowed}")
-    image = await predict_image.decode(worker, [await request.body()], champion, request)
-    loop = asyncio.get_running_loop()
-    layers = await loop.run_in_executor(worker.activations_thread, worker.activations.compute, champion, image)
+    content = await request.body()
+    if worker.activations_places.locked():
+        raise overloaded(f"{MAX_ACTIVATIONS} requests for activations are in progress already; try again in a second")
+    async with worker.activations_places:
+        image = await predict_image.decode(worker, [content], champion, request)
+        request.leave_load()  # the thread has a low priority: predictions do not wait for it
+        loop = asyncio.get_running_loop()
+        layers = await loop.run_in_executor(worker.activations_thread, worker.activations.compute, champion, image)
     model = {"name": champion.name, "version": champion.version}
     return Response(orjson.dumps({"layers": [write(layer) for layer in layers], "model": model}))
 

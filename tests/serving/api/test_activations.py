@@ -2,16 +2,20 @@
 
 import asyncio
 import io
+import threading
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from serving.api import activations
 from serving.inference.graph_layers import Layer
+from serving.worker import MAX_ACTIVATIONS
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import Local
 
@@ -81,6 +85,35 @@ def test_layers_are_opened_on_demand(digits: Path, local: Callable[..., Local]) 
     assert here.worker.activations.opened == ""
     assert here.post(PATH, content=picture()[1], headers=PNG).status_code == 200
     assert here.worker.activations.opened == here.worker.champion.sha256
+
+
+def test_requests_that_wait_are_limited_and_no_load_for_predictions(digits: Path, local: Callable[..., Local]) -> None:
+    here = local(digits, max_wait_seconds=1e-9)  # eight requests in flight, of which one is measured, are too many
+    compute, go = here.worker.activations.compute, threading.Event()
+    here.worker.activations.compute = lambda *given: (go.wait(20), compute(*given))[1]  # type: ignore[method-assign]
+    request = ("POST", PATH, {"content": picture()[1], "headers": PNG})
+
+    async def run() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        transport = httpx.ASGITransport(here.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+
+            async def send(method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+                return await client.request(method, path, **options)
+
+            waiting = [asyncio.create_task(send(*request)) for _ in range(MAX_ACTIVATIONS + 4)]
+            while sum(task.done() for task in waiting) < 4:
+                await asyncio.sleep(0.01)
+            predicted = [await send("POST", "/predict/image", request[2]) for _ in range(3)]
+            go.set()
+            return predicted, await asyncio.gather(*waiting)
+
+    predicted, activations = asyncio.run(run())
+    assert [response.status_code for response in predicted] == [200] * 3
+    assert sorted(response.status_code for response in activations) == [200] * MAX_ACTIVATIONS + [503] * 4
+    refused = next(response for response in activations if response.status_code == 503)
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json()["error"].startswith("16 requests for activations are in progress")
+    assert here.worker.load.in_flight == 0
 
 
 @pytest.mark.parametrize(
