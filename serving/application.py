@@ -61,7 +61,12 @@ class Application:
         request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
         context = self._begin(self._worker, request, request_id, started) if self._has_context else None
         name, response = await self._respond(self._worker, request)
-        await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
+        try:
+            await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
+        except TimeoutError:  # of a large response; the server closes the connection
+            self._worker.metrics.count_rejection("unread")
+        finally:
+            request.release_response()
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
         self._log.write(request, name, response, request_id, started, context)
         if context and context.trace:

@@ -143,12 +143,11 @@ class Tandem:
     @bentoml.api(route="/predict", input_spec=PredictRequest, output_spec=PredictResponse)
     async def predict(self, inputs: list[Any], **options: Any) -> PredictResponse:
         """Predict a batch of raw examples: images as nested lists, table rows as lists or objects by feature."""
-        prediction = await predict.run(self.worker, {"inputs": inputs} | options)
-        return PredictResponse.model_validate(prediction.body)
+        return PredictResponse.model_validate(await predict.run(self.worker, {"inputs": inputs} | options))
 
     @bentoml.api(route="/predict/image", input_spec=ImageForm, output_spec=PredictResponse)
     async def predict_image(self, files: list[Path], **options: Any) -> PredictResponse:
         """Predict one or several images: PNG, JPEG, WebP or BMP of any size and mode."""
         contents = [path.read_bytes() for path in files]
-        prediction = await predict_image.run(self.worker, self.worker.champion, contents, options)
-        return PredictResponse.model_validate(prediction.body)
+        body = await predict_image.run(self.worker, self.worker.champion, contents, options)
+        return PredictResponse.model_validate(body)

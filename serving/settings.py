@@ -76,6 +76,9 @@ class Settings(BaseModel):
     )
     poll_seconds: float = Field(1.0, gt=0, le=60, description="interval of the check for a new champion")
     max_body_bytes: int = Field(4_194_304, ge=1024, description="largest request body")
+    max_response_bytes: int = Field(
+        16_777_216, ge=65_536, description="largest response of a prediction, with the outputs of the model"
+    )
     max_batch: int = Field(4096, ge=1, description="most examples in one request")
     max_pixels: int = Field(16_000_000, ge=1, description="most pixels of all images in one request, width x height")
     max_files: int = Field(64, ge=1, description="most images in one form")

@@ -30,6 +30,7 @@ from serving.scheduling.shared_work import SharedWork
 from serving.settings import Settings
 
 MAX_ACTIVATIONS = 16  # requests for activations in progress: a thread computes one after another
+RESPONSES = 4  # of the largest size for which there is memory
 RESTART_SECONDS = 1.0  # pause before a background task that has failed starts again
 log = logging.getLogger("bentoml.tandem")
 
@@ -58,6 +59,7 @@ class Worker:
         self.shared_work = SharedWork()
         self.documents: dict[bool, tuple[Champion, bytes]] = {}  # of OpenAPI, with and without names
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
+        self.response_budget = MemoryBudget(RESPONSES * settings.max_response_bytes)
         self.large_bodies = LargeBodies(self.memory_budget)
         self.activations = Activations(settings)
         self.activations_thread = low_priority.thread("activations")

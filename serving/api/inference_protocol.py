@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import orjson
 from pydantic import BaseModel
 
-from serving.api import json_body, predict, tensors
+from serving.api import json_body, large_responses, predict, tensors
 from serving.api.schemas import DATATYPES, ModelMetadata, ModelReady, ServerMetadata, TensorMetadata
 from serving.errors import RequestError
 from serving.http.messages import Request, Response
@@ -65,11 +65,14 @@ async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out, as JSON or as raw data. Raises RequestError."""
     champion = requested_champion(worker, request)
     inference = await _inference(worker, champion, request)
-    is_versioned = "/versions/" in request.path
+    examples, is_versioned = len(inference.inputs), "/versions/" in request.path
+    if is_large := large_responses.is_large(champion, examples):
+        size = tensors.response_bytes(examples * champion.spec.outputs, inference.binary)
+        large_responses.reserve(worker, request, champion, examples, size)
     model, result = await predict.infer(worker, champion, inference.inputs, None if is_versioned else request)
     request.observed = Observation(model, inference.inputs, result.outputs)
-    name = worker.settings.model_name
-    response = tensors.write(result.outputs, model.spec, name, model.version, inference)
+    content = (result.outputs, model.spec, worker.settings.model_name, model.version, inference)
+    response = await tensors.write_large(*content) if is_large else tensors.write(*content)
     response.headers += predict.headers(result, model)
     return response
 

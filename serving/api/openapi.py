@@ -29,7 +29,7 @@ MEANINGS = {
     404: "No such model or version.",
     408: "The headers or the body did not arrive in time.",
     409: "The model has been replaced by one that reads tables.",
-    413: "The body is too large, or takes too much memory to parse.",
+    413: "The body is too large or takes too much memory to parse, or the response would be too large.",
     414: "The URL is too long.",
     415: "This content type or encoding is not supported.",
     422: "The values are too large: the output of the model is not finite.",

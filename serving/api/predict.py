@@ -1,12 +1,13 @@
 """`POST /predict`: raw examples in, labels and probabilities or values out. Shared by `predict_image`."""
 
 import time
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import orjson
 
-from serving.api import json_body, json_examples, predictions
+from serving.api import json_body, json_examples, large_responses, predictions
 from serving.api.json_values import first_names, summarize
 from serving.api.schemas import PredictRequest
 from serving.errors import RequestError, invalid
@@ -20,17 +21,6 @@ from serving.worker import Worker
 FIELDS = tuple(PredictRequest.model_fields)
 
 
-class Prediction(NamedTuple):
-    """A `PredictResponse` ready for JSON, and the headers that belong to it."""
-
-    body: dict[str, Any]
-    headers: Headers
-
-    def response(self) -> Response:
-        """The HTTP response."""
-        return Response(orjson.dumps(self.body), headers=self.headers)
-
-
 async def predict(worker: Worker, request: Request) -> Response:
     """A `PredictRequest` -> a `PredictResponse`. Raises RequestError."""
     if request.media_type != "application/json":
@@ -42,15 +32,14 @@ async def predict(worker: Worker, request: Request) -> Response:
 
     max_keys = len(FIELDS) + max_batch * len(champion.spec.features)
     inputs, top_k = await json_body.read(worker, request, await request.body(), read, max_keys)
-    prediction = await run_inputs(worker, champion, inputs, top_k, request)
-    return prediction.response()
+    return await respond(worker, request, champion, inputs, top_k)
 
 
-async def run(worker: Worker, body: dict[str, Any]) -> Prediction:
-    """The prediction for a `PredictRequest`, for callers in this process. Raises RequestError."""
+async def run(worker: Worker, body: dict[str, Any]) -> dict[str, Any]:
+    """The `PredictResponse` for a `PredictRequest`, for callers in this process. Raises RequestError."""
     champion = worker.champion
     inputs, top_k = _read(body, champion, worker.settings.max_batch)
-    return await run_inputs(worker, champion, inputs, top_k, None)
+    return await run_inputs(worker, champion, inputs, top_k)
 
 
 def _read(
@@ -63,14 +52,28 @@ def _read(
     return inputs, check_top_k(body.get("top_k"), champion)
 
 
-async def run_inputs(
-    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, request: Request | None, **fields: Any
-) -> Prediction:
-    """The prediction for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
+async def respond(
+    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: list[str]
+) -> Response:
+    """The response for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
+    if is_large := large_responses.is_large(champion, len(inputs)):
+        size = predictions.response_bytes(len(inputs), champion, top_k)
+        size += sum(map(len, chain.from_iterable(fields.values())))
+        large_responses.reserve(worker, request, champion, len(inputs), size)
     model, result = await infer(worker, champion, inputs, request)
-    if request:
-        request.observed = Observation(model, inputs, result.outputs)
-    return Prediction(predictions.write(result.outputs, model, top_k) | fields, headers(result, model))
+    request.observed = Observation(model, inputs, result.outputs)
+    if is_large:
+        return await predictions.write_large(result.outputs, model, top_k, fields, headers(result, model))
+    body = predictions.write(result.outputs, model, top_k) | fields
+    return Response(orjson.dumps(body), headers=headers(result, model))
+
+
+async def run_inputs(
+    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: Any
+) -> dict[str, Any]:
+    """The `PredictResponse` for validated examples, for callers in this process. Raises RequestError."""
+    model, result = await infer(worker, champion, inputs)
+    return predictions.write(result.outputs, model, top_k) | fields
 
 
 def check_top_k(value: Any, champion: Champion) -> int | None:

@@ -31,20 +31,25 @@ async def predict_image(worker: Worker, request: Request) -> Response:
     query = request.query
     if twice := query.keys() & fields.keys():
         raise invalid(f"{first_names(twice)}: both in the query and in the form; allowed: in one of them")
-    prediction = await run(worker, champion, files, _options(query | fields), request)
-    return prediction.response()
+    inputs, top_k, pixels = await _read(worker, champion, files, _options(query | fields), request)
+    return await predict.respond(worker, request, champion, inputs, top_k, **pixels)
 
 
-async def run(
+async def run(worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
+    """The `PredictResponse` for image files and `ImageOptions`, for callers in this process. Raises RequestError."""
+    inputs, top_k, pixels = await _read(worker, champion, files, options)
+    return await predict.run_inputs(worker, champion, inputs, top_k, **pixels)
+
+
+async def _read(
     worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
-) -> predict.Prediction:
-    """The prediction for image files and `ImageOptions`, for callers in this process too. Raises RequestError."""
+) -> tuple[np.ndarray, int | None, dict[str, list[str]]]:
+    """The images, the number of labels to return, and the field with the pixels if requested. Raises RequestError."""
     top_k = predict.check_top_k(options.get("top_k"), champion)
     if (returned := options.get("pixels", 0)) not in (0, 1):
         raise invalid(f"pixels: found {summarize(returned)}; allowed: 0 or 1")
     inputs = await decode(worker, files, champion, request)
-    pixels = {"pixels": [b64encode(one).decode() for one in inputs]} if returned else {}
-    return await predict.run_inputs(worker, champion, inputs, top_k, request, **pixels)
+    return inputs, top_k, {"pixels": [b64encode(one).decode() for one in inputs]} if returned else {}
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:

@@ -12,14 +12,16 @@ import numpy as np
 import orjson
 
 from models.spec import DataSpec
-from serving.api import json_body, json_examples
+from serving.api import json_body, json_examples, large_responses
 from serving.api.json_values import quote
 from serving.api.schemas import DATATYPES
 from serving.errors import invalid
-from serving.http.messages import Response
+from serving.http.messages import LargeResponse, Response
 
+BINARY = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 SHARED_MEMORY = frozenset({"shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"})
+FLOAT_BYTES, FLOAT_JSON_BYTES = 4, 16  # of a float32; the longest as text is -1.17549435e-38, with a comma
 MAX_CACHED_HEADER = 1024  # bytes
 
 
@@ -79,18 +81,56 @@ _read_cached = lru_cache(256)(_read)
 
 def write(outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference) -> Response:
     """The response: outputs float32 [N, K] as JSON, or as raw data after the JSON."""
-    output: dict[str, Any] = {"name": spec.output_name, "datatype": "FP32", "shape": list(outputs.shape)}
-    document = {"model_name": model, "model_version": version, "outputs": [output]}
-    if request.id:
-        document["id"] = request.id
+    document, output = _document(outputs, spec, model, version, request)
     if not request.binary:
         output["data"] = outputs.ravel()
-        return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
-    raw = outputs.tobytes()
-    output["parameters"] = {"binary_data_size": len(raw)}
+        return Response(_json(document))
+    header, headers = _binary_header(document, output, outputs)
+    return Response(header + outputs.tobytes(), content_type=BINARY, headers=headers)
+
+
+async def write_large(
+    outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference
+) -> LargeResponse:
+    """The same for a large response."""
+    document, output = _document(outputs, spec, model, version, request)
+    if not request.binary:
+        output["data"] = []
+        head, _, tail = _json(document).rpartition(b"[]")
+        parts = await large_responses.write_list(outputs, lambda rows: _json(rows.ravel()))
+        return LargeResponse(head + b"[", parts=[*parts, b"]" + tail])
+    header, headers = _binary_header(document, output, outputs)
+    return LargeResponse(header, content_type=BINARY, headers=headers, parts=[outputs.tobytes()])
+
+
+def response_bytes(values: int, binary: bool) -> int:
+    """An upper bound of the size of a response with so many outputs, without the names."""
+    return values * (FLOAT_BYTES if binary else FLOAT_JSON_BYTES)
+
+
+def _document(
+    outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON of a response without its data, and the output in it."""
+    output: dict[str, Any] = {"name": spec.output_name, "datatype": "FP32", "shape": list(outputs.shape)}
+    document: dict[str, Any] = {"model_name": model, "model_version": version}
+    if request.id:
+        document["id"] = request.id
+    document["outputs"] = [output]
+    return document, output
+
+
+def _binary_header(
+    document: dict[str, Any], output: dict[str, Any], outputs: np.ndarray
+) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """The JSON before raw data, and the header with its length."""
+    output["parameters"] = {"binary_data_size": outputs.nbytes}
     header = orjson.dumps(document)
-    length = (HEADER_LENGTH, str(len(header)).encode())
-    return Response(header + raw, content_type=b"application/octet-stream", headers=(length,))
+    return header, ((HEADER_LENGTH, str(len(header)).encode()),)
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def split(body: bytes, header_length: bytes) -> tuple[bytes, memoryview | None]:

@@ -58,6 +58,7 @@ class Connection(HttpToolsProtocol):
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
         self._error: RequestError | None = None
         self._refused_at = 0.0  # 0 unless the connection was refused
+        self.is_stuck = False  # nothing was sent since the last check though there is something to send
         self._unsent = 0
         self._unsent_since = 0.0
 
@@ -215,7 +216,8 @@ class Connection(HttpToolsProtocol):
     @property
     def unsent(self) -> int:
         """Bytes of responses that the client has not read, beyond those that the kernel keeps."""
-        return self.transport.get_write_buffer_size()
+        waiting = self.cycle.expected_content_length if self.cycle else 0  # in the application
+        return self.transport.get_write_buffer_size() + waiting
 
     def disconnect(self, reason: str) -> None:
         """Close the connection at once."""
@@ -235,7 +237,8 @@ class Connection(HttpToolsProtocol):
     def _unread(self, now: float) -> bool:
         """True where the client has read nothing for too long of what it was sent."""
         unsent = self.unsent
-        if not unsent or unsent < self._unsent or not self._unsent_since:
+        self.is_stuck = unsent > 0 and unsent == self._unsent
+        if not self.is_stuck:
             self._unsent_since = now
         self._unsent = unsent
         return now - self._unsent_since > self._settings.write_timeout_seconds

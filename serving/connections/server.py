@@ -23,7 +23,12 @@ from serving.settings import Settings
 WATCH_SECONDS = 0.25  # between two checks of all connections: the precision of their time limits
 REFUSED = 64  # connections beyond the limit that are accepted to be refused with 503; more wait in the queue
 MAX_UNSENT_BYTES = 67_108_864  # of responses that clients have not read, in a worker
-SILENT = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+SILENT = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "No supported WebSocket library",
+    "ASGI callable returned without completing response.",  # to a client that reads a large one too slowly
+)
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -144,11 +149,10 @@ def _expire(connection: Connection, now: float) -> None:
 
 
 def _limit_unsent(connections: list[Connection], most: int) -> None:
-    """Close the connections with the largest unread responses until those of the others have `most` bytes together."""
+    """Close the largest of the connections whose clients do not read, until all have `most` unread bytes together."""
     excess = sum(connection.unsent for connection in connections) - most
-    if excess <= 0:
-        return
-    for connection in sorted(connections, key=lambda each: each.unsent, reverse=True):
+    stuck = [connection for connection in connections if connection.is_stuck] if excess > 0 else []
+    for connection in sorted(stuck, key=lambda each: each.unsent, reverse=True):
         if excess <= 0:
             break
         excess -= connection.unsent

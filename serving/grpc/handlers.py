@@ -1,5 +1,6 @@
 """The methods of `GRPCInferenceService`: a message as the body of the request, a message as that of the response."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from models.spec import DataSpec
 from serving.api import inference_protocol as v2
-from serving.api import json_examples, model_repository, predict, tensors
+from serving.api import json_examples, large_responses, model_repository, predict, tensors
 from serving.api.schemas import PIXEL_MAX
 from serving.errors import invalid
 from serving.grpc.message_structure import PER_BYTE, raw_bytes
@@ -96,9 +97,12 @@ async def infer(worker: Worker, request: Request) -> Response:
     """Tensors in, tensors out: raw data are answered with raw data, typed contents with typed contents."""
     given = await _inference(worker, request)
     champion, inputs = given.champion, given.inputs
+    if large_responses.is_large(champion, len(inputs)):
+        size = 2 * tensors.FLOAT_BYTES * len(inputs) * champion.spec.outputs  # the message, and what is sent of it
+        large_responses.reserve(worker, request, champion, len(inputs), size)
     model, result = await predict.infer(worker, champion, inputs, None if given.is_versioned else request)
     request.observed = Observation(model, inputs, result.outputs)
-    response = _write_inference(given, model, result.outputs)
+    response = await _write_inference(given, model, result.outputs)
     return Response(response, content_type=CONTENT_TYPE, headers=predict.headers(result, model))
 
 
@@ -207,13 +211,17 @@ def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.
     return inputs
 
 
-def _write_inference(given: Inference, champion: Champion, outputs: np.ndarray) -> bytes:
+async def _write_inference(given: Inference, champion: Champion, outputs: np.ndarray) -> bytes:
     """The ModelInferResponse: outputs float32 [N, K]."""
     response = message("ModelInferResponse")(model_name=given.model, model_version=champion.version, id=given.id)
     output = response.outputs.add(name=champion.spec.output_name, datatype="FP32", shape=outputs.shape)
     if given.is_raw:
         response.raw_output_contents.append(outputs.tobytes())
     else:
-        output.contents.fp32_contents.extend(outputs.ravel().tolist())
+        numbers = outputs.ravel()
+        for start in range(0, len(numbers), large_responses.BLOCK_VALUES):
+            output.contents.fp32_contents.extend(numbers[start : start + large_responses.BLOCK_VALUES].tolist())
+            if start:
+                await asyncio.sleep(0)  # others are answered meanwhile
     written: bytes = response.SerializeToString()
     return written

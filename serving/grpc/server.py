@@ -144,7 +144,7 @@ class Call:
         self._max_bytes = max_bytes
         self._status = 0
         self._headers: Iterable[tuple[bytes, bytes]] = ()
-        self._body = b""
+        self._parts: list[bytes] = []
 
     async def receive(self) -> Message:
         """The message as one piece of the body; nothing is read after the response. Raises RequestError (503)."""
@@ -174,23 +174,25 @@ class Call:
         if message["type"] == "http.response.start":
             self._status, self._headers = message["status"], message["headers"]
         else:
-            self._body += message["body"]
+            self._parts.append(message["body"])
 
     async def result(self) -> bytes:
         """The message of the response. Raises grpc.aio.AbortError for an error, which it sends."""
         self._context.set_trailing_metadata(
             tuple((name.decode(), value.decode("latin-1")) for name, value in self._headers if name in METADATA)
         )
+        body = b"".join(self._parts)
         if self._status != 200:
-            await self._context.abort(CODES.get(self._status, Code.INTERNAL), orjson.loads(self._body)["error"])
-        return self._body
+            await self._context.abort(CODES.get(self._status, Code.INTERNAL), orjson.loads(body)["error"])
+        return body
 
 
 def _scope(path: str, context: Context) -> dict[str, Any]:
     """The ASGI scope of a call. Values of binary metadata are bytes."""
     metadata = context.invocation_metadata() or ()
     headers = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in metadata]
-    return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    return scope | {"at_end": context.add_done_callback}
 
 
 def _credentials(config: uvicorn.Config) -> grpc.ServerCredentials:

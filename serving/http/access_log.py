@@ -46,7 +46,7 @@ class Log:
             "status": response.status,
             "milliseconds": round((time.perf_counter() - started) * 1e3, 3),
             "request_id": request_id.decode(),
-            "bytes": len(response.body),
+            "bytes": response.size,
         }
         if request.key_name:
             line["key"] = request.key_name

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,11 +23,13 @@ JSON = b"application/json"
 REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
 CHUNK_BYTES = 1 << 16  # as much as arrives by HTTP at once
 LINGER_SECONDS = 5.0
+PART_BYTES = 1 << 18  # of a large response that the server is given at once
+READ_SECONDS, READ_RATE = 10.0, 500_000  # a large response is read within these seconds and those at this rate, bytes/s
 LINGER_PAUSE = 0.001  # seconds between two chunks, so that discarding 100 MB does not delay other requests
 
 
 class MemoryBudget:
-    """Bytes of memory for what request bodies have beyond a chunk and for what is parsed of them, in one worker."""
+    """Bytes of memory for what large requests have beyond a chunk, or for large responses, of one worker."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -38,6 +40,10 @@ class MemoryBudget:
         if size > self.available:
             raise overloaded("too many large requests are in progress; try again in a second")
         self.available -= size
+
+    def release(self, size: int) -> None:
+        """Release `size` bytes that were reserved."""
+        self.available += size
 
 
 class Request:
@@ -61,6 +67,7 @@ class Request:
         self.deadlines: Deadlines | None = None
         self._complete = False
         self._reserved = 0
+        self._response_memory: tuple[MemoryBudget, int] | None = None
         self._actions: list[Callable[[], None]] = []
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         if len(self._headers) != len(scope["headers"]):
@@ -150,6 +157,20 @@ class Request:
         """Reserve memory for a part of a body, so many bytes after its begin; small bodies need none."""
         self.reserve(max(0, size - max(0, CHUNK_BYTES - before)))
 
+    def reserve_response(self, budget: MemoryBudget, size: int) -> None:
+        """Reserve memory until the response is sent. Raises RequestError (503) if there is not enough."""
+        budget.reserve(size)
+        self._response_memory = budget, size
+
+    def release_response(self) -> None:
+        """Release the memory of the response, which is sent: by gRPC once the call ends, as nothing else shows it."""
+        if not self._response_memory:
+            return
+        budget, size = self._response_memory
+        self._response_memory = None
+        at_end = self.scope.get("at_end")
+        at_end(lambda _: budget.release(size)) if at_end else budget.release(size)
+
     async def linger(self) -> None:
         """Discard the rest of the body for a few seconds: a client that still sends does not read the response."""
         try:
@@ -196,6 +217,11 @@ class Response:
     content_type: bytes = JSON
     headers: Headers = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
     async def send(self, send: Send, headers: Headers, request: Request) -> None:
         """Send it with further headers; after a rejection, discard the unread rest of the request's body."""
         length = (b"content-length", str(len(self.body)).encode())
@@ -205,4 +231,28 @@ class Response:
         await send({"type": "http.response.body", "body": self.body, "more_body": linger})
         if linger:
             await request.linger()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@dataclass(slots=True)
+class LargeResponse(Response):
+    """A complete response that is sent in `parts`, after `body`, as fast as its client reads them."""
+
+    parts: Sequence[bytes] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) + sum(map(len, self.parts))
+
+    async def send(self, send: Send, headers: Headers, request: Request) -> None:  # noqa: ARG002
+        """Send it with further headers. Raises TimeoutError for a client that reads too slowly."""
+        length = (b"content-length", str(self.size).encode())
+        fields = [(b"content-type", self.content_type), length, *self.headers, *headers]
+        async with asyncio.timeout(READ_SECONDS + self.size / READ_RATE):
+            await send({"type": "http.response.start", "status": self.status, "headers": fields})
+            for part in (self.body, *self.parts):
+                for start in range(0, len(part), PART_BYTES):
+                    piece = memoryview(part)[start : start + PART_BYTES]
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -15,10 +15,14 @@ from tests.serving.conftest import unused_application
 
 @dataclass
 class Connected:
-    """A connection with so many unread bytes."""
+    """A connection with so many unread bytes; those of an odd number are being read."""
 
     unsent: int
     reasons: list[str] = field(default_factory=list)
+
+    @property
+    def is_stuck(self) -> bool:
+        return self.unsent % 2 == 0
 
     def disconnect(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -26,7 +30,15 @@ class Connected:
 
 @pytest.mark.parametrize(
     ("sizes", "closed"),
-    [([], []), ([40, 0, 60], []), ([10, 50, 41], [50]), ([60, 30, 70, 5], [70]), ([60, 60, 60], [60, 60])],
+    [
+        ([], []),
+        ([40, 0, 60], []),
+        ([10, 50, 42], [50]),
+        ([60, 30, 70, 4], [70]),
+        ([60, 60, 60], [60, 60]),
+        ([50, 61, 44], [50, 44]),
+        ([99, 99, 20], [20]),
+    ],
 )
 def test_the_largest_unread_responses_are_given_up(sizes: list[int], closed: list[int]) -> None:
     connections = [Connected(size) for size in sizes]

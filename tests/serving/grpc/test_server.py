@@ -319,7 +319,7 @@ def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
     return struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind, flags, stream) + content
 
 
-def unread_call(server: LocalServer) -> socket.socket:
+def unread_call(server: LocalServer, count: int = 1) -> socket.socket:
     """A connection with a call of whose answer the server may send nothing, as the window has 0 bytes."""
     host, port = server.address.split(":")
     fields = {":method": "POST", ":scheme": "http", ":path": INFER, ":authority": host}
@@ -327,7 +327,7 @@ def unread_call(server: LocalServer) -> socket.socket:
     pairs = [text.encode() for field in fields.items() for text in field]
     coded = [bytes([len(text)]) + text for text in pairs]
     headers = b"".join(b"\0" + name + value for name, value in zip(coded[::2], coded[1::2], strict=True))
-    message = typed(raw(DIGITS, 1), DIGITS).SerializeToString()
+    message = typed(raw(DIGITS, count) // 2, DIGITS).SerializeToString()  # a byte for each pixel
     wire = socket.create_connection((host, int(port)), timeout=20)
     settings = frame(4, 0, 0, struct.pack(">HI", 4, 0))
     call = frame(1, 4, 1, headers) + frame(0, 1, 1, struct.pack(">BI", 0, len(message)) + message)
@@ -360,6 +360,33 @@ def test_an_answer_that_is_not_read_has_a_time_limit(
         with contextlib.suppress(ConnectionResetError):
             while wire.recv(10_000):
                 pass
+
+
+def test_the_memory_of_a_large_response_is_held_until_the_call_ends(digits: Path, serve_grpc: Make) -> None:
+    count = 210
+    server = serve_grpc(digits)
+    budget = server.worker.response_budget
+    with triton.InferenceServerClient(server.address) as client:
+        inputs = raw(DIGITS, count)
+        outputs = client.infer("tandem", [tensor(inputs)]).as_numpy("probabilities")
+        np.testing.assert_allclose(outputs, onnx_outputs(DIGITS, inputs), rtol=1e-6, atol=1e-6)
+    with unread_call(server, count):
+        wait_for(lambda: budget.total - budget.available == 16 * 10 * count)
+        time.sleep(0.3)
+        assert budget.available < budget.total
+    wait_for(lambda: budget.available == budget.total)
+    with grpc.insecure_channel(server.address) as channel:
+        response = channel.unary_unary(INFER)(typed(inputs, DIGITS).SerializeToString())
+        (output,) = triton.service_pb2.ModelInferResponse.FromString(response).outputs
+        np.testing.assert_allclose(output.contents.fp32_contents, outputs.ravel(), rtol=1e-6)
+    wait_for(lambda: budget.available == budget.total)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_calls_that_watch_the_health_are_limited(
