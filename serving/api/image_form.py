@@ -33,7 +33,7 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     if (boundary := parameters.get(b"boundary")) and body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
         raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
     try:
-        headers = Headers(raw=[(b"content-type", content_type)])  # the one that was checked, of several
+        headers = Headers(raw=[(b"content-type", content_type)])  # the one that was checked
         form = await _Parser(headers, _stream(body), max_files=max_files, max_fields=MAX_FIELDS).parse()
     except (MultiPartException, LookupError, ValueError) as error:
         raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
