@@ -1,8 +1,6 @@
-"""Reachability of the MLflow store and the DVC remotes, and DVC's own file of locks."""
+"""Reachability of the MLflow store and the DVC remotes, and DVC's own files."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from pipelines.doctor import child_process
 from pipelines.doctor.check_result import CheckResult, Status
@@ -11,28 +9,14 @@ from pipelines.doctor.child_process import CheckProcessError
 # Module of the check, and status if it fails: training requires the MLflow store; no stage requires a remote.
 STORES: dict[str, tuple[str, Status]] = {
     "MLflow store": ("pipelines.doctor.mlflow_store", "problem"),
-    "DVC remotes": ("pipelines.doctor.dvc_remotes", "warning"),
+    "DVC remotes": ("pipelines.doctor.dvc_repository", "warning"),
 }
 
 
-DVC_LOCKS = Path(".dvc") / "tmp" / "rwlock"
-
-
 def check() -> list[CheckResult]:
-    """The results for both stores, each from a child process, and for the locks."""
+    """The results for both stores, each from a child process."""
     with ThreadPoolExecutor(len(STORES)) as pool:
-        return [result for results in pool.map(_check, STORES) for result in results] + _check_locks()
-
-
-def _check_locks() -> list[CheckResult]:
-    """A problem if DVC was killed while it wrote the file, which it does not replace as a whole."""
-    try:
-        json.loads(DVC_LOCKS.read_text("utf-8"))
-    except ValueError:
-        return [CheckResult("problem", "DVC locks", f"{DVC_LOCKS} is damaged: a `dvc` command was killed", "delete it")]
-    except FileNotFoundError:
-        pass
-    return []
+        return [result for results in pool.map(_check, STORES) for result in results]
 
 
 def _check(subject: str) -> list[CheckResult]:

@@ -15,7 +15,7 @@ from pipelines.doctor import (
     convolution,
     data,
     devices,
-    dvc_remotes,
+    dvc_repository,
     libraries,
     processor,
     stores,
@@ -269,18 +269,27 @@ def test_an_unreachable_store_is_a_problem_and_a_remote_a_warning(
     assert "secret" not in mlflow.detail + champion.detail
 
 
-def test_locks_of_a_killed_dvc_are_reported(workspace: Path) -> None:
-    (workspace / ".dvc" / "tmp").mkdir(parents=True)
-    assert stores._check_locks() == []
-    (workspace / stores.DVC_LOCKS).write_text("{}")
-    assert stores._check_locks() == []
-    (workspace / stores.DVC_LOCKS).write_text("")
-    (result,) = stores._check_locks()
-    assert str(result).startswith("problem")
-    assert result.advice == "delete it"
+def test_files_that_a_killed_dvc_has_damaged_are_reported(workspace: Path) -> None:
+    locks, lock_file = workspace / ".dvc" / "tmp" / "rwlock", workspace / "dvc.lock"
+    (workspace / "dvc.yaml").write_text("stages: {a: {cmd: echo}}", "utf-8")
+    with Repo.init(workspace, no_scm=True) as repo:
+        assert dvc_repository.check_files(repo) == []
+        locks.write_text("{}", "utf-8")
+        lock_file.write_text("schema: '2.0'\nstages: {a: {cmd: echo}}", "utf-8")
+        assert dvc_repository.check_files(repo) == []
+        locks.write_text("", "utf-8")
+        for content in ("", "schema: '2.0'\nstages:\n  a:\n    c"):
+            lock_file.write_text(content, "utf-8")
+            lines = [str(result) for result in dvc_repository.check_files(repo)]
+            assert [line.split()[0] for line in lines] == ["problem"] * 2
+            assert "dvc.lock" in lines[0]
+            assert "`git restore dvc.lock`, or delete it" in lines[0]
+            assert str(locks) in lines[1]
+        with repo.lock, Repo(workspace) as other:  # they may be incomplete while a command runs
+            assert dvc_repository.check_files(other) == []
 
 
 def test_without_remotes_or_repository(workspace: Path) -> None:
-    assert dvc_remotes.check()[0].status == "warning"
+    assert dvc_repository.check()[0].status == "warning"
     Repo.init(workspace, no_scm=True).close()
-    assert dvc_remotes.check() == [dvc_remotes.NONE]
+    assert dvc_repository.check() == [dvc_repository.NONE]
