@@ -2,8 +2,10 @@
 
 import platform
 import sys
+import sysconfig
 from collections.abc import Collection
 from importlib import metadata
+from pathlib import Path
 
 from models.config import Framework
 from pipelines.doctor.check_result import CheckResult
@@ -19,7 +21,19 @@ def check(frameworks: Collection[Framework]) -> list[CheckResult]:
     packages = [
         _package(name, required=framework in frameworks) for framework, names in FRAMEWORKS.items() for name in names
     ]
-    return [_python(), *packages, *(_package(name, required=True) for name in REQUIRED), onnxruntime()]
+    tools = [_package(name, required=True) for name in REQUIRED]
+    return [_python(), *commands(Path(sysconfig.get_path("scripts"))), *packages, *tools, onnxruntime()]
+
+
+def commands(scripts: Path) -> list[CheckResult]:
+    """A problem if the commands in `scripts`, of a virtual environment, start a Python of another folder."""
+    script = scripts / "dvc"
+    start = script.read_bytes()[:200].splitlines()[:1] if script.is_file() else []
+    python = Path(start[0].removeprefix(b"#!").strip().decode(errors="replace")) if start else scripts
+    if sys.prefix == sys.base_prefix or not python.name.startswith("python") or python.parent == scripts:
+        return []
+    detail = f"{script} starts {python}: the environment was moved or copied"
+    return [CheckResult("problem", "commands", detail, "delete .venv; `uv run` creates it again")]
 
 
 def onnxruntime(installed: dict[str, str] | None = None) -> CheckResult:

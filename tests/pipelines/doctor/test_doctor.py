@@ -289,6 +289,18 @@ def test_files_that_a_killed_dvc_has_damaged_are_reported(workspace: Path) -> No
             assert dvc_repository.check_files(other) == []
 
 
+def test_commands_of_a_moved_environment_are_reported(workspace: Path) -> None:
+    script = workspace / "dvc"
+    assert versions.commands(workspace) == []
+    for start in (f"#!{workspace}/python3", "#!/bin/sh", "\x7fELF"):
+        script.write_bytes(start.encode() + b"\nimport dvc\n")
+        assert versions.commands(workspace) == []
+    script.write_text("#!/elsewhere/.venv/bin/python\nimport dvc\n")
+    (result,) = versions.commands(workspace)
+    assert result.status == "problem"
+    assert f"{script} starts /elsewhere/.venv/bin/python" in result.detail
+
+
 def test_without_remotes_or_repository(workspace: Path) -> None:
     assert dvc_repository.check()[0].status == "warning"
     Repo.init(workspace, no_scm=True).close()
