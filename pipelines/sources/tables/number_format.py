@@ -1,4 +1,4 @@
-"""Numbers as they are written in texts: decimal point or comma, thousands separators, percent signs."""
+"""Numbers as they are written in texts: decimal point or comma, thousands separators, percent and currency signs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +17,12 @@ OTHER: dict[Decimal, Decimal] = {"point": "comma", "comma": "point"}
 SPACES = " \u00a0\u202f'’"  # thousands separators besides the mark that is not the decimal one
 HEAD = 1000  # rows that are tried first
 EXPONENT = r"(?:e[+-]?\d+)?"
+# What surrounds each number of a column, by kind; the sign of the number is kept.
+CURRENCY = r"(?:\p{Sc}|EUR|CHF|zł|Kč|kr\.?|Ft|lei)"
+UNITS = {
+    "percentages": r"()[\s\p{Zs}]*%$",
+    "amounts of money": rf"^([+-]?){CURRENCY}[\s\p{{Zs}}]*|[\s\p{{Zs}}]*{CURRENCY}$",
+}
 
 
 class Numbers(NamedTuple):
@@ -73,24 +79,28 @@ def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> 
 
 
 def parse(texts: Any, decimal: Decimal) -> Numbers | None:
-    """The texts without percent signs and thousands separators, if all of them are then numbers; else None.
+    """The texts without units and thousands separators, if all of them are then numbers; else None.
 
-    Only groups of three digits are thousands. Percent signs are removed where every value has one.
+    Only groups of three digits are thousands. Percent or currency signs are removed where every value has one.
     """
     known = texts.drop_null()
-    percent = bool(pc.all(pc.ends_with(known, "%")).as_py())
-    texts = pc.utf8_rtrim(pc.utf8_rtrim(texts, "%"), " \u00a0\u202f") if percent else texts
+    unit = next((name for name, expression in UNITS.items() if _all_match(known, expression)), "")
+    texts = _without(unit, texts)
     plain = pattern(decimal)
     for group in ("", MARK[OTHER[decimal]], *SPACES):
         grouped = rf"(?i)^[+-]?[1-9]\d{{0,2}}(?:[{group}]\d{{3}})+(?:\{MARK[decimal]}\d*)?$" if group else plain
         expression = f"(?:{plain})|(?:{grouped})"
         if _all_match(texts[:HEAD], expression) and _all_match(texts, expression):
-            return Numbers(_in_arrow_notation(texts, group, decimal), _note(known, percent, group, decimal))
+            return Numbers(_in_arrow_notation(texts, group, decimal), _note(known, unit, group, decimal))
     return None
 
 
 def _all_match(texts: Any, expression: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, expression)).as_py())
+
+
+def _without(unit: str, texts: Any) -> Any:
+    return pc.replace_substring_regex(texts, UNITS[unit], r"\1") if unit else texts
 
 
 def _in_arrow_notation(texts: Any, group: str, decimal: Decimal) -> Any:
@@ -99,11 +109,11 @@ def _in_arrow_notation(texts: Any, group: str, decimal: Decimal) -> Any:
     return texts if decimal == "point" else pc.replace_substring(texts, ",", ".")
 
 
-def _note(texts: Any, percent: bool, group: str, decimal: Decimal) -> str:
-    """The interpretation of percent signs, thousands separators and leading zeros, with the first example."""
+def _note(texts: Any, unit: str, group: str, decimal: Decimal) -> str:
+    """The interpretation of units, thousands separators and leading zeros, with the first example."""
     leading_zeros = pc.match_substring_regex(texts, r"^[+-]?0\d")
-    if percent:
-        kind, row = "percentages", 0
+    if unit:
+        kind, row = unit, 0
     elif group:
         kind, row = "thousands separators", pc.index(pc.match_substring(texts, group), True).as_py()
     elif pc.any(leading_zeros).as_py():
@@ -111,7 +121,7 @@ def _note(texts: Any, percent: bool, group: str, decimal: Decimal) -> str:
     else:
         return ""
     text = str(texts[row])
-    number = pc.cast(_in_arrow_notation(pa.array([text.rstrip("% \u00a0\u202f")]), group, decimal), pa.float64())
+    number = pc.cast(_in_arrow_notation(_without(unit, pa.array([text])), group, decimal), pa.float64())
     other = OTHER[decimal]
     fraction = f", data.decimal = {other} as a fraction" if group and _all_match(texts, pattern(other)) else ""
     change = f"data.categories reads it as a category{fraction}"

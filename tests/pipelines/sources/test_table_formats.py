@@ -93,6 +93,16 @@ CASES = {
         [[12.5], [7], [NAN]],
         (SEMICOLONS, COMMAS, "column 'a' holds percentages: '12,5 %' is read as 12.5"),
     ),
+    "amounts of money": Case(
+        "a;b;c;price\n1.234,50 €;€ -3,5;12,5\u00a0zł;1,5\n-7€;-€1;7 zł;2,5\n;;;3,5\n",
+        [[1234.5, -3.5, 12.5], [-7, -1, 7], [NAN] * 3],
+        (
+            SEMICOLONS,
+            COMMAS,
+            "column 'a' holds amounts of money: '1.234,50 €' is read as 1234.5",
+            "'€ -3,5' is read as -3.5",
+        ),
+    ),
     "leading zeros": Case(
         "zip,price\n01000,1.5\n99084,2.5\n",
         [[1000], [99084]],
