@@ -97,17 +97,18 @@ def check_documented(response: httpx.Response, document: dict[str, Any]) -> None
         jsonschema.Draft4Validator(schema | {"components": document["components"]}).validate(response.json())
 
 
+def make_local(folder: Path, **changes: Any) -> Local:
+    """The application for a champion's folder and settings."""
+    settings = Settings(champion=folder, **changes)
+    worker = Worker(settings, Metrics(CollectorRegistry()))
+    worker.ready = True
+    return Local(worker, Application(unused_application, settings, lambda: worker))
+
+
 @pytest.fixture
 def local() -> Callable[..., Local]:
     """Makes a Local for a champion's folder and settings."""
-
-    def make(folder: Path, **changes: Any) -> Local:
-        settings = Settings(champion=folder, **changes)
-        worker = Worker(settings, Metrics(CollectorRegistry()))
-        worker.ready = True
-        return Local(worker, Application(unused_application, settings, lambda: worker))
-
-    return make
+    return make_local
 
 
 @dataclass

@@ -11,11 +11,15 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow  # noqa: F401  # before the writer of torch makes TensorBoard do without it
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import scoring_server
 
 from models.manifest import MANIFEST
 from models.session import open_session
 from models.spec import DataSpec
-from pipelines.artifacts import paths
+from pipelines.artifacts import bundle, paths
+from pipelines.artifacts.hashing import hash_files
 from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
@@ -30,6 +34,7 @@ from serving.api import table_rows
 from serving.inference import champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, read_split, write_params
+from tests.serving.conftest import make_local
 
 COLOURS = ("red", "green", "blue")
 QUICK = {
@@ -59,20 +64,24 @@ def write_houses(path: Path, gaps: tuple[int, ...]) -> None:
         csv.writer(file).writerows([["size", "colour", "sold", "price"], *lines])
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, framework: str, architecture: str, **changes: Any) -> None:
+def run(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, frameworks: list[str], architecture: str, **changes: Any
+) -> None:
     """Every stage, in this process."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # of the processes that read exported files back
     shutil.copy(synthetic.store(), "mlflow.db")
     write_houses(folder / "houses.csv", gaps=(0, 1, 2) if changes["data__target"] == "price" else (0, 1))
-    only = {"frameworks": [framework], "architectures": [architecture]}
+    only = {"frameworks": frameworks, "architectures": [architecture]}
     write_params(folder, QUICK | only | {key.replace("__", "."): value for key, value in changes.items()})
     load.main()
     prepare.main()
-    monkeypatch.setattr(sys, "argv", ["stage", "--framework", framework, "--architecture", architecture])
-    for stage in (train, export, evaluate):
-        stage.main()
+    for framework in frameworks:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["stage", "--framework", framework, "--architecture", architecture])
+            for stage in (train, export, evaluate):
+                stage.main()
     promote.main()
 
 
@@ -86,7 +95,7 @@ def strict_json(path: Path) -> Any:
 
 
 def test_a_regression_from_file_to_predictions(tmp_path, monkeypatch, capsys):
-    run(monkeypatch, tmp_path, "torch", "linear", data__target="price")
+    run(monkeypatch, tmp_path, ["torch"], "linear", data__target="price")
     output = capsys.readouterr().out
     for words in ("target 'price': regression", "colour    categories  4", "mae", "best validation r2"):
         assert words in output
@@ -110,6 +119,7 @@ def test_a_regression_from_file_to_predictions(tmp_path, monkeypatch, capsys):
     assert answers[1] == pytest.approx(answers[0], abs=30)
     assert answers[2] == answers[3] or "mauve" in spec.categories[1]
     assert not any(each.drifted for each in log_and_compare(served))
+    assert_logged_models_answer_as_the_service(tmp_path, ["torch-linear-native"])
 
 
 def log_and_compare(served: champion.Champion) -> Any:
@@ -128,7 +138,7 @@ def log_and_compare(served: champion.Champion) -> Any:
 
 def test_a_classification_from_file_to_predictions(tmp_path, monkeypatch):
     columns = {"data__target": "sold", "data__features": ["price", "size", "colour"]}
-    run(monkeypatch, tmp_path, "torch", "mlp", **columns)
+    run(monkeypatch, tmp_path, ["torch", "keras"], "mlp", **columns)
     spec = DataSpec.read(paths.SPEC)
     assert (spec.labels, spec.features) == (("false", "true"), ("price", "size", "colour"))
     assert strict_json(paths.metrics("torch-mlp"))["test"]["accuracy"] >= 0.9
@@ -137,13 +147,46 @@ def test_a_classification_from_file_to_predictions(tmp_path, monkeypatch):
     rows = [row, row | {"colour": None}, row | {"colour": "mauve", "size": None}]
     outputs = served.predictor.predict(table_rows.parse(rows, served.spec))
     np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
-    # Every logged model gives the same for a DataFrame of raw columns.
-    graph = open_session(paths.exports("torch-mlp") / "model.onnx", "cpu")
-    expected = {"native": onnx_runtime.run(graph, table_rows.parse(rows, spec)), "onnx": outputs}
+    assert_logged_models_answer_as_the_service(tmp_path, ["torch-mlp-native", "keras-mlp-native"])
+
+
+def assert_logged_models_answer_as_the_service(folder: Path, native: list[str]) -> None:
+    """Rows of the file, with categories and missing values, over HTTP and as a DataFrame."""
+    spec, manifest = DataSpec.read(paths.SPEC), strict_json(paths.CHAMPION / MANIFEST)
+    frame = pd.read_csv("houses.csv")[[*spec.features]].head(60)
+    frame.loc[59, "colour"] = "another"
+    assert frame.isna().any().sum() >= 2
+    rows = json.loads(frame.to_json(orient="records"))
     mlflow.set_tracking_uri(location.uri())
     experiment = mlflow.get_experiment_by_name("tandem")
     models = mlflow.search_logged_models([experiment.experiment_id], output_format="list")
-    assert sorted(model.name for model in models) == ["torch-mlp-native", "torch-mlp-onnx"]
+    champion_name = manifest["name"].removesuffix("-int8")
+    assert sorted(model.name for model in models) == sorted([*native, f"{champion_name}-onnx"])
     for model in models:
-        answers = mlflow.pyfunc.load_model(model.model_uri).predict(pd.DataFrame(rows))
-        np.testing.assert_allclose(answers, expected[model.name.rpartition("-")[2]], atol=1e-6)
+        candidate, _, kind = model.name.rpartition("-")
+        served = paths.CHAMPION if kind == "onnx" else served_by(candidate, manifest, folder / candidate)
+        response = make_local(served).post("/predict", json={"inputs": rows})
+        assert response.status_code == 200, response.text
+        expected = [
+            [one["probabilities"][label] for label in spec.labels] if spec.labels else [one["value"]]
+            for one in response.json()["predictions"]
+        ]
+        loaded = mlflow.pyfunc.load_model(model.model_uri)
+        np.testing.assert_allclose(loaded.predict(frame), expected, rtol=1e-6, atol=2e-6)
+        with TestClient(scoring_server.init(loaded)) as client:  # the application of `mlflow models serve`
+            for body in ({"dataframe_records": rows}, {"dataframe_split": json.loads(frame.to_json(orient="split"))}):
+                response = client.post("/invocations", json=body)
+                assert response.status_code == 200, response.text
+                np.testing.assert_allclose(response.json()["predictions"], expected, rtol=1e-6, atol=2e-6)
+
+
+def served_by(candidate: str, manifest: dict[str, Any], folder: Path) -> Path:
+    """The bundle of a candidate, as if it had been promoted."""
+    folder.mkdir()
+    model = paths.exports(candidate) / "model.onnx"
+    graph = open_session(model, "cpu")
+    inputs = np.array(manifest["example"]["inputs"], np.float32)
+    example = {**manifest["example"], "outputs": onnx_runtime.run(graph, inputs).tolist()}
+    record = {name: value for name, value in manifest.items() if name not in ("schema", "model")}
+    bundle.build({**record, "name": candidate, "example": example}, model, hash_files([model]), folder)
+    return folder
