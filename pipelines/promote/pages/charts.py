@@ -88,9 +88,10 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers within the range."""
-    return [float(tick) for tick in MaxNLocator(count).tick_values(low, high) if low <= tick <= high]
+def _ticks(low: float, high: float, count: int, *, integer: bool = False) -> list[float]:
+    """Round numbers, or integers, within the range."""
+    ticks = MaxNLocator(count, integer=integer, min_n_ticks=1).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]
 
 
 def _y_axis(up: _Scale) -> list[str]:
@@ -106,8 +107,7 @@ def _x_axis(across: _Scale, label: str) -> list[str]:
     axis = f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{place}" y2="{place}"/>'
     ticks = [
         f'<text x="{across(tick):.1f}" y="{place + 15}" text-anchor="middle">{tick:g}</text>'
-        for tick in _ticks(across.low, across.high, 6)
-        if tick == int(tick)
+        for tick in _ticks(across.low, across.high, 6, integer=True)
     ]
     name = f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 1}" text-anchor="middle">{escape(label)}</text>'
     return [axis, *ticks, name]

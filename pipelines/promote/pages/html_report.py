@@ -60,7 +60,7 @@ def _facts(promotion: Promotion) -> str:
         f"Test {numbers.metric_name(promotion.metric)}": numbers.score(promotion.test[promotion.metric]),
         f"Median latency, batch of {size}": numbers.milliseconds(milliseconds),
         "File size": numbers.kibibytes(promotion.manifest["model"]["bytes"]),
-        "Git commit": str(promotion.manifest["provenance"]["git_commit"])[:12],
+        "Git commit": str(promotion.manifest["provenance"]["git_commit"])[:10],  # in one line at 390 px
     }
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<dl class="facts">{items}</dl>'

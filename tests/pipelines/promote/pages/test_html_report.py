@@ -98,6 +98,12 @@ def test_a_curve_of_any_values_has_numbers_only(values):
     assert "inf" not in drawing
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_few_epochs_are_marked_by_their_numbers(epochs):
+    drawing = charts.curves("loss", [Curve("torch", np.arange(1.0, epochs + 1), np.ones(epochs))], "epoch")
+    assert re.findall(r'text-anchor="middle">([^<]*)<', drawing) == [*map(str, range(1, epochs + 1)), "epoch"]
+
+
 def test_a_long_curve_keeps_its_ends_and_few_points():
     line = Curve("torch", np.arange(10_000.0), np.linspace(0, 1, 10_000))
     points = re.search('points="([^"]*)"', charts.curves("loss", [line], "epoch"))[1].split()
