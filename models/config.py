@@ -39,6 +39,7 @@ LOSSES: dict[str, Task] = {
     "l1": "regression",
     "huber": "regression",
 }
+WITHOUT_LOSS_SCALE: tuple[Optimizer, ...] = ("lbfgs",)  # it evaluates a batch several times in one step
 MISSING: dict[Framework, tuple[Optimizer, ...]] = {"torch": (), "keras": ("lbfgs", "asgd")}
 
 
@@ -348,7 +349,7 @@ class Train(Config):
     augment: Augment
     patience: Count | None
     keep: Literal["best", "last"]
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
     device: TrainingDevice
     devices: dict[Annotated[str, AfterValidator(known_candidate)], TrainingDevice]
     workers: Count
@@ -396,6 +397,15 @@ class Train(Config):
             raise ValueError(f"nesterov = true with optimizer = '{self.optimizer}'; allowed: false, or optimizer sgd")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov = true with momentum = 0; allowed: momentum above 0")
+        return self
+
+    @model_validator(mode="after")
+    def scale_losses(self) -> "Train":
+        """Refuse float16 with an optimizer that cannot skip a step whose scaled gradients overflow."""
+        if self.precision == "float16" and self.optimizer in WITHOUT_LOSS_SCALE:
+            raise ValueError(
+                f"precision = 'float16' with optimizer = '{self.optimizer}'; allowed: auto, float32, bfloat16"
+            )
         return self
 
     def epochs_for(self, examples: int) -> int:

@@ -12,4 +12,6 @@ LION_BETAS = (0.9, 0.99)
 DECOUPLED_WEIGHT_DECAY = ("adamw", "lion")  # optimizers that decay the weights themselves
 
 MIN_FOCAL_MISS = 1e-8  # lower bound of 1 - p in the focal loss: the power of 0 may have no gradient
+LOSS_SCALE = 2.0**15  # initial, of float16; halved where gradients overflow
+LOSS_SCALE_STEPS = 2000  # without an overflow, after which it is doubled
 HISTOGRAM_BUCKETS = 30  # of equal width, in TensorBoard

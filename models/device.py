@@ -6,24 +6,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from models.config import Train
+from models.config import WITHOUT_LOSS_SCALE, Train
 from models.errors import InputError
 from models.gpu_driver import has_nvidia_driver
 
 BFLOAT16_CAPABILITY = 8  # least CUDA compute capability (major) with bfloat16
+FLOAT16_CAPABILITY = 7  # the one (major) of GPUs that are fast in float16 and have no bfloat16
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of a processor with instructions for bfloat16
 CPUINFO = Path("/proc/cpuinfo")
+FLOAT16 = "train.precision = 'float16' is for GPUs of compute capability 7.x, which have no bfloat16;"
 DOCTOR = "`python -m pipelines.doctor` checks the installation"
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 NOT_MEASURED: Mapping[Precision, float] = MappingProxyType({})
 
 
 class Device(NamedTuple):
     """`kind` as in `train.device`, `name` for logs, `precision` of the matrix products.
 
-    `step_seconds` are the durations of a training step that led to the precision, where they were measured. `reason`
-    is the one for not using a GPU.
+    In float16 the loss is scaled, as small gradients would be 0. `step_seconds` are the durations of a training step
+    that led to the precision, where they were measured. `reason` is the one for not using a GPU.
     """
 
     kind: Literal["cpu", "cuda"]
@@ -90,18 +92,32 @@ def gpu_number(config: Train, local_rank: int, count: int) -> int:
 def cpu(name: str, reason: str, config: Train) -> Device:
     """The CPU; its name includes the `reason` for not using a GPU if one is wanted and there is a driver for it.
 
-    The precision `auto` is float32, unless `models.training.precision` measures that bfloat16 is faster.
+    The precision `auto` is float32, unless `models.training.precision` measures that bfloat16 is faster. Raises
+    InputError for float16.
     """
+    if config.precision == "float16":
+        raise InputError(f"{FLOAT16} this training uses the CPU; allowed here: auto, float32, bfloat16")
     name = f"{name} ({reason})" if config.device != "cpu" and has_nvidia_driver() else name
     return Device("cpu", name, _precision(config, "float32"), reason=reason)
 
 
 def gpu(name: str, capability: int, config: Train) -> Device:
     """A CUDA device by its compute capability (major). Raises InputError if it lacks the requested precision."""
-    has_bfloat16 = capability >= BFLOAT16_CAPABILITY
-    if config.precision == "bfloat16" and not has_bfloat16:
-        raise InputError("train.precision = 'bfloat16': not supported by this GPU; allowed here: auto, float32")
-    return Device("cuda", name, _precision(config, "bfloat16" if has_bfloat16 else "float32"))
+    available: tuple[Precision, ...] = ("float32",)
+    if capability >= BFLOAT16_CAPABILITY:
+        available = ("bfloat16", "float32")
+    elif capability == FLOAT16_CAPABILITY and config.optimizer not in WITHOUT_LOSS_SCALE:
+        available = ("float16", "float32")
+    if config.precision not in ("auto", *available):
+        reason = (
+            FLOAT16
+            if config.precision == "float16"
+            else "train.precision = 'bfloat16' is for GPUs of compute capability 8.0 and newer;"
+        )
+        raise InputError(
+            f"{reason} {name} has compute capability {capability}.x; allowed here: auto, {', '.join(available)}"
+        )
+    return Device("cuda", name, _precision(config, available[0]))
 
 
 def _precision(config: Train, automatic: Precision) -> Precision:

@@ -13,6 +13,7 @@ import numpy as np
 from models.config import Train
 from models.device import Device, Precision
 from models.spec import DataSpec
+from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
 from models.training.epoch import Epoch, Progress
 from models.training.launchers import Place
@@ -41,11 +42,16 @@ class Totals(NamedTuple):
 class Learner(Protocol):
     """A model with its optimizer on a device of one framework."""
 
-    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
+    def keep(self, data: TrainingData) -> bool:
+        """Keep the examples on a GPU for the whole training, if they fit; False if they are not kept.
+
+        Of kept examples `train_batches` and `validate_batch` take draws."""
+
+    def train_batches(self, batches: Sequence[Batch | Draw], rates: Sequence[float]) -> None:
         """One optimizer step for each batch, of one size, at its learning rate; adds to the totals, without waiting
         for the device."""
 
-    def validate_batch(self, batch: Batch) -> None:
+    def validate_batch(self, batch: Batch | Draw) -> None:
         """Add loss and metric of a batch, in float32 and in inference mode."""
 
     def read_totals(self) -> Totals:

@@ -7,6 +7,7 @@ from models import device
 from models.config import Train
 from models.device import Device, gpu_number, missing_code, no_gpu
 from models.errors import InputError
+from models.gpu_driver import free_memory as free_gpu_memory
 
 
 def choose(config: Train, local_rank: int = 0) -> Device:
@@ -41,6 +42,14 @@ def reason_against_gpu(config: Train, local_rank: int = 0) -> str:
 def _gpu(config: Train, local_rank: int) -> tf.config.PhysicalDevice:
     gpus = tf.config.list_physical_devices("GPU")
     return gpus[gpu_number(config, local_rank, len(gpus))]
+
+
+def free_memory(device: Device) -> int:
+    """The free bytes of the GPU that is trained on; 0 of a CPU."""
+    if device.kind == "cpu":
+        return 0
+    (gpu,) = tf.config.get_visible_devices("GPU")
+    return free_gpu_memory(int(gpu.name.rpartition(":")[2]))
 
 
 def on_cpu() -> None:

@@ -1,6 +1,7 @@
 """Training in Keras on TensorFlow: one step; the epochs are those of `models.training.loop`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,13 +10,16 @@ import tensorflow as tf
 from models.config import Train
 from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
+from models.keras import device as devices
 from models.keras import optimizers
 from models.keras.losses import loss, total_weight
+from models.keras.resident import Resident, Tensors
 from models.keras.snapshot import snapshot
 from models.keras.state import get_state, set_state
 from models.keras.store import get_weights, set_weights
 from models.keras.workers import ConnectedWorkers, errors_named, whole_batch
-from models.training import loop, precision
+from models.training import loop, precision, resident
+from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
@@ -59,17 +63,19 @@ def step_seconds(
 class Learner:
     """A Keras model, its optimizer and its device, in one of the `workers`.
 
-    `model` stays in float32; in bfloat16 a clone with the same float32 weights does the training.
+    `model` stays in float32; in bfloat16 and float16 a clone with the same float32 weights does the training.
     """
 
     def __init__(
         self, model: keras.Model, config: Train, device: Device, weights: np.ndarray, workers: Workers = ALONE
     ) -> None:
         self.model = model
-        self.trained = _mixed(model) if device.precision == "bfloat16" else model
+        self.trained = model if device.precision == "float32" else _mixed(model, device.precision)
         self.config = config
+        self.device = device
         self.workers = workers
-        self.optimizer = optimizers.build(self.trained, config)
+        self.scales_loss = device.precision == "float16"
+        self.optimizer = optimizers.build(self.trained, config, self.scales_loss)
         self.weights = tf.constant(weights)
         self.totals = tf.Variable(tf.zeros(len(Totals._fields), tf.float64))
         on_gpu = device.kind == "cuda"
@@ -79,15 +85,29 @@ class Learner:
         self._train_steps = tf.function(self._train_each, reduce_retracing=True)
         self._validation_step = tf.function(self._validate, jit_compile=on_gpu, reduce_retracing=True)
 
-    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
-        """A step of the optimizer for each batch, all in one call of TensorFlow."""
-        inputs_SN, targets_SN = map(np.stack, zip(*batches, strict=True))
-        with errors_named():
-            self._train_steps(tf.constant(inputs_SN), tf.constant(targets_SN), tf.constant(rates, tf.float32))
+    def keep(self, data: TrainingData) -> bool:
+        """Keep the examples on a GPU, if they fit."""
+        if not resident.fits(data, devices.free_memory(self.device)):
+            return False
+        self.train, self.validation = (
+            Resident(split, self.config.augment, data.spec.outputs, self.device.kind == "cuda")
+            for split in (data.train, data.validation)
+        )
+        return True
 
-    def validate_batch(self, batch: Batch) -> None:
+    def train_batches(self, batches: Sequence[Batch | Draw], rates: Sequence[float]) -> None:
+        """A step of the optimizer for each batch, all in one call of TensorFlow."""
+        names = batches[0].arrays()
+        stacked = {name: np.stack([batch.arrays()[name] for batch in batches]) for name in names}
+        tensors = {name: tf.constant(array) for name, array in stacked.items()}
+        with errors_named():
+            self._train_steps(tensors, tf.constant(rates, tf.float32))
+
+    def validate_batch(self, batch: Batch | Draw) -> None:
         """Loss and metric in inference mode."""
-        self._validation_step(tf.constant(batch.inputs), tf.constant(batch.targets))
+        tensors = {name: tf.constant(array) for name, array in batch.arrays().items()}
+        examples = self.validation.batch(tensors) if isinstance(batch, Draw) else tensors.values()
+        self._validation_step(*examples)
 
     def read_totals(self) -> Totals:
         """The totals so far; this waits for the device."""
@@ -129,10 +149,12 @@ class Learner:
         if self.trained is not self.model:
             set_weights(self.model, get_weights(self.trained))
 
-    def _train_each(self, inputs_SN: tf.Tensor, targets_SN: tf.Tensor, rates_S: tf.Tensor) -> None:
+    def _train_each(self, batches_S: Tensors, rates_S: tf.Tensor) -> None:
         for step in tf.range(tf.size(rates_S)):
             self.optimizer.learning_rate.assign(rates_S[step])
-            self._train_step(inputs_SN[step], targets_SN[step])
+            batch = {name: tensor[step] for name, tensor in batches_S.items()}
+            inputs, targets = self.train.batch(batch) if "rows" in batch else (batch["inputs"], batch["targets"])
+            self._train_step(inputs, targets)
 
     def _train(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         # All workers are given the whole batch: collectives are numbered as they are traced, so all have to trace the
@@ -144,14 +166,26 @@ class Learner:
             value = loss(logits, targets, self.config, self.weights)
             sums = self._sums(value, logits, targets)
             objective = sums[0] if self.workers.size > 1 else value
+            objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, [variable.value for variable in variables])
         if isinstance(self.workers, ConnectedWorkers):
             gradients, sums = self.workers.average(gradients, sums)
+        gradients = self._multiplied(gradients, 1 / self._loss_scale())
         norm = tf.linalg.global_norm(gradients)
         if self.config.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_clip, norm)
-        self.optimizer.apply(optimizers.penalised(gradients, variables, self.config), variables)
+        gradients = optimizers.penalised(gradients, variables, self.config)
+        # An optimizer that scales the loss divides by the scale itself: a power of 2, which is exact.
+        self.optimizer.apply(self._multiplied(gradients, self._loss_scale()), variables)
+        if self.scales_loss:
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)  # the step is not taken
         self._add(sums, norm)
+
+    def _loss_scale(self) -> Any:
+        return self.optimizer.dynamic_scale.value if self.scales_loss else 1.0
+
+    def _multiplied(self, gradients: list[tf.Tensor], factor: Any) -> list[tf.Tensor]:
+        return [gradient * factor for gradient in gradients] if self.scales_loss else gradients
 
     def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         logits = self.model(inputs, training=False)
@@ -185,11 +219,11 @@ def _metric(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, 1), targets), tf.float32))
 
 
-def _mixed(model: keras.Model) -> keras.Model:
-    """The same model with matrix products in bfloat16; weights and the scaling of raw values stay float32."""
+def _mixed(model: keras.Model, precision: Precision) -> keras.Model:
+    """The same model with matrix products in this precision; weights and the scaling of raw values stay float32."""
     clone = model.__class__.from_config(model.get_config())
     clone.build_from_config(model.get_build_config())
-    _set_policy(clone, "mixed_bfloat16")
+    _set_policy(clone, f"mixed_{precision}")
     set_weights(clone, get_weights(model))
     return clone
 

@@ -7,7 +7,15 @@ import keras
 import tensorflow as tf
 
 from models.config import Train
-from models.constants import ADAGRAD_INITIAL_SUM, DECAY, DECOUPLED_WEIGHT_DECAY, EPSILON, LION_BETAS
+from models.constants import (
+    ADAGRAD_INITIAL_SUM,
+    DECAY,
+    DECOUPLED_WEIGHT_DECAY,
+    EPSILON,
+    LION_BETAS,
+    LOSS_SCALE,
+    LOSS_SCALE_STEPS,
+)
 
 
 class SGD(keras.optimizers.SGD):
@@ -62,17 +70,21 @@ OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
 }
 
 
-def build(model: keras.Model, config: Train) -> keras.optimizers.Optimizer:
+def build(model: keras.Model, config: Train, scales_loss: bool = False) -> keras.optimizers.Optimizer:
     """The optimizer by name. Only kernels decay: biases, normalisations and slopes do not.
 
     `adamw` and `lion` decay the weights themselves (Loshchilov & Hutter 2019); for the others `penalised`
-    adds the decay to the gradient.
+    adds the decay to the gradient. `scales_loss` is for float16: the gradients that it applies are scaled.
     """
     optimizer = OPTIMIZERS[config.optimizer](config)
     optimizer.build(model.trainable_variables)
     if config.optimizer in DECOUPLED_WEIGHT_DECAY:
         optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not is_kernel(v)])
-    return optimizer
+    if not scales_loss:
+        return optimizer
+    scaling = keras.optimizers.LossScaleOptimizer(optimizer, LOSS_SCALE, LOSS_SCALE_STEPS)
+    scaling.build(model.trainable_variables)
+    return scaling
 
 
 def is_kernel(variable: keras.Variable) -> bool:

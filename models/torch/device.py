@@ -37,5 +37,10 @@ def reason_against_gpu(config: Train, local_rank: int = 0) -> str:
     return missing_code(torch.cuda.get_device_name(), torch.cuda.get_device_capability(), torch.cuda.get_arch_list())
 
 
+def free_memory(device: Device) -> int:
+    """The free bytes of the GPU that is trained on; 0 of a CPU."""
+    return torch.cuda.mem_get_info()[0] if device.kind == "cuda" else 0
+
+
 def on_cpu() -> None:
     """Does nothing: torch computes on the CPU until tensors are moved."""

@@ -2,23 +2,28 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
-from models.config import Train
+from models.config import WITHOUT_LOSS_SCALE, Train
+from models.constants import LOSS_SCALE, LOSS_SCALE_STEPS
 from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
+from models.torch import device as devices
 from models.torch import optimizers
 from models.torch.losses import loss, total_weight
+from models.torch.resident import Resident
 from models.torch.snapshot import snapshot
 from models.torch.state import get_state, set_state
 from models.torch.store import get_weights, set_weights
 from models.torch.workers import ConnectedWorkers, whole_batch
-from models.training import loop, precision
+from models.training import loop, precision, resident
+from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch
@@ -91,18 +96,31 @@ class Learner:
         self.workers = workers
         self.parameters = list(self.model.parameters())
         self.optimizer = optimizers.build(model, config)
+        self.scaler = GradScaler(
+            device.kind, LOSS_SCALE, growth_interval=LOSS_SCALE_STEPS, enabled=device.precision == "float16"
+        )
         self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
 
-    def train_batches(self, batches: Sequence[Batch], rates: Sequence[float]) -> None:
+    def keep(self, data: TrainingData) -> bool:
+        """Keep the examples on a GPU, if they fit."""
+        if not resident.fits(data, devices.free_memory(self.device)):
+            return False
+        self.train, self.validation = (
+            Resident(split, self.config.augment, data.spec.outputs, self.device.kind)
+            for split in (data.train, data.validation)
+        )
+        return True
+
+    def train_batches(self, batches: Sequence[Batch | Draw], rates: Sequence[float]) -> None:
         """A step of the optimizer for each batch."""
         self.model.train()
         for batch, rate in zip(batches, rates, strict=True):
             self._train_batch(batch, rate)
 
-    def _train_batch(self, batch: Batch, rate: float) -> None:
-        total = len(batch.targets)
-        inputs, targets = self._on_device(Batch(*(self.workers.part(array, total) for array in batch)))
+    def _train_batch(self, batch: Batch | Draw, rate: float) -> None:
+        total = batch.size
+        inputs, targets = self._part(batch)
         evaluations = []
 
         def closure() -> float:
@@ -111,37 +129,62 @@ class Learner:
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step(closure)  # L-BFGS evaluates it several times, all others once
+        if self.config.optimizer in WITHOUT_LOSS_SCALE:
+            self.optimizer.step(closure)
+        else:
+            closure()
+            self.scaler.step(self.optimizer)  # not where scaled gradients have overflowed
+            self.scaler.update()
         _, sums, norm = evaluations[0]
         self._add(sums, norm)
+
+    def _part(self, batch: Batch | Draw) -> tuple[torch.Tensor, torch.Tensor]:
+        """The inputs and targets of this worker, on the device."""
+        if isinstance(batch, Draw):
+            inputs, targets = self.train.batch(self._drawn(batch))
+            return self.workers.part(inputs, batch.size), self.workers.part(targets, batch.size)
+        return self._on_device(Batch(*(self.workers.part(array, batch.size) for array in batch)))
+
+    def _drawn(self, batch: Draw) -> dict[str, torch.Tensor]:
+        return {name: self._to_device(array) for name, array in batch.arrays().items()}
 
     def _backward(
         self, inputs: torch.Tensor, targets: torch.Tensor, total: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Fill the gradients; loss, sums and the norm of all gradients before it was clipped."""
-        bfloat16 = torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.precision == "bfloat16")
-        with bfloat16, whole_batch(self.model, self.workers, total):
+        with self._reduced_precision(), whole_batch(self.model, self.workers, total):
             logits = self.model(inputs)
         value = loss(logits.float(), targets, self.config, self.weights)
         self.optimizer.zero_grad()
         value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets))
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or float("inf"))
+        if self.scaler.is_enabled():
+            norm = torch.where(norm.isfinite(), norm, 0.0)  # the step is not taken
         optimizers.penalise(self.parameters, self.config)
         return value, sums, norm
+
+    def _reduced_precision(self) -> AbstractContextManager[Any]:
+        if self.device.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.kind, getattr(torch, self.device.precision))
 
     def _differentiate(self, value: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fill the gradients of the mean loss of the whole batch; this loss, and the sums over the whole batch."""
         if isinstance(self.workers, ConnectedWorkers):
-            (value * sums[1]).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(value * sums[1]).backward()  # type: ignore[no-untyped-call]
             sums = self.workers.average(self.parameters, sums)
             return sums[0] / sums[1], sums
-        value.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
         return value.detach(), sums
 
     @torch.no_grad()
-    def validate_batch(self, batch: Batch) -> None:
+    def validate_batch(self, batch: Batch | Draw) -> None:
         """Loss and metric in inference mode."""
-        inputs, targets = self._on_device(batch)
+        if isinstance(batch, Draw):
+            inputs, targets = self.validation.batch(self._drawn(batch))
+        else:
+            inputs, targets = self._on_device(batch)
         logits = self.model.eval()(inputs)
         value = loss(logits, targets, self.config, self.weights)
         self._add(self._sums(value, logits, targets), torch.zeros_like(value))
@@ -164,11 +207,11 @@ class Learner:
 
     def state(self) -> LearnerState:
         """A copy of weights, optimizer and random generators."""
-        return get_state(self.model, self.optimizer)
+        return get_state(self.model, self.optimizer, self.scaler)
 
     def restore(self, state: LearnerState) -> None:
         """Restore a state."""
-        set_state(self.model, self.optimizer, state)
+        set_state(self.model, self.optimizer, self.scaler, state)
 
     def inspect(self, batch: Batch) -> Snapshot:
         """Layer statistics, weights and gradients for a batch."""
@@ -182,14 +225,13 @@ class Learner:
         return logits.cpu().numpy()
 
     def _on_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._to_device(batch.inputs), self._to_device(batch.targets)
+
+    def _to_device(self, array: np.ndarray) -> torch.Tensor:
         """Copy to the GPU through pinned memory, so that the copy overlaps with the computation."""
-        inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        if self.device.kind == "cpu":
-            return inputs, targets
-        return (
-            inputs.pin_memory().to(self.device.kind, non_blocking=True),
-            targets.pin_memory().to(self.device.kind, non_blocking=True),
-        )
+        tensor = torch.from_numpy(array)
+        tensor = tensor.pin_memory() if self.device.kind == "cuda" else tensor
+        return tensor.to(self.device.kind, non_blocking=True)
 
     def _sums(self, value: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Of the examples: loss and weight, metric, and their number; float32 [4]."""

@@ -1,33 +1,36 @@
-"""The state of a torch training: weights, optimizer and random generators, without pickle."""
+"""The state of a torch training: weights, optimizer, scale of the loss and random generators, without pickle."""
 
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
 from models.training.recovery import Arrays, LearnerState
 
 ARRAY = "array"  # key that stands for an array: {"array": its name}
 
 
-def get_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> LearnerState:
+def get_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> LearnerState:
     """A copy, on the CPU."""
     arrays = {f"model/{name}": _to_array(tensor) for name, tensor in model.state_dict().items()}
     arrays["random/cpu"] = _to_array(torch.get_rng_state())
     if _is_on_gpu(model):
         arrays["random/cuda"] = _to_array(torch.cuda.get_rng_state())
-    values = {str(number): _encoded(own, arrays) for number, own in optimizer.state_dict()["state"].items()}
-    return LearnerState(arrays, values)
+    own = {str(number): _encoded(each, arrays) for number, each in optimizer.state_dict()["state"].items()}
+    return LearnerState(arrays, {"optimizer": own, "scaler": scaler.state_dict()})
 
 
-def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: LearnerState) -> None:
+def set_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler, state: LearnerState) -> None:
     """Restore a state, each tensor on the device of its parameter."""
     names = model.state_dict()
     model.load_state_dict({name: torch.from_numpy(state.arrays[f"model/{name}"]) for name in names})
-    own = {int(number): _decoded(values, state.arrays) for number, values in state.values.items()}
+    own = {int(number): _decoded(values, state.arrays) for number, values in state.values["optimizer"].items()}
     optimizer.load_state_dict({"state": own, "param_groups": optimizer.state_dict()["param_groups"]})
     _order_as_parameters(optimizer)
+    if scaler.is_enabled():
+        scaler.load_state_dict(state.values["scaler"])
     torch.set_rng_state(torch.from_numpy(state.arrays["random/cpu"]))
     if _is_on_gpu(model):
         torch.cuda.set_rng_state(torch.from_numpy(state.arrays["random/cuda"]))

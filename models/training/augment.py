@@ -1,4 +1,9 @@
-"""Random changes to training examples, in NumPy, so that both frameworks see the same pixels."""
+"""Random changes to training examples, drawn in NumPy, so that both frameworks see the same pixels.
+
+They are applied by NumPy, or on a GPU that keeps the examples by `models.torch.resident` and `models.keras.resident`.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -6,40 +11,72 @@ from numpy.lib.stride_tricks import sliding_window_view
 from models.config import Augment
 
 
-def augment(images_NHWC: np.ndarray, config: Augment, random: np.random.Generator) -> np.ndarray:
-    """Shift and flip each image on its own; uint8 [N,H,W,C], overwritten; pixels moved in are 0."""
-    if config.flip:
-        images_NHWC = _flip(images_NHWC, random)
-    if config.shift:
-        images_NHWC = _shift(images_NHWC, config.shift, random)
-    return images_NHWC
+class Draw(NamedTuple):
+    """The N examples of a batch and their changes; None of those that are off.
 
-
-def mixup(
-    inputs: np.ndarray, targets: np.ndarray, alpha: float, outputs: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each example with another of the batch, all by one share drawn from Beta(alpha, alpha) (Zhang et al. 2018).
-
-    Inputs [N, *shape] keep their dtype; classes int64 [N] become distributions float32 [N, outputs].
+    `rows` int64 [N] of a split; `flipped` bool [N]; `corners` int64 [2,N], top and left of the shifted images within
+    images padded by the limit; `share` float32 and `partners` int64 [N] of mixup.
     """
-    share, partner = np.float32(random.beta(alpha, alpha)), random.permutation(len(inputs))
+
+    rows: np.ndarray
+    flipped: np.ndarray | None = None
+    corners: np.ndarray | None = None
+    share: np.ndarray | None = None
+    partners: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the row numbers in bytes."""
+        return self.rows.nbytes
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is not None, by name."""
+        return {name: array for name, array in self._asdict().items() if array is not None}
+
+
+def draw(rows: np.ndarray, config: Augment, random: np.random.Generator, images: bool) -> Draw:
+    """Draw the changes of these rows: shifts and flips of `images` only."""
+    count = len(rows)
+    flipped = random.random(count) < 0.5 if images and config.flip else None
+    corners = random.integers(0, 2 * config.shift + 1, (2, count)) if images and config.shift else None
+    if not config.mixup:
+        return Draw(rows, flipped, corners)
+    # All are blended by one share (Zhang et al. 2018).
+    share = np.array(random.beta(config.mixup, config.mixup), np.float32)
+    return Draw(rows, flipped, corners, share, random.permutation(count))
+
+
+def change(
+    inputs: np.ndarray, targets: np.ndarray, drawn: Draw, config: Augment, outputs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Apply drawn changes to the examples of its rows: inputs [N, *shape], overwritten, and targets [N].
+
+    Flipped and shifted images are uint8 [N,H,W,C]; pixels moved in are 0. Blended inputs keep their dtype, blended
+    classes int64 become distributions float32 [N, outputs].
+    """
+    if drawn.flipped is not None:
+        chosen = np.flatnonzero(drawn.flipped)
+        inputs[chosen] = inputs[chosen, :, ::-1]
+    if drawn.corners is not None:
+        inputs = _shift(inputs, drawn.corners, config.shift)
+    if drawn.share is None or drawn.partners is None:
+        return inputs, targets
     if outputs > 1:
         targets = np.eye(outputs, dtype=np.float32)[targets]
-    blended = share * inputs + (1 - share) * inputs[partner]
+    share, partners = np.float32(drawn.share), drawn.partners
+    blended = share * inputs + (1 - share) * inputs[partners]
     blended = np.rint(blended) if inputs.dtype == np.uint8 else blended
-    return blended.astype(inputs.dtype), share * targets + (1 - share) * targets[partner]
+    return blended.astype(inputs.dtype), share * targets + (1 - share) * targets[partners]
 
 
-def _flip(images_NHWC: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    chosen = np.flatnonzero(random.random(len(images_NHWC)) < 0.5)
-    images_NHWC[chosen] = images_NHWC[chosen, :, ::-1]
-    return images_NHWC
-
-
-def _shift(images_NHWC: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
+def _shift(images_NHWC: np.ndarray, corners: np.ndarray, limit: int) -> np.ndarray:
     count, *shape = images_NHWC.shape
     padded = np.pad(images_NHWC, ((0, 0), (limit, limit), (limit, limit), (0, 0)))
-    top, left = random.integers(0, 2 * limit + 1, (2, count))
     windows = sliding_window_view(padded, shape, axis=(1, 2, 3))  # [N, 2 limit + 1, 2 limit + 1, 1, H, W, C], no copy
-    shifted: np.ndarray = windows[np.arange(count), top, left, 0]
+    shifted: np.ndarray = windows[np.arange(count), *corners, 0]
     return shifted

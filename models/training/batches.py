@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from models.config import Augment
 from models.memory_map import release
 from models.spec import DataSpec, Metric
-from models.training.augment import augment, mixup
+from models.training.augment import Draw, change, draw
 
 # Of one call of a framework. A call of TensorFlow takes 1.5 ms more than its computation; large batches hide that.
 STEPS_PER_CALL = 16
@@ -25,6 +25,23 @@ class Batch(NamedTuple):
 
     inputs: np.ndarray
     targets: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.targets)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the inputs in bytes."""
+        return self.inputs.nbytes
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Both by name."""
+        return self._asdict()
+
+
+BatchT = TypeVar("BatchT", Batch, Draw)
 
 
 @dataclass(frozen=True)
@@ -64,21 +81,23 @@ def batch_count(split: Split, batch_size: int) -> int:
     return -(-len(split) // batch_size)
 
 
-def shuffled(
-    split: Split, batch_size: int, config: Augment, outputs: int, random: np.random.Generator
-) -> Iterator[Batch]:
-    """One pass in random order, augmented. Batches differ by one example at most, so none is tiny."""
+def shuffled(split: Split, batch_size: int, config: Augment, random: np.random.Generator) -> Iterator[Draw]:
+    """One pass in random order with changes. Batches differ by one example at most, so none is tiny."""
     order = random.permutation(len(split))
-    for chosen in np.array_split(order, batch_count(split, batch_size)):
-        inputs, targets = split.inputs[chosen], split.targets[chosen]
-        release(split.inputs)
-        inputs = augment(inputs, config, random) if inputs.ndim == 4 else inputs
-        yield Batch(*(mixup(inputs, targets, config.mixup, outputs, random) if config.mixup else (inputs, targets)))
+    for rows in np.array_split(order, batch_count(split, batch_size)):
+        yield draw(rows, config, random, images=split.inputs.ndim == 4)
 
 
-def grouped(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+def changed(split: Split, drawn: Draw, config: Augment, outputs: int) -> Batch:
+    """The drawn examples of a split with their changes."""
+    inputs, targets = split.inputs[drawn.rows], split.targets[drawn.rows]
+    release(split.inputs)
+    return Batch(*change(inputs, targets, drawn, config, outputs))
+
+
+def grouped(batches: Iterable[BatchT]) -> Iterator[list[BatchT]]:
     """Consecutive batches of one size, for one call of a framework: at most STEPS_PER_CALL with BYTES_PER_CALL."""
-    group: list[Batch] = []
+    group: list[BatchT] = []
     for batch in batches:
         if group and not _fits(batch, group):
             yield group
@@ -88,9 +107,9 @@ def grouped(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         yield group
 
 
-def _fits(batch: Batch, group: list[Batch]) -> bool:
-    size = (len(group) + 1) * batch.inputs.nbytes
-    return len(batch.targets) == len(group[0].targets) and len(group) < STEPS_PER_CALL and size <= BYTES_PER_CALL
+def _fits(batch: BatchT, group: list[BatchT]) -> bool:
+    size = (len(group) + 1) * batch.nbytes
+    return batch.size == group[0].size and len(group) < STEPS_PER_CALL and size <= BYTES_PER_CALL
 
 
 def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
@@ -99,6 +118,12 @@ def in_order(split: Split, batch_size: int) -> Iterator[Batch]:
         part = slice(start, start + batch_size)
         yield Batch(np.array(split.inputs[part]), np.array(split.targets[part]))
         release(split.inputs)
+
+
+def rows_in_order(split: Split, batch_size: int) -> Iterator[Draw]:
+    """The rows of the batches of `in_order`."""
+    for start in range(0, len(split), batch_size):
+        yield Draw(np.arange(start, min(start + batch_size, len(split))))
 
 
 def evenly_spaced(split: Split, count: int) -> Batch:
@@ -118,7 +143,7 @@ def evenly_spaced_rows(targets: np.ndarray, count: int) -> np.ndarray:
     return np.sort(order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))])
 
 
-def prefetched(groups: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+def prefetched(groups: Iterator[list[BatchT]]) -> Iterator[list[BatchT]]:
     """The same groups, the next one made in a thread while the last is in use."""
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, groups, None)

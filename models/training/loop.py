@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,7 +12,18 @@ import numpy as np
 from models.config import Train
 from models.errors import InputError
 from models.interfaces import Learner, OnEpoch, OnStep, Totals
-from models.training.batches import TrainingData, batch_count, grouped, in_order, prefetched, shuffled
+from models.training.augment import Draw
+from models.training.batches import (
+    Batch,
+    TrainingData,
+    batch_count,
+    changed,
+    grouped,
+    in_order,
+    prefetched,
+    rows_in_order,
+    shuffled,
+)
 from models.training.epoch import Epoch, Progress, best_epoch
 from models.training.recovery import NO_RECOVERY, Arrays, Recovery, TrainingState
 from models.training.schedule import learning_rate
@@ -39,8 +51,8 @@ def run(
     state. Raises NotFiniteError with the epoch.
     """
     epochs, random = config.epochs_for(len(data.train)), np.random.default_rng(config.seed)
-    training = _Training(learner, data, config, epochs, random, on_step, workers)
     history, best_weights = _restore(recovery.state, learner, random)
+    training = _Training(learner, data, config, epochs, random, on_step, workers, is_kept=learner.keep(data))
     while len(history) < epochs and not _is_out_of_patience(history, config):
         history.append(training.epoch(len(history) + 1))
         on_epoch(history[-1], learner)
@@ -83,6 +95,7 @@ class _Training:
     random: np.random.Generator
     on_step: OnStep
     workers: Workers
+    is_kept: bool
 
     def epoch(self, number: int) -> Epoch:
         start = time.perf_counter()
@@ -109,9 +122,8 @@ class _Training:
         """One pass over the training split; the last learning rate."""
         config, train = self.config, self.data.train
         count, rates, shown = batch_count(train, config.batch_size), [0.0], time.perf_counter()
-        batches = shuffled(train, config.batch_size, config.augment, self.data.spec.outputs, self.random)
         done = (number - 1) * count
-        for group in prefetched(grouped(batches)):
+        for group in self._groups():
             steps = range(done, done := done + len(group))
             rates = [learning_rate(step, self.epochs * count, config.learning_rate, config.schedule) for step in steps]
             self.learner.train_batches(group, rates)
@@ -119,6 +131,13 @@ class _Training:
                 self._show(number)
                 shown = time.perf_counter()
         return rates[-1]
+
+    def _groups(self) -> Iterator[list[Batch]] | Iterator[list[Draw]]:
+        config, train = self.config, self.data.train
+        draws = shuffled(train, config.batch_size, config.augment, self.random)
+        if self.is_kept:
+            return prefetched(grouped(draws))
+        return prefetched(grouped(changed(train, drawn, config.augment, self.data.spec.outputs) for drawn in draws))
 
     def _show(self, number: int) -> None:
         totals = self.learner.read_totals()
@@ -128,7 +147,8 @@ class _Training:
     def _validate(self) -> Totals:
         """One pass over the validation split; each worker takes some of the batches."""
         self.learner.clear_totals()
-        batches = in_order(self.data.validation, self.config.batch_size)
+        split, size = self.data.validation, self.config.batch_size
+        batches: Iterator[Batch | Draw] = rows_in_order(split, size) if self.is_kept else in_order(split, size)
         for batch in islice(batches, self.workers.rank, None, self.workers.size):
             self.learner.validate_batch(batch)
         return Totals(*self.workers.sum(np.array(self.learner.read_totals())).tolist())

@@ -7,19 +7,19 @@ model: on 8x8 images there was none, on 28x28 ones a convolutional network took 
 import math
 import time
 from collections.abc import Mapping
-from typing import get_args
 
 import numpy as np
 
 from models.config import Train
 from models.device import Device, Precision, has_bfloat16_instructions
 from models.interfaces import Learner
-from models.training.batches import Split, TrainingData, batch_count, shuffled
+from models.training.batches import Split, TrainingData, batch_count, changed, shuffled
 from models.training.schedule import learning_rate
 from models.training.workers import Workers
 
 # Input values of all epochs. With fewer of them a training takes a few seconds, and the measurement up to two.
 MINIMUM_VALUES = 50_000_000
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 WARM_UP = 2  # steps that are not measured: in the first one a framework compiles and allocates
 ROUNDS = 3  # measured steps in each precision, at least
 BUDGET = 0.5  # seconds for more of them
@@ -36,7 +36,8 @@ def is_measured(config: Train, train: Split, device: Device, workers: Workers) -
 def step_seconds(learners: Mapping[Precision, Learner], data: TrainingData, config: Train) -> Mapping[Precision, float]:
     """The shortest duration of a training step of each learner, in turns. Their weights change."""
     random = np.random.default_rng(config.seed)
-    batch = next(shuffled(data.train, config.batch_size, config.augment, data.spec.outputs, random))
+    drawn = next(shuffled(data.train, config.batch_size, config.augment, random))
+    batch = changed(data.train, drawn, config.augment, data.spec.outputs)
     steps = config.epochs_for(len(data.train)) * batch_count(data.train, config.batch_size)
     rate = learning_rate(0, steps, config.learning_rate, config.schedule)
 
@@ -63,5 +64,5 @@ def with_faster(device: Device, seconds: Mapping[Precision, float]) -> Device:
 
 
 def devices(device: Device) -> dict[Precision, Device]:
-    """The device in each precision."""
-    return {precision: device._replace(precision=precision) for precision in get_args(Precision)}
+    """The device in each precision of a CPU."""
+    return {precision: device._replace(precision=precision) for precision in PRECISIONS}

@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def require_devices(settings: Params) -> None:
-    """Raise InputError if a GPU is configured and the machine has no NVIDIA driver."""
+    """Raise InputError if a GPU, or float16, is configured and the machine has no NVIDIA driver."""
     # Those of a cluster are its own.
     candidates = () if settings.run.address else settings.pairs
     trainings = [settings.train.for_candidate(*candidate) for candidate in candidates]
@@ -27,6 +27,11 @@ def require_devices(settings: Params) -> None:
             raise InputError(
                 f"params.yaml: {key} = {device!r}: there is no NVIDIA driver here; allowed here: auto, cpu"
             )
+    if settings.train.precision == "float16" and not settings.run.address and not has_nvidia_driver():
+        raise InputError(
+            "params.yaml: train.precision = 'float16' is for GPUs, and there is no NVIDIA driver here; "
+            "allowed here: auto, float32, bfloat16"
+        )
 
 
 def require_engine(settings: Params) -> None:

@@ -9,6 +9,7 @@ from models.training.batches import (
     STEPS_PER_CALL,
     Batch,
     Split,
+    changed,
     evenly_spaced,
     evenly_spaced_rows,
     grouped,
@@ -42,10 +43,10 @@ def test_a_small_split_is_taken_whole_and_in_order() -> None:
 
 def test_groups_have_batches_of_one_size_and_a_limit(digits: Split, train_config: Train) -> None:
     config = train_config.augment
-    batches = list(shuffled(digits, 60, config, 10, np.random.default_rng(0)))
-    groups = list(grouped(shuffled(digits, 60, config, 10, np.random.default_rng(0))))
-    assert [len(batch.targets) for group in groups for batch in group] == [len(batch.targets) for batch in batches]
-    assert all(len({len(batch.targets) for batch in group}) == 1 for group in groups)
+    draws = list(shuffled(digits, 60, config, np.random.default_rng(0)))
+    groups = list(grouped(changed(digits, drawn, config, 10) for drawn in draws))
+    assert [len(batch.targets) for group in groups for batch in group] == [drawn.size for drawn in draws]
+    assert all(len({batch.size for batch in group}) == 1 for group in groups)
     assert max(map(len, groups)) == STEPS_PER_CALL
     large = Batch(np.zeros(BYTES_PER_CALL // 2 + 1, np.uint8), np.zeros(1))
     assert list(map(len, grouped([large, large, large]))) == [1, 1, 1]

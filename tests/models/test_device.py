@@ -1,11 +1,16 @@
 """The choice of a device, without a GPU: what its capability and the build of the framework say."""
 
+import ctypes
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from models import device
+from models import device, gpu_driver
 from models.config import Train
 from models.device import Device, cpu, gpu, gpu_number, missing_code, no_gpu
 from models.errors import InputError
@@ -58,16 +63,35 @@ def test_the_reason_against_a_gpu_is_part_of_the_device(framework: str, train_co
     assert framework_module(framework, "device").choose(own).reason == f"train.devices.{framework} = 'cpu'"
 
 
-@pytest.mark.parametrize(("capability", "automatic"), [(7, "float32"), (8, "bfloat16"), (12, "bfloat16")])
-def test_bfloat16_is_used_where_the_gpu_has_it(capability: int, automatic: str, train_config: Train) -> None:
-    requested = train_config.model_copy(update={"precision": "bfloat16"})
-    assert gpu("GPU 1", capability, train_config.model_copy(update={"precision": "auto"})).precision == automatic
+@pytest.mark.parametrize(
+    ("capability", "automatic"), [(6, "float32"), (7, "float16"), (8, "bfloat16"), (12, "bfloat16")]
+)
+def test_the_precision_is_the_one_that_the_gpu_is_fast_in(capability: int, automatic: str, train_config: Train) -> None:
+    assert gpu("GPU 1", capability, with_device(train_config, precision="auto")).precision == automatic
     assert gpu("GPU 1", capability, train_config) == Device("cuda", "GPU 1", "float32")
-    if automatic == "bfloat16":
-        assert gpu("GPU 1", capability, requested).precision == "bfloat16"
-    else:
-        with pytest.raises(InputError, match=r"train\.precision = 'bfloat16': not supported .* auto, float32"):
+    for precision in ("float16", "bfloat16"):
+        requested = with_device(train_config, precision=precision)
+        if precision == automatic:
+            assert gpu("GPU 1", capability, requested).precision == precision
+            continue
+        allowed = ", ".join(dict.fromkeys(["auto", automatic, "float32"]))
+        reason = rf"train\.precision = '{precision}' is for .*GPU 1 has compute capability {capability}\.x; "
+        with pytest.raises(InputError, match=f"{reason}allowed here: {allowed}$"):
             gpu("GPU 1", capability, requested)
+
+
+def test_lbfgs_cannot_skip_a_step_and_has_no_float16(train_config: Train) -> None:
+    assert gpu("GPU 1", 7, with_device(train_config, precision="auto", optimizer="lbfgs")).precision == "float32"
+    with pytest.raises(ValidationError, match="precision = 'float16' with optimizer = 'lbfgs'; allowed: auto, float32"):
+        with_device(train_config, precision="float16", optimizer="lbfgs")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_float16_is_not_for_a_cpu(framework: str, train_config: Train) -> None:
+    with pytest.raises(
+        InputError, match=r"compute capability 7\.x.*uses the CPU; allowed here: auto, float32, bfloat16"
+    ):
+        framework_module(framework, "device").choose(with_device(train_config, precision="float16"))
 
 
 def with_device(config: Train, **changes: Any) -> Train:
@@ -110,3 +134,40 @@ def test_without_a_gpu_a_named_one_is_an_error(framework: str, train_config: Tra
         InputError, match=r"train\.device = 'cuda:1': .* sees no CUDA device.*; allowed here: auto, cpu"
     ):
         framework_module(framework, "device").choose(with_device(train_config, device="cuda:1"))
+
+
+DRIVER = """
+#include <stddef.h>
+static int contexts, pushed;
+int cuInit(unsigned flags) { return flags; }
+int cuDeviceGet(int *device, int ordinal) { *device = 40 + ordinal; return ordinal > 1; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &contexts; contexts += device; return 0; }
+int cuCtxPushCurrent_v2(void *context) { pushed = context == &contexts; return !pushed; }
+int cuMemGetInfo_v2(size_t *available, size_t *total) {
+  *available = contexts == 41 && pushed ? (size_t)5 << 33 : 0; *total = (size_t)1 << 40; return 0;
+}
+int cuCtxPopCurrent_v2(void **context) { *context = &contexts; pushed = 0; return 0; }
+int cuDevicePrimaryCtxRelease_v2(int device) { contexts -= device; return 0; }
+int in_use(void) { return contexts || pushed; }
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="a C compiler is needed, on Linux")
+def test_the_free_memory_of_a_gpu_is_that_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the functions and types of cuda.h, here of a library that stands for the driver."""
+    (tmp_path / "cuda.c").write_text(DRIVER)
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "cuda.c"], check=True)
+    driver = ctypes.CDLL(str(library))
+    monkeypatch.setattr(gpu_driver, "_driver", lambda: driver)
+    assert gpu_driver.free_memory(1) == 5 << 33
+    assert driver.in_use() == 0
+    assert gpu_driver.free_memory(2) == 0  # no such GPU
+
+
+@pytest.mark.gpu
+def test_the_free_memory_of_a_gpu_is_that_of_torch() -> None:
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    assert gpu_driver.free_memory(torch.cuda.current_device()) == pytest.approx(free, abs=0.02 * total)

@@ -12,7 +12,7 @@ import pytest
 from models.config import Augment, Train
 from models.errors import InputError
 from models.spec import DataSpec
-from models.training.batches import Split, TrainingData, shuffled
+from models.training.batches import Split, TrainingData, changed, shuffled
 from pipelines.export import __main__ as export
 from pipelines.export import temperature
 from pipelines.export.reader import READERS
@@ -157,7 +157,8 @@ def test_blends_of_a_number_and_a_missing_one_are_missing_and_are_learned_from(
     data = TrainingData(Split(inputs[:200], targets[:200]), Split(inputs[200:], targets[200:]), NUMBERS)
     augment = Augment(shift=0, flip=False, mixup=0.3)
     augment.require_compatible(NUMBERS)
-    (batch,) = shuffled(data.train, 200, augment, 1, random)
+    (drawn,) = shuffled(data.train, 200, augment, random)
+    batch = changed(data.train, drawn, augment, 1)
     gaps = [np.isnan(each[:, 0]).sum() for each in (data.train.inputs, batch.inputs)]
     assert gaps[0] < gaps[1] <= 2 * gaps[0]
     assert np.isfinite(batch.inputs[:, 1:]).all()

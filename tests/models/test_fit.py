@@ -1,17 +1,18 @@
 """Training: it learns, repeats itself, stops when it should and says what it does."""
 
 import math
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
 from models.config import Augment, Schedule, Train
-from models.device import Device
+from models.device import Device, Precision
 from models.interfaces import Totals
 from models.spec import DataSpec
 from models.training import loop
+from models.training.augment import Draw
 from models.training.batches import Batch, Split, TrainingData, shuffled
 from models.training.class_weights import class_weights
 from models.training.epoch import Epoch, best_epoch, stored_epoch
@@ -93,13 +94,17 @@ def test_the_same_seed_gives_the_same_bits(
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("architecture", ["cnn", "resnet"])
+@pytest.mark.parametrize(
+    ("architecture", "precision"), [("cnn", "bfloat16"), ("resnet", "bfloat16"), ("cnn", "float16"), ("mlp", "float16")]
+)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_bfloat16_trains_a_float32_model(
-    framework: str, architecture: str, spec: DataSpec, data: TrainingData, train_config: Train
+def test_reduced_precision_trains_a_float32_model(
+    framework: str, architecture: str, precision: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
-    config = longer(train_config, precision="bfloat16")
-    model, history = fit(framework, architecture, spec, data, config)
+    config = longer(train_config)
+    device = framework_module(framework, "device").choose(config)._replace(precision=precision)
+    model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
+    history = framework_module(framework, "fit").fit(model, data, config, device, lambda *_: None, lambda _: None)
     assert history[-1].validation_accuracy > 0.85
     weights = framework_module(framework, "store").get_weights(model)
     assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
@@ -145,28 +150,33 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
         framework_module(framework, "device").choose(train_config.model_copy(update={"device": "cuda"}))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_keras_takes_the_steps_of_a_gpu(
     architecture: str,
-    precision: Literal["float32", "bfloat16"],
+    precision: Precision,
     spec: DataSpec,
     data: TrainingData,
     train_config: Train,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both."""
-    framework_module("keras", "device").choose(train_config)
+    module = framework_module("keras", "device")
+    module.choose(train_config)
+    monkeypatch.setattr(module, "free_memory", lambda _: 1 << 30)
     model = framework_module("keras", architecture).build(spec, CONFIGS[architecture])
     weights = class_weights(train_config, data.train, data.spec.outputs)
     learner = framework_module("keras", "fit").Learner(model, train_config, Device("cuda", "", precision), weights)
-    batch = Batch(data.train.inputs[:32], data.train.targets[:32])
-    learner.train_batches([batch], [0.001])
-    trained = learner.read_totals()
-    learner.clear_totals()
-    learner.validate_batch(batch)
-    assert trained.examples == learner.read_totals().examples == 32
-    assert math.isfinite(trained.loss)
-    assert math.isfinite(learner.read_totals().loss)
+    assert learner.keep(data)
+    for batch in (Batch(data.train.inputs[:32], data.train.targets[:32]), Draw(np.arange(32))):
+        learner.clear_totals()
+        learner.train_batches([batch], [0.001])
+        trained = learner.read_totals()
+        learner.clear_totals()
+        learner.validate_batch(batch)
+        assert trained.examples == learner.read_totals().examples == 32
+        assert math.isfinite(trained.loss)
+        assert math.isfinite(learner.read_totals().loss)
 
 
 @pytest.mark.gpu
@@ -234,8 +244,8 @@ def test_batches_of_three_or_more_leave_no_example_alone(digits: Split, train_co
 
     def smallest(examples: int, batch_size: int) -> int:
         split = Split(digits.inputs[:examples], digits.targets[:examples])
-        batches = shuffled(split, batch_size, train_config.augment, 10, np.random.default_rng(0))
-        return min(len(batch.targets) for batch in batches)
+        draws = shuffled(split, batch_size, train_config.augment, np.random.default_rng(0))
+        return min(drawn.size for drawn in draws)
 
     assert all(smallest(examples, batch_size) >= 2 for examples in range(2, 30) for batch_size in range(3, 12))
     assert smallest(5, 2) == 1
@@ -247,6 +257,9 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(
     rates = []
 
     class Learner:
+        def keep(self, data: TrainingData) -> bool:
+            return False
+
         def train_batches(self, batches: list[Batch], given: list[float]) -> None:
             rates.extend(given)
 

@@ -1,6 +1,5 @@
 """Each optimizer gives the same numbers in both frameworks, also while the learning rate changes."""
 
-import importlib
 from typing import Any, get_args
 
 import numpy as np
@@ -127,28 +126,3 @@ def test_nesterov_without_momentum_is_refused(train_config: Train) -> None:
     values = train_config.model_dump() | {"optimizer": "sgd", "nesterov": True, "momentum": 0.0}
     with pytest.raises(ValidationError, match="nesterov = true with momentum = 0; allowed: momentum above 0"):
         Train.model_validate(values)
-
-
-@pytest.mark.parametrize("optimizer", [name for name in get_args(Optimizer) if name != "lbfgs"])
-def test_optimizers_do_not_wait_for_the_device(
-    optimizer: str, spec: DataSpec, train_config: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights without data: to read a value of them, as a GPU would have to be waited for, is an error."""
-    import torch
-
-    # Only the checks of the device are replaced.
-    module = importlib.import_module("torch.optim.optimizer")
-    monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: ["meta"])
-    for each in ("asgd", "optimizer"):
-        module = importlib.import_module(f"torch.optim.{each}")
-        monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda: ["meta"], raising=False)
-    optimizers = framework_module("torch", "optimizers")
-    model = framework_module("torch", "cnn").build(spec, CONFIGS["cnn"]).to("meta")
-    config = train_config.model_copy(update={"optimizer": optimizer, "weight_decay": 0.1, "l1": 0.1})
-    mover = optimizers.build(model, config)
-    for _ in range(2):
-        for parameter in model.parameters():
-            parameter.grad = torch.empty_like(parameter)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizers.penalise(model.parameters(), config)
-        mover.step()

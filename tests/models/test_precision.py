@@ -1,5 +1,7 @@
-"""The precision `auto` on a CPU: when it is measured, and what follows from the durations."""
+"""The precision `auto` on a CPU: when it is measured, and what follows from the durations. Float16: scaled losses."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from models.config import Train
 from models.device import Device, has_bfloat16_instructions
 from models.spec import DataSpec
 from models.training import precision
-from models.training.batches import Split, TrainingData
+from models.training.batches import Batch, Split, TrainingData
 from models.training.workers import ALONE, Workers
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
@@ -76,3 +78,79 @@ def test_steps_are_measured_in_both_precisions(
     assert list(seconds) == ["float32", "bfloat16"]
     assert all(0 < each < 10 for each in seconds.values())
     assert len(built) == 2
+
+
+SCALES = {
+    "torch": lambda learner: learner.scaler.get_scale(),
+    "keras": lambda learner: float(learner.optimizer.dynamic_scale.numpy()),
+}
+
+
+@pytest.fixture
+def float16_learner(data: TrainingData, train_config: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A learner in float16, on the CPU, with this initial scale of the loss, doubled after two steps."""
+
+    def build(framework: str, scale: float, optimizer: str = "adamw") -> Any:
+        module = framework_module(framework, {"torch": "fit", "keras": "optimizers"}[framework])
+        monkeypatch.setattr(module, "LOSS_SCALE", scale)
+        monkeypatch.setattr(module, "LOSS_SCALE_STEPS", 2)
+        config = train_config.model_copy(update={"optimizer": optimizer})
+        framework_module(framework, "device").choose(config)
+        still = CONFIGS["mlp"].model_copy(update={"dropout": 0.0})
+        model = framework_module(framework, "mlp").build(data.spec, still)
+        device = CPU._replace(precision="float16")
+        return framework_module(framework, "fit").Learner(model, config, device, np.ones(10, np.float32))
+
+    return build
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_step_whose_gradients_overflow_is_not_taken(
+    framework: str, optimizer: str, data: TrainingData, float16_learner: Callable[..., Any]
+) -> None:
+    learner, batch = (
+        float16_learner(framework, 2.0**40, optimizer),
+        Batch(data.train.inputs[:32], data.train.targets[:32]),
+    )
+    before = learner.get_weights()
+    learner.train_batches([batch], [0.01])
+    assert SCALES[framework](learner) == 2.0**39
+    assert learner.read_totals().gradient_norm == 0
+    assert math.isfinite(learner.read_totals().loss)
+    for name, array in learner.get_weights().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_scale_of_the_loss_grows_and_is_part_of_the_state(
+    framework: str, data: TrainingData, float16_learner: Callable[..., Any]
+) -> None:
+    batches = [
+        Batch(data.train.inputs[start : start + 32], data.train.targets[start : start + 32]) for start in (0, 32)
+    ]
+    learner, other = float16_learner(framework, 1024.0), float16_learner(framework, 64.0)
+    learner.train_batches([*batches, batches[0]], [0.01] * 3)
+    assert SCALES[framework](learner) == 2048
+    other.restore(learner.state())
+    for each in (learner, other):
+        each.train_batches([batches[1]], [0.01])
+        assert SCALES[framework](each) == 4096
+    weights = other.get_weights()
+    for name, array in learner.get_weights().items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+
+
+def test_a_step_in_float16_is_about_the_same_in_both_frameworks(
+    data: TrainingData, float16_learner: Callable[..., Any]
+) -> None:
+    torch, keras = (float16_learner(framework, 1024.0, "sgd") for framework in FRAMEWORKS)
+    start = torch.get_weights()
+    keras.set_weights(start)
+    for learner in (torch, keras):
+        learner.train_batches([Batch(data.train.inputs[:64], data.train.targets[:64])], [1.0])
+    assert keras.read_totals().loss == pytest.approx(torch.read_totals().loss, rel=1e-3)
+    assert keras.read_totals().gradient_norm == pytest.approx(torch.read_totals().gradient_norm, rel=1e-2)
+    weights = keras.get_weights()
+    for name, array in torch.get_weights().items():
+        np.testing.assert_allclose(weights[name] - start[name], array - start[name], atol=5e-3, err_msg=name)

@@ -32,7 +32,8 @@ class Training:
                 raise PowerFailureError
 
         module, config = (lambda name: framework_module(self.framework, name)), self.config
-        device = module("device").choose(config)
+        device = module("device").choose(config.model_copy(update={"precision": "float32"}))
+        device = device._replace(precision=config.precision)
         model = module(self.architecture).build(self.data.spec, CONFIGS[self.architecture])
         history = module("fit").fit(model, self.data, config, device, on_epoch, lambda _: None, recovery)
         weights = module("store").get_weights(model)
@@ -59,6 +60,7 @@ CASES = [
     ("mlp", "sgd", {"augment": Augment(shift=1, flip=True, mixup=0.2), "keep": "best"}),
     ("cnn", "rmsprop", {"precision": "bfloat16"}),
     ("linear", "lion", {}),
+    ("mlp", "adamw", {"precision": "float16"}),
 ]
 
 

@@ -13,6 +13,7 @@ from models.config import Activation, Augment, Initializer, Linear, Models, Norm
 from models.errors import InputError
 from models.spec import DataSpec
 from models.torch.layers import Dropout
+from models.training.augment import change, draw
 from models.training.batches import Batch, Split
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
@@ -198,11 +199,10 @@ def test_a_table_is_refused_by_convolutions(architecture: str) -> None:
 
 
 def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digits: Split) -> None:
-    from models.training.augment import augment
-
     images = digits.inputs[:50]
     config = Augment(shift=2, flip=True, mixup=0.0)
-    first, second = (augment(images.copy(), config, np.random.default_rng(7)) for _ in range(2))
+    draws = [draw(np.arange(50), config, np.random.default_rng(7), images=True) for _ in range(2)]
+    first, second = (change(images.copy(), digits.targets[:50], drawn, config, 10)[0] for drawn in draws)
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8
     assert first.shape == images.shape
@@ -211,10 +211,10 @@ def test_augmentation_is_the_same_for_both_frameworks_and_leaves_the_pixels(digi
 
 
 def test_mixup_blends_pixels_and_classes_alike(digits: Split) -> None:
-    from models.training.augment import mixup
-
     inputs, targets = digits.inputs[:50], digits.targets[:50]
-    blended, soft = mixup(inputs, targets, 1.0, 10, np.random.default_rng(3))
+    config = Augment(shift=0, flip=False, mixup=1.0)
+    drawn = draw(np.arange(50), config, np.random.default_rng(3), images=True)
+    blended, soft = change(inputs, targets, drawn, config, 10)
     assert (blended.dtype, soft.dtype) == (np.uint8, np.float32)
     np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
     share = soft[np.arange(50), targets]

@@ -191,6 +191,9 @@ def test_a_gpu_of_one_candidate_is_required(tmp_path: Path, monkeypatch: pytest.
     settings = params.read(write_params(tmp_path, DEVICES | {"architectures": ["cnn"]}))
     with pytest.raises(InputError, match=r"train\.devices\.torch-cnn = 'cuda:1': there is no NVIDIA driver here"):
         compatibility.require_devices(settings)
+    settings = params.read(write_params(tmp_path, {"train.precision": "float16"}))
+    with pytest.raises(InputError, match=r"train\.precision = 'float16' is for GPUs.*; allowed here: auto, float32, b"):
+        compatibility.require_devices(settings)
 
 
 def test_the_stage_trains_on_the_device_of_the_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
