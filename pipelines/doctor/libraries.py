@@ -5,10 +5,12 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ctypes.util import find_library
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from models.gpu_driver import has_nvidia_driver
 from pipelines.doctor.check_result import CheckResult
@@ -16,6 +18,7 @@ from pipelines.doctor.check_result import CheckResult
 # torch, TensorFlow and ONNX Runtime are all built for CUDA 12; its first driver is 525
 # (https://docs.nvidia.com/deploy/cuda-compatibility/).
 CUDA, DRIVER = 12, 525
+RUNTIMES = ("torch", "tensorflow", "onnxruntime-gpu")
 LIBRARIES = (
     "libcudart.so.12",
     "libcublas.so.12",
@@ -37,8 +40,15 @@ def check() -> list[CheckResult]:
     driver = check_driver(_driver_cuda() if has_driver else None)
     if sys.platform != "linux":
         return [driver]
-    names = {name.lower() for each in metadata.distributions() if (name := each.metadata["Name"])}
-    return [driver, check_packages(names), check_libraries(LIBRARIES, required=has_driver), *_check_versions()]
+    versions = {name.lower(): each.version for each in metadata.distributions() if (name := each.metadata["Name"])}
+    requirements = {name: metadata.requires(name) or [] for name in RUNTIMES if name in versions}
+    return [
+        driver,
+        check_packages(versions),
+        check_requirements(versions, requirements),
+        check_libraries(LIBRARIES, required=has_driver),
+        *_check_versions(),
+    ]
 
 
 def check_driver(cuda: int | None) -> CheckResult:
@@ -62,6 +72,22 @@ def check_packages(names: Iterable[str]) -> CheckResult:
         detail = "; ".join(f"CUDA {cuda}: {', '.join(sorted(each))}" for cuda, each in sorted(versions.items()))
         return CheckResult("problem", "CUDA packages", f"of several versions: {detail}", REINSTALL)
     return CheckResult("ok", "CUDA packages", f"of CUDA {next(iter(versions))}" if versions else "none installed")
+
+
+def check_requirements(versions: Mapping[str, str], requirements: Mapping[str, Iterable[str]]) -> CheckResult:
+    """A problem if one of the NVIDIA packages in `versions` is not of a version that the `requirements` allow.
+
+    `requirements` are those of packages, by name. Those of every extra count: a package was built with them.
+    """
+    conflicts = [
+        f"{each.name} {versions[each.name]}, {package} requires {each.specifier}"
+        for package, lines in requirements.items()
+        for each in map(Requirement, lines)
+        if NVIDIA_PACKAGE.fullmatch(each.name) and each.name in versions and versions[each.name] not in each.specifier
+    ]
+    if conflicts:
+        return CheckResult("problem", "CUDA requirements", "; ".join(conflicts), REINSTALL)
+    return CheckResult("ok", "CUDA requirements", f"those of {', '.join(requirements)} agree with what is installed")
 
 
 def check_libraries(names: tuple[str, ...], *, required: bool) -> CheckResult:

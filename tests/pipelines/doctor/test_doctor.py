@@ -178,6 +178,16 @@ def test_packages_of_two_cuda_versions_are_a_problem_and_named() -> None:
     assert libraries.check_packages({"torch"}).detail == "none installed"
 
 
+def test_a_package_of_a_version_that_a_runtime_excludes_is_a_problem() -> None:
+    requirements = {"torch": ["numpy>=9", "nvidia-cudnn-cu12==9.10.2.21; platform_system == 'Linux'"]}
+    requirements["tensorflow"] = ["nvidia-cudnn-cu12<10.0,>=9.3; extra == 'and-cuda'", "nvidia-nccl-cu12>=2.25"]
+    versions = {"numpy": "2.4", "nvidia-cudnn-cu12": "9.10.2.21"}
+    assert libraries.check_requirements(versions, requirements).status == "ok"
+    result = libraries.check_requirements(versions | {"nvidia-cudnn-cu12": "9.28.0.1"}, requirements)
+    assert (result.status, result.advice) == ("problem", libraries.REINSTALL)
+    assert result.detail == "nvidia-cudnn-cu12 9.28.0.1, torch requires ==9.10.2.21"
+
+
 @pytest.mark.parametrize(
     ("loaded", "consistent", "status"),
     [("9.10.2", True, "ok"), ("9.10", True, "ok"), ("9.1", True, "problem"), ("9.10.2", False, "problem")],
