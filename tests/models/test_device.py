@@ -57,6 +57,33 @@ def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_gpu_without_code_for_it_is_not_used(
+    framework: str, train_config: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as the framework describes it: a Pascal for torch, a Maxwell for TensorFlow."""
+    if framework == "torch":
+        import torch
+
+        described = {"is_available": True, "device_count": 1, "set_device": None, "get_device_name": "GPU 1"}
+        for name, value in (described | {"get_device_capability": (6, 1), "get_arch_list": TORCH}).items():
+            monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    else:
+        import tensorflow as tf
+
+        gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+        details = {"device_name": "GPU 1", "compute_capability": (5, 2)}
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [gpu])
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+        monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: {"cuda_compute_capabilities": TENSORFLOW})
+    module = framework_module(framework, "device")
+    chosen = module.choose(with_device(train_config, device="auto"))
+    assert chosen.kind == "cpu"
+    assert "GPU 1 has compute capability" in chosen.reason
+    with pytest.raises(InputError, match=r"train\.device = 'cuda': GPU 1 has .*; allowed here: auto, cpu"):
+        module.choose(with_device(train_config, device="cuda"))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_reason_against_a_gpu_is_part_of_the_device(framework: str, train_config: Train) -> None:
     own = with_device(train_config, devices={framework: "cpu"}).for_candidate(framework, "cnn")  # type: ignore[arg-type]
     assert framework_module(framework, "device").choose(train_config).reason == "train.device = 'cpu'"
