@@ -25,6 +25,6 @@ def release(array: np.ndarray) -> None:
         array = array.base
     # Only read-only maps: of a writable private copy the changes would be lost.
     if isinstance(array, np.memmap) and array.mode == "r" and array.nbytes > RESIDENT_BYTES:
-        pages = array.base
+        pages: object = array.base  # NumPy declares that it is an array or None
         if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             pages.madvise(mmap.MADV_DONTNEED)
