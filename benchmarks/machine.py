@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,13 @@ def describe(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
         "load_average": [round(value, 2) for value in os.getloadavg()],
         "packages": {name: found for name in packages if (found := _version(name))},
     }
+
+
+def sentence(described: Mapping[str, Any]) -> str:
+    """A description as text, with the cores that were used."""
+    versions = ", ".join(f"{name} {number}" for name, number in described["packages"].items())
+    load = described["load_average"][0]
+    return f"{described['processor']}, {described['pinned']} cores, load {load} at the start; {versions}"
 
 
 def _version(package: str) -> str | None:

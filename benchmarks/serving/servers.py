@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.paths import REPOSITORY
+from benchmarks.processes import resident_bytes, tree
 from benchmarks.serving import payloads
 from benchmarks.serving.champions import Served
 from benchmarks.serving.load import HOST
@@ -52,18 +53,10 @@ class Running:
     process: subprocess.Popen[bytes]
     ready_seconds: float
 
-    def _tree(self) -> list[psutil.Process]:
-        try:
-            first = psutil.Process(self.process.pid)
-            every = [first, *first.children(recursive=True)]
-            return [process for process in every if process.status() != psutil.STATUS_ZOMBIE]
-        except psutil.NoSuchProcess:
-            return []
-
     def cpu_seconds(self) -> float:
         """CPU time that all its processes have used."""
         total = 0.0
-        for process in self._tree():
+        for process in tree(self.process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 total += times.user + times.system
@@ -71,12 +64,11 @@ class Running:
 
     def worker_megabytes(self) -> float:
         """Resident memory of its largest process: of a worker."""
-        return float(max((process.memory_info().rss for process in self._tree()), default=0) / 2**20)
+        return float(max((process.memory_info().rss for process in tree(self.process.pid)), default=0) / 2**20)
 
     def megabytes(self) -> float:
-        """Memory of all its processes, what they share counted once (the sum of proportional sizes, where known)."""
-        full = [process.memory_full_info() for process in self._tree()]
-        return float(sum(getattr(each, "pss", each.uss) for each in full) / 2**20)
+        """Memory of all its processes, what they share counted once."""
+        return resident_bytes(tree(self.process.pid)) / 2**20
 
 
 def tandem(served: Served, workers: int, home: Path) -> Server:
