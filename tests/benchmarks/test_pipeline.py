@@ -8,12 +8,26 @@ from collections import Counter
 import pytest
 
 from benchmarks.pipeline import stage_timer
+from benchmarks.pipeline.__main__ import medians
 from tests.pipelines.workspace import REPOSITORY
 
 
 def test_the_parts_of_a_stage_add_up_to_its_wall_time():
     found = stage_timer.record("stage", 8.0, Counter(imports=300, work=100))
     assert (found["imports"], found["tracking"], found["input_output"], found["work"]) == (6.0, 0.0, 0.0, 2.0)
+
+
+def test_medians_are_of_each_stage_over_the_rounds():
+    stages = [
+        [stage_timer.record(name, seconds, Counter(work=1)) for name in ("load", "prepare")]
+        for seconds in (5.0, 1.0, 2.0)
+    ]
+    found = medians([{"seconds": 10.0 * number, "stages": each} for number, each in enumerate(stages)])
+    assert found["seconds"] == 10.0
+    assert [(stage["stage"], stage["seconds"], stage["work"]) for stage in found["stages"]] == [
+        ("load", 2.0, 2.0),
+        ("prepare", 2.0, 2.0),
+    ]
 
 
 @pytest.mark.parametrize(
