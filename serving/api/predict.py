@@ -98,17 +98,17 @@ async def infer(
     canary = worker.canary
     if canary is None or request is None:
         return champion, await _infer(worker, champion, inputs)
-    if (challenger := canary.select(champion, request)) is None:
+    if (challenger := canary.select(champion, request, len(inputs))) is None:
         result = await _infer(worker, champion, inputs)
-        canary.champion_answered(result)
+        canary.champion_answered(result, request, len(inputs))
         return champion, result
     outcome = await canary.predict(inputs, request)
     if isinstance(outcome, Result):
         _record(worker, challenger, inputs, outcome)
-        canary.answered(challenger, outcome)
+        canary.answered(challenger, outcome, request)
         return challenger, outcome
     result = await _infer(worker, champion, inputs)
-    canary.failed(challenger, outcome)  # not where the champion fails too
+    canary.failed(challenger, outcome, request)  # not where the champion fails too
     return champion, result
 
 

@@ -23,6 +23,8 @@ from serving.scheduling.batcher import Batcher, OnRun, Result
 from serving.settings import Settings
 
 MAX_WAITING = 32  # requests that wait for the challenger at a time; the champion answers further ones
+MAX_WAIT_SHARE = 0.5  # of the challenger's time limit that they are expected to wait
+FORCED = (b"always", b"never")  # values of `x-canary`
 log = logging.getLogger("bentoml.tandem")
 
 
@@ -37,7 +39,9 @@ class Canary:
         self._batcher = Batcher(settings.run_rows, on_run)
         self._models: tuple[Champion | None, Champion | None] = (None, None)
         self._threaded: Champion | None = None  # the challenger, never run on the event loop
+        self._failed = ""  # SHA-256 of the challenger whose failure was logged last
         self._waiting = 0
+        self._run_seconds = self._champion_run_seconds = 0.0  # of the latest run of each model; 0 before the first
         self._is_recorded = True
         self._reset("waiting")
         shadow.on_comparison = self.compared
@@ -54,8 +58,8 @@ class Canary:
         version = challenger.version if challenger else None
         return {"state": self.state, "share": self._settings.canary_share, "version": version}
 
-    def select(self, champion: Champion, request: Request) -> Champion | None:
-        """The challenger, if it is to answer this request.
+    def select(self, champion: Champion, request: Request, examples: int) -> Champion | None:
+        """The challenger, if it is to answer this request: not one of more examples than a run of the model has.
 
         The header `x-canary: always` or `never` decides; otherwise the share, by a hash of the client's
         `x-request-id`, or at random.
@@ -65,14 +69,19 @@ class Canary:
             return None  # the request began before the champion changed
         if champion is not self._models[0] or challenger is not self._models[1]:
             self._models_changed(champion, challenger)
-        if self.state != "active" or self._waiting >= MAX_WAITING:
+        if self.state != "active" or examples > self._settings.run_rows or self._is_busy():
             return None
         choice = request.header(b"x-canary")
-        if choice in (b"always", b"never"):
+        if choice in FORCED:
             return challenger if choice == b"always" else None
         given_id = request.header(b"x-request-id")
         number = zlib.crc32(given_id) / 2**32 if given_id else random.random()
         return challenger if number < self._settings.canary_share else None
+
+    def _is_busy(self) -> bool:
+        """True while so many requests wait for the challenger that another one could exceed its time limit."""
+        wait = self._waiting * (self._run_seconds or self._champion_run_seconds)
+        return self._waiting >= MAX_WAITING or wait > MAX_WAIT_SHARE * self._settings.canary_timeout_seconds
 
     async def predict(self, inputs: np.ndarray, request: Request) -> Result | str:
         """The challenger's outputs for examples [N, *shape], or why there are none."""
@@ -83,32 +92,42 @@ class Canary:
             async with asyncio.timeout(self._settings.canary_timeout_seconds):
                 result = await self._batcher.predict(self._threaded, inputs)
         except TimeoutError:
+            self._run_seconds = self._settings.canary_timeout_seconds
             return "timeout"
         except Exception as error:  # the champion answers
-            log.warning("challenger failed: %s", error)
+            if self._threaded.sha256 != self._failed:  # once, as each request may fail; the metrics have their number
+                log.warning("challenger failed: %s", error)
+            self._failed = self._threaded.sha256
             return "failed"
         finally:
             self._waiting -= 1
+        self._run_seconds = result.run
         return result if np.isfinite(result.outputs).all() else "failed"
 
-    def answered(self, challenger: Champion, result: Result) -> None:
+    def answered(self, challenger: Champion, result: Result, request: Request) -> None:
         """Count an answer of the challenger."""
-        if challenger is self._models[1]:
-            self._metrics.count_request("answered")
+        if challenger is not self._models[1]:
+            return
+        self._metrics.count_request("answered")
+        if not _is_forced(request):
             self._window.errors.add(0)
-            self._window.seconds.add(result.queue + result.run)
+            self._window.seconds.add(result.run)
             self._check()
 
-    def failed(self, challenger: Champion, why: str) -> None:
+    def failed(self, challenger: Champion, why: str, request: Request) -> None:
         """Count a request that the challenger did not answer, and the champion did."""
-        if challenger is self._models[1]:
-            self._metrics.count_request("timeout" if why == "timeout" else "failed")
+        if challenger is not self._models[1]:
+            return
+        self._metrics.count_request("timeout" if why == "timeout" else "failed")
+        if not _is_forced(request):
             self._window.errors.add(1)
             self._check()
 
-    def champion_answered(self, result: Result) -> None:
-        """Note the time that the champion took."""
-        self._window.champion_seconds.add(result.queue + result.run)
+    def champion_answered(self, result: Result, request: Request, examples: int) -> None:
+        """Note the time that the champion took, for requests that the challenger could have answered."""
+        if examples <= self._settings.run_rows and not _is_forced(request):
+            self._champion_run_seconds = result.run
+            self._window.champion_seconds.add(result.run)
 
     def compared(self, challenger: Champion, differing: int, examples: int) -> None:
         """Note a comparison of the outputs of both models."""
@@ -142,6 +161,7 @@ class Canary:
         """Start again with other models."""
         self._models = (champion, challenger)
         self._is_recorded = True
+        self._run_seconds = 0.0
         self._threaded = replace(challenger, inline=False) if challenger else None
         if challenger is None:
             self._reset("waiting")
@@ -164,3 +184,8 @@ class Canary:
         except OSError as error:
             self._is_recorded = False  # stays rolled back in this worker; each other one finds out for itself
             log.error("canary: the rollback is not known to other workers: %s", error)
+
+
+def _is_forced(request: Request) -> bool:
+    """Return whether the client has chosen the model: such requests could cause or prevent a rollback."""
+    return request.header(b"x-canary") in FORCED

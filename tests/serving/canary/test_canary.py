@@ -26,7 +26,9 @@ from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local, serve
 
-ACTIVE = 'tandem_canary_state{state="active"} 1.0'
+ACTIVE, WAITING, ROLLED_BACK_STATE = (
+    f'tandem_canary_state{{state="{state}"}} 1.0' for state in ("active", "waiting", "rolled_back")
+)
 Make = Callable[..., Local]
 Ask = Callable[..., list[httpx.Response]]
 IMAGES = raw(DIGITS, 3)
@@ -56,6 +58,17 @@ def ask(service: Local, count: int, path: str = "/predict", body: Any = BODY, **
                 if service.worker.shadow._running:
                     await asyncio.wait([service.worker.shadow._running])
         return responses
+
+    return asyncio.run(go())
+
+
+def at_once(service: Local, count: int) -> list[httpx.Response]:
+    """The responses to requests at the same time."""
+
+    async def go() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(service.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(count)))
 
     return asyncio.run(go())
 
@@ -222,6 +235,48 @@ def test_requests_beyond_those_that_wait_are_answered_by_the_champion(
     assert sorted(versions(ask(service, 8))) == ["1"] * 6 + ["2"] * 2
 
 
+def test_requests_for_which_the_client_chooses_the_model_do_not_count(
+    local: Make, digits: Path, challenger: Path
+) -> None:
+    limits = {"canary_min_requests": 4, "shadow_share": 0.0, "canary_max_delay_seconds": 0.0}
+    service = local(digits, challenger=challenger, canary_share=1.0, **limits)
+    break_challenger(service, fail)
+    for choice in ("always", "never"):
+        assert set(versions(ask(service, 16, **{"x-canary": choice}))) == {"1"}
+    assert value(service, "requests_total", result="failed") == 16
+    assert state(service) == "active"
+    ask(service, 8)
+    assert state(service) == "rolled_back"
+
+
+def test_requests_of_more_than_one_run_are_answered_by_the_champion(
+    local: Make, digits: Path, challenger: Path
+) -> None:
+    limits = {"canary_min_requests": 1, "shadow_share": 0.0, "canary_max_delay_seconds": 0.0}
+    service = local(digits, challenger=challenger, canary_share=1.0, run_rows=2, **limits)
+    assert set(versions(ask(service, 8))) == {"1"}
+    assert set(versions(ask(service, 8, **{"x-canary": "always"}))) == {"1"}
+    assert value(service, "requests_total", result="answered") == 0
+    assert state(service) == "active"
+
+
+def test_a_queue_for_the_challenger_ends_before_its_time_limit(local: Make, digits: Path, challenger: Path) -> None:
+    """Otherwise more requests than either model can answer in time would roll back a good challenger."""
+    limits = {"canary_timeout_seconds": 2.0, "canary_min_requests": 8, "canary_max_delay_seconds": 9.0}
+    service = local(digits, challenger=challenger, canary_share=1.0, run_rows=3, shadow_share=0.0, **limits)
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        time.sleep(0.15)
+        return weights(DIGITS, 2).expected(inputs)
+
+    break_challenger(service, predict)
+    assert versions(ask(service, 1)) == ["2"]
+    answers = versions(at_once(service, 20))
+    assert 5 <= answers.count("2") <= 10
+    assert value(service, "requests_total", result="timeout") == 0
+    assert state(service) == "active"
+
+
 def test_inputs_that_no_model_can_answer_do_not_count(local: Make, tmp_path: Path) -> None:
     steep = np.full((4, 1), 10, np.float32)
     folders = []
@@ -261,27 +316,66 @@ def test_settings_that_do_not_agree(digits: Path, challenger: Path, changes: dic
 
 
 def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challenger: Path) -> None:
-    changes = {"TANDEM_CHALLENGER": str(challenger), "TANDEM_CANARY_SHARE": "0.5", "TANDEM_CANARY_MIN_REQUESTS": "20"}
-    with serve(digits, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_POLL_SECONDS="0.1", **changes) as served:
-
-        async def go() -> list[httpx.Response]:
-            async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
-                responses = []
-                deadline = time.monotonic() + 30
-                while time.monotonic() < deadline and not (challenger / ROLLED_BACK).exists():
-                    responses += await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(8)))
-                while time.monotonic() < deadline and ACTIVE in (await client.get("/metrics")).text:
-                    await asyncio.sleep(0.1)  # until both workers have checked
-                return responses + await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(40)))
-
-        answers = versions(asyncio.run(go()))
+    """First a challenger with other labels, then one that fails for one of eight requests and agrees for the others."""
+    changes = {"SHARE": "0.5", "MIN_REQUESTS": "20", "MAX_DISAGREEMENT": "0.5"}
+    variables = {f"TANDEM_CANARY_{name}": value for name, value in changes.items()}
+    variables |= {"TANDEM_CHALLENGER": str(challenger), "TANDEM_WORKERS": "2", "TANDEM_POLL_SECONDS": "0.1"}
+    with serve(digits, tmp_path / "home", **variables) as served:
+        answers = versions(asyncio.run(post_until_rolled_back(served.url, [BODY] * 8)))
         assert "2" in answers
         assert set(answers[-40:]) == {"1"}
-        text = httpx.get(f"{served.url}/metrics").text
-        assert 'tandem_canary_state{state="rolled_back"} 1.0' in text
-        assert 'tandem_canary_state{state="active"} 0.0' in text
-        assert re.search(r'tandem_canary_rollbacks_total\{reason="disagreement"\} [12]\.0', text)
-        assert "canary: challenger torch-cnn 2 rolled back: " in served.output.read_text()
+        assert re.search(r'canary_rollbacks_total\{reason="disagreement"\} [12]\.0', metrics(served.url))
+        write_failing(challenger)
+        deadline = time.monotonic() + 30
+        while ACTIVE not in metrics(served.url) and time.monotonic() < deadline:
+            httpx.post(f"{served.url}/predict", json=BODY)  # a worker sees new models when it selects one
+        bodies = [{"inputs": images.tolist()} for images in (FAILING, *[GOOD] * 7)]
+        responses = asyncio.run(post_until_rolled_back(served.url, bodies))
+        for number, response in enumerate(responses):
+            assert response.status_code == 200, response.text
+            rows = [list(each["probabilities"].values()) for each in response.json()["predictions"]]
+            images = GOOD if number % 8 else FAILING
+            np.testing.assert_allclose(rows, weights(DIGITS).expected(images), atol=1e-6)
+        answers = [response.json()["model"]["version"] for response in responses]
+        assert {"1", "3"} == set(answers)
+        assert set(answers[::8]) == set(answers[-40:]) == {"1"}
+        text = metrics(served.url)
+        assert re.search(r'tandem_canary_rollbacks_total\{reason="errors"\} [12]\.0', text)
+        assert ROLLED_BACK_STATE in text
+        assert ACTIVE not in text
+        assert "canary: challenger torch-cnn 3 rolled back: " in served.output.read_text()
+
+
+GOOD, FAILING = IMAGES.copy(), IMAGES.copy()
+GOOD[:, 0, :2], FAILING[:, 0, :2] = 0, 255
+
+
+def write_failing(folder: Path) -> None:
+    """A bundle as the champion's, with weights of the first two pixels whose sum is no float32."""
+    kernel = weights(DIGITS).kernel.copy()
+    kernel[:2] = 3e38
+    example = {"inputs": GOOD.tolist(), "outputs": weights(DIGITS).expected(GOOD).tolist()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        write(folder, replace(weights(DIGITS), kernel=kernel), "3", example=example)
+
+
+async def post_until_rolled_back(url: str, bodies: list[Any]) -> list[httpx.Response]:
+    """The responses to these bodies at once, until no worker has an active challenger; the last forty are from then."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        responses: list[httpx.Response] = []
+        before = 0
+        deadline = time.monotonic() + 60
+        while len(responses) < before + 48 and time.monotonic() < deadline:
+            responses += await asyncio.gather(*(client.post("/predict", json=body) for body in bodies))
+            await asyncio.sleep(0.3)  # so that the last forty take longer than metrics are kept
+            text = (await client.get("/metrics")).text
+            if ACTIVE in text or WAITING in text or ROLLED_BACK_STATE not in text:
+                before = len(responses)
+        return responses
+
+
+def metrics(url: str) -> str:
+    return httpx.get(f"{url}/metrics").text
 
 
 def test_requests_that_began_before_a_new_champion_do_not_undo_a_rollback(
@@ -297,8 +391,8 @@ def test_requests_that_began_before_a_new_champion_do_not_undo_a_rollback(
     assert set(versions(ask(service, 8))) == {"1"}
     canary._is_recorded = False
     request = Request({"method": "POST", "path": "/predict", "headers": []}, None, 0)  # type: ignore[arg-type]
-    assert canary.select(former, request) is None
-    assert canary.select(reloader.champion, request) is None
+    assert canary.select(former, request, 3) is None
+    assert canary.select(reloader.champion, request, 3) is None
     assert canary.state == "rolled_back"
 
 
@@ -320,10 +414,11 @@ def test_a_check_that_began_before_a_rollback_does_not_undo_it(
     ask(service, 1)
     canary = service.worker.canary
     assert canary
+    request = Request({"method": "POST", "path": "/predict", "headers": []}, None, 0)  # type: ignore[arg-type]
 
     def read_before(_folder: Path, of: Champion) -> bool:
-        canary.failed(of, "failed")  # of another request, meanwhile
-        canary.failed(of, "failed")
+        for _ in range(2):  # of other requests, meanwhile
+            canary.failed(of, "failed", request)
         return False
 
     monkeypatch.setattr("serving.canary.rollback.is_rolled_back", read_before)
