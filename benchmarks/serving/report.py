@@ -10,7 +10,7 @@ from benchmarks.serving.measurements import OWN, Cell, Record, Results, best_pee
 from benchmarks.serving.payloads import BINARY, FORM, JSON, PAYLOADS, PNG
 
 US = "Tandem"
-SPEEDUPS = {BINARY: 1.5, JSON: 1.2, PNG: 1.2, FORM: 1.2}
+SPEEDUPS = {BINARY: 1.5, JSON: 1.3, PNG: 1.3, FORM: 1.3}
 JUDGED_CONNECTIONS = 32
 SHARE_OF_ALONE = 0.7
 READY_SECONDS = 5.0
