@@ -11,7 +11,8 @@ from serving.http.messages import Request, Response
 from serving.worker import Worker
 
 PREDICTION, MODEL, HEALTH, PROTOCOL = "Prediction", "Model", "Health", "Open Inference Protocol"
-IMAGE = {"application/octet-stream": bytes}  # or any image/*, which client generators do not know
+BYTES = {"application/octet-stream": bytes}
+IMAGE = BYTES  # or any image/*, which client generators do not know
 
 
 async def docs(worker: Worker, request: Request) -> Response:
@@ -70,7 +71,7 @@ MODEL_ROUTES: dict[str, Route] = {
     "/stats": Route("v2_statistics", repository.statistics, PROTOCOL, "Statistics of the model", schemas.Statistics),
     "/infer": Route(
         "v2_infer", v2.infer, PROTOCOL, "Inference", schemas.InferResponse, method="POST",
-        request={"application/json": schemas.InferRequest}, statuses=(422,),
+        request={"application/json": schemas.InferRequest} | BYTES, statuses=(422,), raw=True,
     ),
 }  # fmt: skip
 

@@ -23,6 +23,11 @@ from serving.inference.champion import Champion
 from serving.worker import Worker
 
 Routes = Mapping[str, Route]  # by path
+RAW_HEADER = "Inference-Header-Content-Length"
+JSON_LENGTH: Json = {
+    "schema": {"type": "integer", "minimum": 1},
+    "description": "Bytes of the JSON, if raw data follow it (application/octet-stream)",
+}
 MEANINGS = {
     400: "The request is invalid; the message names the value. Or it is no HTTP request.",
     401: "An API key is required.",
@@ -128,9 +133,10 @@ def _operation(path: str, route: Route, schemas: dict[Any, Json], components: Js
 
 
 def _parameters(path: str, route: Route, components: Json) -> Json:
-    """The parameters of the path and the query."""
+    """The parameters in the path, the headers and the query."""
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
     parameters = [version] if "{version}" in path else []
+    parameters += [{"name": RAW_HEADER, "in": "header", "required": False, **JSON_LENGTH}] if route.raw else []
     options = components[route.options.__name__]["properties"] if route.options else {}
     for name, schema in options.items():
         kept = {key: value for key, value in schema.items() if key != "nullable" and value is not None}  # only in JSON
@@ -151,10 +157,14 @@ def _responses(route: Route, schemas: dict[Any, Json]) -> Json:
     """The responses by status: 200, the rejections of all routes of this kind, and the route's own."""
     media_type = "text/plain" if route.response is str else "application/json"
     content = {media_type: {"schema": schemas[route.response]}}
+    headers: Json = {}
+    if route.raw:
+        content["application/octet-stream"] = {"schema": schemas[bytes]}
+        headers = {"headers": {RAW_HEADER: JSON_LENGTH}}
     error = {"application/json": {"schema": schemas[Error]}}
     statuses = {400, 408, 413, 414, 431, 500, 503, *route.statuses} | ({415} if route.request else set())
     statuses |= (set() if route.public else {401, 429}) | ({409} if route.images else set())
-    success = {"200": {"description": f"{route.summary}.", "content": content}}
+    success = {"200": {"description": f"{route.summary}.", "content": content} | headers}
     return (
         success
         | {str(status): {"description": MEANINGS[status], "content": error} for status in sorted(statuses)}

@@ -20,7 +20,8 @@ class Route:
     `name` is its label in the metrics, `id` its operation id where that differs; a route without a `tag` is not
     documented. A `public` route needs no key, a `probe` is answered under any load, `images` routes exist for models
     of images only. `request` has the body's type by media type, `options` the parameters of the query, and `statuses`
-    are those beyond the usual ones.
+    are those beyond the usual ones. Where `raw` is true, raw data can follow the JSON of request and response, as in
+    Triton's binary tensor extension.
     """
 
     name: str
@@ -36,4 +37,5 @@ class Route:
     request: Mapping[str, Any] = field(default_factory=dict)
     body_required: bool = True
     options: type[BaseModel] | None = None
+    raw: bool = False
     statuses: tuple[int, ...] = ()

@@ -30,8 +30,8 @@ function operations(document) {
 
 async function request(document, method, requestBody) {
   const content = requestBody?.content ?? {};
-  if ("application/octet-stream" in content) return { method, body: await picture(document), headers: { "content-type": "image/png" } };
   const json = content["application/json"];
+  if (!json && "application/octet-stream" in content) return { method, body: await picture(document), headers: { "content-type": "image/png" } };
   if (!json) return { method };
   return { method, body: JSON.stringify(json.example ?? {}), headers: { "content-type": "application/json" } };
 }

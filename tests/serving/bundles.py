@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from onnx import TensorProto, helper, numpy_helper
@@ -90,6 +91,13 @@ def graph(of: Weights) -> bytes:
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def onnx_outputs(spec: DataSpec, inputs: np.ndarray) -> np.ndarray:
+    """What ONNX Runtime computes for raw examples."""
+    session = onnxruntime.InferenceSession(graph(weights(spec)), providers=["CPUExecutionProvider"])
+    outputs: np.ndarray = session.run(None, {spec.input_name: inputs})[0]
+    return outputs
 
 
 def raw(spec: DataSpec, count: int, seed: int = 1) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.models.test_image import encode
-from tests.serving.bundles import DIGITS, raw, weights
+from tests.serving.bundles import DIGITS, onnx_outputs, raw, weights
 from tests.serving.conftest import Served
 
 
@@ -33,7 +33,7 @@ def test_tritonclient(served: Served, count: int, raw_inputs: bool, raw_outputs:
         tensor.set_data_from_numpy(inputs, binary_data=raw_inputs)
         output = triton.InferRequestedOutput("probabilities", binary_data=raw_outputs)
         result = client.infer("tandem", [tensor], outputs=None if raw_outputs is None else [output], request_id="mine")
-    np.testing.assert_allclose(result.as_numpy("probabilities"), weights(DIGITS).expected(inputs), atol=1e-6)
+    np.testing.assert_allclose(result.as_numpy("probabilities"), onnx_outputs(DIGITS, inputs), atol=1e-7)
     assert result.get_response()["id"] == "mine"
 
 
@@ -57,7 +57,7 @@ def test_tritonclient_reads_metadata_configuration_statistics_and_index(served: 
             with pytest.raises(triton.InferenceServerException, match="no such model"):
                 call("tandem", "7")
     for result in results:
-        np.testing.assert_allclose(result.as_numpy("probabilities"), weights(DIGITS).expected(inputs), atol=1e-6)
+        np.testing.assert_allclose(result.as_numpy("probabilities"), onnx_outputs(DIGITS, inputs), atol=1e-7)
     assert after["inference_count"] - before["inference_count"] == 15
     assert after["execution_count"] - before["execution_count"] == 3
     success, earlier = after["inference_stats"]["success"], before["inference_stats"]["success"]

@@ -15,7 +15,7 @@ from serving.api import model_schemas, openapi, schemas, static_files
 from serving.inference.champion import Champion
 from serving.worker import Worker
 from tests.serving.api.test_bad_input import DOCUMENTS, TABLES, body
-from tests.serving.api.test_inference_protocol import BAD, tensor
+from tests.serving.api.test_inference_protocol import BAD, binary, tensor
 from tests.serving.api.test_table_rows import GOOD, REJECTED
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import Local, openapi_document
@@ -66,6 +66,22 @@ def test_the_document_is_generated_once_for_each_champion(
     service.worker.reloader.champion = replace(service.worker.champion, version="2")
     assert service.get("/docs.json").json()["info"]["version"] == "2"
     assert sorted(generated) == [("1", False), ("1", True), ("2", False)]
+
+
+def test_raw_data_are_documented(digits: Path, local: Make) -> None:
+    service = local(digits)
+    operation = openapi_document(service.worker)["paths"]["/v2/models/tandem/infer"]["post"]
+    raw_data = {"schema": {"type": "string", "format": "binary"}}
+    assert operation["requestBody"]["content"]["application/octet-stream"] == raw_data
+    success = operation["responses"]["200"]
+    assert success["content"]["application/octet-stream"] == raw_data
+    (header,) = [each for each in operation["parameters"] if each["in"] == "header"]
+    assert header["schema"]["type"] == "integer"
+    assert success["headers"].keys() == {header["name"]}
+    request = binary(raw(DIGITS, 2))
+    assert header["name"].lower() in request["headers"]
+    response = service.post("/v2/models/tandem/infer", **request)  # compared with the document
+    assert header["name"] in response.headers
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

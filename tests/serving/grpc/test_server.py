@@ -15,7 +15,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime
 import pytest
 import uvicorn
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -25,7 +24,7 @@ from models.spec import DataSpec
 from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings
-from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, graph, raw, weights, write
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, onnx_outputs, raw, weights, write
 from tests.serving.conftest import free_port, unused_application
 from tests.serving.grpc.conftest import LocalServer
 
@@ -48,12 +47,6 @@ REJECTED: list[tuple[dict[str, Any], Any, str]] = [
     ({"outputs": [("probabilities", 2)]}, Code.INVALID_ARGUMENT, "classification is not supported"),
     ({"shared": True}, Code.INVALID_ARGUMENT, "shared memory is not supported"),
 ]
-
-
-def onnx_outputs(spec: DataSpec, inputs: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(graph(weights(spec)), providers=["CPUExecutionProvider"])
-    outputs: np.ndarray = session.run(None, {spec.input_name: inputs})[0]
-    return outputs
 
 
 def tensor(inputs: np.ndarray, spec: DataSpec = DIGITS, name: str = "", datatype: str = "") -> Any:
