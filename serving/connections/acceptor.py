@@ -10,7 +10,7 @@ worker held, and the median time until the last of the 32 had its first answer:
 | `create_server` of asyncio (up to the backlog per turn) | 20 to 32, 32 in 13 runs | 5 ms |
 | one socket per worker (`SO_REUSEPORT`) | 16 to 20 | 3 ms |
 | a pause of 1 ms per open connection after each | 16 or 17 | 136 ms |
-| comparison of the workers' counts, as here | 16 or 17 | 11 ms |
+| comparison of the workers' counts, as here | 16 to 18 | 11 ms |
 
 `SO_REUSEPORT` assigns by a hash of the addresses: more than 22 of 32 have a probability of 2 % per run, and the
 connections that wait in the queue of a worker are lost when it ends. With one shared socket they wait for any worker.
