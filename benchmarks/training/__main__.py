@@ -63,17 +63,22 @@ def measure(plan: Plan) -> dict[str, Any]:
     """All runs, and their medians."""
     cores = machine.pin(CORES)
     curves: dict[str, list[list[Point]]] = {system: [] for system in SYSTEMS}
+    precisions: dict[str, list[str]] = {system: [] for system in dict.fromkeys((*SYSTEMS, *THROUGHPUT))}
     for seed, system in tqdm([*product(range(plan.seeds), SYSTEMS)], "accuracy", disable=None):
-        points = _run(plan, cores, "accuracy", system, plan.seconds, seed)
-        curves[system].append([Point(**point) for point in points])
+        run = _run(plan, cores, "accuracy", system, plan.seconds, seed)
+        curves[system].append([Point(**point) for point in run["found"]])
+        precisions[system].append(run["precision"])
     throughput: dict[str, list[dict[str, float]]] = {system: [] for system in THROUGHPUT}
     for _, system in tqdm([*product(range(plan.seeds), THROUGHPUT)], "throughput", disable=None):
-        throughput[system].append(_run(plan, cores, "throughput", system, plan.throughput_seconds))
+        run = _run(plan, cores, "throughput", system, plan.throughput_seconds)
+        throughput[system].append(run["found"])
+        precisions[system].append(run["precision"])
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(PACKAGES) | {"pinned": cores},
         "plan": plan.__dict__,
         "target": TARGET,
+        "precision": precisions,
         "systems": {system: summary(runs) for system, runs in curves.items()},
         "throughput": {system: _medians(rates) for system, rates in throughput.items()},
         "curves": {system: [[point._asdict() for point in run] for run in runs] for system, runs in curves.items()},
@@ -104,7 +109,7 @@ def _medians(rates: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _run(plan: Plan, cores: int, measurement: str, system: str, seconds: float, seed: int = 0) -> Any:
-    """The result of one process. Raises CalledProcessError if it fails; its messages are printed."""
+    """The precision and the results of one process. Raises CalledProcessError if it fails; its messages are printed."""
     arguments = [measurement, system, "--seed", str(seed), "--seconds", str(seconds), "--examples", str(plan.examples)]
     threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     environment = os.environ | dict.fromkeys(threads, str(cores)) | {"TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import machine
+
 TITLES = {
     "tandem-torch": "Tandem, PyTorch twin",
     "tandem-keras": "Tandem, Keras twin",
@@ -19,14 +21,12 @@ TITLES = {
 
 def write(results: dict[str, Any]) -> str:
     """Markdown."""
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return "\n".join(
         [
             "# Training on Fashion-MNIST",
             "",
-            f"{machine['processor']}, {machine['pinned']} cores, load {machine['load_average'][0]} at the start; "
-            f"{versions}. Medians of {results['plan']['seeds']} seeds. Times are of training alone.",
+            f"{machine.sentence(results['machine'])}. Medians of {results['plan']['seeds']} seeds. "
+            "Times are of training alone.",
             "",
             *_accuracy(results),
             "",
@@ -36,23 +36,30 @@ def write(results: dict[str, Any]) -> str:
     )
 
 
+def _precision(results: dict[str, Any], system: str) -> str:
+    """The precisions of all runs of a system."""
+    return ", ".join(sorted(set(results["precision"][system])))
+
+
 def _accuracy(results: dict[str, Any]) -> Iterator[str]:
     times = list(next(iter(results["systems"].values()))["accuracy"])
-    yield f"| system | s to {results['target']} | CPU s | {' | '.join(f'after {time} s' for time in times)} | last |"
-    yield "|---" * (len(times) + 4) + "|"
+    after = " | ".join(f"after {time} s" for time in times)
+    yield f"| system | precision | s to {results['target']} | CPU s | {after} | last |"
+    yield "|---" * (len(times) + 5) + "|"
     for system, found in results["systems"].items():
         accuracies = " | ".join(f"{value:.3f}" if value else "–" for value in found["accuracy"].values())
         seconds = " | ".join(f"{found[name]:.0f}" if found[name] else "–" for name in ("seconds", "cpu_seconds"))
         last = f"{found['final']:.3f} at {found['final_seconds']:.0f} s"
-        yield f"| {TITLES[system]} | {seconds} | {accuracies} | {last} |"
+        yield f"| {TITLES[system]} | {_precision(results, system)} | {seconds} | {accuracies} | {last} |"
 
 
 def _throughput(results: dict[str, Any]) -> Iterator[str]:
-    yield "| images per second | training | evaluation | training, per CPU s | evaluation, per CPU s |"
-    yield "|---|---|---|---|---|"
+    yield "| images per second | precision | training | evaluation | training, per CPU s | evaluation, per CPU s |"
+    yield "|---|---|---|---|---|---|"
     for system, rates in results["throughput"].items():
         names = ("training", "evaluation", "training_cpu", "evaluation_cpu")
-        yield f"| {TITLES[system]} | {' | '.join(f'{rates[name]:,.0f}' for name in names)} |"
+        cells = " | ".join(f"{rates[name]:,.0f}" for name in names)
+        yield f"| {TITLES[system]} | {_precision(results, system)} | {cells} |"
 
 
 def draw(results: dict[str, Any], path: Path) -> None:

@@ -9,14 +9,16 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from benchmarks.training import fashion
 from benchmarks.training.clock import Clock
 from benchmarks.training.fashion import Fashion
 
 INTERVAL = 10.0  # seconds of training between evaluations of the peers
-Train = Callable[[Fashion, int, Clock], None]
+Train = Callable[[Fashion, int, Clock], str | None]  # returns the precision, None is float32
 SYSTEMS = ("tandem-torch", "tandem-keras", "pytorch-example", "keras-example")
+FLOAT32 = "float32"
 THROUGHPUT = ("tandem-torch", "plain-torch", "tandem-keras", "plain-keras")
 
 
@@ -31,12 +33,12 @@ def main() -> None:
     options = parser.parse_args()
     data = fashion.read().first(options.examples)
     if options.measurement == "throughput":
-        found: object = throughput(options.system, data, options.seconds)
+        precision, found = throughput(options.system, data, options.seconds)
     else:
         clock = Clock(min(INTERVAL, options.seconds / 4), options.seconds)
-        trainer(options.system)(data, options.seed, clock)
+        precision = trainer(options.system)(data, options.seed, clock) or FLOAT32
         found = [point._asdict() for point in clock.points]
-    sys.stdout.write(f"{json.dumps(found)}\n")
+    sys.stdout.write(f"{json.dumps({'precision': precision, 'found': found})}\n")
 
 
 def trainer(system: str) -> Train:
@@ -48,15 +50,14 @@ def trainer(system: str) -> Train:
     return train
 
 
-def throughput(system: str, data: Fashion, seconds: float) -> dict[str, float]:
-    """Images per second of a system of THROUGHPUT."""
+def throughput(system: str, data: Fashion, seconds: float) -> tuple[str, Any]:
+    """The precision of a system of THROUGHPUT, and its images per second."""
     kind, _, framework = system.partition("-")
     module = importlib.import_module("benchmarks.training.throughput")
     if kind == "tandem":
-        rates: dict[str, float] = module.twin(framework, data, seconds)
-    else:
-        rates = getattr(module, f"plain_{framework}")(data, seconds)
-    return rates
+        measured: tuple[str, Any] = module.twin(framework, data, seconds)
+        return measured
+    return FLOAT32, getattr(module, f"plain_{framework}")(data, seconds)
 
 
 if __name__ == "__main__":

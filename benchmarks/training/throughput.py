@@ -18,18 +18,19 @@ BATCH = 128
 Rates = dict[str, float]
 
 
-def twin(framework: Framework, data: Fashion, seconds: float) -> Rates:
-    """Tandem: whole epochs of its training loop, and its validation."""
+def twin(framework: Framework, data: Fashion, seconds: float) -> tuple[str, Rates]:
+    """Tandem: the precision, and whole epochs of its training loop, and its validation."""
     made, examples = twins.build(framework, data, 0), twins.splits(data)
     learner = made.learner(examples)
     config = made.config.model_copy(update={"epochs": 1, "minimum_steps": 0})
     batches = list(in_order(examples.train, BATCH))
-    return _rates(
+    rates = _rates(
         lambda: loop.run(learner, examples, config, lambda *_: None, lambda _: None),
         lambda: _validate(learner.validate_batch, learner.read_totals, batches),
         len(data.labels),
         seconds,
     )
+    return made.device.precision, rates
 
 
 def plain_torch(data: Fashion, seconds: float) -> Rates:

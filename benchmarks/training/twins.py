@@ -78,14 +78,15 @@ def splits(data: Fashion) -> TrainingData:
     return TrainingData(train, Split(data.images[:128], data.labels[:128]), data.spec)
 
 
-def train(framework: Framework, data: Fashion, seed: int, clock: Clock) -> None:
-    """Train by the recipe; evaluated after each epoch."""
+def train(framework: Framework, data: Fashion, seed: int, clock: Clock) -> str:
+    """Train by the recipe; evaluated after each epoch. The precision that was used."""
     twin = build(framework, data, seed)
 
     def on_epoch(_: Epoch, learner: Learner) -> None:
         clock.evaluate(lambda: accuracy(data, learner.predict))
 
     twin.module("fit").fit(twin.model, splits(data), twin.config, twin.device, on_epoch, lambda _: None)
+    return twin.device.precision
 
 
 def accuracy(data: Fashion, predict: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -16,6 +16,7 @@ from benchmarks.paths import REPOSITORY
 from benchmarks.training import report, twins
 from benchmarks.training.__main__ import TIMES, accuracy_after, summary
 from benchmarks.training.clock import Clock, Point
+from benchmarks.training.report import TITLES
 from benchmarks.training.run import SYSTEMS, THROUGHPUT
 
 # All measurements of a framework in one process: importing it takes longer than they do.
@@ -70,13 +71,14 @@ def test_the_report_names_every_system(tmp_path: Path) -> None:
         "machine": {"processor": "P", "pinned": 2, "load_average": [0.1], "packages": {"torch": "2"}},
         "plan": {"seeds": 1},
         "target": 0.92,
+        "precision": {**{system: ["float32"] for system in TITLES}, "tandem-torch": ["bfloat16"] * 2},
         "systems": {system: summary([RUN]) for system in SYSTEMS},
         "throughput": dict.fromkeys(THROUGHPUT, rates),
         "curves": {system: [[point._asdict() for point in RUN]] for system in SYSTEMS},
     }
     text = report.write(results)
-    assert "| Tandem, PyTorch twin | 50 | 98 | 0.900 | 0.921 | 0.930 | 0.930 | 0.930 at 110 s |" in text
-    assert "| plain PyTorch loop | 9,000 | 30,000 | 5,000 | 20,000 |" in text
+    assert "| Tandem, PyTorch twin | bfloat16 | 50 | 98 | 0.900 | 0.921 | 0.930 | 0.930 | 0.930 at 110 s |" in text
+    assert "| plain PyTorch loop | float32 | 9,000 | 30,000 | 5,000 | 20,000 |" in text
     report.draw(results, tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 10_000
 
@@ -101,7 +103,9 @@ def runs(framework: str) -> dict[tuple[str, str], Any]:
 @pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").exists(), reason="Fashion-MNIST is not installed")
 @pytest.mark.parametrize(("measurement", "system"), MEASUREMENTS)
 def test_every_system_runs(measurement: str, system: str) -> None:
-    found = runs("torch" if "torch" in system else "keras")[measurement, system]
+    run = runs("torch" if "torch" in system else "keras")[measurement, system]
+    assert run["precision"] in (("float32", "bfloat16") if "tandem" in system else ("float32",))
+    found = run["found"]
     if measurement == "accuracy":
         assert found[-1]["seconds"] > 0
         assert 0 <= found[-1]["accuracy"] <= 1
