@@ -30,4 +30,5 @@ def command(stage: str, candidate: str = "") -> list[str]:
 def environment() -> dict[str, str]:
     """The variables of a stage: the code of the repository, and the tracking store of its own workspace."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    return {**inherited, "PYTHONPATH": str(REPOSITORY)}
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), inherited.get("PYTHONPATH"))))
+    return {**inherited, "PYTHONPATH": path}
