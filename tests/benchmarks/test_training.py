@@ -32,7 +32,8 @@ RUN = [Point(20.0, 39.0, 0.90), Point(50.0, 98.0, 0.921), Point(110.0, 215.0, 0.
 
 
 def test_the_clock_stands_still_during_an_evaluation() -> None:
-    clock = Clock(interval=0.2, limit=60.0)
+    started = time.monotonic()
+    clock = Clock(interval=0.2, limit=3600.0)
     assert not clock.is_due()
     time.sleep(0.2)
     assert clock.is_due()
@@ -41,7 +42,7 @@ def test_the_clock_stands_still_during_an_evaluation() -> None:
     assert first.seconds >= 0.2
     assert first.cpu_seconds < 0.2  # sleeping takes none
     clock.evaluate(lambda: 0.6)
-    assert clock.points[1].seconds - first.seconds < 0.4
+    assert clock.points[1].seconds < time.monotonic() - started - 0.5
     assert not clock.is_over()
 
 

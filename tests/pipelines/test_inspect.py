@@ -71,7 +71,7 @@ def test_netron_draws_every_file(browser, exported, name):
         # Without it, the page asks for consent to telemetry before it draws.
         browser.add_cookie({"name": "consent", "value": "1"})
         browser.get(f"http://{host}:{port}")
-        nodes = WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#target .node"))
+        nodes = WebDriverWait(browser, 120).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#target .node"))
         assert DRAWN[name] in " ".join(node.text for node in nodes)
     finally:
         netron.stop((host, port))
@@ -97,7 +97,7 @@ def test_the_command_serves_on_this_machine_until_it_is_ended(tmp_path):
     line = process.stdout.readline()
     assert re.fullmatch(r"artifacts/exports/torch-cnn/model\.onnx: http://127\.0\.0\.1:\d+ \(Ctrl-C ends\)\n", line)
     process.send_signal(signal.SIGTERM)  # as Ctrl-C, which a shell switches off for what runs in the background
-    assert process.wait(10) == 0
+    assert process.wait(120) == 0
     assert process.stderr.read() == ""
 
 
@@ -111,5 +111,5 @@ def test_the_command_serves_on_this_machine_until_it_is_ended(tmp_path):
 )
 def test_a_missing_file_is_reported_with_the_existing_ones(tmp_path, arguments, words):
     process = started(workspace(tmp_path), *arguments)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert_one_error_line(subprocess.CompletedProcess([], process.returncode, stdout, stderr), *words)

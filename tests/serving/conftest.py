@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import jsonschema
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -27,8 +28,14 @@ from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
 from serving.worker import Worker
 from tests.serving import bundles
+from tests.serving.collector import Collector
 
 ROOT = Path(__file__).parents[2]
+# Seconds after which a test fails that waits for a service, a condition or the end of a process, which takes a few on
+# a quiet machine. It is no part of what is tested: a busy machine must not exceed it.
+PATIENCE = 120.0
+for _operation in ("connect", "read", "write", "pool"):  # 5 s otherwise
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _operation, PATIENCE)
 
 
 @pytest.fixture
@@ -141,7 +148,7 @@ def serve(folder: Path, home: Path, **changes: str) -> Iterator[Served]:
 def running(
     target: str, directory: Path, home: Path, host: str = "127.0.0.1", given: bool = True, **changes: str
 ) -> Iterator[Served]:
-    """`bentoml serve` of a service or a Bento on a free port, ready; ended by its process id.
+    """`bentoml serve` of a service or a Bento on a free port, ready; ended by its process id with all below it.
 
     `host` is passed as an option if `given`; otherwise it is where the service is expected.
     """
@@ -156,22 +163,52 @@ def running(
     try:
         wait_until_ready(f"http://{host}:{port}", process, output)
         yield Served(f"http://{host}:{port}", process, output)
+        below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
+    assert psutil.wait_procs(below, timeout=PATIENCE)[1] == []  # workers, and the processes that decode images
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    deadline = time.monotonic() + 180  # on a busy machine; 3 s on a quiet one
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
                 return
         time.sleep(0.1)
     raise AssertionError(f"not ready:\n{output.read_text()}")
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """The first true value of `condition`."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One worker with short time limits."""
+    home = tmp_path_factory.mktemp("strict")
+    folder = bundles.write(home / "champion", bundles.weights(bundles.DIGITS))
+    limits = {"TIMEOUT": "2", "HEADER_TIMEOUT": "1", "WRITE_TIMEOUT": "1"}
+    changes = {f"TANDEM_{name}_SECONDS": seconds for name, seconds in limits.items()}
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_MAX_CONNECTIONS="400", **changes) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

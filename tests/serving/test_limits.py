@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from serving.process import preflight
 from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
-from tests.serving.conftest import Local, Served, free_port, serve
+from tests.serving.conftest import PATIENCE, Local, Served, free_port
 
 Make = Callable[..., Local]
 KEY = "correct-horse"
@@ -31,19 +31,10 @@ TYPE = {"content-type": "application/json"}
 BODY: dict[str, Any] = {"json": {"inputs": raw(DIGITS, 1).tolist()}}
 
 
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Served with a short timeout."""
-    home = tmp_path_factory.mktemp("strict")
-    folder = write(home / "champion", weights(DIGITS))
-    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_TIMEOUT_SECONDS="1") as running:
-        yield running
-
-
 def exchange(served: Served, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """Send pieces over a new socket; the response until it is closed or 20 s have passed."""
+    """Send pieces over a new socket; the response until it is closed."""
     address = httpx.URL(served.url)
-    with socket.create_connection((address.host, address.port or 80), timeout=20) as wire:
+    with socket.create_connection((address.host, address.port or 80), timeout=PATIENCE) as wire:
         for piece in pieces:
             wire.sendall(piece)
             time.sleep(pause)
@@ -69,7 +60,7 @@ def memory(served: Served) -> int:
 
 def test_a_hundred_megabytes_are_rejected_unread(strict: Served) -> None:
     before = memory(strict)
-    response = httpx.post(f"{strict.url}/predict", content=b" " * 100_000_000, timeout=20)
+    response = httpx.post(f"{strict.url}/predict", content=b" " * 100_000_000)
     assert response.status_code == 413
     assert memory(strict) - before < 30e6
 
@@ -77,7 +68,7 @@ def test_a_hundred_megabytes_are_rejected_unread(strict: Served) -> None:
 def test_a_hundred_megabytes_in_chunks_are_rejected(strict: Served) -> None:
     before = memory(strict)
     chunks = (b" " * 1_000_000 for _ in range(100))
-    response = httpx.post(f"{strict.url}/predict", content=chunks, headers=TYPE, timeout=20)
+    response = httpx.post(f"{strict.url}/predict", content=chunks, headers=TYPE)
     assert response.status_code == 413
     assert memory(strict) - before < 30e6
 
@@ -89,10 +80,9 @@ def test_a_declared_size_is_rejected_before_the_body_is_sent(strict: Served) -> 
 
 
 def test_a_slow_body_times_out(strict: Served) -> None:
-    started = time.monotonic()
     response = exchange(strict, head("Content-Length: 1000"), b"{")
     assert response.startswith(b"HTTP/1.1 408")
-    assert time.monotonic() - started < 5
+    assert b"within 2.0 s" in response
 
 
 def test_a_body_in_chunks_is_complete(strict: Served) -> None:

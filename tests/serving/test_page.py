@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,8 +17,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import NO_BROWSER, chromium, emulate, serious_violations
-from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
-from tests.serving.conftest import Served, serve
+from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, Weights, raw, weights, write
+from tests.serving.conftest import PATIENCE, Served, serve, wait_for
 
 pytestmark = NO_BROWSER
 
@@ -52,8 +53,22 @@ def browser(chrome: Chrome) -> Iterator[Chrome]:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("pictures")
     folder = write(home / "champion", weights(DIGITS), metrics=METRICS)
-    with serve(folder, home / "bentoml", TANDEM_WORKERS="1") as running:
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", TANDEM_POLL_SECONDS="0.05") as running:
         yield running
+
+
+@pytest.fixture
+def replaced(pictures: Served) -> Iterator[Callable[..., Served]]:
+    """Serves another champion in place of that of `pictures` until the test has ended."""
+    folder = pictures.output.parents[1] / "champion"
+
+    def replace_champion(of: Weights, version: str = "2", **changes: Any) -> Served:
+        write(folder, of, version, **changes)
+        wait_for(lambda: httpx.get(f"{pictures.url}/model").json()["version"] == version)
+        return pictures
+
+    yield replace_champion
+    replace_champion(weights(DIGITS), "1", metrics=METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +95,8 @@ def text(browser: Chrome, name: str) -> str:
     return " ".join(element(browser, name).text.split())
 
 
-def wait(browser: Chrome, condition: Any, seconds: float = 20) -> Any:
-    return WebDriverWait(browser, seconds, poll_frequency=0.05).until(condition)
+def wait(browser: Chrome, condition: Any) -> Any:
+    return WebDriverWait(browser, PATIENCE, poll_frequency=0.05).until(condition)
 
 
 def open_page(browser: Chrome, served: Served, shown: str = "canvas") -> None:
@@ -147,16 +162,14 @@ def test_four_facts_and_the_rest_in_closed_groups(browser: Chrome, pictures: Ser
     check_no_errors(browser)
 
 
-def test_a_regression_shows_its_error(browser: Chrome, tmp_path: Path) -> None:
+def test_a_regression_shows_its_error(browser: Chrome, replaced: Callable[..., Served]) -> None:
     metrics = {"test/mae": 43.21, "test/mae_low": 38.9, "test/mae_high": 47.3}
-    folder = write(tmp_path / "champion", weights(PRICES), metrics=metrics)
-    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
-        open_page(browser, served, "table")
-        answer = wait_for_answer(browser, "price")
-        assert float(answer.split()[0]) == pytest.approx(weights(PRICES).expected(raw(PRICES, 3))[0, 0], rel=1e-4)
-        assert "Test error 43.2 mean absolute, interval 38.9 to 47.3" in text(browser, "facts")
-        assert browser.find_elements(By.CSS_SELECTOR, "#bars li") == []
-        check_no_errors(browser)
+    open_page(browser, replaced(weights(PRICES), metrics=metrics), "table")
+    answer = wait_for_answer(browser, "price")
+    assert float(answer.split()[0]) == pytest.approx(weights(PRICES).expected(raw(PRICES, 3))[0, 0], rel=1e-4)
+    assert "Test error 43.2 mean absolute, interval 38.9 to 47.3" in text(browser, "facts")
+    assert browser.find_elements(By.CSS_SELECTOR, "#bars li") == []
+    check_no_errors(browser)
 
 
 # ── images ───────────────────────────────────────────────────────────────────────────────────────
@@ -241,20 +254,19 @@ def test_a_service_that_cannot_be_reached(browser: Chrome, pictures: Served) -> 
     assert not element(browser, "rejected").is_displayed()
 
 
-def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, tmp_path: Path) -> None:
+def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, replaced: Callable[..., Served]) -> None:
     labels = tuple(f"label {number}" for number in range(20))
     spec = replace(DIGITS, shape=(128, 128, 3), mean=(9.0,) * 3, std=(1.0,) * 3, labels=labels)
-    with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
-        open_page(browser, served)
-        assert element(browser, "colour").is_displayed()
-        element(browser, "canvas").send_keys(" ", Keys.ARROW_DOWN, " ")
-        wait_for_answer(browser)
-        script = "return document.getElementById('occlusion').width"
-        wait(browser, lambda driver: driver.execute_script(script) == 128)
-        shares = [share.text for share in browser.find_elements(By.CSS_SELECTOR, "#bars .share")]
-        assert shares == sorted(shares, key=lambda share: -float(share[:-1]))
-        assert text(browser, "note") == f"The {len(shares)} most probable of 20 labels."
-        check_no_errors(browser)
+    open_page(browser, replaced(weights(spec)))
+    assert element(browser, "colour").is_displayed()
+    element(browser, "canvas").send_keys(" ", Keys.ARROW_DOWN, " ")
+    wait_for_answer(browser)
+    script = "return document.getElementById('occlusion').width"
+    wait(browser, lambda driver: driver.execute_script(script) == 128)
+    shares = [share.text for share in browser.find_elements(By.CSS_SELECTOR, "#bars .share")]
+    assert shares == sorted(shares, key=lambda share: -float(share[:-1]))
+    assert text(browser, "note") == f"The {len(shares)} most probable of 20 labels."
+    check_no_errors(browser)
 
 
 def test_layer_outputs_are_loaded_on_demand(browser: Chrome, pictures: Served) -> None:
@@ -292,36 +304,33 @@ def test_a_row_starts_as_the_example_and_rejects_an_empty_number(browser: Chrome
     wait(browser, lambda driver: text(driver, "answer") == first)
 
 
-def test_a_row_with_categories_and_missing_values(browser: Chrome, tmp_path: Path) -> None:
-    folder = write(tmp_path / "champion", weights(HOUSES))
-    with serve(folder, tmp_path / "home", TANDEM_WORKERS="1") as served:
-        open_page(browser, served, "table")
-        first = wait_for_answer(browser, "price")
-        size, colour, _ = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
-        options = colour.find_elements(By.TAG_NAME, "option")
-        assert [option.text for option in options] == ["blue", "green", "red", "(missing)"]
-        options[2].click()
-        red = wait_for_another(browser, first)
-        options[3].click()
-        size.clear()
-        wait_for_another(browser, first, red)
-        check_no_errors(browser)
+def test_a_row_with_categories_and_missing_values(browser: Chrome, replaced: Callable[..., Served]) -> None:
+    open_page(browser, replaced(weights(HOUSES)), "table")
+    first = wait_for_answer(browser, "price")
+    size, colour, _ = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
+    options = colour.find_elements(By.TAG_NAME, "option")
+    assert [option.text for option in options] == ["blue", "green", "red", "(missing)"]
+    options[2].click()
+    red = wait_for_another(browser, first)
+    options[3].click()
+    size.clear()
+    wait_for_another(browser, first, red)
+    check_no_errors(browser)
 
 
-def test_category_names_keep_their_spaces(browser: Chrome, tmp_path: Path) -> None:
+def test_category_names_keep_their_spaces(browser: Chrome, replaced: Callable[..., Served]) -> None:
     """A page shows two spaces as one; for the model they are different categories."""
     spec = replace(HOUSES, categories=((), ("dark red", "dark  red", "red"), HOUSES.categories[2]))
-    with serve(write(tmp_path / "champion", weights(spec)), tmp_path / "home", TANDEM_WORKERS="1") as served:
-        open_page(browser, served, "table")
-        wait_for_answer(browser, "price")
-        size, colour, sold = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
-        size.clear()
-        size.send_keys("100")
-        colour.find_elements(By.TAG_NAME, "option")[1].click()
-        sold.find_elements(By.TAG_NAME, "option")[0].click()
-        expected = weights(spec).expected(np.array([[100, 1, 0]], np.float32))[0, 0]
-        wait(browser, lambda driver: float(text(driver, "answer").split()[0]) == pytest.approx(expected, rel=1e-5))
-        check_no_errors(browser)
+    open_page(browser, replaced(weights(spec)), "table")
+    wait_for_answer(browser, "price")
+    size, colour, sold = browser.find_elements(By.CSS_SELECTOR, "#row input, #row select")
+    size.clear()
+    size.send_keys("100")
+    colour.find_elements(By.TAG_NAME, "option")[1].click()
+    sold.find_elements(By.TAG_NAME, "option")[0].click()
+    expected = weights(spec).expected(np.array([[100, 1, 0]], np.float32))[0, 0]
+    wait(browser, lambda driver: float(text(driver, "answer").split()[0]) == pytest.approx(expected, rel=1e-5))
+    check_no_errors(browser)
 
 
 # ── the key ──────────────────────────────────────────────────────────────────────────────────────

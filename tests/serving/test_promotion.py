@@ -15,7 +15,7 @@ from pipelines.artifacts import paths
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry
 from tests.pipelines import synthetic
-from tests.serving.conftest import ROOT, running
+from tests.serving.conftest import PATIENCE, ROOT, running
 
 ROUNDS = int(os.environ.get("PROMOTION_ROUNDS", "3"))
 WORSE, FIRST, BETTER = 0.1, 1.0, 10.0  # strengths of the graphs
@@ -32,7 +32,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         body = {"inputs": synthetic.digits()["test"][0][:1].tolist()}
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client() as client:
             while not self.stopped.is_set():
                 try:
                     response = client.post(f"{self.url}/predict", json=body)
@@ -42,7 +42,7 @@ class Load(threading.Thread):
 
     def close(self) -> Counter[tuple[int, str]]:
         self.stopped.set()
-        self.join(30)
+        self.join(PATIENCE)
         return self.responses
 
 
@@ -67,8 +67,8 @@ def test_no_request_fails_while_champions_are_rejected_replaced_and_restored(
         def wait_for(version: str) -> None:
             """Until the service has the version and SHA-256 of the registry."""
             expected = version, model_registry.get_version("tandem", "champion").tags["sha256"]
-            deadline = time.monotonic() + 60
-            while (model := httpx.get(f"{served.url}/model", timeout=30).json()) and time.monotonic() < deadline:
+            deadline = time.monotonic() + PATIENCE
+            while (model := httpx.get(f"{served.url}/model").json()) and time.monotonic() < deadline:
                 if (model["version"], model["sha256"]) == expected:
                     return
                 time.sleep(0.05)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import ROOT, Served, environment, serve
+from tests.serving.conftest import PATIENCE, ROOT, Served, environment
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.
@@ -31,7 +31,9 @@ cli(sys.argv[1:])
 def start(folder: Path, home: Path, *command: str, **changes: str) -> subprocess.CompletedProcess[str]:
     variables = environment(home, TANDEM_CHAMPION=str(folder), **changes)
     arguments = [sys.executable, *command, "serve", "serving.service:Tandem", "--port", "1"]
-    return subprocess.run(arguments, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        arguments, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def test_predictions_over_http(served: Served) -> None:
@@ -100,36 +102,16 @@ def swaps(served: Served) -> float:
 
 def wait_for_version(served: Served, version: str) -> None:
     """Wait until the champion of this version answers."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while httpx.get(f"{served.url}/model").json()["version"] != version:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_a_second_service_leaves_the_counters_of_the_first(served: Served, digits: Path) -> None:
-    def predictions() -> str:
-        lines = httpx.get(f"{served.url}/metrics").text.splitlines()
-        return next(line for line in lines if line.startswith("tandem_run_rows_sum"))
-
-    httpx.post(f"{served.url}/predict", json={"inputs": raw(DIGITS, 3).tolist()})
-    before = predictions()
-    with serve(digits, served.output.parent / "second", TANDEM_WORKERS="1", BENTOML_HOME=str(served.output.parent)):
-        assert predictions() == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({}, "uv run dvc repro"),
-        ({"TANDEM_WORKERS": "x"}, "TANDEM_WORKERS"),
-        ({"TANDEM_CHAMPIONS": "x"}, "no such setting"),
-        ({"TANDEM_CHALLENGER": "nowhere"}, "TANDEM_CHALLENGER: nowhere: no such folder"),
-    ],
-)
-def test_start_errors_are_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
-    ended = start(tmp_path / "none", tmp_path, "-m", "bentoml", **changes)
+def test_a_challenger_that_does_not_exist_is_an_error_of_one_line(digits: Path, tmp_path: Path) -> None:
+    ended = start(digits, tmp_path, "-m", "bentoml", TANDEM_CHALLENGER="nowhere")
     assert ended.returncode != 0
-    assert message in ended.stderr
+    assert "TANDEM_CHALLENGER: nowhere: no such folder" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
@@ -144,7 +126,9 @@ def test_a_corrupt_champion_is_not_served(digits: Path, tmp_path: Path) -> None:
 def test_no_telemetry_unless_enabled(tmp_path: Path, wish: str | None) -> None:
     changes = {} if wish is None else {"BENTOML_DO_NOT_TRACK": wish}
     ended = start(tmp_path / "none", tmp_path, "-c", WATCHED, **changes)
+    assert ended.returncode != 0
     assert "uv run dvc repro" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
     assert ("REPORTED" in ended.stdout) == (wish == "False")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-START_SECONDS = 120.0  # at most
+START_SECONDS = 300.0  # at most
 
 
 class Server:

@@ -26,7 +26,7 @@ from pipelines.tracking.system_metrics import SystemMetricsThread
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
-WAITING = 20.0  # seconds; MLflow's own retries take minutes
+WAITING = 100.0  # seconds, on a busy machine; MLflow's own retries take minutes
 
 
 def log_epochs(run, epochs):
@@ -103,7 +103,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
             server.kill()
             killed = time.monotonic()
     assert process.wait() == 0, lines
-    assert time.monotonic() - killed < 2 * WAITING
+    assert time.monotonic() - killed < WAITING
     (line,) = [line for line in lines if "does not respond" in line]
     (folder,) = location.outboxes().iterdir()
     assert line.startswith(f"torch-mlp: {server.uri} does not respond (Connection refused)")

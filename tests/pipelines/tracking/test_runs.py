@@ -19,7 +19,7 @@ from pipelines.tracking import location, model_registry, runs
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
-SOON = 15.0  # seconds within which an unreachable store is reported
+SOON = 60.0  # seconds within which an unreachable store is reported, on a busy machine; MLflow's retries take minutes
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_two_processes_may_make_the_store_at_once(tmp_path):
         )
         for _ in range(2)
     ]
-    results = [process.communicate(timeout=120) for process in started]
+    results = [process.communicate(timeout=600) for process in started]
     assert [process.returncode for process in started] == [0, 0], results
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("tandem")

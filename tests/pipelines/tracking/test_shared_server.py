@@ -107,7 +107,7 @@ def test_machines_may_create_an_experiment_at_once(server, monkeypatch):
         found = look(name)
         if not hasattr(looked, "once"):
             looked.once = True
-            both.wait(30)
+            both.wait(300)
         return found
 
     store.connect()

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 from PIL import Image
 
 from tests.models.test_image import encode
@@ -16,7 +17,7 @@ from tests.serving.bundles import DIGITS, raw
 from tests.serving.conftest import Local
 
 MAX_DELAY = 0.25  # seconds that a good request may take while a hostile one is answered
-ATTEMPTS = 3  # as the machine may be busy with other work, which `queued` counts in part
+ATTEMPTS = 5  # as the machine may be busy with other work, which `Stopwatch` leaves out in part
 SMALL = encode(Image.fromarray(raw(DIGITS, 1)[0][..., 0]))
 PNG = {"content-type": "image/png"}
 
@@ -25,10 +26,7 @@ GOOD: Sequence[Sent] = (("GET", "/livez", {}), ("POST", "/predict/image", {"cont
 
 
 def attack(service: Local, *hostile: Sent, good: Sequence[Sent] = GOOD) -> tuple[list[httpx.Response], float]:
-    """The responses to the hostile requests, and the longest time of a good one meanwhile: the least of 3 attempts.
-
-    Here and in `served` the time without that for which client and service waited for a core.
-    """
+    """The responses to the hostile requests, and the longest time of a good one meanwhile: the least of 5 attempts."""
     for _ in range(ATTEMPTS):
         responses, longest = asyncio.run(_attack(service, hostile, good))
         if longest <= MAX_DELAY:
@@ -46,22 +44,41 @@ async def _attack(service: Local, hostile: Sequence[Sent], good: Sequence[Sent])
         return await asyncio.gather(*tasks), longest
 
 
-def queued(process: str = "thread-self") -> float:
-    """Seconds for which the first thread of a process, or this thread, was ready to run and waited for a core.
+class Stopwatch:
+    """Counts seconds without those for which threads were ready to run and waited for a core.
 
-    That is the time that other work on the machine takes: 0 where the system (not Linux) does not count it.
+    That is the time that other work on the machine takes: 0 where the system (not Linux) does not count it. Counted are
+    this thread and the threads of the processes below `served`, without one those of this process and, unless `alone`,
+    those below it.
     """
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    return 0.0
+
+    def __init__(self, served: int | None = None, alone: bool = False) -> None:
+        self._process = None if alone else psutil.Process(served)
+        self._own = "thread-self" if served else "self/task/*"
+        self._queued = self._waits()
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since this stopwatch was made."""
+        elapsed, waits = time.monotonic() - self._started, self._waits()
+        return elapsed - sum(seconds - self._queued.get(name, 0.0) for name, seconds in waits.items())
+
+    def _waits(self) -> dict[str, float]:
+        waits = {}
+        below = self._process.children(recursive=True) if self._process else ()
+        for name in (self._own, *(f"{child.pid}/task/*" for child in below)):
+            for file in Path("/proc").glob(f"{name}/schedstat"):
+                with contextlib.suppress(OSError):
+                    waits[str(file)] = int(file.read_text().split()[1]) / 1e9
+        return waits
 
 
 async def _longest(client: httpx.AsyncClient, good: Sequence[Sent]) -> float:
     """Send the good requests once, at the same time; the seconds until the last is answered."""
-    started = time.perf_counter() - queued()
+    stopwatch = Stopwatch()
     responses = await asyncio.gather(*(client.request(method, path, **options) for method, path, options in good))
     assert [response.status_code for response in responses] == [200] * len(good)
-    return time.perf_counter() - queued() - started
+    return stopwatch.seconds()
 
 
 def form(*files: bytes) -> dict[str, Any]:

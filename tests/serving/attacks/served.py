@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,10 +11,9 @@ import httpx
 import psutil
 import yaml
 
-from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, PNG, SMALL, queued
-from tests.serving.conftest import ROOT, Served
+from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, PNG, SMALL, Stopwatch
+from tests.serving.conftest import PATIENCE, ROOT, Served
 
-TIMEOUT = 90.0  # seconds, more than those of the service
 Request = tuple[str, bytes, dict[str, str]]  # path, body, headers
 
 
@@ -47,7 +45,7 @@ def limit() -> int:
 def attack(served: Served, hostile: Sequence[Request]) -> tuple[list[httpx.Response], float, int]:
     """The responses to requests sent at once; the longest time of a good request and the most memory meanwhile.
 
-    The attempt with the shortest time of 3, as the machine may be busy with other work.
+    The attempt with the shortest time of 5, as the machine may be busy with other work.
     """
     for _ in range(ATTEMPTS):
         responses, longest, most = _attack(served, hostile)
@@ -59,14 +57,14 @@ def attack(served: Served, hostile: Sequence[Request]) -> tuple[list[httpx.Respo
 def flood(served: Served, *requests: str, connections: int = 300, responses: int = 300) -> float:
     """Send the requests, each as `METHOD PATH`, over so many connections until each has so many responses.
 
-    The longest time of a good request meanwhile: the least of 3 attempts.
+    The longest time of a good request meanwhile: the least of 5 attempts.
     """
     arguments = (str(httpx.URL(served.url).port), str(connections), str(responses), *requests)
     command = [sys.executable, "-m", "tests.serving.attacks.client", *arguments]
     for _ in range(ATTEMPTS):
         longest = 0.0
-        with httpx.Client(base_url=served.url, timeout=30) as client:
-            wait = _answer_time(client, served)
+        with httpx.Client(base_url=served.url) as client:
+            wait = answer_time(client, served)
             with subprocess.Popen(command, cwd=ROOT) as process:
                 while process.poll() is None:
                     longest = max(longest, wait())
@@ -78,9 +76,9 @@ def flood(served: Served, *requests: str, connections: int = 300, responses: int
 
 def _attack(served: Served, hostile: Sequence[Request]) -> tuple[list[httpx.Response], float, int]:
     longest, most = 0.0, 0
-    with ThreadPoolExecutor(len(hostile)) as pool, httpx.Client(base_url=served.url, timeout=30) as client:
+    with ThreadPoolExecutor(len(hostile)) as pool, httpx.Client(base_url=served.url) as client:
         futures: list[Future[httpx.Response]] = [pool.submit(send, served, *each) for each in hostile]
-        wait = _answer_time(client, served)
+        wait = answer_time(client, served)
         while not all(future.done() for future in futures):
             longest = max(longest, wait())
             most = max(most, memory(served))
@@ -88,17 +86,17 @@ def _attack(served: Served, hostile: Sequence[Request]) -> tuple[list[httpx.Resp
 
 
 def send(served: Served, path: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
-    return httpx.post(f"{served.url}{path}", content=content, headers=headers, timeout=TIMEOUT)
+    return httpx.post(f"{served.url}{path}", content=content, headers=headers)
 
 
 def _status_of_new_connection(served: Served) -> int:
     url = httpx.URL(served.url)
-    with contextlib.closing(http.client.HTTPConnection(url.host, url.port, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(url.host, url.port, timeout=PATIENCE)) as connection:
         connection.request("GET", "/livez")
         return connection.getresponse().status
 
 
-def _answer_time(client: httpx.Client, served: Served) -> Callable[[], float]:
+def answer_time(client: httpx.Client, served: Served) -> Callable[[], float]:
     """Sends good requests, one after another, and returns the longest time until an answer.
 
     The last one opens a connection, as each of Kubernetes' probes does.
@@ -108,20 +106,15 @@ def _answer_time(client: httpx.Client, served: Served) -> Callable[[], float]:
         client.build_request("POST", "/predict/image", content=SMALL, headers=PNG),
     )
 
-    worker = str(psutil.Process(served.process.pid).children()[0].pid)
-
-    def now() -> float:
-        return time.monotonic() - queued() - queued(worker)
-
     def wait() -> float:
         longest = 0.0
         for request in good:
-            started = now()
+            stopwatch = Stopwatch(served.process.pid)
             response = client.send(request)
-            longest = max(longest, now() - started)
+            longest = max(longest, stopwatch.seconds())
             assert response.status_code == 200, response.text
-        started = now()
+        stopwatch = Stopwatch(served.process.pid)
         assert _status_of_new_connection(served) == 200
-        return max(longest, now() - started)
+        return max(longest, stopwatch.seconds())
 
     return wait

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,8 +11,9 @@ import psutil
 import pytest
 
 from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY
-from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import Served, serve
+from tests.serving.attacks.served import answer_time
+from tests.serving.bundles import DIGITS, raw
+from tests.serving.conftest import PATIENCE, Served, wait_for
 from tests.serving.test_limits import memory
 
 HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -21,7 +21,7 @@ JSON = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 BODY = json.dumps({"inputs": raw(DIGITS, 1).tolist()}).encode()
 POST = JSON + b"Content-Length: %d\r\n" % len(BODY)
-CONNECTIONS = 400
+CONNECTIONS = 400  # at most, of the service `strict`
 MEGABYTES = 60
 LARGE: dict[str, tuple[int, bytes, bytes]] = {  # status, what is sent first, what is repeated until MEGABYTES are sent
     "one header": (431, HEAD + b"x: ", b"a"),
@@ -33,23 +33,12 @@ LARGE: dict[str, tuple[int, bytes, bytes]] = {  # status, what is sent first, wh
     "headers after a body": (431, POST + b"\r\n" + BODY + HEAD + b"x: ", b"a"),
     "a chunk extension": (431, CHUNKED + b"1;x=", b"a"),
 }
-pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One worker with short timeouts."""
-    home = tmp_path_factory.mktemp("strict")
-    folder = write(home / "champion", weights(DIGITS))
-    changes = {"HEADER_TIMEOUT_SECONDS": "1", "WRITE_TIMEOUT_SECONDS": "1", "MAX_CONNECTIONS": str(CONNECTIONS)}
-    with serve(folder, home / "bentoml", TANDEM_WORKERS="1", **{f"TANDEM_{k}": v for k, v in changes.items()}) as each:
-        yield each
 
 
 def connect(served: Served, receive_buffer: int = 0) -> socket.socket:
     url = httpx.URL(served.url)
     wire = socket.socket()
-    wire.settimeout(20)
+    wire.settimeout(PATIENCE)
     if receive_buffer:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     wire.connect((url.host, url.port or 80))
@@ -136,13 +125,12 @@ def test_good_requests_are_not_delayed_by_large_headers(strict: Served) -> None:
 
     for _ in range(ATTEMPTS):
         longest = 0.0
-        with ThreadPoolExecutor(2) as pool, httpx.Client() as client:
-            client.get(f"{strict.url}/livez")
+        with ThreadPoolExecutor(2) as pool, httpx.Client(base_url=strict.url) as client:
+            wait = answer_time(client, strict)
+            wait()
             attacks = [pool.submit(attack) for _ in range(2)]
             while not all(each.done() for each in attacks):
-                started = time.perf_counter()
-                assert client.get(f"{strict.url}/livez").status_code == 200
-                longest = max(longest, time.perf_counter() - started)
+                longest = max(longest, wait())
         if longest <= MAX_DELAY:
             break
     assert longest <= MAX_DELAY
@@ -153,28 +141,28 @@ def test_half_a_request_is_not_waited_for(strict: Served, start: bytes, expected
     started = time.monotonic()
     answer = talk(strict, start)
     assert (status(answer) if answer else 0) == expected
-    assert 1 <= time.monotonic() - started < 4
+    assert (b"the headers did not arrive within 1.0 s" in answer) == bool(expected)
+    assert time.monotonic() - started >= 1
+
+
+def send_slowly(wire: socket.socket) -> None:
+    """Bytes, one by one, until the service has closed the connection."""
+    for _ in range(int(PATIENCE / 0.05)):
+        wire.sendall(b"a")
+        time.sleep(0.05)
 
 
 def test_headers_that_arrive_byte_by_byte_are_not_waited_for(strict: Served) -> None:
-    started = time.monotonic()
-    with connect(strict) as wire, contextlib.suppress(ConnectionError):
-        for _ in range(80):
-            wire.sendall(b"a")
-            time.sleep(0.05)
-    assert time.monotonic() - started < 4
+    with connect(strict) as wire, pytest.raises(ConnectionError):
+        send_slowly(wire)
 
 
 def test_a_body_that_nobody_reads_does_not_keep_the_connection(strict: Served) -> None:
     with connect(strict) as wire:
         wire.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
         assert status(wire.recv(65536)) == 200
-        started = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            while time.monotonic() - started < 8:
-                wire.sendall(b"a")
-                time.sleep(0.1)
-        assert time.monotonic() - started < 6
+        with pytest.raises(ConnectionError):
+            send_slowly(wire)
 
 
 def test_idle_connections_are_closed(strict: Served) -> None:
@@ -189,10 +177,7 @@ def test_a_client_that_does_not_read_is_disconnected(strict: Served) -> None:
     """Pipelined, so that more is sent than the kernel buffers."""
     with connect(strict, receive_buffer=4096) as wire:
         wire.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        deadline = time.monotonic() + 10
-        while not rejections(strict, "unread") and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert rejections(strict, "unread") == 1
+        assert wait_for(lambda: rejections(strict, "unread")) == 1
 
 
 def test_a_client_that_reads_slowly_is_served(strict: Served) -> None:
@@ -217,17 +202,17 @@ def test_many_pipelined_requests_end_the_connection(strict: Served) -> None:
 
 def test_more_connections_than_the_limit_are_refused(strict: Served) -> None:
     held = psutil.Process(strict.process.pid).children()[0].num_fds()
-    wires = [connect(strict) for _ in range(CONNECTIONS)]
-    try:
-        assert status(read(connect(strict))) == 503
-        assert psutil.Process(strict.process.pid).children()[0].num_fds() < held + CONNECTIONS + 80
-    finally:
-        for wire in wires:
-            wire.close()
-    deadline = time.monotonic() + 5
-    while httpx.get(f"{strict.url}/livez").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    for _ in range(20):  # on a busy machine the first are closed, as they send nothing, before the last is open
+        with contextlib.ExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                stack.enter_context(connect(strict))
+            answer = read(stack.enter_context(connect(strict)))
+            open_files = psutil.Process(strict.process.pid).children()[0].num_fds()
+        if answer:
+            break
+    assert status(answer) == 503
+    assert open_files < held + CONNECTIONS + 80
+    wait_for(lambda: httpx.get(f"{strict.url}/livez").status_code == 200)
 
 
 def test_a_whole_request_is_answered_though_its_client_sends_no_more(strict: Served) -> None:
@@ -281,17 +266,3 @@ def test_trailers_are_ignored(strict: Served, trailers: bytes) -> None:
     answer = talk(strict, JSON + own + body)
     assert status(answer) == 200
     assert b"x-request-id: own\r\n" in answer
-
-
-def test_a_stop_does_not_wait_for_idle_clients(tmp_path_factory: pytest.TempPathFactory) -> None:
-    home = tmp_path_factory.mktemp("stop")
-    folder = write(home / "champion", weights(DIGITS))
-    with serve(folder, home / "bentoml", TANDEM_WORKERS="1") as served:
-        wires = [connect(served) for _ in range(5)]
-        wires[0].sendall(b"GET /li")
-        started = time.monotonic()
-        served.process.terminate()
-        assert served.process.wait(20) == 0
-        assert time.monotonic() - started < 8
-        for wire in wires:
-            wire.close()

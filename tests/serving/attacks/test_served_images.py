@@ -1,9 +1,7 @@
 """The served process under hostile and under large images: liveness, memory, and no process that is left behind."""
 
 import signal
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
@@ -12,11 +10,11 @@ from PIL import Image
 
 from tests.models.hostile_images import HOSTILE
 from tests.models.test_image import encode
-from tests.serving.attacks.delays import MAX_DELAY, PNG
-from tests.serving.attacks.served import attack, limit, processes
+from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL
+from tests.serving.attacks.served import attack, limit
 from tests.serving.attacks.served import send as post
 from tests.serving.bundles import DIGITS, weights, write
-from tests.serving.conftest import Served, serve
+from tests.serving.conftest import PATIENCE, Served, serve
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +74,12 @@ def test_a_killed_decoder_is_replaced(service: Served) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_decoder_ends_with_its_worker(tmp_path: Path, number: int) -> None:
-    with serve(write(tmp_path / "champion", weights(DIGITS)), tmp_path / "home", TANDEM_WORKERS="1") as served:
-        (decoder,) = decoders(served)
-        worker = decoder.parent()
-        assert worker
-        worker.send_signal(number)
-        psutil.wait_procs([decoder], timeout=10)
-        assert not decoder.is_running()
-
-
-def test_the_decoder_ends_with_the_service(tmp_path: Path) -> None:
-    with serve(write(tmp_path / "champion", weights(DIGITS)), tmp_path / "home", TANDEM_WORKERS="2") as served:
-        deadline = time.monotonic() + 30
-        while len(decoders(served)) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        everything = processes(served)
-    psutil.wait_procs(everything, timeout=10)
-    assert not [each for each in everything if each.is_running()]
+def test_a_worker_that_ends_takes_its_decoder_with_it_and_is_replaced(service: Served, number: int) -> None:
+    (decoder,) = decoders(service)
+    worker = decoder.parent()
+    assert worker
+    worker.send_signal(number)
+    assert psutil.wait_procs([worker, decoder], timeout=PATIENCE)[1] == []
+    assert send(service, SMALL).status_code == 200
+    (replacement,) = decoders(service)
+    assert replacement.parent() != worker

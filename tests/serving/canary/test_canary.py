@@ -24,7 +24,7 @@ from serving.inference.champion import Champion
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
-from tests.serving.conftest import Local, serve
+from tests.serving.conftest import PATIENCE, Local, serve
 
 ACTIVE, WAITING, ROLLED_BACK_STATE = (
     f'tandem_canary_state{{state="{state}"}} 1.0' for state in ("active", "waiting", "rolled_back")
@@ -224,14 +224,27 @@ def test_a_rollback_that_cannot_be_recorded_lasts_in_its_worker(
     assert "not known to other workers: no space left" in caplog.text
 
 
+def count_down(calls: int, then: Callable[[], None]) -> Callable[..., None]:
+    """A function that calls `then` at its last of so many calls."""
+    left = iter(range(calls - 1, -1, -1))
+    return lambda *_: None if next(left) else then()
+
+
 def test_requests_beyond_those_that_wait_are_answered_by_the_champion(
     local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.canary.canary.MAX_WAITING", 2)
-    service = local(digits, challenger=challenger, canary_share=1.0, canary_timeout_seconds=5.0, shadow_share=0.0)
+    service = local(digits, challenger=challenger, canary_share=1.0, canary_timeout_seconds=PATIENCE, shadow_share=0.0)
     go = threading.Event()
     expected = weights(DIGITS, 2).expected
-    break_challenger(service, lambda inputs: (go.wait(0.2), expected(inputs))[1])
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        """Two requests wait until the others are answered by the champion."""
+        assert go.wait(PATIENCE)
+        return expected(inputs)
+
+    break_challenger(service, predict)
+    monkeypatch.setattr(service.worker.canary, "champion_answered", count_down(6, go.set))
     assert sorted(versions(ask(service, 8))) == ["1"] * 6 + ["2"] * 2
 
 
@@ -326,7 +339,7 @@ def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challeng
         assert set(answers[-40:]) == {"1"}
         assert re.search(r'canary_rollbacks_total\{reason="disagreement"\} [12]\.0', metrics(served.url))
         write_failing(challenger)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while ACTIVE not in metrics(served.url) and time.monotonic() < deadline:
             httpx.post(f"{served.url}/predict", json=BODY)  # a worker sees new models when it selects one
         bodies = [{"inputs": images.tolist()} for images in (FAILING, *[GOOD] * 7)]
@@ -342,6 +355,8 @@ def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challeng
         text = metrics(served.url)
         assert re.search(r'tandem_canary_rollbacks_total\{reason="errors"\} [12]\.0', text)
         assert ROLLED_BACK_STATE in text
+        assert 'tandem_shadow_requests_total{result="compared"}' in text
+        assert "tandem_challenger_info{" in text
         assert ACTIVE not in text
         assert "canary: challenger torch-cnn 3 rolled back: " in served.output.read_text()
 
@@ -361,10 +376,10 @@ def write_failing(folder: Path) -> None:
 
 async def post_until_rolled_back(url: str, bodies: list[Any]) -> list[httpx.Response]:
     """The responses to these bodies at once, until no worker has an active challenger; the last forty are from then."""
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url) as client:
         responses: list[httpx.Response] = []
         before = 0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while len(responses) < before + 48 and time.monotonic() < deadline:
             responses += await asyncio.gather(*(client.post("/predict", json=body) for body in bodies))
             await asyncio.sleep(0.3)  # so that the last forty take longer than metrics are kept

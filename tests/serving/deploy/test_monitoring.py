@@ -19,7 +19,7 @@ from serving.canary.metrics import CanaryMetrics
 from serving.monitoring.metrics import Metrics
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import ROOT, free_port, serve
+from tests.serving.conftest import PATIENCE, ROOT, free_port, serve
 
 FOLDER = ROOT / "serving" / "deploy" / "monitoring"
 RULES = [
@@ -129,7 +129,7 @@ def prometheus(service: str, folder: Path) -> Iterator[httpx.Client]:
                 yield client
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ def test_prometheus_scrapes_the_service_and_evaluates_every_query(tmp_path: Path
     }
     headers = {"authorization": f"Bearer {KEYS.split()[1]}"}
     with serve(champion, tmp_path / "home", **variables) as served, prometheus(served.url, tmp_path) as client:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         missing = set(QUERIES)
         while missing and time.monotonic() < deadline:
             body = {"inputs": raw(DIGITS, 3).tolist()}
@@ -167,7 +167,7 @@ def test_prometheus_scrapes_the_service_and_evaluates_every_query(tmp_path: Path
             httpx.get(f"{served.url}/nothing")
             missing = {name for name in missing if not query(client, QUERIES[name])}
             missing = {name for name in missing if not name.startswith(WITHOUT_SERIES)}
-            time.sleep(0.5)
+            time.sleep(0.2)
         assert missing == set()
         assert query(client, ADAPTER["seriesQuery"])
         (queue,) = query(client, QUERIES["prometheus-adapter"])

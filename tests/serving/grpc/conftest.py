@@ -17,7 +17,7 @@ from serving.grpc.server import Server
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
 from serving.worker import Worker
-from tests.serving.conftest import free_port, unused_application
+from tests.serving.conftest import PATIENCE, free_port, unused_application
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Serving(threading.Thread):
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self.join(20)
+        self.join(PATIENCE)
 
     async def _serve(self) -> None:
         await self.worker.start()
@@ -67,7 +67,7 @@ def serve_grpc() -> Iterator[Callable[..., LocalServer]]:
         thread = Serving(settings, uvicorn.Config(unused_application, **tls or {}))
         thread.start()
         threads.append(thread)
-        assert thread.started.wait(20)
+        assert thread.started.wait(PATIENCE)
         return LocalServer(thread.worker, f"127.0.0.1:{settings.grpc_port}")
 
     yield make

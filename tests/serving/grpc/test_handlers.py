@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from serving.grpc import handlers, message_structure, routes
 from serving.grpc.messages import SERVICE, message
 from serving.http.large_bodies import SMALL_BYTES
 from serving.http.messages import CHUNK_BYTES
-from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, queued
+from tests.serving.attacks.delays import ATTEMPTS, MAX_DELAY, Stopwatch
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Local, unused_application
 
@@ -188,7 +187,7 @@ async def beside(service: Local, bodies: list[bytes]) -> tuple[list[int], float]
     calls = asyncio.ensure_future(gather(service, bodies))
     longest = 0.0
     while not calls.done():
-        started = time.perf_counter() - queued()
+        stopwatch = Stopwatch(alone=True)
         await asyncio.sleep(0)
-        longest = max(longest, time.perf_counter() - queued() - started)
+        longest = max(longest, stopwatch.seconds())
     return calls.result(), longest

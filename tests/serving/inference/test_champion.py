@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,8 @@ def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(digits: Pa
 def test_a_champion_that_could_not_be_loaded_is_tried_again(
     digits: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.1)
+    now = 0.0
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: now))
     results, load = Results(), champion.load
     reloader = Reloader(Settings(champion=digits, device="cpu"), results)
     write(digits, weights(DIGITS, 2), "2")
@@ -152,12 +154,10 @@ def test_a_champion_that_could_not_be_loaded_is_tried_again(
 
     monkeypatch.setattr(champion, "load", failing)
     asyncio.run(reloader.poll())
-    asyncio.run(reloader.poll())  # too early
-    assert len(errors) == 1
-    for _ in range(50):
-        time.sleep(0.02)
+    for pauses, left, version in ((0.9, 1, "1"), (1, 0, "1"), (2.9, 0, "1"), (3, 0, "2")):
+        now = pauses * retry.FIRST_SECONDS
         asyncio.run(reloader.poll())
-    assert reloader.champion.version == "2"
+        assert (len(errors), reloader.champion.version) == (left, version)
     assert results == ["loaded 1 1", "refused 1 1", "swapped 1 2"]
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,12 +130,35 @@ def test_a_folder_that_cannot_be_created_is_an_error_before_any_worker_starts(di
         preflight.check(Settings(champion=digits, prediction_log=tmp_path / "file" / "log"))
 
 
-def test_each_worker_writes_its_own_file_and_all_lines_before_it_ends(digits: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "log"
-    with serve(digits, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_PREDICTION_LOG=str(folder)) as served:
-        for _ in range(40):
-            with httpx.Client() as client:  # one connection per request, so that both workers receive some
-                client.post(f"{served.url}/predict", json={"inputs": raw(DIGITS, 1).tolist()}).raise_for_status()
-    assert len(lines(folder)) == 40
+def test_two_workers_write_a_file_each_and_count_the_requests_of_a_key_together(digits: Path, tmp_path: Path) -> None:
+    """All lines are written before a worker ends."""
+    folder, keys = tmp_path / "log", tmp_path / "keys"
+    # A name like that of a file of the metrics.
+    keys.write_text("alice alices-key 4\nbob bobs-key unlimited\nmetrics.db reader 60\n", "utf-8")
+    variables = {"TANDEM_WORKERS": "2", "TANDEM_PREDICTION_LOG": str(folder), "TANDEM_LOG_SHARE": "1"}
+    with (
+        serve(digits, tmp_path / "home", TANDEM_API_KEYS_FILE=str(keys), **variables) as served,
+        contextlib.ExitStack() as stack,
+    ):
+        started = time.monotonic()
+        # Connections that are open at once, so that both workers have some.
+        clients = [stack.enter_context(httpx.Client(base_url=served.url)) for _ in range(24)]
+        statuses = [client.get("/model", headers={"x-api-key": "alices-key"}).status_code for client in clients]
+        assert 4 <= statuses.count(200) <= 5 + (time.monotonic() - started) / 15
+        assert set(statuses) == {200, 429}
+        body = {"inputs": raw(DIGITS, 1).tolist()}
+        for client in clients * 2:
+            client.post("/predict", json=body, headers={"x-api-key": "bobs-key"}).raise_for_status()
+        metrics = clients[0].get("/metrics", headers={"x-api-key": "reader"})
+        assert 'tandem_key_requests_total{key="metrics.db",result="accepted"}' in metrics.text
+    output = served.output.read_text()
+    assert len({worker(line) for line in output.splitlines() if '"endpoint":"model"' in line}) == 2
+    assert "alices-key" not in output
+    assert len(lines(folder)) == 48
     assert {path.suffix for path in folder.iterdir()} == {".jsonl"}
-    assert 1 <= len(list(folder.iterdir())) <= 2
+    assert len(list(folder.iterdir())) == 2
+
+
+def worker(line: str) -> str:
+    """What the ids of a worker's requests begin with."""
+    return str(json.loads(line)["request_id"]).partition("-")[0]

@@ -2,63 +2,24 @@
 
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from models.errors import InputError
 from serving.monitoring import tracing
 from serving.monitoring.request_context import client_trace_id
-from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import ROOT, Local, environment, serve
+from tests.serving.bundles import DIGITS, raw
+from tests.serving.collector import Collector, attributes
+from tests.serving.conftest import ROOT, Local, environment
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 BODY = {"inputs": raw(DIGITS, 2).tolist()}
-
-
-class Collector:
-    """Receives traces as an OpenTelemetry collector does, on a free port."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
-                content = self.rfile.read(int(self.headers["content-length"]))
-                collector.requests.append(ExportTraceServiceRequest.FromString(content))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def spans(self) -> list[Span]:
-        resources = [resource for request in self.requests for resource in request.resource_spans]
-        return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    made = Collector()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 @pytest.fixture
@@ -77,29 +38,6 @@ def traced(
 def close(service: Local) -> None:
     assert service.worker.tracing
     service.worker.tracing._provider.shutdown()
-
-
-def attributes(of: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in of.attributes}
-
-
-def test_a_trace_arrives_with_the_clients_trace_id(collector: Collector, tmp_path: Path) -> None:
-    """Of the real service, whose last spans are exported when it ends."""
-    champion = write(tmp_path / "champion", weights(DIGITS))
-    variables = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
-    }
-    with serve(champion, tmp_path / "home", TANDEM_WORKERS="1", **variables) as served:
-        response = httpx.post(f"{served.url}/predict", json=BODY, headers=TRACEPARENT)
-        assert response.status_code == 200
-    (request,) = [span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER]
-    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
-    children = [span for span in collector.spans if span.parent_span_id == request.span_id]
-    assert [span.name for span in children] == ["queue", "inference"]
-    assert {span.trace_id for span in children} == {request.trace_id}
-    resource = attributes(collector.requests[0].resource_spans[0].resource)
-    assert (resource["service.name"], resource["deployment.environment"]) == ("tandem", "test")
 
 
 def test_the_spans_follow_each_other_and_agree_with_the_response(

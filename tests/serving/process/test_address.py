@@ -3,27 +3,44 @@
 import socket
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from serving.connections import server
 from serving.settings import Settings
-from tests.serving.bundles import DIGITS, weights, write
-from tests.serving.conftest import ROOT, running
+from tests.serving.bundles import DIGITS, raw
+from tests.serving.conftest import ROOT, Served, running
 
 WARNING = "without TANDEM_API_KEY"
 
 
-@pytest.mark.parametrize(("host", "changes"), [("127.0.0.1", {}), ("127.0.0.2", {"BENTOML_HOST": "127.0.0.2"})])
-def test_it_is_127_0_0_1_unless_a_host_is_given(tmp_path: Path, host: str, changes: dict[str, str]) -> None:
-    """BentoML listens on all interfaces; a container sets BENTOML_HOST."""
-    champion = write(tmp_path / "champion", weights(DIGITS))
-    variables = changes | {"TANDEM_CHAMPION": str(champion), "TANDEM_WORKERS": "1"}
-    with running("serving.service:Tandem", ROOT, tmp_path / "home", host, given=False, **variables) as served:
-        sockets = psutil.Process(served.process.pid).net_connections("tcp")
-        port = int(served.url.rpartition(":")[2])
-        assert {each.laddr.ip for each in sockets if each.laddr.port == port} == {host}
-        assert WARNING not in served.output.read_text()
+def addresses(served: Served) -> set[str]:
+    """Those at which the service listens on its port."""
+    sockets = psutil.Process(served.process.pid).net_connections("tcp")
+    port = int(served.url.rpartition(":")[2])
+    return {each.laddr.ip for each in sockets if each.laddr.port == port}
+
+
+def test_it_is_that_of_bentoml_host(served: Served, digits: Path) -> None:
+    """A container sets it. Without it and an option it is 127.0.0.1, see `test_json_log`; BentoML's is 0.0.0.0.
+
+    The second service of a machine leaves the counters of the first, though both have the same home.
+    """
+
+    def predictions() -> str:
+        lines = httpx.get(f"{served.url}/metrics").text.splitlines()
+        return next(line for line in lines if line.startswith("tandem_run_rows_sum"))
+
+    httpx.post(f"{served.url}/predict", json={"inputs": raw(DIGITS, 3).tolist()})
+    before, host = predictions(), "127.0.0.2"
+    variables = {"BENTOML_HOST": host, "BENTOML_HOME": str(served.output.parent)}
+    variables |= {"TANDEM_CHAMPION": str(digits), "TANDEM_WORKERS": "1"}
+    second = served.output.parent / "second"
+    with running("serving.service:Tandem", ROOT, second, host, given=False, **variables) as other:
+        assert predictions() == before
+        assert addresses(other) == {host}
+        assert WARNING not in other.output.read_text()
 
 
 @pytest.mark.parametrize(

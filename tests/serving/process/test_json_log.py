@@ -12,13 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from serving.process.json_log import JsonFormatter
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import ROOT, Local, environment, serve
+from tests.serving.collector import Collector, attributes
+from tests.serving.conftest import ROOT, Local, environment, running, wait_for
+from tests.serving.process.test_address import WARNING, addresses
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-HEADERS = {"x-request-id": "mine", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+HEADERS = {"x-request-id": "mine", "traceparent": f"00-{TRACE}-{SPAN}-01"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 PROGRAM = """
 import os, subprocess, sys, threading, warnings
@@ -45,18 +48,21 @@ def parse(output: str) -> list[dict[str, Any]]:
     return lines
 
 
-def test_every_line_of_the_service_is_json(tmp_path: Path) -> None:
-    """From the start to the end, in both streams: start-up, access log, a rejected champion, shutdown."""
+def test_every_line_of_the_service_is_json(tmp_path: Path, collector: Collector) -> None:
+    """From the start to the end, in both streams: start-up, access log, a rejected champion, shutdown.
+
+    No host is given, and traces are exported: the last when the service ends.
+    """
     champion = write(tmp_path / "champion", weights(DIGITS))
-    changes = {"TANDEM_LOG_FORMAT": "json", "TANDEM_LOG_SHARE": "1", "TANDEM_POLL_SECONDS": "0.1"}
-    with serve(champion, tmp_path / "home", TANDEM_WORKERS="1", **changes) as served:
+    changes = {"TANDEM_CHAMPION": str(champion), "TANDEM_WORKERS": "1", "TANDEM_POLL_SECONDS": "0.1"}
+    changes |= {"TANDEM_LOG_FORMAT": "json", "TANDEM_LOG_SHARE": "1"}
+    changes |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
+    with running("serving.service:Tandem", ROOT, tmp_path / "home", given=False, **changes) as served:
+        assert addresses(served) == {"127.0.0.1"}
         body = {"inputs": raw(DIGITS, 1).tolist()}
         assert httpx.post(f"{served.url}/predict", json=body, headers=HEADERS).status_code == 200
         (champion / "champion.json").write_text("broken", "utf-8")
-        for _ in range(100):
-            if "rejected new champion" in served.output.read_text():
-                break
-            httpx.get(f"{served.url}/model")
+        wait_for(lambda: "rejected new champion" in served.output.read_text())
     lines = parse(served.output.read_text())
     messages = [line["message"] for line in lines]
     for start in ("Starting production", "Completed async startup hook", "rejected new champion", "Running cleanup"):
@@ -64,6 +70,14 @@ def test_every_line_of_the_service_is_json(tmp_path: Path) -> None:
     (prediction,) = [line for line in lines if line["message"] == "POST predict 200"]
     assert (prediction["request_id"], prediction["trace_id"]) == ("mine", TRACE)
     assert (prediction["logger"], prediction["endpoint"], prediction["status"]) == ("tandem.access", "predict", 200)
+    assert WARNING not in served.output.read_text()
+    (request,) = [span for span in collector.spans if (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)]
+    assert request.kind == Span.SPAN_KIND_SERVER
+    children = [span for span in collector.spans if span.parent_span_id == request.span_id]
+    assert [span.name for span in children] == ["queue", "inference"]
+    assert {span.trace_id for span in children} == {request.trace_id}
+    resource = attributes(collector.requests[0].resource_spans[0].resource)
+    assert (resource["service.name"], resource["deployment.environment"]) == ("tandem", "test")
 
 
 def test_standard_error_and_uncaught_exceptions_are_json(tmp_path: Path) -> None:
