@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-TIMEOUT = 60  # seconds; on a busy machine the first import of TensorFlow takes 30
+TIMEOUT = 180  # seconds; on a busy machine the first import of TensorFlow takes more than 60
 
 
 class CheckProcessError(Exception):

@@ -44,9 +44,8 @@ def _result(library: str, output: Mapping[str, Any] | CheckProcessError, configu
     """The result for one library; `configured` is None if `params.yaml` does not use it."""
     subject = f"{library} computes"
     if isinstance(output, CheckProcessError):
-        return CheckResult(
-            "problem" if configured else "warning", subject, f"failed: {output}", "reinstall with `uv sync`"
-        )
+        advice = "run it again on a less busy machine, or reinstall with `uv sync`"
+        return CheckResult("problem" if configured else "warning", subject, f"failed: {output}", advice)
     return compare(subject, output["device"], output["detail"], configured, driver=has_nvidia_driver())
 
 
