@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -52,8 +53,8 @@ def clone(workspace: Workspace, folder: Path) -> Workspace:
     return Workspace(folder)
 
 
-def served(workspace: Workspace, home: Path) -> Mapping[str, object]:
-    """The answer of `bentoml serve` for an example of the champion."""
+def assert_serves(workspace: Workspace, home: Path) -> None:
+    """`bentoml serve` answers the examples of the champion as recorded."""
     champion = workspace.read("artifacts/champion/champion.json")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -68,7 +69,9 @@ def served(workspace: Workspace, home: Path) -> Mapping[str, object]:
         answer = httpx.post(
             f"http://127.0.0.1:{port}/predict", json={"inputs": champion["example"]["inputs"]}, timeout=30
         )
-        return dict(answer.raise_for_status().json())
+        outputs = [list(one["probabilities"].values()) for one in answer.raise_for_status().json()["predictions"]]
+        np.testing.assert_allclose(outputs, champion["example"]["outputs"], atol=1e-6)
+        assert answer.json()["model"] == {"name": champion["name"], "version": champion["version"]}
     finally:
         os.killpg(process.pid, 15)
         process.wait(30)
@@ -98,18 +101,16 @@ def test_a_fresh_clone_pulls_from_a_folder_and_serves(copy, tmp_path):
         assert fresh.files(f"artifacts/{folder}") == names
     run(fresh, "dvc", "repro", "--quiet", "--single-item", "check")  # its output is not pushed
     assert "up to date" in run(fresh, "dvc", "status")
-    answer = served(fresh, tmp_path / "bentoml")
-    champion = fresh.read("artifacts/champion/champion.json")
-    assert len(answer["predictions"]) == len(champion["example"]["inputs"])
-    assert answer["model"] == {"name": champion["name"], "version": champion["version"]}
+    assert_serves(fresh, tmp_path / "bentoml")
 
 
-def test_a_fresh_clone_pulls_by_the_s3_protocol(copy, s3, tmp_path):
+def test_a_fresh_clone_pulls_by_the_s3_protocol_and_serves(copy, s3, tmp_path):
     push(copy, f"s3://{BUCKET}/storage", **s3)
     fresh = clone(copy, tmp_path / "clone")
     run(fresh, "dvc", "pull", "--quiet", **s3)
     assert fresh.files("artifacts/champion") == copy.files("artifacts/champion")
     assert fresh.files("artifacts/exports") == copy.files("artifacts/exports")
+    assert_serves(fresh, tmp_path / "bentoml")
 
 
 def test_stages_of_a_machine_that_has_never_seen_the_runs_replace_them(copy, tmp_path):
