@@ -52,6 +52,7 @@ MOST_WORKERS = 4  # each takes 2 GiB of memory and imports both frameworks
 # module is a group of its own. The longest come first, so that workers end at about the same time.
 GROUPS = {
     "tests/test_pipeline": "pipeline",
+    "tests/benchmarks/test_inference": "pipeline",
     "tests/models/": "models",
     "tests/serving/": "servers",
     "tests/benchmarks/test_serving": "servers",
