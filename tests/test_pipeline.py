@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models.spec import DataSpec
 from models.training.batches import Split, evenly_spaced
+from pipelines import registry, rollback
 from pipelines.artifacts import split_files
 from pipelines.artifacts.hashing import hash_files
+from pipelines.doctor import mlflow_store
+from pipelines.tracking import location, model_registry, relocation
 from pipelines.train import __main__ as train
 from tests.pipelines.workspace import assert_one_error_line, run_main
+from tests.serving.conftest import make_local
 from tests.tiny_pipeline import CANDIDATES, Workspace
 from tests.train_and_export import train_and_export
 
+STAGES = ("train", "export", "evaluate")  # of each candidate
 PER_EPOCH = {
     "train_loss",
     "train_accuracy",
@@ -37,13 +43,24 @@ PER_EPOCH = {
 }
 
 
+@pytest.fixture
+def local_store(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy whose store is that of the working directory and names artifacts in the copy."""
+    monkeypatch.chdir(copy.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    # MLflow remembers the artifact folder of each run; in this process it would be that of the original.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
+    relocation.main()
+    return copy
+
+
 def stages_run(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 def test_every_stage_ran_in_order(pipeline):
     ran = stages_run((pipeline.root / ".dvc" / "tmp" / "repro").read_text("utf-8"))
-    candidates = [f"{stage}@{name}" for stage in ("train", "export", "evaluate") for name in CANDIDATES]
+    candidates = [f"{stage}@{name}" for stage in STAGES for name in CANDIDATES]
     assert ran[:3] == ["check", "load", "prepare"]
     assert sorted(ran[3:-1]) == sorted(candidates)
     assert ran[-1] == "promote"
@@ -420,3 +437,69 @@ def test_a_changed_file_of_the_user_is_detected(copy, tmp_path):
     assert "load" not in copy.changed()
     table.write_text(table.read_text() + "20,3\n")
     assert "load" in copy.changed()
+
+
+def test_a_champion_that_git_or_an_experiment_replaces_is_reported_with_what_resolves_it(local_store):
+    workspace = local_store
+    assert workspace.run("git", "add", "--force", "dvc.lock").returncode == 0
+    assert workspace.run("git", "commit", "--quiet", "--no-verify", "-m", "lock").returncode == 0
+    first = workspace.read("artifacts/champion/champion.json")["name"].partition("-")[0]
+    (other,) = {"torch", "keras"} - {first}
+    changes = (f"frameworks=[{other}]", "promote.replace=always")
+    run(workspace, "dvc", "exp", "run", "--name", "other", *(word for change in changes for word in ("-S", change)))
+    assert agreement(workspace) == ("2", "2", "ok")
+
+    run(workspace, "git", "checkout", "--quiet", ".")
+    run(workspace, "dvc", "checkout")
+    assert agreement(workspace) == ("1", "2", "warning")
+    line = str(mlflow_store.check_champion())
+    assert "artifacts/champion has version 1 (" in line
+    assert "`python -m pipelines.registry models:/tandem@champion artifacts/champion` restores version 2" in line
+    run(workspace, "dvc", "exp", "apply", "other")
+    assert agreement(workspace) == ("2", "2", "ok")
+
+    assert run_main(rollback.main, "--reason", "wrong for 5").returncode == 0
+    assert agreement(workspace) == ("1", "1", "ok")
+    run(workspace, "dvc", "exp", "apply", "other")
+    assert agreement(workspace) == ("2", "1", "warning")
+    run_main(registry.main, "models:/tandem@champion", "artifacts/champion")
+    assert agreement(workspace) == ("1", "1", "ok")
+
+
+def run(workspace: Workspace, *command: str) -> str:
+    done = workspace.run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def agreement(workspace: Workspace) -> tuple[str, str, str]:
+    """The version that a service has, that of the registry, and the status of the comparison."""
+    model = make_local(workspace.root / "artifacts" / "champion").get("/model").json()
+    return (
+        model["version"],
+        model_registry.get_version("tandem", "champion").version,
+        mlflow_store.check_champion().status,
+    )
+
+
+def test_a_moved_folder_keeps_its_runs_and_new_ones_are_within_it(local_store, tmp_path, monkeypatch):
+    earlier, former = local_store.run_of("torch-cnn"), local_store.root
+    monkeypatch.chdir(tmp_path)
+    moved = Workspace(former.rename(tmp_path / "elsewhere"))
+    moved.change({"frameworks": ["torch"], "train.epochs": 1})
+    output = run(moved, "dvc", "repro")
+    assert "the folder was moved or copied" in output
+    assert stages_run(output) == ["check", *(f"{stage}@torch-cnn" for stage in STAGES), "promote"]
+    assert list(tmp_path.iterdir()) == [moved.root]
+    monkeypatch.chdir(moved.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    mlflow.set_tracking_uri(location.uri())
+    new = moved.run_of("torch-cnn")
+    assert new.info.run_id != earlier.info.run_id
+    for run_id in (earlier.info.run_id, new.info.run_id):
+        file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="history.csv")
+        stored = moved.root / "mlartifacts" / run_id / "artifacts" / "history.csv"
+        assert Path(file).read_bytes() == stored.read_bytes()
+    champion = moved.read("artifacts/champion/champion.json")
+    answers = mlflow.pyfunc.load_model("models:/tandem@champion").predict(np.uint8(champion["example"]["inputs"]))
+    np.testing.assert_array_equal(answers, np.float32(champion["example"]["outputs"]))
