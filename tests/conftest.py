@@ -3,7 +3,10 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # A store that the user works with is not for tests to write to.
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+# A script that starts pytest in the background lets it ignore Ctrl-C, and with it the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # TensorFlow imported before triton aborts the process as soon as torch touches triton.
 if importlib.util.find_spec("triton"):
     import triton  # noqa: F401
@@ -37,6 +44,17 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> "Workspace":
     from tests import tiny_pipeline
 
     return tiny_pipeline.run(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="session")
+def torch_operators() -> Iterator[None]:
+    """List the operators that torch can export once. Every export lists them anew, in half of its time."""
+    from torch.onnx._internal.exporter import _registration
+
+    apis = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
+        yield
 
 
 @pytest.fixture
@@ -53,9 +71,13 @@ MOST_WORKERS = 4  # each takes 2 GiB of memory and imports both frameworks
 GROUPS = {
     "tests/test_pipeline": "pipeline",
     "tests/benchmarks/test_inference": "pipeline",
-    "tests/models/": "models",
     "tests/serving/": "servers",
     "tests/benchmarks/test_serving": "servers",
+    "tests/models/": "models",
+    "tests/pipelines/processes/": "ray",
+    "tests/pipelines/train/": "train",
+    "tests/pipelines/tracking/": "tracking",
+    "tests/pipelines/sweep/": "sweep",
     "tests/pipelines/stages/test_memory": "memory",
     "tests/pipelines/stages/test_table_pipeline": "table pipeline",
     "tests/pipelines/doctor/": "doctor",

@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from models.config import Framework, Models
+from pipelines.cli.optional_imports import EXTRAS_OF_KERAS
 from pipelines.config.params import Params
 from tests.pipelines.workspace import REPOSITORY, write_params
 
@@ -264,8 +265,12 @@ def test_stages_import_no_framework_before_they_know_which():
         assert any(name.startswith("pipelines.tracking.") for name in imports().find_upstream_modules(module_of(stage)))
 
 
-@pytest.mark.parametrize(("framework", "others"), [("torch", {"tensorflow", "keras", "tf2onnx"}), ("keras", {"torch"})])
+@pytest.mark.parametrize(
+    ("framework", "others"),
+    [("torch", {"tensorflow", "keras", "tf2onnx"}), ("keras", {"torch", *EXTRAS_OF_KERAS})],
+)
 def test_a_framework_package_imports_its_own_framework_only(framework, others):
+    """Keras also without its optional packages."""
     files = sorted(file.stem for file in (REPOSITORY / "models" / framework).glob("*.py") if not is_init(file))
     program = (
         "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"

@@ -23,7 +23,7 @@ CONFIGS: dict[str, Any] = {
     "linear": Linear(initializer="glorot_uniform"),
     "mlp": MLP(hidden=(32, 16), normalization="none", **HIDDEN),
     "cnn": CNN(channels=(8, 16), dense=32, normalization="batch", **HIDDEN),
-    "resnet": ResNet(channels=(8, 16), blocks=2, pre_activation=False, stem_stride=1, normalization="batch", **HIDDEN),
+    "resnet": ResNet(channels=(8, 16), blocks=1, pre_activation=False, stem_stride=1, normalization="batch", **HIDDEN),
 }
 
 
@@ -91,17 +91,6 @@ def readers() -> Iterator[Readers]:
     """Processes that open exported files."""
     with Readers() as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def torch_operators() -> Iterator[None]:
-    """List the operators that torch can export once. Every export lists them anew, in half of its time."""
-    from torch.onnx._internal.exporter import _registration
-
-    apis = _registration.onnxscript_apis
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
-        yield
 
 
 @pytest.fixture(scope="session")

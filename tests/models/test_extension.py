@@ -73,7 +73,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(old[: opening.end()] + text + gap + old[opening.end() :], "utf-8")
     yaml = YAML()
     values = yaml.load(folder / "params.yaml")
-    values["architectures"], values["train"]["loss"], values["train"]["epochs"] = ["bottleneck"], "brier", 15
+    values["architectures"] = ["bottleneck"]
+    values["train"] |= {"loss": "brier", "epochs": 12, "minimum_steps": 0}
     values["data"]["source"] = "checkerboard"
     yaml.dump(values, folder / "params.yaml")
     return folder

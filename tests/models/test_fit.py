@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_bits(
 def test_reduced_precision_trains_a_float32_model(
     framework: str, architecture: str, precision: str, spec: DataSpec, data: TrainingData, train_config: Train
 ) -> None:
-    config = longer(train_config)
+    config = longer(train_config, epochs=4 if architecture == "resnet" else 10)
     device = framework_module(framework, "device").choose(config)._replace(precision=precision)
     model = framework_module(framework, architecture).build(spec, CONFIGS[architecture])
     history = framework_module(framework, "fit").fit(model, data, config, device, lambda *_: None, lambda _: None)
@@ -151,7 +151,7 @@ def test_cuda_is_not_replaced_by_the_cpu(framework: str, train_config: Train) ->
 
 
 @pytest.mark.parametrize("precision", get_args(Precision))
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ["mlp", "cnn", "resnet"])  # which contain the layer of `linear`
 def test_keras_takes_the_steps_of_a_gpu(
     architecture: str,
     precision: Precision,

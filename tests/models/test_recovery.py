@@ -85,7 +85,7 @@ def test_it_ends_as_if_it_had_not_been_interrupted(
 @pytest.mark.parametrize("optimizer", ["lbfgs", "asgd", "adagrad", "adadelta"])
 def test_every_optimizer_of_torch_continues(optimizer: str, data: TrainingData, train_config: Train) -> None:
     config = train_config.model_copy(update={"optimizer": optimizer, "learning_rate": 0.1})
-    training = Training("torch", "mlp", data, config)
+    training = Training("torch", "linear", data, config)
     expected = training.run()
     assert training.run(Recovery(training.interrupted_in(3))) == expected
 

@@ -1,14 +1,12 @@
 """Imports without optional packages."""
 
 import importlib
-import subprocess
 import sys
 import types
 
 import pytest
 
-from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
-from tests.pipelines.workspace import REPOSITORY
+from pipelines.cli.optional_imports import hidden
 
 
 def test_a_hidden_package_is_as_if_it_were_not_installed_until_the_block_ends(tmp_path, monkeypatch):
@@ -26,18 +24,3 @@ def test_an_imported_package_stays(monkeypatch):
     with hidden("imported"):
         assert sys.modules["imported"] is imported
     assert sys.modules["imported"] is imported
-
-
-PROGRAM = """
-import sys
-from pipelines.cli.candidate import Candidate
-
-Candidate("keras", "cnn").framework_module("export")
-print(*sorted(set(sys.argv[1:]) & set(sys.modules)))
-"""
-
-
-def test_keras_is_imported_without_its_extras():
-    command = [sys.executable, "-c", PROGRAM, *EXTRAS_OF_KERAS]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []

@@ -13,10 +13,10 @@ INTERVAL = 0.02  # seconds between two samples
 DONE = "done"  # file in a workspace in which the stage has run
 PROGRAM = f"""
 import os, runpy, sys
-sys.argv = sys.argv[1:]
+module, *sys.argv[1:] = sys.argv[1:]
 for folder in os.environ["FOLDERS"].split(os.pathsep):
     os.chdir(folder)
-    runpy.run_module(sys.argv[0], run_name="__main__")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
     open({DONE!r}, "w").close()
 """
 

@@ -36,6 +36,7 @@ from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, read_split, write_params
 from tests.serving.conftest import make_local
 
+pytestmark = pytest.mark.usefixtures("torch_operators")
 COLOURS = ("red", "green", "blue")
 QUICK = {
     "data.source": "csv",

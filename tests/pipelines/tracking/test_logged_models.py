@@ -62,7 +62,7 @@ KINDS = ("torch", "keras", "onnx")
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(tmp_path_factory, torch_operators):
     """MLflow models in folders, by data and kind, and the graph whose answers they must give."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db")
@@ -73,6 +73,8 @@ def write(spec, folder):
     """Models of the three kinds with the same weights: of a residual network for images, else of a perceptron."""
     architecture = "resnet" if spec.kind == "image" else "mlp"
     config = params.read(REPOSITORY / "params.yaml").models.of(architecture)
+    if spec.kind == "image":
+        config = config.model_copy(update={"channels": (4, 8), "blocks": 1})
     torch, keras = Candidate("torch", architecture), Candidate("keras", architecture)
     models = {chosen.framework: chosen.architecture_module().build(spec, config) for chosen in (torch, keras)}
     keras.framework_module("store").set_weights(

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from models import checkpoint
 from pipelines.artifacts import history, layer_history, paths, training_record
 from pipelines.artifacts.hashing import hash_files
 from pipelines.cli.candidate import Candidate
+from pipelines.tracking import location
 from pipelines.train import __main__ as train
 from pipelines.train import recovery
 from pipelines.train.progress import Display
@@ -133,6 +135,17 @@ def kill_once_stored(framework):
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A workspace in which a training was interrupted in its third epoch. Tests copy it."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery, "SHARE", float("inf"))
+        synthetic.enter(folder, patch, QUICK)
+        assert interrupt(patch, "torch", 3).returncode == 130
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -144,9 +157,14 @@ def kill_once_stored(framework):
         ("empty", "state.npz is damaged"),
     ],
 )
-def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(workspace, monkeypatch, change, reason):
-    workspace("here")
-    assert interrupt(monkeypatch, "torch", 3).returncode == 130
+def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(
+    interrupted, tmp_path, monkeypatch, change, reason
+):
+    monkeypatch.setattr(recovery, "SHARE", float("inf"))
+    shutil.copytree(interrupted, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    mlflow.set_tracking_uri(location.uri())
     file = state_file("torch")
     content = file.read_bytes()
     if change == "parameters":
