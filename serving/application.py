@@ -60,8 +60,8 @@ class Application:
         given_id = request.header(b"x-request-id")
         request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
         context = self._begin(self._worker, request, request_id, started) if self._has_context else None
-        name, response = await self._respond(self._worker, request)
         try:
+            name, response = await self._respond(self._worker, request)
             await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         except TimeoutError:  # of a large response; the server closes the connection
             self._worker.metrics.count_rejection("unread")

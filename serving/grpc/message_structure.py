@@ -27,7 +27,7 @@ def raw_bytes(body: bytes) -> int:
     return raw
 
 
-def malformed() -> RequestError:
+def _malformed() -> RequestError:
     """The error for bytes that are no message."""
     return invalid("the message is no ModelInferRequest")
 
@@ -55,9 +55,9 @@ def _fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             case 5:
                 at = start + 4
             case _:
-                raise malformed()
+                raise _malformed()
         if at > end:
-            raise malformed()
+            raise _malformed()
         yield tag >> 3, start, at
 
 
@@ -68,4 +68,4 @@ def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * index
         if byte < 128:
             return value, at + index + 1
-    raise malformed()
+    raise _malformed()

@@ -167,7 +167,7 @@ class Call:
             return await reading
         finally:
             reading.cancel()
-            self._memory_budget.available += reserved
+            self._memory_budget.release(reserved)
 
     async def send(self, message: Message) -> None:
         """Keep the response."""

@@ -125,7 +125,7 @@ class Request:
         if self.load and self._complete:
             self.load.answered()
         if self.memory_budget:
-            self.memory_budget.available += self._reserved
+            self.memory_budget.release(self._reserved)
         self.load = self.memory_budget = None
         for action in self._actions:
             action()
@@ -158,18 +158,22 @@ class Request:
         self.reserve(max(0, size - max(0, CHUNK_BYTES - before)))
 
     def reserve_response(self, budget: MemoryBudget, size: int) -> None:
-        """Reserve memory until the response is sent. Raises RequestError (503) if there is not enough."""
+        """Reserve memory until the response is sent: by gRPC until the call ends, as nothing else shows it.
+
+        Raises RequestError (503) if there is not enough.
+        """
         budget.reserve(size)
-        self._response_memory = budget, size
+        if at_end := self.scope.get("at_end"):
+            at_end(lambda _: budget.release(size))  # a call can be cancelled at any time
+        else:
+            self._response_memory = budget, size
 
     def release_response(self) -> None:
-        """Release the memory of the response, which is sent: by gRPC once the call ends, as nothing else shows it."""
-        if not self._response_memory:
-            return
-        budget, size = self._response_memory
-        self._response_memory = None
-        at_end = self.scope.get("at_end")
-        at_end(lambda _: budget.release(size)) if at_end else budget.release(size)
+        """Release the memory of the response, which is sent."""
+        if self._response_memory:
+            budget, size = self._response_memory
+            self._response_memory = None
+            budget.release(size)
 
     async def linger(self) -> None:
         """Discard the rest of the body for a few seconds: a client that still sends does not read the response."""

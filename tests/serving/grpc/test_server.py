@@ -25,7 +25,7 @@ from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, onnx_outputs, raw, weights, write
-from tests.serving.conftest import PATIENCE, free_port, unused_application
+from tests.serving.conftest import PATIENCE, free_port, unused_application, wait_for
 from tests.serving.grpc.conftest import LocalServer
 
 triton = pytest.importorskip("tritonclient.grpc")
@@ -267,12 +267,13 @@ def test_the_deadline_of_the_client(digits: Path, serve_grpc: Make, monkeypatch:
     monkeypatch.setattr(slow.predictor, "predict", lambda inputs: (ended.wait(PATIENCE), predict(inputs))[1])
     with triton.InferenceServerClient(server.address) as client:
         with pytest.raises(triton.InferenceServerException) as caught:
-            client.infer("tandem", [tensor(raw(DIGITS, 1))], client_timeout=0.2)
+            client.infer("tandem", [tensor(raw(DIGITS, 210))], client_timeout=0.2)
         assert caught.value.status() == str(Code.DEADLINE_EXCEEDED)
         ended.set()
         monkeypatch.setattr(slow.predictor, "predict", predict)
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))], client_timeout=PATIENCE)
     assert len(server.worker.deadlines) == server.worker.load.in_flight == 0
+    wait_for(lambda: server.worker.response_budget.available == server.worker.response_budget.total)
 
 
 def test_overload_is_unavailable(digits: Path, serve_grpc: Make) -> None:
@@ -373,13 +374,6 @@ def test_the_memory_of_a_large_response_is_held_until_the_call_ends(digits: Path
         (output,) = triton.service_pb2.ModelInferResponse.FromString(response).outputs
         np.testing.assert_allclose(output.contents.fp32_contents, outputs.ravel(), rtol=1e-6)
     wait_for(lambda: budget.available == budget.total)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_calls_that_watch_the_health_are_limited(
