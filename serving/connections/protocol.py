@@ -189,7 +189,10 @@ class Connection(HttpToolsProtocol):
         """Answer with an error and close; a client that is still sending has a moment to read it."""
         self._refused_at = self.loop.time()
         self._shared.rejected(error.reason)
-        origin = dict(self.headers or ()).get(b"origin", b"")
+        if self._busy and (self.pipeline or self.cycle.response_started):
+            self.transport.abort()  # the refusal would be taken for a part of a response, or for an earlier one
+            return
+        origin = dict(self.scope["headers"] if self._in_body else self.headers or ()).get(b"origin", b"")
         headers = [*self.server_state.default_headers, *self._shared.cors(origin)]
         self.transport.write(_response(error, headers))
         if self._busy or not self.transport.can_write_eof():

@@ -23,6 +23,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.aborted = False
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -38,6 +39,9 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 def answers(pieces: list[bytes]) -> list[bytes]:
@@ -105,12 +109,51 @@ def test_trailers_are_no_headers_of_the_request_before_or_after_them(size: int) 
      (("*",), b"http://a", b"*")],
 )  # fmt: skip
 def test_pages_of_allowed_origins_can_read_a_refusal(origins: tuple[str, ...], origin: bytes, allowed: bytes) -> None:
-    answer = exchange([b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\norigin: " + origin + b"\r\n\r\n"], origins)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    lines = answer.split(b"\r\n")
-    assert [line for line in lines if line.startswith(b"access-control-allow-origin")] == (
-        [b"access-control-allow-origin: " + allowed] if allowed else []
-    )
+    wrong_headers = b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\norigin: " + origin + b"\r\n\r\n"
+    wrong_body = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\norigin: " + origin + b"\r\n\r\nwrong\r"
+    for request in (wrong_headers, wrong_body):
+        answer = exchange([request], origins)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        lines = answer.split(b"\r\n")
+        assert [line for line in lines if line.startswith(b"access-control-allow-origin")] == (
+            [b"access-control-allow-origin: " + allowed] if allowed else []
+        )
+
+
+def test_a_refusal_is_not_written_into_a_response() -> None:
+    """Neither into one that is being sent, nor in place of one to an earlier request."""
+    chunked = b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def run(starts: bool, pieces: tuple[bytes, ...]) -> tuple[bytes, bool]:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            if starts:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await send({"type": "http.response.body", "body": b"part", "more_body": True})
+            await asyncio.Event().wait()
+
+        config = Config(application, lifespan="off", log_config=None)
+        config.load()
+        state, transport = ServerState(), Transport()
+        reasons: list[str] = []
+        connection = Connection(config, state, {}, Shared(Settings(), reasons.append, lambda: None))
+        connection.connection_made(transport)
+        for piece in pieces:
+            connection.data_received(piece)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        for task in state.tasks:
+            task.cancel()
+        assert reasons == ["malformed"]
+        return transport.written, transport.aborted
+
+    written, aborted = asyncio.run(run(True, (chunked, b"garbage\r\n")))
+    assert aborted
+    assert b"part" in written
+    assert b" 400 " not in written
+    assert asyncio.run(run(False, (PLAIN, chunked, b"garbage\r\n"))) == (b"", True)
+    written, aborted = asyncio.run(run(False, (chunked, b"garbage\r\n")))
+    assert written.startswith(b"HTTP/1.1 400 ")
+    assert not aborted
 
 
 def test_httptools_takes_it_for_a_request_without_a_body() -> None:
