@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable
+from weakref import ref
 
 from serving.canary.canary import Canary
 from serving.canary.metrics import CanaryMetrics
@@ -57,7 +58,7 @@ class Worker:
         self.deadlines = Deadlines(settings.timeout_seconds, settings.turn_seconds)
         self.load = LoadEstimate()
         self.shared_work = SharedWork()
-        self.documents: dict[bool, tuple[Champion, bytes]] = {}  # of OpenAPI, with and without names
+        self.documents: dict[bool, tuple[ref[Champion], bytes]] = {}  # of OpenAPI, with and without names
         self.memory_budget = MemoryBudget(settings.max_held_bytes)
         self.response_budget = MemoryBudget(RESPONSES * settings.max_response_bytes)
         self.large_bodies = LargeBodies(self.memory_budget)

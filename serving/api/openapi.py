@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import Any
+from weakref import ref
 
 import orjson
 from pydantic import TypeAdapter
@@ -66,13 +67,18 @@ async def respond(worker: Worker, request: Request, routes: Routes) -> Response:
     """The document; without the key it has no names and no stored example."""
     champion, named = worker.champion, worker.api_keys.is_valid(given_key(request))
 
+    def known() -> bytes | None:
+        of, written = worker.documents.get(named, (None, b""))
+        return written if of and of() is champion else None
+
     async def generate() -> bytes:
+        if (written := known()) is not None:  # by work that was in progress
+            return written
         written = await asyncio.to_thread(_write, worker, champion, named, routes)  # 0.2 s for a thousand features
-        worker.documents[named] = champion, written
+        worker.documents[named] = ref(champion), written  # a replaced champion is not kept in memory
         return written
 
-    known, written = worker.documents.get(named, (None, b""))
-    if known is not champion:
+    if (written := known()) is None:
         written = await worker.shared_work.result(("docs", named, id(champion)), generate)
     return Response(written)
 

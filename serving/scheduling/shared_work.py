@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class SharedWork:
-    """Does one piece of work at a time, and each once for all who wait for it, however many there are."""
+    """Does one piece of work at a time, each once for all requests that wait for it."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -18,7 +18,9 @@ class SharedWork:
         self._pause_until = 0.0
 
     async def result(self, key: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of `work`, which nobody has begun before this call. Work with an equal `key` is the same."""
+        """The result of `work`. Work with an equal `key` is done once for all that wait; it never starts before the
+        request.
+        """
         if key not in self._waiting:
             self._waiting[key] = asyncio.create_task(self._run(key, work))
         return cast(Result, await asyncio.shield(self._waiting[key]))

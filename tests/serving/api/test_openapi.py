@@ -1,9 +1,11 @@
 """The OpenAPI document covers all routes, and its schemas accept what the handlers accept and nothing else."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import orjson
 import pytest
@@ -63,7 +65,10 @@ def test_the_document_is_generated_once_for_each_champion(
     anonymous, named = ("GET", "/docs.json", {}), ("GET", "/docs.json", {"headers": {"x-api-key": "key"}})
     for _ in range(2):
         assert len({response.content for response in service.many(*[anonymous, named] * 5)}) == 2
+    replaced = ref(service.worker.champion)
     service.worker.reloader.champion = replace(service.worker.champion, version="2")
+    gc.collect()
+    assert replaced() is None  # the documents do not keep it in memory
     assert service.get("/docs.json").json()["info"]["version"] == "2"
     assert sorted(generated) == [("1", False), ("1", True), ("2", False)]
 
