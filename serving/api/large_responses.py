@@ -14,13 +14,14 @@ from serving.inference.champion import Champion
 from serving.worker import Worker
 
 SMALL_VALUES = 2048  # outputs of a request; the response to more of them is a large one
+SMALL_BYTES = 1 << 16  # of further fields of a response; one with more is a large one
 BLOCK_VALUES = 4096  # outputs that are written in one turn of the event loop, in about a millisecond
 OUTPUT_BYTES = 8  # for each output in memory: that of a run, and that of all runs of the request
 
 
-def is_large(champion: Champion, examples: int) -> bool:
-    """Return whether the response to so many examples is a large one."""
-    return examples * champion.spec.outputs > SMALL_VALUES
+def is_large(champion: Champion, examples: int, further: int = 0) -> bool:
+    """Return whether the response to so many examples, with `further` bytes beside the outputs, is a large one."""
+    return examples * champion.spec.outputs > SMALL_VALUES or further > SMALL_BYTES
 
 
 def reserve(worker: Worker, request: Request, champion: Champion, examples: int, size: int) -> None:

@@ -1,7 +1,7 @@
 """`POST /predict`: raw examples in, labels and probabilities or values out. Shared by `predict_image`."""
 
 import time
-from itertools import chain
+from base64 import b64encode
 from typing import Any
 
 import numpy as np
@@ -53,15 +53,16 @@ def _read(
 
 
 async def respond(
-    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: list[str]
+    worker: Worker, request: Request, champion: Champion, inputs: np.ndarray, top_k: int | None, pixels: bool = False
 ) -> Response:
-    """The response for validated examples [N, *shape]; `fields` are added to the body. Raises RequestError."""
-    if is_large := large_responses.is_large(champion, len(inputs)):
-        size = predictions.response_bytes(len(inputs), champion, top_k)
-        size += sum(map(len, chain.from_iterable(fields.values())))
+    """The response for validated examples [N, *shape], with their pixels if requested. Raises RequestError."""
+    further = len(inputs) * _encoded_bytes(inputs[0].nbytes) if pixels else 0
+    if is_large := large_responses.is_large(champion, len(inputs), further):
+        size = predictions.response_bytes(len(inputs), champion, top_k) + 2 * further  # before and after writing
         large_responses.reserve(worker, request, champion, len(inputs), size)
     model, result = await infer(worker, champion, inputs, request)
     request.observed = Observation(model, inputs, result.outputs)
+    fields = _pixels(inputs) if pixels else {}
     if is_large:
         return await predictions.write_large(result.outputs, model, top_k, fields, headers(result, model))
     body = predictions.write(result.outputs, model, top_k) | fields
@@ -69,11 +70,21 @@ async def respond(
 
 
 async def run_inputs(
-    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, **fields: Any
+    worker: Worker, champion: Champion, inputs: np.ndarray, top_k: int | None, pixels: bool = False
 ) -> dict[str, Any]:
     """The `PredictResponse` for validated examples, for callers in this process. Raises RequestError."""
     model, result = await infer(worker, champion, inputs)
-    return predictions.write(result.outputs, model, top_k) | fields
+    return predictions.write(result.outputs, model, top_k) | (_pixels(inputs) if pixels else {})
+
+
+def _pixels(inputs: np.ndarray) -> dict[str, list[str]]:
+    """The field with the pixels of each image, in base64."""
+    return {"pixels": [b64encode(one).decode() for one in inputs]}
+
+
+def _encoded_bytes(size: int) -> int:
+    """Bytes in JSON of so many bytes in base64, with quotation marks and a comma."""
+    return 4 * -(-size // 3) + 3
 
 
 def check_top_k(value: Any, champion: Champion) -> int | None:

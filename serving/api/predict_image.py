@@ -1,6 +1,5 @@
 """`POST /predict/image`: one image as the body, or one or several as a form."""
 
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,24 +31,24 @@ async def predict_image(worker: Worker, request: Request) -> Response:
     if twice := query.keys() & fields.keys():
         raise invalid(f"{first_names(twice)}: both in the query and in the form; allowed: in one of them")
     inputs, top_k, pixels = await _read(worker, champion, files, _options(query | fields), request)
-    return await predict.respond(worker, request, champion, inputs, top_k, **pixels)
+    return await predict.respond(worker, request, champion, inputs, top_k, pixels)
 
 
 async def run(worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
     """The `PredictResponse` for image files and `ImageOptions`, for callers in this process. Raises RequestError."""
     inputs, top_k, pixels = await _read(worker, champion, files, options)
-    return await predict.run_inputs(worker, champion, inputs, top_k, **pixels)
+    return await predict.run_inputs(worker, champion, inputs, top_k, pixels)
 
 
 async def _read(
     worker: Worker, champion: Champion, files: list[bytes], options: dict[str, Any], request: Request | None = None
-) -> tuple[np.ndarray, int | None, dict[str, list[str]]]:
-    """The images, the number of labels to return, and the field with the pixels if requested. Raises RequestError."""
+) -> tuple[np.ndarray, int | None, bool]:
+    """The images, the number of labels to return, and whether the pixels are requested. Raises RequestError."""
     top_k = predict.check_top_k(options.get("top_k"), champion)
     if (returned := options.get("pixels", 0)) not in (0, 1):
         raise invalid(f"pixels: found {summarize(returned)}; allowed: 0 or 1")
     inputs = await decode(worker, files, champion, request)
-    return inputs, top_k, {"pixels": [b64encode(one).decode() for one in inputs]} if returned else {}
+    return inputs, top_k, bool(returned)
 
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:
@@ -101,7 +100,7 @@ def _read_headers(files: list[bytes], max_pixels: int) -> list[Structure]:
     structures = [_checked(index, image.read_header, data, max_pixels) for index, data in enumerate(files, 1)]
     pixels = sum(structure.width * structure.height for structure in structures)
     if pixels > max_pixels:
-        message = f"the {len(files)} pictures have {pixels} pixels; at most {max_pixels} are allowed"
+        message = f"the {len(files)} images have {pixels} pixels; at most {max_pixels} are allowed"
         raise RequestError(400, "image", message)
     return structures
 

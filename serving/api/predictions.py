@@ -34,7 +34,7 @@ async def write_large(
 
 def response_bytes(examples: int, champion: Champion, top_k: int | None) -> int:
     """An upper bound of the size of a `PredictResponse`."""
-    sizes = [len(label.encode()) for label in champion.spec.labels] or [0]
+    sizes = [len(orjson.dumps(label)) - 2 for label in champion.spec.labels] or [0]
     longest, count = max(sizes), min(top_k or len(sizes), len(sizes))
     labels = min(sum(sizes), count * longest)
     return examples * (ROW_BYTES + longest + labels + (count + 1) * NUMBER_BYTES)

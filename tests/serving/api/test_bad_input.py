@@ -338,7 +338,7 @@ def test_total_pixels_of_a_request_are_limited(folder: Path, local: Make) -> Non
     assert service.post("/predict/image", files=files * 2).status_code == 200
     response = service.post("/predict/image", files=files * 3)
     assert response.status_code == 400
-    assert response.json()["error"] == "the 3 pictures have 12000000 pixels; at most 10000000 are allowed"
+    assert response.json()["error"] == "the 3 images have 12000000 pixels; at most 10000000 are allowed"
 
 
 INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 1], "data": [0] * 64}

@@ -1,6 +1,7 @@
 """Responses that are much larger than their requests: their content, their limit, and the memory for them."""
 
 import asyncio
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from serving.api import large_responses, predictions
 from serving.http import messages
@@ -76,7 +78,7 @@ def test_the_bounds_of_the_sizes(many: Path, local: Make) -> None:
     service = local(many)
     for request, count in ((PREDICT, None), (top(2), 2)):
         size = len(send(service, ("/predict", request))[0].content)
-        assert 0.5 * size < size < predictions.response_bytes(len(IMAGES), model, count) < 2.5 * size
+        assert size < predictions.response_bytes(len(IMAGES), model, count) < 2.5 * size
     numbers = [3.4028235e38, -1.17549435e-38, -1.4e-45] * 1000
     assert len(json.dumps(np.float32(numbers).tolist())) < 28 * 3000
 
@@ -133,6 +135,29 @@ def test_memory_for_responses_in_progress(many: Path, local: Make) -> None:
     assert sorted(statuses) == [200] * 4 + [503] * 3
     assert service.worker.response_budget.available == 4 * size
     assert send(service, ("/predict", PREDICT))[0].status_code == 200
+
+
+def test_pixels_count_in_the_size_of_a_response(digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once before and once after they are written as JSON."""
+    monkeypatch.setattr(large_responses, "SMALL_BYTES", 100)
+    encoded = io.BytesIO()
+    Image.fromarray(raw(DIGITS, 1)[0, ..., 0]).save(encoded, "PNG")
+    files = [("files", ("a.png", encoded.getvalue(), "image/png"))] * 2
+    size = predictions.response_bytes(2, champion.load(digits, "cpu"), None) + 8 * 2 * 10 + 2 * 2 * (88 + 3)
+    for allowed, options, status in ((size, "?pixels=1", 200), (size - 1, "?pixels=1", 413), (size - 1, "", 200)):
+        service = local(digits)
+        service.worker.settings = service.worker.settings.model_copy(update={"max_response_bytes": allowed})
+        (response,) = send(service, ("/predict/image" + options, {"files": files}))
+        assert response.status_code == status
+        assert len(response.json().get("pixels", ())) == (2 if options and status == 200 else 0)
+        assert service.worker.response_budget.available == service.worker.response_budget.total
+
+
+def test_labels_that_are_escaped_count_as_they_are_written(tmp_path: Path, local: Make) -> None:
+    labels = tuple("\x01" * 100 + str(number) for number in range(10))
+    folder = write(tmp_path, weights(replace(DIGITS, labels=labels)))
+    size = len(send(local(folder), ("/predict", PREDICT))[0].content)
+    assert size < predictions.response_bytes(len(IMAGES), champion.load(folder, "cpu"), None)
 
 
 def test_a_client_that_reads_slowly_has_a_time_limit(many: Path, local: Make, monkeypatch: pytest.MonkeyPatch) -> None:

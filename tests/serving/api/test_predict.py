@@ -81,6 +81,7 @@ def test_images_as_a_form_and_as_a_body(digits: Path, local: Make) -> None:
     form = service.post("/predict/image?pixels=1", files=files).json()
     np.testing.assert_allclose(probabilities(form), weights(DIGITS).expected(inputs), atol=1e-6)
     assert [base64.b64decode(one) for one in form["pixels"]] == [one.tobytes() for one in inputs]
+    assert service.worker.response_budget.available == service.worker.response_budget.total
     body = service.post("/predict/image", content=files[1][1][1], headers={"content-type": "image/png"}).json()
     np.testing.assert_allclose(probabilities(body)[0], probabilities(form)[1], atol=1e-6)
 
