@@ -81,22 +81,29 @@ def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> 
 def parse(texts: Any, decimal: Decimal) -> Numbers | None:
     """The texts without units and thousands separators, if all of them are then numbers; else None.
 
-    Only groups of three digits are thousands. Percent or currency signs are removed where every value has one.
+    Only groups of three digits are thousands. Percent or currency signs are removed where every value has the same.
     """
     known = texts.drop_null()
     unit = next((name for name, expression in UNITS.items() if _all_match(known, expression)), "")
+    if unit == "amounts of money" and _currency_signs(known) > 1:
+        unit = ""
     texts = _without(unit, texts)
     plain = pattern(decimal)
     for group in ("", MARK[OTHER[decimal]], *SPACES):
         grouped = rf"(?i)^[+-]?[1-9]\d{{0,2}}(?:[{group}]\d{{3}})+(?:\{MARK[decimal]}\d*)?$" if group else plain
         expression = f"(?:{plain})|(?:{grouped})"
-        if _all_match(texts[:HEAD], expression) and _all_match(texts, expression):
+        if _all_match(texts, expression):
             return Numbers(_in_arrow_notation(texts, group, decimal), _note(known, unit, group, decimal))
     return None
 
 
 def _all_match(texts: Any, expression: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, expression)).as_py())
+    return all(pc.all(pc.match_substring_regex(part, expression)).as_py() for part in (texts[:HEAD], texts))
+
+
+def _currency_signs(texts: Any) -> int:
+    signs = pc.struct_field(pc.extract_regex(texts, rf"(?P<sign>{CURRENCY})"), "sign")
+    return len(pc.unique(pc.utf8_rtrim(signs, ".")))  # kr and kr. are the same
 
 
 def _without(unit: str, texts: Any) -> Any:

@@ -103,6 +103,8 @@ CASES = {
             "'€ -3,5' is read as -3.5",
         ),
     ),
+    "one currency in two notations": Case("a,price\n5 kr,1.5\n7 kr.,2.5\n", [[5], [7]], ("'5 kr' is read as 5",)),
+    "amounts of several currencies are categories": Case("a,price\n€100,1.5\n$100,2.5\n£3,3.5\n", [[2], [0], [1]]),
     "leading zeros": Case(
         "zip,price\n01000,1.5\n99084,2.5\n",
         [[1000], [99084]],
