@@ -125,9 +125,23 @@ class DataSource(Config):
                 raise InputError(f"data.{name} = null: {self.source} needs it; allowed: {allowed}")
 
     def require_path(self) -> None:
-        """Raise InputError if a path is given that does not exist."""
-        if self.given_path and not self.given_path.exists():
+        """Raise InputError if a path is given that does not exist and that DVC does not know.
+
+        With `--pull` or `--allow-missing` DVC runs stages without the raw data.
+        """
+        if self.given_path and not self.given_path.exists() and not _is_tracked(self.given_path):
             raise InputError(f"data.path = {self.path!r}: does not exist; allowed: an existing file or folder")
+
+
+def _is_tracked(path: Path) -> bool:
+    """True if DVC tracks a file or folder, or has recorded it in `dvc.lock`."""
+    if Path(f"{path}.dvc").exists():
+        return True
+    try:
+        lock_file = Path("dvc.lock").read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return False
+    return bool(re.search(rf"""^[\s-]*path: ['"]?{re.escape(path.as_posix())}['"]?$""", lock_file, re.MULTILINE))
 
 
 class Prepare(Config):

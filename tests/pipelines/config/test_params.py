@@ -333,6 +333,23 @@ def test_incompatible_settings_are_rejected_before_any_work(
     assert not Path("artifacts").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("raw/sales.csv.dvc", ""), ("dvc.lock", "deps:\n    - path: raw/sales.csv\n      md5: a\n")]
+)
+def test_a_path_that_dvc_knows_need_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    """As with `dvc repro --pull` or `--allow-missing`."""
+    settings = params.read(write_params(tmp_path, TABLE | {"data.source": "csv", "data.path": "raw/sales.csv"}))
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    Path("dvc.lock").write_text("deps:\n    - path: raw/sales.csv2\n", "utf-8")
+    with pytest.raises(InputError, match="does not exist"):
+        settings.data.require_path()
+    Path(name).write_text(content, "utf-8")
+    settings.data.require_path()
+
+
 def test_settings_that_depend_on_the_data_are_not_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, TABLE | {"data.source": "csv", "data.target": "y", "train.loss": "hinge"})
     monkeypatch.chdir(tmp_path)
