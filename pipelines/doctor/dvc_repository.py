@@ -1,4 +1,4 @@
-"""Check that the DVC remotes can be reached and DVC's own files are whole: `python -m pipelines.doctor.dvc_repository`.
+"""Check the DVC remotes, and that DVC's own files are not damaged: `python -m pipelines.doctor.dvc_repository`.
 
 Prints the list of results as JSON.
 """
@@ -35,7 +35,7 @@ def check() -> list[CheckResult]:
 
 
 def check_files(repo: Repo) -> list[CheckResult]:
-    """A problem for each file that DVC does not replace as a whole, if it was killed while it wrote the file.
+    """A problem for each file that DVC does not replace as a whole, if it is damaged.
 
     None while a `dvc` command runs, which may be writing them.
     """
@@ -50,8 +50,11 @@ def _check_lock_file(repo: Repo) -> list[CheckResult]:
     try:
         Lockfile(repo, str(Path(repo.root_dir, LOCK_FILE))).load()
     except DvcException as error:
-        advice = "run `git restore dvc.lock`, or delete it; `dvc repro` then takes completed stages from its cache"
-        return [CheckResult("problem", LOCK_FILE, f"{error}: a `dvc` command was killed", advice)]
+        advice = (
+            "run `git checkout HEAD -- dvc.lock`, or delete it; `dvc repro` then takes completed stages from its cache"
+        )
+        detail = f"{error}: a `dvc` command was killed, or a merge left conflicts"
+        return [CheckResult("problem", LOCK_FILE, detail, advice)]
     return []
 
 

@@ -19,6 +19,7 @@ from pipelines.doctor.check_result import CheckResult
 # (https://docs.nvidia.com/deploy/cuda-compatibility/).
 CUDA, DRIVER = 12, 525
 RUNTIMES = ("torch", "tensorflow", "onnxruntime-gpu")
+EXTRAS = ("", "and-cuda", "cuda", "cudnn")  # of these packages, with NVIDIA's packages
 LIBRARIES = (
     "libcudart.so.12",
     "libcublas.so.12",
@@ -77,13 +78,14 @@ def check_packages(names: Iterable[str]) -> CheckResult:
 def check_requirements(versions: Mapping[str, str], requirements: Mapping[str, Iterable[str]]) -> CheckResult:
     """A problem if one of the NVIDIA packages in `versions` is not of a version that the `requirements` allow.
 
-    `requirements` are those of packages, by name. Those of every extra count: a package was built with them.
+    `requirements` are those of packages, by name. Those of extras count: a package was built with them.
     """
     conflicts = [
         f"{each.name} {versions[each.name]}, {package} requires {each.specifier}"
         for package, lines in requirements.items()
         for each in map(Requirement, lines)
         if NVIDIA_PACKAGE.fullmatch(each.name) and each.name in versions and versions[each.name] not in each.specifier
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in EXTRAS)
     ]
     if conflicts:
         return CheckResult("problem", "CUDA requirements", "; ".join(conflicts), REINSTALL)

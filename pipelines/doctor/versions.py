@@ -30,7 +30,9 @@ def commands(scripts: Path) -> list[CheckResult]:
     script = scripts / "dvc"
     start = script.read_bytes()[:200].splitlines()[:1] if script.is_file() else []
     python = Path(start[0].removeprefix(b"#!").strip().decode(errors="replace")) if start else scripts
-    if sys.prefix == sys.base_prefix or not python.name.startswith("python") or python.parent == scripts:
+    if sys.prefix == sys.base_prefix or not python.name.startswith("python"):
+        return []
+    if python.parent.resolve() == scripts.resolve():  # an environment may be reached through a symlink
         return []
     detail = f"{script} starts {python}: the environment was moved or copied"
     return [CheckResult("problem", "commands", detail, "delete .venv; `uv run` creates it again")]

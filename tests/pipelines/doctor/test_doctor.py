@@ -179,7 +179,8 @@ def test_packages_of_two_cuda_versions_are_a_problem_and_named() -> None:
 
 
 def test_a_package_of_a_version_that_a_runtime_excludes_is_a_problem() -> None:
-    requirements = {"torch": ["numpy>=9", "nvidia-cudnn-cu12==9.10.2.21; platform_system == 'Linux'"]}
+    requirements = {"torch": ["numpy>=9", "nvidia-cudnn-cu12==9.10.2.21; python_version >= '3'"]}
+    requirements["torch"].append("nvidia-cudnn-cu12==9.1; platform_machine == 'other'")
     requirements["tensorflow"] = ["nvidia-cudnn-cu12<10.0,>=9.3; extra == 'and-cuda'", "nvidia-nccl-cu12>=2.25"]
     versions = {"numpy": "2.4", "nvidia-cudnn-cu12": "9.10.2.21"}
     assert libraries.check_requirements(versions, requirements).status == "ok"
@@ -288,12 +289,14 @@ def test_files_that_a_killed_dvc_has_damaged_are_reported(workspace: Path) -> No
         lock_file.write_text("schema: '2.0'\nstages: {a: {cmd: echo}}", "utf-8")
         assert dvc_repository.check_files(repo) == []
         locks.write_text("", "utf-8")
-        for content in ("", "schema: '2.0'\nstages:\n  a:\n    c"):
+        conflict = "schema: '2.0'\nstages:\n<<<<<<< HEAD\n  a: {cmd: a}\n=======\n  a: {cmd: b}\n>>>>>>> other\n"
+        for content in ("", "schema: '2.0'\nstages:\n  a:\n    c", conflict):
             lock_file.write_text(content, "utf-8")
             lines = [str(result) for result in dvc_repository.check_files(repo)]
             assert [line.split()[0] for line in lines] == ["problem"] * 2
             assert "dvc.lock" in lines[0]
-            assert "`git restore dvc.lock`, or delete it" in lines[0]
+            assert "a `dvc` command was killed, or a merge left conflicts" in lines[0]
+            assert "`git checkout HEAD -- dvc.lock`, or delete it" in lines[0]
             assert str(locks) in lines[1]
         with repo.lock, Repo(workspace) as other:  # they may be incomplete while a command runs
             assert dvc_repository.check_files(other) == []
@@ -302,7 +305,8 @@ def test_files_that_a_killed_dvc_has_damaged_are_reported(workspace: Path) -> No
 def test_commands_of_a_moved_environment_are_reported(workspace: Path) -> None:
     script = workspace / "dvc"
     assert versions.commands(workspace) == []
-    for start in (f"#!{workspace}/python3", "#!/bin/sh", "\x7fELF"):
+    (workspace / "link").symlink_to(workspace, target_is_directory=True)
+    for start in (f"#!{workspace}/python3", f"#!{workspace}/link/python3", "#!/bin/sh", "\x7fELF"):
         script.write_bytes(start.encode() + b"\nimport dvc\n")
         assert versions.commands(workspace) == []
     script.write_text("#!/elsewhere/.venv/bin/python\nimport dvc\n")
