@@ -400,8 +400,8 @@ class Train(Config):
         return self
 
     @model_validator(mode="after")
-    def scale_losses(self) -> "Train":
-        """Refuse float16 with an optimizer that cannot skip a step whose scaled gradients overflow."""
+    def require_optimizer_for_float16(self) -> "Train":
+        """Raise ValueError if float16 is set with an optimizer that cannot skip a step whose gradients overflow."""
         if self.precision == "float16" and self.optimizer in WITHOUT_LOSS_SCALE:
             raise ValueError(
                 f"precision = 'float16' with optimizer = '{self.optimizer}'; allowed: auto, float32, bfloat16"

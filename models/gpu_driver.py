@@ -14,7 +14,7 @@ def has_nvidia_driver() -> bool:
 
 
 def free_memory(number: int) -> int:
-    """The free bytes of a GPU, numbered as CUDA does in this process; 0 where the driver does not say.
+    """The free bytes of a GPU, numbered as CUDA does in this process; 0 if the driver reports an error.
 
     Raises OSError where there is no driver.
     """

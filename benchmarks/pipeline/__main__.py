@@ -1,6 +1,6 @@
 """Wall and CPU time of each stage of the default pipeline: `uv run --group benchmarks python -m benchmarks.pipeline`.
 
-The committed state is cloned to a temporary folder, anew in each round. `cold` is its first `dvc repro`, `warm` the
+The committed state is cloned to a temporary folder, again in each round. `cold` is its first `dvc repro`, `warm` the
 same with `--force`, `no-op` one that has nothing to do. The figures are medians over the rounds, of which each takes
 about four minutes on a quiet machine.
 """

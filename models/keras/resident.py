@@ -10,7 +10,7 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Resident:
-    """The examples of a split on the device that TensorFlow chooses, which is the GPU if it sees one."""
+    """The examples of a split on the device that TensorFlow chooses, which is the GPU, if one is visible."""
 
     def __init__(self, split: Split, config: Augment, outputs: int, compiles: bool) -> None:
         self.inputs, self.targets = tf.constant(split.inputs), tf.constant(split.targets)

@@ -1,4 +1,4 @@
-"""Random changes to training examples, drawn in NumPy, so that both frameworks see the same pixels.
+"""Random changes to training examples, drawn in NumPy, so that both frameworks are trained on the same pixels.
 
 They are applied by NumPy, or on a GPU that keeps the examples by `models.torch.resident` and `models.keras.resident`.
 """
