@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional
 
 from models.config import Augment
-from models.memory_map import release
+from models.memory_map import batches
 from models.training.batches import Split
 
+PART = 4096  # examples that are copied at a time
 Tensors = dict[str, torch.Tensor]
 
 
@@ -15,10 +16,7 @@ class Resident:
     """The examples of a split on a device."""
 
     def __init__(self, split: Split, config: Augment, outputs: int, device: str) -> None:
-        # Files are mapped read-only, which torch warns of.
-        self.inputs = torch.from_numpy(np.array(split.inputs)).to(device)
-        self.targets = torch.from_numpy(np.array(split.targets)).to(device)
-        release(split.inputs)
+        self.inputs, self.targets = _copied(split.inputs, device), _copied(split.targets, device)
         self.limit = config.shift
         self.outputs = outputs
 
@@ -50,3 +48,11 @@ class Resident:
         blended = share * inputs + (1 - share) * inputs[partners]
         blended = blended.round() if inputs.dtype == torch.uint8 else blended
         return blended.to(inputs.dtype), share * targets + (1 - share) * targets[partners]
+
+
+def _copied(array: np.ndarray, device: str) -> torch.Tensor:
+    """A copy [N, ...] on the device, in parts: host memory need not hold the whole array, which is a mapped file."""
+    tensor = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
+    for target, part in zip(torch.split(tensor, PART), batches(array, PART), strict=True):
+        target.copy_(torch.from_numpy(np.array(part)))  # torch warns of read-only arrays
+    return tensor

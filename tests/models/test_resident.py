@@ -92,6 +92,15 @@ def test_examples_are_kept_where_they_take_a_quarter_of_the_free_memory(data: Tr
     assert not resident.fits(data, 0)
 
 
+def test_workers_keep_the_examples_on_all_devices_or_none(data: TrainingData) -> None:
+    class OtherDoesNotFit(Workers):
+        def sum(self, array: np.ndarray) -> np.ndarray:
+            return array + 1
+
+    assert resident.fits(data, 1 << 30, Workers(0, 2))
+    assert not resident.fits(data, 1 << 30, OtherDoesNotFit(0, 2))
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_cpu_keeps_nothing(framework: str, train_config: Train) -> None:
     module = framework_module(framework, "device")
