@@ -40,7 +40,12 @@ class Totals(NamedTuple):
 
 
 class Learner(Protocol):
-    """A model with its optimizer on a device of one framework."""
+    """A model with its optimizer on a device of one framework.
+
+    If it `scales_loss`, as in float16, steps whose gradients overflow are not taken; their gradient norm counts as 0.
+    """
+
+    scales_loss: bool
 
     def keep(self, data: TrainingData) -> bool:
         """Keep the examples on a GPU for the whole training, if they fit; False if they are not kept.

@@ -87,7 +87,7 @@ class Learner:
 
     def keep(self, data: TrainingData) -> bool:
         """Keep the examples on a GPU, if they fit."""
-        if not resident.fits(data, devices.free_memory(self.device)):
+        if not resident.fits(data, devices.free_memory(self.device), self.workers):
             return False
         self.train, self.validation = (
             Resident(split, self.config.augment, data.spec.outputs, self.device.kind == "cuda")
@@ -165,7 +165,8 @@ class Learner:
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
             value = loss(logits, targets, self.config, self.weights)
             sums = self._sums(value, logits, targets)
-            objective = sums[0] if self.workers.size > 1 else value
+            # The sum of the workers' losses would overflow in float16.
+            objective = sums[0] / tf.cast(total, tf.float32) if self.workers.size > 1 else value
             objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, [variable.value for variable in variables])
         if isinstance(self.workers, ConnectedWorkers):

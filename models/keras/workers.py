@@ -40,14 +40,16 @@ class ConnectedWorkers(Workers):
         return tf.custom_gradient(lambda own: (self._sum(own), self._sum))(tensor)
 
     def average(self, gradients: list[tf.Tensor], sums: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Divide the gradients of the sum of losses by the sum of weights of all workers, and return all `sums`.
+        """Add the gradients of all workers and divide them by the mean weight of an example; return all `sums`.
 
-        `sums` float32 of this worker: the loss, the weight, and more.
+        `sums` float32 [4] of this worker: the loss, the weight, another sum, and the number of examples.
         """
         flat = self._sum(tf.concat([*(tf.reshape(gradient, [-1]) for gradient in gradients), sums], 0))
         *reduced, sums = tf.split(flat, [*(tf.size(gradient) for gradient in gradients), tf.size(sums)])
         shapes = (tf.shape(gradient) for gradient in gradients)
-        return [tf.reshape(total, shape) / sums[1] for total, shape in zip(reduced, shapes, strict=True)], sums
+        return [
+            tf.reshape(total, shape) / (sums[1] / sums[3]) for total, shape in zip(reduced, shapes, strict=True)
+        ], sums
 
     @cached_property
     def _graph(self) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -96,15 +96,14 @@ class Learner:
         self.workers = workers
         self.parameters = list(self.model.parameters())
         self.optimizer = optimizers.build(model, config)
-        self.scaler = GradScaler(
-            device.kind, LOSS_SCALE, growth_interval=LOSS_SCALE_STEPS, enabled=device.precision == "float16"
-        )
+        self.scales_loss = device.precision == "float16"
+        self.scaler = GradScaler(device.kind, LOSS_SCALE, growth_interval=LOSS_SCALE_STEPS, enabled=self.scales_loss)
         self.weights = torch.from_numpy(weights).to(device.kind)
         self.totals = torch.zeros(len(Totals._fields), dtype=torch.float64, device=device.kind)
 
     def keep(self, data: TrainingData) -> bool:
         """Keep the examples on a GPU, if they fit."""
-        if not resident.fits(data, devices.free_memory(self.device)):
+        if not resident.fits(data, devices.free_memory(self.device), self.workers):
             return False
         self.train, self.validation = (
             Resident(split, self.config.augment, data.spec.outputs, self.device.kind)
@@ -156,7 +155,7 @@ class Learner:
             logits = self.model(inputs)
         value = loss(logits.float(), targets, self.config, self.weights)
         self.optimizer.zero_grad()
-        value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets))
+        value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets), total)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or float("inf"))
         if self.scaler.is_enabled():
@@ -169,10 +168,11 @@ class Learner:
             return nullcontext()
         return torch.autocast(self.device.kind, getattr(torch, self.device.precision))
 
-    def _differentiate(self, value: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _differentiate(self, value: torch.Tensor, sums: torch.Tensor, total: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Fill the gradients of the mean loss of the whole batch; this loss, and the sums over the whole batch."""
         if isinstance(self.workers, ConnectedWorkers):
-            self.scaler.scale(value * sums[1]).backward()  # type: ignore[no-untyped-call]
+            # Not of their sum, which would overflow in float16.
+            self.scaler.scale(value * (sums[1] / total)).backward()  # type: ignore[no-untyped-call]
             sums = self.workers.average(self.parameters, sums)
             return sums[0] / sums[1], sums
         self.scaler.scale(value).backward()  # type: ignore[no-untyped-call]

@@ -32,15 +32,15 @@ class ConnectedWorkers(Workers):
         return reduced
 
     def average(self, parameters: Iterable[nn.Parameter], sums: torch.Tensor) -> torch.Tensor:
-        """Divide the gradients of the sum of losses by the sum of weights of all workers, and return all `sums`.
+        """Add the gradients of all workers and divide them by the mean weight of an example; return all `sums`.
 
-        `sums` float32 of this worker: the loss, the weight, and more.
+        `sums` float32 [4] of this worker: the loss, the weight, another sum, and the number of examples.
         """
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = self.all_reduce(torch.cat([*(gradient.flatten() for gradient in gradients), sums]))
         *reduced, sums = torch.split(flat, [*(gradient.numel() for gradient in gradients), len(sums)])
         for gradient, total in zip(gradients, reduced, strict=True):
-            gradient.copy_(total.view_as(gradient)).div_(sums[1])
+            gradient.copy_(total.view_as(gradient)).div_(sums[1] / sums[3])
         return sums
 
 

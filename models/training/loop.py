@@ -33,7 +33,7 @@ SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 
 
 class NotFiniteError(InputError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite, or the gradients of every step overflowed."""
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     """Train for all epochs, or until `config.patience` of them brought no lower validation loss.
 
     With `config.keep` = best the weights of the best epoch are restored. An interrupted training continues from its
-    state. Raises NotFiniteError with the epoch.
+    state. Raises NotFiniteError.
     """
     epochs, random = config.epochs_for(len(data.train)), np.random.default_rng(config.seed)
     history, best_weights = _restore(recovery.state, learner, random)
@@ -60,6 +60,8 @@ def run(
         if config.keep == "best" and best_epoch(history) is history[-1]:
             best_weights = learner.get_weights()
         recovery.store(partial(_state, history, learner, random, best_weights))
+    if learner.scales_loss and not any(epoch.gradient_norm for epoch in history):
+        raise NotFiniteError("in float16 the gradients of every step overflowed; set train.precision = 'float32'")
     if best_weights is not None:
         learner.set_weights(best_weights)
     return history

@@ -257,6 +257,8 @@ def test_the_schedule_goes_over_all_epochs_and_few_examples_have_more(
     rates = []
 
     class Learner:
+        scales_loss = False
+
         def keep(self, data: TrainingData) -> bool:
             return False
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from models.config import Train
 from models.device import Device, has_bfloat16_instructions
 from models.spec import DataSpec
-from models.training import precision
+from models.training import loop, precision
 from models.training.batches import Batch, Split, TrainingData
+from models.training.loop import NotFiniteError
 from models.training.workers import ALONE, Workers
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 
@@ -120,6 +122,16 @@ def test_a_step_whose_gradients_overflow_is_not_taken(
     assert math.isfinite(learner.read_totals().loss)
     for name, array in learner.get_weights().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_training_in_float16_that_takes_no_step_is_an_error(
+    framework: str, data: TrainingData, train_config: Train, float16_learner: Callable[..., Any]
+) -> None:
+    config = train_config.model_copy(update={"epochs": 1})
+    few = replace(data, train=Split(data.train.inputs[:64], data.train.targets[:64]))
+    with pytest.raises(NotFiniteError, match="gradients of every step overflowed"):
+        loop.run(float16_learner(framework, 2.0**60), few, config, lambda *_: None, lambda _: None)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -35,7 +35,10 @@ def cases(framework: Framework, config: Train) -> list[Case]:
     found = [
         Case("cnn", changed("cnn", activation="silu"), config),
         Case("mlp", changed("mlp", activation="tanh", normalization="batch"), config.model_copy(update=mixed)),
-        Case("mlp", changed("mlp", normalization="batch"), config.model_copy(update={"precision": "bfloat16"})),
+        *(
+            Case("mlp", changed("mlp", normalization="batch"), config.model_copy(update={"precision": precision}))
+            for precision in ("bfloat16", "float16")
+        ),
     ]
     again = {"optimizer": "lbfgs", "learning_rate": 0.001}
     several = Case("mlp", changed("mlp", activation="tanh", dropout=0.0), config.model_copy(update=again))
@@ -73,6 +76,9 @@ def test_two_workers_match_one_process(
         assert_equal(found, other, 0.0, case)  # each worker has the same numbers, to the last bit
         if case.config.precision == "float32":
             assert_equal(found, alone, LIMIT, case)
+        else:
+            norms, expected_norms = ([epoch["gradient_norm"] for epoch in each.history] for each in (found, alone))
+            assert norms == pytest.approx(expected_norms, rel=1e-2), case
 
 
 def assert_equal(found: Trained, expected: Trained, limit: float, case: Case) -> None:

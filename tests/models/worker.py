@@ -44,7 +44,8 @@ def train(framework: str, cases: Sequence[Case], data: TrainingData, joins: bool
 
     def one(case: Case, device: Any) -> Trained:
         model = module(case.architecture).build(data.spec, case.model)
-        arguments = model, data, case.config, device, lambda *_: None, lambda _: None
+        own = device if case.config.precision == "auto" else device._replace(precision=case.config.precision)
+        arguments = model, data, case.config, own, lambda *_: None, lambda _: None
         history = module("fit").fit(*arguments, workers=workers)
         return Trained(module("store").get_weights(model), [epoch.values() for epoch in history])
 
