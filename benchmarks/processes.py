@@ -16,15 +16,11 @@ INTERVAL = 0.1  # seconds between two samples
 
 @dataclass(frozen=True)
 class Usage:
-    """Wall and CPU time of a command in seconds, and the most resident memory of all its processes in MB (10^6 bytes).
-
-    `largest_mb` is the most that one of them had, as the system counts it.
-    """
+    """Wall and CPU time of a command in seconds; peak resident memory of all its processes in MB (10^6 bytes)."""
 
     seconds: float
     cpu_seconds: float
     peak_mb: float
-    largest_mb: float
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -61,9 +57,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], lo
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: status {process.returncode}: {log.read_text('utf-8', 'replace')}")
-    largest = usage.ru_maxrss * 1024  # kilobytes on Linux
-    peak = max(sampler.peak, largest)
-    return Usage(seconds, usage.ru_utime + usage.ru_stime, peak / 1e6, largest / 1e6)
+    return Usage(seconds, usage.ru_utime + usage.ru_stime, sampler.peak / 1e6)
 
 
 class _Sampler(threading.Thread):

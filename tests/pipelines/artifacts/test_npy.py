@@ -9,7 +9,7 @@ import pytest
 
 from models.config import Augment
 from models.memory_map import RESIDENT_BYTES, batches
-from models.training.batches import Split, evenly_spaced, in_order, shuffled
+from models.training.batches import Split, changed, evenly_spaced, in_order, shuffled
 from pipelines.artifacts import npy
 
 SHAPE = (5 * RESIDENT_BYTES // 4 // 28**2, 28, 28, 1)
@@ -19,7 +19,10 @@ READ: dict[str, Callable[[np.ndarray, np.ndarray], Iterable[object]]] = {
     "slices of a view": lambda images, _: (images[span].sum() for span in npy.spans(images[:, :, :, 0])),
     "parts": lambda images, _: (part.sum() for part in batches(images, 1000)),
     "in order": lambda images, targets: in_order(Split(images, targets), 1000),
-    "shuffled": lambda images, targets: shuffled(Split(images, targets), 1000, PLAIN, 10, np.random.default_rng(0)),
+    "shuffled": lambda images, targets: (
+        changed(Split(images, targets), drawn, PLAIN, 10)
+        for drawn in shuffled(Split(images, targets), 1000, PLAIN, np.random.default_rng(0))
+    ),
     "evenly spaced": lambda images, targets: evenly_spaced(Split(images, targets), len(targets) // 10),
 }
 

@@ -63,6 +63,7 @@ def test_all_workers_answer_beside_http_and_through_swaps_and_a_stop(tmp_path: P
                 if version != "1":
                     write(folder, weights(DIGITS, int(version)), version)
                 load.wait_for(lambda answer, version=version: answer[0] == version)
+            beside.wait_for(lambda answer: answer.status_code == 200)
         answers = [answer for answers in load.answers for answer in answers]
         assert {answer.status_code for answers in beside.answers for answer in answers} == {200}
         assert {version for version, _ in answers} == {"1", "2", "3"}
