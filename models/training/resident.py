@@ -12,4 +12,4 @@ def fits(data: TrainingData, free: int, workers: Workers = ALONE) -> bool:
     """Whether the examples are kept on a device with so many free bytes; with several workers, on all or none."""
     arrays = [array for split in (data.train, data.validation) for array in (split.inputs, split.targets)]
     exceeds = sum(array.nbytes for array in arrays) > SHARE * free
-    return not workers.sum(np.array([float(exceeds)]))[0]
+    return not workers.sum(np.array([exceeds], np.int64))[0]

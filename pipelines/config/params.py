@@ -141,7 +141,8 @@ def _is_tracked(path: Path) -> bool:
         lock_file = Path("dvc.lock").read_text("utf-8", "replace")
     except FileNotFoundError:
         return False
-    return bool(re.search(rf"""^[\s-]*path: ['"]?{re.escape(path.as_posix())}['"]?$""", lock_file, re.MULTILINE))
+    plain = (line.lstrip(" -").replace("'", "").replace('"', "") for line in lock_file.splitlines())
+    return f"path: {path.as_posix()}" in plain
 
 
 class Prepare(Config):
