@@ -6,14 +6,14 @@ The outputs are compared before anything is measured. A quiet machine needs abou
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import machine, workspace
+from benchmarks import json_lines, machine, output, workspace
 from benchmarks.inference import report
 from benchmarks.inference.runtimes import RUNTIMES
+from benchmarks.json_lines import Server
 from benchmarks.paths import RESULTS
 
 CORES = 2
@@ -60,12 +61,7 @@ def main() -> None:
     if find_spec("openvino") is None:
         sys.exit("error: openvino is not installed; run with `uv run --group benchmarks`")
     results = measure(QUICK if options.quick else Plan(), machine.pin(CORES))
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "inference.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = report.write(results)
-    (options.output / "inference.md").write_text(text, "utf-8")
-    report.draw(results, options.output / "inference.png")
-    sys.stdout.write(text)
+    output.write(options.output, "inference", results, report.write(results), partial(report.draw, results))
 
 
 def measure(plan: Plan, cores: int) -> dict[str, Any]:
@@ -107,7 +103,7 @@ def compare_and_time(plan: Plan, folder: Path, cores: int, data: str) -> dict[st
     return {"difference": differences, "milliseconds": medians, "rounds": times}
 
 
-def _compare(servers: "dict[str, Server]") -> dict[str, float]:
+def _compare(servers: Mapping[str, Server]) -> dict[str, float]:
     """The largest difference of each runtime's probabilities from the first of the same candidate.
 
     Raises RuntimeError if one exceeds its tolerance.
@@ -124,41 +120,14 @@ def _compare(servers: "dict[str, Server]") -> dict[str, float]:
     return differences
 
 
-class Server:
-    """The process of a runtime."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-
-    def ask(self, **request: Any) -> Any:
-        """The answer to a request."""
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> Any:
-        """The next answer. Raises RuntimeError if the process has ended."""
-        assert self.process.stdout
-        if not (line := self.process.stdout.readline()):
-            raise RuntimeError(f"{' '.join(map(str, self.process.args))}: ended with status {self.process.wait()}")  # type: ignore[arg-type]
-        return json.loads(line)
-
-
 @contextmanager
 def _started(name: str, folder: Path, cores: int) -> Iterator[Server]:
     """The process of a runtime, with its model open."""
     command = [sys.executable, "-m", "benchmarks.inference.server", name, str(cores)]
-    pipe = subprocess.PIPE
     environment = workspace.environment() | {"OMP_NUM_THREADS": str(cores)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, text=True)
-    try:
-        server = Server(process)
+    with json_lines.started(command, folder, environment) as server:
         server.answer()
         yield server
-    finally:
-        process.kill()
-        process.communicate()
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ processes of a stage together. It needs 7 GB in the folder for temporary files, 
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import machine, processes, workspace
+from benchmarks import machine, output, processes, workspace
 from benchmarks.paths import RESULTS
 from benchmarks.scale import images, report
 from benchmarks.training.twins import RECIPE
@@ -45,12 +44,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     results = measure(QUICK if options.quick else Plan(), machine.pin(CORES))
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "scale.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = report.write(results)
-    (options.output / "scale.md").write_text(text, "utf-8")
-    report.draw(results, options.output / "scale.png")
-    sys.stdout.write(text)
+    output.write(options.output, "scale", results, report.write(results), partial(report.draw, results))
 
 
 def measure(plan: Plan, cores: int) -> dict[str, Any]:

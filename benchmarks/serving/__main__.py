@@ -6,7 +6,6 @@ connections too, and the slower of both clients is reported.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import machine, output
 from benchmarks.paths import REPOSITORY, RESULTS
 from benchmarks.serving import alone, champions, load, report, servers, wrk
 from benchmarks.serving.champions import Served
@@ -45,12 +44,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     results = measure(QUICK if options.quick else Plan())
-    options.output.mkdir(parents=True, exist_ok=True)
     raw = asdict(results) | {"measured": datetime.now(UTC).isoformat(timespec="seconds")}
-    (options.output / "serving.json").write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
-    text = report.write(results)
-    (options.output / "serving.md").write_text(text, "utf-8")
-    sys.stdout.write(text)
+    output.write(options.output, "serving", raw, report.write(results))
 
 
 def measure(plan: Plan) -> Results:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import machine
+from benchmarks import machine, output
 from benchmarks.paths import RESULTS
 from benchmarks.training import report
 from benchmarks.training.clock import Point
@@ -51,12 +52,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     results = measure(QUICK if options.quick else Plan())
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "training.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    text = report.write(results)
-    (options.output / "training.md").write_text(text, "utf-8")
-    report.draw(results, options.output / "training.png")
-    sys.stdout.write(text)
+    output.write(options.output, "training", results, report.write(results), partial(report.draw, results))
 
 
 def measure(plan: Plan) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.spec import DataSpec
+from pipelines.artifacts.raw_data import RawData
 from pipelines.config import params
 from pipelines.sources import fashion_mnist
 
@@ -37,9 +38,13 @@ def read() -> Fashion:
     raw = fashion_mnist.load(source)
     if raw.test_inputs is None or raw.test_targets is None:
         raise RuntimeError("Fashion-MNIST has an official test split")
+    return Fashion(raw.train_inputs, raw.train_targets, raw.test_inputs, raw.test_targets, specification(raw))
+
+
+def specification(raw: RawData) -> DataSpec:
+    """That of greyscale images, with the statistics of the training images."""
     pixels = raw.train_inputs.astype(np.float64)
-    spec = DataSpec(
-        "fashion_mnist", "classification", "image", (28, 28, 1), "uint8", fashion_mnist.LABELS, "label", (),
+    return DataSpec(
+        raw.name, "classification", "image", raw.train_inputs.shape[1:], "uint8", raw.labels, raw.target, (),
         (float(pixels.mean()),), (float(pixels.std()),),
     )  # fmt: skip
-    return Fashion(raw.train_inputs, raw.train_targets, raw.test_inputs, raw.test_targets, spec)

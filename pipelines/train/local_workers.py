@@ -29,15 +29,21 @@ def run(command: Sequence[str], environments: Sequence[Mapping[str, str]], folde
 
 
 def _environments(framework: Framework, size: int, folder: Path) -> Iterator[dict[str, str]]:
-    """The environment of each worker. They share the cores, and find each other without leaving this machine."""
-    addresses = _free_addresses(size)
+    """The environment of each worker. They share the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = dict.fromkeys(THREADS, str(max(1, cores // size)))
+    for place in places(framework, size, folder):
+        yield threads | os.environ | place
+
+
+def places(framework: Framework, size: int, folder: Path) -> Iterator[dict[str, str]]:
+    """The variables of each worker, by which they find each other in `folder` without leaving this machine."""
+    addresses = _free_addresses(size)
     # By default gloo listens on the address of the host's name, and torch's store on all addresses.
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     local = {launchers.INTERFACE: loopback, launchers.RENDEZVOUS: (folder / "rendezvous").as_uri()}
     for rank in range(size):
-        yield threads | os.environ | local | launchers.write(framework, addresses, rank, rank)
+        yield local | launchers.write(framework, addresses, rank, rank)
 
 
 def _free_addresses(count: int) -> list[str]:

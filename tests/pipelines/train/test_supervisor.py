@@ -17,7 +17,7 @@ from models import checkpoint
 from models.errors import InputError
 from models.training import launchers
 from pipelines.artifacts import paths
-from pipelines.processes.process import LocalProcess
+from pipelines.processes.process import THREADS, LocalProcess
 from pipelines.train import __main__ as train
 from pipelines.train import local_workers, recovery, supervisor
 from tests.pipelines import synthetic
@@ -145,11 +145,15 @@ def test_the_traceback_of_a_worker_is_shown(tmp_path, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_workers_meet_on_this_machine_and_share_its_cores(tmp_path):
+def test_workers_meet_on_this_machine_and_share_its_cores(tmp_path, monkeypatch):
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
     first, second = local_workers._environments("torch", 2, tmp_path)
     assert (first["RANK"], second["RANK"], first["MASTER_ADDR"]) == ("0", "1", "127.0.0.1")
     assert first["GLOO_SOCKET_IFNAME"].startswith("lo")
     assert first[launchers.RENDEZVOUS] == second[launchers.RENDEZVOUS] == f"file://{tmp_path}/rendezvous"
+    assert first["OMP_NUM_THREADS"] == second["TF_NUM_INTRAOP_THREADS"] == "3"
 
 
 def test_a_launcher_with_another_number_of_processes_is_refused(tmp_path, monkeypatch):
