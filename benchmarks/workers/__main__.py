@@ -131,7 +131,7 @@ def _started(framework: Framework, system: System) -> Iterator[list[Server]]:
     """The processes of a system, connected with each other."""
     command = [sys.executable, "-m", "benchmarks.workers.server", framework]
     threads = dict.fromkeys(THREADS, str(system.threads))
-    common = workspace.environment() | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    common = workspace.environment() | threads
     with TemporaryDirectory() as folder, ExitStack() as stack:
         places = local_workers.places(framework, system.processes, Path(folder)) if system.processes > 1 else [{}]
         servers = [stack.enter_context(json_lines.started(command, REPOSITORY, common | place)) for place in places]

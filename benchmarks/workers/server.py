@@ -19,6 +19,7 @@ from models.training.batches import Split, TrainingData
 from models.training.class_weights import class_weights
 from models.training.workers import ALONE, Workers
 from pipelines import sources
+from pipelines.cli import stage
 from pipelines.cli.banners import STDOUT, banners_hidden
 from pipelines.config import params
 
@@ -80,4 +81,4 @@ def dataset(name: str, count: int) -> TrainingData:
 
 
 if __name__ == "__main__":
-    main()
+    stage.run(main)  # with the settings of threads that the stage `train` has
