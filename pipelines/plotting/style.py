@@ -1,5 +1,6 @@
 """Style of all plots, and rendering to PNG files without a display."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,8 +59,9 @@ def picture(path: Path, width: float, height: float, title: str) -> Iterator[Fig
     """A figure of `width` by `height` inches, saved as PNG at the end of the context.
 
     Does not use pyplot, which keeps figures open and takes longer to import. Characters that no font has are drawn as
-    boxes, without a warning for each.
+    boxes, without a warning for each, nor for a font without a bold face.
     """
+    logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)
     with rc_context(STYLE | {"font.family": fonts()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure((width, height), layout="constrained")

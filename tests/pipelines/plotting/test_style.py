@@ -34,3 +34,11 @@ def test_characters_are_taken_from_an_installed_fallback_font(tmp_path: Path, mo
         monkeypatch.setattr(style, "FALLBACK_FONTS", ("No Such Font", "STIXGeneral"))
         assert style.fonts() == ["DejaVu Sans", "STIXGeneral"]
         assert title(tmp_path / "a.png", circle) != title(tmp_path / "b.png", square)
+
+
+def test_a_fallback_font_without_a_bold_face_is_used_without_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(style, "FALLBACK_FONTS", ("cmtt10",))
+    title(tmp_path / "a.png", "bold")
+    assert caplog.text == ""
