@@ -80,7 +80,8 @@ class DataSource(Config):
     `path` is a dependency of the stage `load` in `dvc.yaml`, which has to exist: by default the folder UNUSED_PATH.
     For images: `size` is [height, width], `max_pixels` the largest image that is decoded, `unreadable` the maximum
     share of files that cannot be decoded. For tables: the columns `target` and `features` (null: all others), those
-    of `features` read as `categories` or as `dates`, the format of a text file (null: detected), and the `task`.
+    of `features` read as `categories` or as `dates`, texts for `missing` values, the format of a text file (null:
+    detected), and the `task`.
     """
 
     source: Annotated[str, AfterValidator(known_source)]
@@ -94,6 +95,7 @@ class DataSource(Config):
     features: Names | None
     categories: Names | None
     dates: Names | None
+    missing: Names | None
     day_first: bool | None
     separator: Literal["comma", "semicolon", "tab", "pipe"] | None
     decimal: Literal["point", "comma"] | None

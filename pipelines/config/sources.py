@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "cifar10": PUBLISHED_OPTIONS,
     "image_folder": ("path", "size", "channels", "max_pixels", "unreadable"),
     "csv": (
-        *("path", "target", "features", "task", "categories", "dates", "day_first"),
+        *("path", "target", "features", "task", "categories", "dates", "day_first", "missing"),
         *("separator", "decimal", "encoding"),
     ),
 }

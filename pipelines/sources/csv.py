@@ -38,8 +38,10 @@ def load(config: DataSource, group: str | None = None, order: str | None = None)
     frame, text = file.read(path, config)
     others = split_columns.select(path, frame.column_names, group, order)
     selected = file.select(path, frame.column_names, config, others)
-    arrays = {name: columns.normalized(frame[name]) for name in (*selected.features, selected.target)}
-    decimal = config.decimal or number_format.decimal(path, columns.free_texts(arrays, config), text)
+    arrays = {name: columns.normalized(frame[name], config.missing) for name in (*selected.features, selected.target)}
+    texts = {} if config.decimal else columns.free_texts(arrays, config)
+    detected = number_format.decimal(path, texts, text)
+    decimal = config.decimal or detected.decimal
     read = partial(columns.parse, path, config=config, decimal=decimal)
     target = read(selected.target, arrays[selected.target], advice=CHOOSE_ANOTHER)
     labels, classes_or_values = targets.parse(path, target, config)
@@ -47,7 +49,7 @@ def load(config: DataSource, group: str | None = None, order: str | None = None)
     table = Table(tuple(column.name for column in parsed), tuple(column.categories for column in parsed), missing=True)
     inputs = np.stack([column.values.astype(np.float32) for column in parsed], axis=1)
     rounded = [*parsed, target] if target.categories or not labels else parsed  # numeric classes are not rounded
-    notes = [*(text.notes if text else ()), *number_format.note(decimal, config)]
+    notes = [*(text.notes if text else ()), *detected.notes]
     notes += [f"column '{column.name}' {column.note}" for column in (*parsed, target) if column.note]
     notes += [f"column '{column.name}' {note}" for column in rounded if (note := columns.precision_note(column))]
     arrays_and_origin = inputs, classes_or_values, None, None, str(path)
@@ -58,6 +60,6 @@ def load(config: DataSource, group: str | None = None, order: str | None = None)
         selected.target,
         table,
         notes=tuple(notes),
-        groups=split_columns.groups(path, group, frame[group]) if group else None,
+        groups=split_columns.groups(path, group, frame[group], config) if group else None,
         order=split_columns.order(path, order, frame[order], config, decimal) if order else None,
     )

@@ -1,6 +1,6 @@
 """Conversion of table columns to numbers or category codes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ MISSING = (
     *("", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "NULL", "null", "NaN", "nan", "-NaN", "-nan"),
     *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "None", "<NA>"),
 )
+# Error values of spreadsheets, such as #N/A in German (#NV), Italian (#N/D) and Dutch (#N/B), #DIV/0! and #NAME?.
+ERROR_VALUE = r"^#(?:NV|N/[BD]!?|[¡¿]?[\p{Lu}/]+0?[!?])$"
+PLACEHOLDER = r"^(?:[-–—.?*_/]+|(?i)[kn]\. ?[abdv]\.)$"  # probably a missing value: -, ?, k. A., n. v.
 MAX_CATEGORIES = 1000  # each is one input column of the model
 # Share of a column's distinct texts that are numbers: a note from the first on, an error above the second.
 MIN_MIXED_SHARE, MAX_MIXED_SHARE = 0.5, 0.9
@@ -44,17 +47,18 @@ def parse(
     """Convert a `normalized` array: to numbers if all values are numbers; text and booleans to categories.
 
     Numbers of the columns in `data.categories` are categories, too. Raises InputError, with the column and the
-    `advice`, for dates and other types, infinite numbers, a few texts among numbers, a column without values, and more
-    than MAX_CATEGORIES categories.
+    `advice`, for dates, times and other types, infinite numbers, a few texts among numbers or dates, a column without
+    values, and more than MAX_CATEGORIES categories.
     """
     where, as_category = f"{path}: column '{name}'", name in (config.categories or ())
     if array.null_count == len(array):
         raise InputError(f"{where}: all {len(array)} values are missing; {advice}")
     if as_category or pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.string())  # false, true
-    if not as_category and date_features.are_dates(array):
+    if kind := "" if as_category else date_features.kind(array):
         listed = ", or list it in data.dates" if advice == EXCLUDE else ""  # only features are replaced by theirs
-        raise InputError(f"{where} holds dates ({_first(array)}); {advice}{listed}")
+        listed = listed if kind == "dates" else ", or list it in data.categories"
+        raise InputError(f"{where} holds {kind} ({_first(array)}); {advice}{listed}")
     numbers = None if as_category else _numbers_in(array, decimal)
     if numbers is None:
         return _categories(where, name, array, decimal, as_category, advice)
@@ -62,9 +66,10 @@ def parse(
 
 
 def free_texts(arrays: Mapping[str, Any], config: DataSource) -> dict[str, Any]:
-    """The text columns that may hold numbers: all but those in `data.categories` and `data.dates`."""
+    """The text columns that may hold numbers: all but those in `data.categories` and `data.dates`, and months."""
     fixed = {*(config.categories or ()), *(config.dates or ())}
-    return {name: array for name, array in arrays.items() if is_text(array) and name not in fixed}
+    texts = {name: array for name, array in arrays.items() if is_text(array) and name not in fixed}
+    return {name: array for name, array in texts.items() if date_features.kind(array) != "months"}
 
 
 def expand_dates(
@@ -96,18 +101,21 @@ def precision_note(column: ParsedColumn) -> str:
     distinct, kept = len(np.unique(column.values)), len(np.unique(column.values.astype(np.float32)))
     if kept >= MIN_DISTINCT_KEPT * distinct:
         return ""
-    return f"holds {distinct} different numbers, of which float32 distinguishes {kept}; subtract a common offset"
+    distinguished = f"{distinct} different numbers, of which float32 distinguishes {kept}"
+    return f"holds {distinguished}; subtract a common offset, or list it in data.categories"
 
 
-def normalized(array: Any) -> Any:
-    """A single chunk; text trimmed, null if MISSING; type float64 if all values are null."""
+def normalized(array: Any, missing: Sequence[str] | None) -> Any:
+    """A single chunk; text trimmed, null if MISSING, an ERROR_VALUE or `missing`; float64 if all values are null."""
     array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if is_text(array):
         array = pc.utf8_trim_whitespace(array)
-        missing = pc.is_in(array, value_set=pa.array(MISSING, array.type))
-        array = _parse_booleans(pc.if_else(missing, pa.scalar(None, array.type), array))
+        is_missing = pc.is_in(array, value_set=pa.array((*MISSING, *(missing or ())), array.type))
+        if pc.any(pc.starts_with(array, "#")).as_py():
+            is_missing = pc.or_(is_missing, pc.match_substring_regex(array, ERROR_VALUE))
+        array = _parse_booleans(pc.if_else(is_missing, pa.scalar(None, array.type), array))
     return pa.nulls(len(array), pa.float64()) if array.null_count == len(array) else array
 
 
@@ -139,13 +147,16 @@ def _numbers(where: str, name: str, array: Any, note: str) -> ParsedColumn:
     invalid = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if len(invalid):
         raise InputError(f"{where}, row {invalid[0] + 1}: {values[invalid[0]]:g}; allowed: finite numbers in float32")
+    if date_features.are_compact(values):
+        first = f"{values[~np.isnan(values)][0]:.0f}"
+        note = f"holds dates: {first} is read as a number; data.dates replaces a feature by year, month and weekday"
     return ParsedColumn(name, values, (), note)
 
 
 def _categories(where: str, name: str, array: Any, decimal: Decimal, as_category: bool, advice: str) -> ParsedColumn:
     if not is_text(array):
         raise InputError(f"{where} is of type {array.type}; allowed: numbers, text, true and false")
-    note = "" if as_category else _mixed_note(where, array, decimal, advice)
+    note = "" if as_category else _text_note(where, array, decimal, advice)
     names = sorted(pc.unique(array).drop_null().to_pylist())
     if len(names) > MAX_CATEGORIES:
         problem = f"{len(names)} different texts such as '{names[0][:40]}'"
@@ -155,20 +166,41 @@ def _categories(where: str, name: str, array: Any, decimal: Decimal, as_category
     return ParsedColumn(name, values, tuple(names), note)
 
 
-def _mixed_note(where: str, array: Any, decimal: Decimal, advice: str) -> str:
-    """A note if many distinct texts are numbers, as in 12, 12a. Raises InputError if nearly all are."""
-    number = number_format.pattern(decimal)
-    texts, are_numbers = pc.unique(array).drop_null(), pc.match_substring_regex(array, number)
-    share = pc.mean(pc.match_substring_regex(texts, number)).as_py()
-    if share < MIN_MIXED_SHARE:
-        return ""
-    row = pc.index(are_numbers, False).as_py()
-    numbers, known = pc.sum(are_numbers).as_py(), len(array) - array.null_count
-    mixture = f"'{str(array[row])[:40]}' in row {row + 1}, while {numbers} of {known} values are numbers"
+def _text_note(where: str, array: Any, decimal: Decimal, advice: str) -> str:
+    """A note on text that looks like numbers or dates: most of it, as in 12, 12a, or all with a unit, as in 12 kg.
+
+    Also on a text that looks like a missing value. Raises InputError if nearly all are numbers or dates.
+    """
+    texts = pc.unique(array).drop_null()
+    for kind, expression in {"numbers": number_format.any_notation(), **date_features.KINDS}.items():
+        share = pc.mean(pc.match_substring_regex(texts, expression)).as_py()
+        if share >= MIN_MIXED_SHARE:
+            return _mixed_note(where, array, kind, expression, share, decimal, advice)
+    if text := number_format.with_unit(texts):
+        return f"holds numbers with text: '{text}' is read as a category; remove the text to read it as a number"
+    placeholders = texts.filter(pc.match_substring_regex(texts, PLACEHOLDER)).to_pylist()
+    if placeholders and "+" not in texts.to_pylist():
+        count = pc.sum(pc.equal(array, placeholders[0])).as_py()
+        return f"holds '{placeholders[0]}' in {count} rows, read as a category; data.missing reads it as missing"
+    return ""
+
+
+def _mixed_note(where: str, array: Any, kind: str, expression: str, share: float, decimal: Decimal, advice: str) -> str:
+    """A note if a part of the distinct texts are of a kind. Raises InputError if nearly all are."""
+    matches = pc.match_substring_regex(array, expression)
+    if share == 1:  # numbers that `number_format.parse` does not read
+        matches = pc.match_substring_regex(array, number_format.pattern(decimal))
+    row = max(pc.index(matches, False).as_py(), 0)
+    mixture = f"'{str(array[row])[:40]}' in row {row + 1}"
+    if share == 1:
+        mixture += ", in a notation that is not supported or that others do not have"
+    else:
+        mixture += f", while {pc.sum(matches).as_py()} of {len(array) - array.null_count} values are {kind}"
     if share > MAX_MIXED_SHARE:
-        allowed = "only numbers, so clear such cells; or categories, by listing the column in data.categories"
-        raise InputError(f"{where}: {mixture}; allowed: {allowed}; or {advice}")
-    return f"holds {mixture}; it is read as categories; clear such cells to read it as numbers"
+        allowed = f"only {kind}{' of one notation' if share == 1 else ''}; texts that are listed in data.missing"
+        raise InputError(f"{where}: {mixture}; allowed: {allowed}; or list the column in data.categories; or {advice}")
+    change = f"to read {kind}, change such cells, or list texts for missing values in data.missing"
+    return f"holds {mixture}; it is read as categories; {change}"
 
 
 def _first(array: Any) -> str:

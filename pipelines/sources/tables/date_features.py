@@ -9,24 +9,44 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from pipelines.sources.tables.number_format import is_text
+from pipelines.sources.tables.number_format import all_match, is_text
 
-TIME = r"(?:[ T]\d{1,2}:\d{2}.*)?$"
+TIME = r"(?:,?[ T]\d{1,2}:\d{2}.*)?$"
 YEAR_FIRST = r"^(?P<year>\d{4})[-/](?P<a>\d{1,2})[-/](?P<b>\d{1,2})" + TIME
 YEAR_LAST = r"^(?P<a>\d{1,2})(?P<mark>[-/.])(?P<b>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + TIME
 # Texts that are taken for dates without being listed: with two-digit years only 1/31/26 and 31.01.26, as 1.2.10 is a
 # version, too.
-DATE = (
-    r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2})"
-) + TIME
+NUMERIC = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2}"
+# How the names of the months begin in German, English, French, Italian, Spanish and Dutch.
+MONTHS = (
+    *("jan|jän|gen|ene", "feb|fév|fev", "mär|mrz|mar|maa", "apr|avr|abr", "mai|may|mag|mei", "jun|juin|giu"),
+    *("jul|juil|lug", "aug|aoû|aou|ago", "sep|set", "okt|oct|ott", "nov", "dez|dec|déc|dic"),
+)
+# What stands before the year, such as 31. Januar; names in other languages only count beside a year of four digits.
+NAMED = r"(?:\p{L}{2,10}\.?,? )?(\d{1,2})(?:er)?[. -]+(?:de )?(?:%s)\p{L}{0,9}[. -]+(?:de )?"
+WORDED = NAMED % "|".join(MONTHS) + r"(?:\d{4}|\d{2})|" + NAMED % r"\p{L}" + r"\d{4}"
+DATE = rf"(?i)^(?:{NUMERIC}|{WORDED}){TIME}"
+KINDS = {
+    "dates": DATE,
+    "months": r"^(?:(?:0?[1-9]|1[0-2])[./-](?:19|20)\d{2}|(?:19|20)\d{2}[-/](?:0?[1-9]|1[0-2]))$",
+    "times": r"^\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:Uhr|h|[AP]M))?$",
+}
+COMPACT = r"^(\d{4})(\d{2})(\d{2})$"
 PIVOT = 69  # two-digit years from it on are of the 20th century (POSIX strptime)
 
 
-def are_dates(array: Any) -> bool:
-    """True if the type is temporal or each text is a DATE."""
-    if is_text(array):
-        return bool(pc.all(pc.match_substring_regex(array, DATE)).as_py())
-    return bool(pa.types.is_temporal(array.type))
+def kind(array: Any) -> str:
+    """`dates`, `months` or `times` if the type is temporal or all texts are of this kind; else empty."""
+    if not is_text(array):
+        return "dates" if pa.types.is_temporal(array.type) else ""
+    return next((kind for kind, expression in KINDS.items() if all_match(array, expression)), "")
+
+
+def are_compact(numbers: NDArray[np.float64]) -> bool:
+    """True if all numbers are dates of the years 1900 to 2099 without separators, such as 20260131."""
+    year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
+    possible = (year // 100 >= 19) & (year < 2100) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return bool((possible | np.isnan(numbers)).all() and (numbers[~np.isnan(numbers)] % 1 == 0).all())
 
 
 def features(path: Path, name: str, array: Any, day_first: bool | None) -> dict[str, NDArray[np.float64]]:
@@ -36,6 +56,8 @@ def features(path: Path, name: str, array: Any, day_first: bool | None) -> dict[
     ambiguous whether the day or the month comes first and `day_first` (`data.day_first`) is None.
     """
     where = f"{path}: column '{name}'"
+    if pa.types.is_integer(array.type):
+        array = pc.cast(array, pa.string())
     if not (is_text(array) or pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
         raise InputError(f"{where} is listed in data.dates and of type {array.type}; allowed: dates")
     dates = days(where, array, day_first)
@@ -59,7 +81,8 @@ def days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime6
     missing = np.asarray(array.is_null(), bool)
     if len(other := np.flatnonzero(np.isnan(year) & ~missing)):
         problem = f"{where} is listed in data.dates and holds '{str(array[other[0]])[:40]}' in row {other[0] + 1}"
-        raise InputError(f"{problem}; allowed: dates such as 2026-01-31")
+        allowed = "dates such as 2026-01-31, and texts for missing values that are listed in data.missing"
+        raise InputError(f"{problem}; allowed: {allowed}")
     y, m, d = (np.where(missing, 1, part).astype(np.int64) for part in (year, month, day))
     months = (y - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (m - 1).astype("timedelta64[M]")
     found: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
@@ -73,6 +96,7 @@ def days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime6
 
 def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.float64], ...]:
     """Year, month and day, float64 [N], NaN where the date is missing."""
+    array = _numeric(array)
     iso, other = pc.extract_regex(array, YEAR_FIRST), pc.extract_regex(array, YEAR_LAST)
     year, month, day = (_numbers(iso, group) for group in ("year", "a", "b"))
     last, a, b = (_numbers(other, group) for group in ("year", "a", "b"))
@@ -86,6 +110,15 @@ def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.f
         np.where(is_iso, month, np.where(first, b, a)),
         np.where(is_iso, day, np.where(first, a, b)),
     )
+
+
+def _numeric(array: Any) -> Any:
+    """The dates with the number of the month in place of its name, and compact ones in ISO 8601."""
+    if pc.any(pc.match_substring_regex(array, r"^\P{L}*\p{L}|" + COMPACT)).as_py():
+        array = pc.replace_substring_regex(array, COMPACT, r"\1-\2-\3")
+        for number, prefixes in enumerate(MONTHS, 1):
+            array = pc.replace_substring_regex(array, f"(?i)^{NAMED % prefixes}", rf"\1.{number}.")
+    return array
 
 
 def _day_comes_first(

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from models.errors import InputError, one_line
@@ -16,6 +18,9 @@ from pipelines.sources.tables.text_format import TextFormat
 INDEX = re.compile(r"__index_level_\d+__")  # name that pandas gives to its index
 
 
+ROWS = "one header and rows of equal length (data.separator, data.encoding)"
+
+
 class Selection(NamedTuple):
     """Names of the feature columns and of the target column."""
 
@@ -24,14 +29,14 @@ class Selection(NamedTuple):
 
 
 class TableFile(NamedTuple):
-    """A `pyarrow.Table` with trimmed column names, and the format of a text file, None of Parquet."""
+    """A `pyarrow.Table` whose column names have no line breaks, and the format of a text file, None of Parquet."""
 
     table: Any
     text: TextFormat | None
 
 
 def read(path: Path, config: DataSource) -> TableFile:
-    """The table in a file; all columns of a CSV or TSV file have type string.
+    """The table in a file; all columns of a CSV or TSV file have type string, rows without any value are left out.
 
     Raises InputError if the file is not a table, has no rows, or has missing or duplicate column names; also as
     `text_format.detect`.
@@ -42,8 +47,11 @@ def read(path: Path, config: DataSource) -> TableFile:
     except InputError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a damaged page
-        allowed = f"one header and rows of equal length, in {text.encoding}" if text else "a complete Parquet file"
+        allowed = f"{ROWS}, in {text.encoding}, separated by {text.separator!r}" if text else "a complete Parquet file"
         raise InputError(f"{path}: {one_line(error)}; allowed: {allowed}") from error
+    if text:
+        table, notes = _without_empty(table)
+        text = text._replace(notes=(*text.notes, *notes))
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
     return TableFile(table.rename_columns(_names(path, table.column_names)), text)
@@ -83,9 +91,27 @@ def _read_text(path: Path, text: TextFormat) -> Any:
         "parse_options": csv.ParseOptions(delimiter=text.separator, newlines_in_values=True),
     }
     names = csv.open_csv(path, **options).schema.names
-    _names(path, names)
+    _names(path, _named(names))
     strings = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
     return csv.read_csv(path, convert_options=strings, **options)
+
+
+def _named(names: list[str]) -> list[str]:
+    """The names up to the last one that is not empty: separators at the end of the lines add columns without a name."""
+    return names[: max((index for index, name in enumerate(names, 1) if name.strip()), default=len(names))]
+
+
+def _without_empty(table: Any) -> tuple[Any, list[str]]:
+    """The table without the rows and the last columns that spreadsheets add without any value, and notes on them."""
+    notes, names = [], _named(table.column_names)
+    empty = [pc.equal(pc.utf8_trim_whitespace(column), "") for column in table.columns]
+    if len(names) < len(empty) and all(pc.all(values).as_py() for values in empty[len(names) :]):
+        notes.append(f"columns at the end without name and values are left out: {len(empty) - len(names)}")
+        table, empty = table.select(range(len(names))), empty[: len(names)]
+    if count := pc.sum(rows := reduce(pc.and_, empty)).as_py():
+        notes.append(f"rows without any value are left out and not counted: {count}")
+        table = table.filter(pc.invert(rows))
+    return table, notes
 
 
 def _read_parquet(path: Path) -> Any:
@@ -95,8 +121,8 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _names(path: Path, names: list[str]) -> list[str]:
-    """Trimmed names. Raises InputError if one is missing or duplicate."""
-    names = [name.strip() for name in names]
+    """Names with single spaces in place of line breaks. Raises InputError if one is missing or duplicate."""
+    names = [" ".join(name.split()) for name in names]
     if duplicates := [name for name in names if names.count(name) > 1]:
         count = names.count(duplicates[0])
         raise InputError(f"{path}: column '{duplicates[0]}' occurs {count} times; allowed: each name once")

@@ -23,9 +23,9 @@ def select(path: Path, names: list[str], group: str | None, order: str | None) -
     return tuple(name for name in (group, order) if name is not None)
 
 
-def groups(path: Path, name: str, array: Any) -> NDArray[np.int64]:
+def groups(path: Path, name: str, array: Any, config: DataSource) -> NDArray[np.int64]:
     """A number for each value of a column, int64 [N]. Raises InputError where one is missing."""
-    array = columns.normalized(array)
+    array = columns.normalized(array, config.missing)
     _require_complete(f"{path}: prepare.group, column '{name}'", np.asarray(array.is_null()))
     return np.asarray(pc.dictionary_encode(array).indices, np.int64)
 
@@ -35,9 +35,11 @@ def order(path: Path, name: str, array: Any, config: DataSource, decimal: Decima
 
     Raises InputError where one is missing, and for values that are neither numbers nor dates.
     """
-    array, where = columns.normalized(array), f"{path}: prepare.order, column '{name}'"
+    array, where = columns.normalized(array, config.missing), f"{path}: prepare.order, column '{name}'"
     _require_complete(where, np.asarray(array.is_null()))
-    if date_features.are_dates(array):
+    if kind := date_features.kind(array):
+        if kind != "dates":
+            raise InputError(f"{where} holds {kind} such as '{array[0]}'; allowed: numbers or dates")
         return _times(where, array, config)
     column = columns.parse(path, name, array, config=config, decimal=decimal, advice="choose another prepare.order")
     if column.categories:

@@ -79,7 +79,8 @@ def _undecodable(path: Path, encoding: str, position: int, error: UnicodeError) 
     if not isinstance(error, UnicodeDecodeError):
         return f"{path}: not {encoding} ({error}); {_advice('windows-1252')}"
     byte, position = error.object[error.start], position + error.start
-    return f"{path}: not {encoding}: byte 0x{byte:02x} at position {position}; {_advice('windows-1252')}"
+    advice = _advice("utf-16" if b"\0" in error.object[:SAMPLE] else "windows-1252")
+    return f"{path}: not {encoding}: byte 0x{byte:02x} at position {position}; {advice}"
 
 
 def _advice(example: str) -> str:

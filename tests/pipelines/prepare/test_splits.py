@@ -164,6 +164,7 @@ def test_the_columns_are_no_features_unless_named(tmp_path: Path) -> None:
         (["31.01.2026", "01.02.2026"], True),
         (["2026-01-31T12:00:00+02:00", "2026-01-31T11:00:00Z"], True),
         (["10", "9"], False),
+        (["31. Januar 2026", "1. Februar 2026"], True),
     ],
 )
 def test_order_is_by_time_or_number(tmp_path: Path, times: list[str], ascending: bool) -> None:
@@ -192,6 +193,11 @@ def test_order_by_a_time_of_day_is_an_error() -> None:
             TABLE,
             {"order": "customer"},
             r"prepare\.order, column 'customer' holds text such as 'c0'; allowed: numbers or",
+        ),
+        (
+            "time,size,price\n9:30,1,1.5\n",
+            {"order": "time"},
+            "'time' holds times such as '9:30'; allowed: numbers or dates",
         ),
         (TABLE.replace("c1,", ",", 1), {"group": "customer"}, r"is missing in 1 of 12 rows, first in 2; allowed: none"),
     ],

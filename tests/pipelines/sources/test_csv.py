@@ -144,7 +144,10 @@ def test_the_task_is_inferred_and_printed_unless_it_is_set(tmp_path, capsys, val
 def test_numbers_that_float32_does_not_distinguish_are_reported(tmp_path):
     numbers = "\n".join(f"{100000001 + row},{row / 7},{300000001 + row}" for row in range(40))
     raw = load(tmp_path, f"a,b,price\n{numbers}\n")
-    words = "holds 40 different numbers, of which float32 distinguishes {}; subtract a common offset"
+    words = (
+        "holds 40 different numbers, of which float32 distinguishes {}; "
+        "subtract a common offset, or list it in data.categories"
+    )
     assert raw.notes == (f"column 'a' {words.format(6)}", f"column 'price' {words.format(2)}")
 
 
@@ -158,7 +161,7 @@ def test_a_few_texts_among_numbers_are_reported(tmp_path, monkeypatch, capsys):
     assert words in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("values", [["a1", "2b", "3"], ["x", "y", "1", "2e"]])
+@pytest.mark.parametrize("values", [["a1", "2b", "3"], ["x", "y", "1", "2e"], ["A1", "A2", "A3"]])
 def test_codes_of_which_few_are_numbers_are_categories(tmp_path, values):
     assert load(tmp_path, rows(values), target="x", task="regression").notes == ()
 
