@@ -203,8 +203,26 @@ def test_git_tracks_no_output():
     assert git("ls-files", "artifacts", "mlartifacts", "mlflow.db", "dvc_plots", ".dvc/tmp", ".dvc/cache") == []
 
 
-def git(*arguments: str) -> list[str]:
-    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+def test_an_archive_of_the_repository_needs_no_git(tmp_path):
+    """`git archive` replaces a comment in DVC's configuration (export-subst)."""
+    shutil.copy(REPOSITORY / ".gitattributes", tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(REPOSITORY / ".dvc" / "config", tmp_path / ".dvc")
+    git("init", "--quiet", folder=tmp_path)
+    git("add", ".", folder=tmp_path)
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    git(*author, "commit", "--quiet", "--message", "Import", folder=tmp_path)
+    with Repo(tmp_path) as repo:
+        assert not repo.config["core"].get("no_scm")
+    git("archive", "--output", "archive.zip", "HEAD", folder=tmp_path)
+    shutil.unpack_archive(tmp_path / "archive.zip", tmp_path / "archive")
+    with Repo(tmp_path / "archive") as repo:
+        assert repo.config["core"]["no_scm"]
+        assert not repo.config["core"]["analytics"]
+
+
+def git(*arguments: str, folder: Path = REPOSITORY) -> list[str]:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode < 2, done.stderr
     return done.stdout.split()
 

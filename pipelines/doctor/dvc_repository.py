@@ -12,6 +12,7 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE
+from dvc.scm import SCMError
 
 from pipelines.cli import stage
 from pipelines.doctor.check_result import CheckResult
@@ -32,6 +33,9 @@ def check() -> list[CheckResult]:
             return remotes + check_files(repo)
     except NotDvcRepoError as error:
         return [CheckResult("warning", "DVC remotes", str(error), "run from the root of the repository")]
+    except SCMError as error:
+        advice = "run `git init`, `git add .` and `git commit -m Import`, or `dvc config core.no_scm true`"
+        return [CheckResult("problem", "DVC", f"no `dvc` command works: {error}", advice)]
 
 
 def check_files(repo: Repo) -> list[CheckResult]:

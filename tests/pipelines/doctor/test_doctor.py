@@ -319,3 +319,8 @@ def test_without_remotes_or_repository(workspace: Path) -> None:
     assert dvc_repository.check()[0].status == "warning"
     Repo.init(workspace, no_scm=True).close()
     assert dvc_repository.check() == [dvc_repository.NONE]
+    with Repo(workspace) as repo, repo.config.edit("repo") as config:
+        config["core"]["no_scm"] = False
+    (result,) = dvc_repository.check()
+    assert result.status == "problem"
+    assert "is not a git repository; run `git init`" in str(result)
