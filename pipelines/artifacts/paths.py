@@ -1,4 +1,4 @@
-"""Every path under `artifacts/`, named once, relative to the root of the workspace."""
+"""Every path under `artifacts/`, and of the state of a training, named once, relative to the root of the workspace."""
 
 from pathlib import Path
 
@@ -22,6 +22,7 @@ PICTURES = "pictures"  # folder of the PNG files among the plots of a candidate
 COMPARISON = PLOTS / "comparison.png"
 LEARNING_CURVES = PLOTS / "learning_curves.csv"
 TENSORBOARD = ARTIFACTS / "tensorboard"
+TRAINING_STATES = Path(".dvc") / "tmp" / "tandem" / "resume"
 DRIFT_REPORT = ARTIFACTS / "drift" / "report.html"
 
 
@@ -38,6 +39,11 @@ def sweep(candidate: str) -> Path:
 def checkpoint(candidate: str) -> Path:
     """The folder that `train` writes."""
     return ARTIFACTS / "checkpoints" / candidate
+
+
+def training_state(candidate: str) -> Path:
+    """The folder of the state from which `train` continues after an interruption; DVC does not know it."""
+    return TRAINING_STATES / candidate
 
 
 def exports(candidate: str) -> Path:

@@ -1,6 +1,7 @@
 """Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
@@ -9,6 +10,9 @@ from types import FrameType
 from typing import NoReturn
 
 from models.errors import InputError
+
+STARTED_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages
+END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def run(main: Callable[[], None], description: str | None = None) -> None:
@@ -28,6 +32,8 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if os.environ.pop(STARTED_BY_DVC, None) and sys.platform == "linux":
+            _end_with_dvc()
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -37,6 +43,18 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _end_with_dvc() -> None:
+    """Have the kernel kill this process when DVC ends, even if that is killed: else the next `dvc repro` would start
+    the stage while this one goes on.
+
+    Raises InputError if DVC has ended already. Processes of DVC are in its session, the one that inherits orphans is
+    usually not.
+    """
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    if os.getsid(os.getppid()) != os.getsid(0):
+        raise InputError("the `dvc` command that started this stage was killed")
 
 
 def _command() -> str:

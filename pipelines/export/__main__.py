@@ -1,5 +1,6 @@
 """Stage `export`: writes a trained model in formats for other runtimes and compares each file with the model."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ def main() -> None:
     """Export the candidate named on the command line."""
     chosen = candidate.from_command_line("export")
     settings = params.read()
+    delete_training_state(chosen)
     export(chosen, settings.models.of(chosen.architecture), settings.export)
+
+
+def delete_training_state(chosen: Candidate) -> None:
+    """Delete the state of the training: DVC starts this stage once it has recorded the trained model."""
+    if (folder := paths.training_state(chosen.name)).exists():
+        shutil.rmtree(folder)
 
 
 def export(chosen: Candidate, model_config: ModelConfig, config: Export) -> None:

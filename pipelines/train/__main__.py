@@ -12,7 +12,7 @@ from typing import Any
 from models import checkpoint
 from models.config import ModelConfig, Train
 from models.device import Device
-from models.interfaces import FrameworkModel, Learner
+from models.interfaces import FrameworkModel
 from models.spec import DataSpec
 from models.training import launchers, precision
 from models.training.batches import TrainingData
@@ -124,7 +124,6 @@ def train(
         write_checkpoint(chosen, trained, record)
         run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
-    state_file.delete()
     workers.wait()
     print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
 
@@ -204,22 +203,24 @@ def fit(
     start = time.perf_counter()
     with closing(Display(chosen.name, monitor.epochs)) as display:
 
-        def on_epoch(epoch: Epoch, learner: Learner) -> None:
-            monitor.epoch(epoch, learner)
-            display.epoch(epoch)
+        def record() -> None:
+            for epoch in monitor.record():
+                display.epoch(epoch)
 
         def seconds() -> float:
             return before + time.perf_counter() - start
 
         def store_state(state: Callable[[], TrainingState]) -> None:
             chosen_precision = device.precision, device.step_seconds
-            state_file.write(lambda: Interrupted(monitor.run.id, *chosen_precision, seconds(), monitor.layers, state()))
+            state_file.write(Interrupted(monitor.run.id, *chosen_precision, seconds(), monitor.layers, state()))
+            record()  # not before: what is recorded is not trained again
 
         progress = Recovery(interrupted.state if interrupted else None, store_state)
         try:
             module = chosen.framework_module("fit")
-            epochs = module.fit(model, data, config, device, on_epoch, display.step, progress, workers)
+            epochs = module.fit(model, data, config, device, monitor.inspect, display.step, progress, workers)
         except NotFiniteError:
+            record()
             state_file.delete()  # it would end in the same way again
             raise
     return TrainedModel(model, epochs, monitor.layers, device, seconds())

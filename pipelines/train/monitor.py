@@ -1,6 +1,6 @@
 """Records of a training in progress: metrics and plots in MLflow and TensorBoard, and a table of layer statistics."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class TrainingMonitor:
         has_boundary = decision_boundary.is_applicable(data.spec)
         self.plane = decision_boundary.plane(data.train.inputs, data.train.targets) if has_boundary else None
         self.layers: list[Row] = []
+        self.unrecorded: list[tuple[Epoch, Mapping[str, float]]] = []  # inspected epochs with their layer statistics
 
     def start(self, model: FrameworkModel) -> None:
         """Record the graph of the model, and training images as the model reads them."""
@@ -48,16 +49,23 @@ class TrainingMonitor:
         for epoch in history:
             self._scalars(epoch, statistics.get(epoch.epoch, {}))
 
-    def epoch(self, epoch: Epoch, learner: Learner) -> None:
-        """Record one epoch."""
+    def inspect(self, epoch: Epoch, learner: Learner) -> None:
+        """Inspect the model after an epoch, whose metrics are recorded by `record`."""
         snapshot = learner.inspect(self.batch)
         layers = snapshot.statistics()
-        self._scalars(epoch, layers)
+        self.unrecorded.append((epoch, layers))
         self.layers += [_row(epoch.epoch, name, value) for name, value in layers.items()]
         if self.histograms:
             self._histograms(snapshot, epoch.epoch)
         if self.plane and decision_boundary.is_due(epoch.epoch, self.epochs):
             self._boundary(self.plane, learner, epoch.epoch)
+
+    def record(self) -> Iterator[Epoch]:
+        """Record the metrics of the epochs that were inspected since the last call; these epochs."""
+        while self.unrecorded:
+            epoch, layers = self.unrecorded.pop(0)
+            self._scalars(epoch, layers)
+            yield epoch
 
     def _scalars(self, epoch: Epoch, layers: Mapping[str, float]) -> None:
         values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}

@@ -1,6 +1,7 @@
-"""The state of a training in progress on disk, from which the next run of the stage continues after an interruption.
+"""The state of a training on disk, from which the next run of the stage continues after an interruption.
 
-It is outside the outputs of the stage, which DVC deletes before the stage runs.
+It is outside the outputs of the stage, which DVC deletes before the stage runs. That of a complete training is kept
+until the stage `export`, as DVC may be killed before it has recorded the outputs.
 """
 
 import functools
@@ -10,7 +11,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,16 +25,14 @@ from models.errors import InputError
 from models.training.epoch import Epoch
 from models.training.recovery import LearnerState, TrainingState
 from models.training.workers import Workers, broadcast
-from pipelines.artifacts import paths, split_files
+from pipelines.artifacts import paths, split_files, training_record
 from pipelines.artifacts.hashing import hash_files
 from pipelines.artifacts.layer_history import Row
 from pipelines.cli.candidate import Candidate
 
-FOLDER = Path(".dvc") / "tmp" / "tandem" / "resume"
 ROOT = Path(__file__).parents[2]  # of the code and its dvc.yaml
 PACKAGES = {"torch": ("numpy", "torch"), "keras": ("numpy", "keras", "tensorflow")}
-SHARE = 0.2  # of the time, at most, for writing; where an epoch takes less, not every one is written
-SYNC_SHARE = 0.02  # of the time, at most, for waiting until a state is on the disk
+SYNC_SHARE = 0.02  # of the time, at most, for copies that are known to be on the disk
 JSON, LEARNER, BEST = "json", "learner/", "best/"  # names of the arrays in the file
 Fingerprint = dict[str, str]
 UNREADABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -67,22 +66,30 @@ class StateFile:
     def __init__(self, candidate: str, fingerprint: Fingerprint) -> None:
         self.candidate = candidate
         self.fingerprint = fingerprint
-        self.path = FOLDER / candidate / "state.npz"
-        self.synced = FOLDER / candidate / "synced.npz"
-        self.due = self.sync_due = 0.0  # not before; seconds of the monotonic clock
+        self.path = paths.training_state(candidate) / "state.npz"
+        self.synced = paths.training_state(candidate) / "synced.npz"
+        self.sync_due = 0.0  # not before; seconds of the monotonic clock
 
     def read(self) -> Interrupted | None:
-        """The interrupted training, if any; one that is damaged or was of another training is deleted, with a line."""
+        """The interrupted training, if any.
+
+        The state of one whose checkpoint exists is deleted; one that is damaged or of another training with a line.
+        """
         if not self.path.exists():
             return None
         try:
-            return self._read()
+            interrupted = self._read()
         except ValueError as error:
             reason = str(error)
+        else:
+            if not _has_checkpoint(self.candidate, interrupted.run_id):
+                return interrupted
+            self.delete()
+            return None
         if self.synced.exists():
             self.synced.replace(self.path)
             return self.read()
-        print(f"{self.candidate}: the interrupted training is not resumed, as {reason}", flush=True)
+        print(f"{self.candidate}: the stored state of a training is not used, as {reason}", flush=True)
         self.delete()
         return None
 
@@ -98,19 +105,15 @@ class StateFile:
             raise ValueError(f"{' and '.join(changed)} changed")
         return interrupted
 
-    def write(self, interrupted: Callable[[], Interrupted]) -> None:
-        """Replace the file and the copy, each unless that would take more than its share of the time."""
-        start = time.monotonic()
-        if start < self.due:
-            return
+    def write(self, interrupted: Interrupted) -> None:
+        """Replace the file and, unless that would take more than its share of the time, the copy."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        state = interrupted()
-        _write(self.path, self.fingerprint, state)
-        self.due = _due(start, SHARE)
+        _write(self.path, self.fingerprint, interrupted)
         start = time.monotonic()
         if start >= self.sync_due:
-            _write(self.synced, self.fingerprint, state, synced=True)
-            self.sync_due = _due(start, SYNC_SHARE)
+            _write(self.synced, self.fingerprint, interrupted, synced=True)
+            end = time.monotonic()
+            self.sync_due = end + (end - start) / SYNC_SHARE
 
     def delete(self) -> None:
         """Delete the file and the copy."""
@@ -118,10 +121,10 @@ class StateFile:
             path.unlink(missing_ok=True)
 
 
-def _due(start: float, share: float) -> float:
-    """The time of the next write, so that writes such as the one that began at `start` take a share of the time."""
-    end = time.monotonic()
-    return end + (end - start) / share
+def _has_checkpoint(candidate: str, run_id: str) -> bool:
+    """True if the training of this run is complete, and the stage was not started by DVC, which deletes its outputs."""
+    path = paths.checkpoint(candidate) / training_record.FILE
+    return path.exists() and training_record.read(path)["run_id"] == run_id
 
 
 def shared(workers: Workers, file: StateFile, device: Device) -> Interrupted | None:

@@ -1,11 +1,17 @@
 """The command lines of all stages and commands."""
 
+import os
 import runpy
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.pipelines.workspace import REPOSITORY
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 PACKAGES = {file.parent.name for file in PIPELINES.glob("*/__main__.py")}
@@ -29,3 +35,52 @@ def test_a_command_rejects_an_unknown_argument(tmp_path, monkeypatch, capsys, co
         assert ended.value.code == 2
         assert f"usage: python -m pipelines.{command} " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+STAGE = """
+import sys, time
+from pathlib import Path
+from pipelines.cli import stage
+time.sleep(float(sys.argv[1]))
+def main():
+    Path("started").touch()
+    time.sleep(600)
+stage.run(main)
+"""
+DVC = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, *sys.argv[1:]], env=ENVIRONMENT).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def start_as_dvc(delay: float) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """A process in place of DVC, and a stage that it has started, which waits for the delay before all else."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DVC_STAGE": "train@torch-mlp"}
+    command = [sys.executable, "-c", DVC.replace("ENVIRONMENT", repr(environment)), "-c", STAGE, str(delay)]
+    dvc = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert dvc.stdout
+    return dvc, psutil.Process(int(dvc.stdout.readline()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end processes with their parent")
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, is_early: bool) -> None:
+    """Also if that is killed before the stage could prepare for it."""
+    monkeypatch.chdir(tmp_path)
+    dvc, stage = start_as_dvc(delay=2.0 if is_early else 0.0)
+    try:
+        while not is_early and not Path("started").exists():
+            assert stage.is_running()
+            time.sleep(0.01)
+        dvc.kill()
+        dvc.wait()
+        _, alive = psutil.wait_procs([stage], timeout=60)
+        assert alive == []
+        assert Path("started").exists() is not is_early
+    finally:
+        if stage.is_running():
+            stage.kill()

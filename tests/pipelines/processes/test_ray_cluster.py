@@ -30,7 +30,6 @@ from pipelines.config import params
 from pipelines.processes import ray_cluster
 from pipelines.sweep import studies
 from pipelines.train import __main__ as stage
-from pipelines.train import recovery
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, write_params
 
@@ -91,7 +90,7 @@ def test_two_workers_on_a_local_ray_match_one_process(framework, is_killed, tmp_
     synthetic.enter(tmp_path, monkeypatch, ON_RAY)
     if is_killed:
         command = train(framework)
-        wait_until((recovery.FOLDER / f"{framework}-mlp" / "state.npz").exists, command)
+        wait_until((paths.training_state(f"{framework}-mlp") / "state.npz").exists, command)
         worker(framework, 1, command).kill()
         assert_one_error_line(finish(command), "worker 1 of 2 was ended by SIGKILL", "the next start resumes")
     done = finish(train(framework))

@@ -5,7 +5,6 @@ import pytest
 
 from models.training import precision
 from pipelines.artifacts import paths, training_record
-from pipelines.train import recovery
 from tests.pipelines import synthetic
 from tests.pipelines.train.test_recovery import FRAMEWORKS, QUICK, interrupt, result, run_train
 
@@ -15,7 +14,6 @@ PRECISIONS = {"float32": 0.0, "bfloat16": float("inf")}  # the share of the time
 @pytest.fixture
 def enter(tmp_path, monkeypatch):
     """Enter a new folder of this name, where every training with `auto` is long enough to be measured."""
-    monkeypatch.setattr(recovery, "SHARE", float("inf"))  # each epoch is stored, however short
     monkeypatch.setattr(precision, "has_bfloat16_instructions", lambda: True)
     monkeypatch.setattr(precision, "MINIMUM_VALUES", 0)
     monkeypatch.setattr(precision, "BUDGET", 0.0)

@@ -17,10 +17,11 @@ from models import checkpoint
 from pipelines.artifacts import history, layer_history, paths, training_record
 from pipelines.artifacts.hashing import hash_files
 from pipelines.cli.candidate import Candidate
+from pipelines.export import __main__ as export
 from pipelines.tracking import location
 from pipelines.train import __main__ as train
 from pipelines.train import recovery
-from pipelines.train.progress import Display
+from pipelines.train.monitor import TrainingMonitor
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, write_params
 
@@ -31,7 +32,6 @@ QUICK = {"train.epochs": 4, "train.minimum_steps": 0, "train.device": "cpu", "mo
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A folder of each name that a test enters, with the same data and parameters."""
-    monkeypatch.setattr(recovery, "SHARE", float("inf"))  # each epoch is stored, however short
 
     def enter(name, changes=None):
         (tmp_path / name).mkdir()
@@ -44,20 +44,23 @@ def run_train(framework, architecture="mlp"):
     return run_main(train.main, "--framework", framework, "--architecture", architecture)
 
 
-def interrupt(monkeypatch, framework, epoch, error=KeyboardInterrupt):
-    """Train until this epoch is recorded in MLflow but not yet stored."""
+def interrupt(monkeypatch, framework, epoch, error=KeyboardInterrupt, before="inspect"):
+    """Train until this epoch is to be inspected, before its state is stored, or recorded, after that."""
+    function = getattr(TrainingMonitor, before)
 
-    def raise_error(_, shown):
-        if shown.epoch == epoch:
+    def raise_error(monitor, *arguments):
+        epochs = arguments[:1] or [epoch for epoch, _ in monitor.unrecorded]
+        if [each.epoch for each in epochs] == [epoch]:
             raise error
+        return function(monitor, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Display, "epoch", raise_error)
+        patch.setattr(TrainingMonitor, before, raise_error)
         return run_train(framework)
 
 
 def state_file(framework):
-    return recovery.FOLDER / f"{framework}-mlp" / "state.npz"
+    return paths.training_state(f"{framework}-mlp") / "state.npz"
 
 
 def result(framework):
@@ -73,6 +76,12 @@ def run_of(framework):
     return mlflow.get_run(training_record.read(paths.checkpoint(f"{framework}-mlp") / training_record.FILE)["run_id"])
 
 
+def recorded(run):
+    """The epochs of a run in MLflow."""
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch/train_loss")
+    return sorted(point.step for point in points)
+
+
 def assert_each_metric_once(run, epochs):
     client = mlflow.MlflowClient()
     steps = {key: [point.step for point in client.get_metric_history(run.info.run_id, key)] for key in run.data.metrics}
@@ -83,20 +92,19 @@ def assert_each_metric_once(run, epochs):
     assert steps["best_epoch"] == steps["stored_epoch"] == [0]
 
 
+@pytest.mark.parametrize(("before", "stored"), [("inspect", 2), ("record", 3)])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_after_ctrl_c_the_stage_continues_in_the_same_run(workspace, monkeypatch, framework):
+def test_after_ctrl_c_the_stage_continues_in_the_same_run(workspace, monkeypatch, framework, before, stored):
     workspace("whole")
     assert run_train(framework).returncode == 0
-    assert not state_file(framework).exists()
     expected = result(framework)
     workspace("interrupted")
-    assert interrupt(monkeypatch, framework, 3).returncode == 130
+    assert interrupt(monkeypatch, framework, 3, before=before).returncode == 130
     (killed,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
-    assert killed.info.status == "KILLED"
+    assert (killed.info.status, recorded(killed)) == ("KILLED", [1, 2])
     done = run_train(framework)
-    assert f"{framework}-mlp: resuming after epoch 2 of 4, run {killed.info.run_id}\n" in done.stdout
+    assert f"{framework}-mlp: resuming after epoch {stored} of 4, run {killed.info.run_id}\n" in done.stdout
     assert result(framework) == expected
-    assert not state_file(framework).exists()
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert run.info.run_id == run_of(framework).info.run_id
@@ -121,6 +129,39 @@ def test_after_kill_9_the_stage_continues_in_the_same_run(workspace, framework):
     assert_each_metric_once(run, 12)
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_complete_training_that_dvc_has_not_recorded_is_not_repeated(workspace, monkeypatch, framework):
+    """As if DVC had been killed between the end of the stage and its entry in dvc.lock."""
+    workspace("here")
+    assert run_train(framework).returncode == 0
+    expected, first = result(framework), run_of(framework).info.run_id
+    shutil.rmtree(paths.checkpoint(f"{framework}-mlp"))  # as DVC does before it runs the stage again
+    done = run_train(framework)
+    assert f"{framework}-mlp: resuming after epoch 4 of 4, run {first}\n" in done.stdout
+    assert result(framework) == expected
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert (run.info.run_id, run.info.status) == (first, "FINISHED")
+    assert_each_metric_once(run, 4)
+
+
+def test_a_training_whose_outputs_exist_is_repeated_in_a_new_run(workspace):
+    workspace("here")
+    assert run_train("torch").returncode == 0
+    first = run_of("torch").info.run_id
+    done = run_train("torch")
+    assert "resum" not in done.stdout
+    assert "not used" not in done.stdout
+    assert run_of("torch").info.run_id != first
+
+
+def test_export_deletes_the_state_of_the_training(workspace):
+    workspace("here")
+    assert run_train("torch").returncode == 0
+    assert state_file("torch").exists()
+    assert run_main(export.main, "--framework", "torch", "--architecture", "mlp").returncode == 0
+    assert not state_file("torch").parent.exists()
+
+
 def kill_once_stored(framework):
     """Kill the stage, in a process of its own, when it has stored an epoch."""
     command = [sys.executable, "-m", "pipelines.train", "--framework", framework, "--architecture", "mlp"]
@@ -140,7 +181,6 @@ def interrupted(tmp_path_factory):
     """A workspace in which a training was interrupted in its third epoch. Tests copy it."""
     folder = tmp_path_factory.mktemp("interrupted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recovery, "SHARE", float("inf"))
         synthetic.enter(folder, patch, QUICK)
         assert interrupt(patch, "torch", 3).returncode == 130
     return folder
@@ -160,7 +200,6 @@ def interrupted(tmp_path_factory):
 def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(
     interrupted, tmp_path, monkeypatch, change, reason
 ):
-    monkeypatch.setattr(recovery, "SHARE", float("inf"))
     shutil.copytree(interrupted, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
@@ -180,10 +219,10 @@ def test_the_state_of_another_training_or_a_damaged_one_is_deleted_with_a_line(
         flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         file.write_bytes({"torn": content[:-100], "flipped": flipped, "empty": b""}[change])
     done = run_train("torch")
-    (line,) = (line for line in done.stdout.splitlines() if "resum" in line)
-    assert line.startswith("torch-mlp: the interrupted training is not resumed, as ")
+    (line,) = (line for line in done.stdout.splitlines() if "state of a training" in line)
+    assert line.startswith("torch-mlp: the stored state of a training is not used, as ")
     assert reason in line
-    assert not file.exists()
+    assert "resuming" not in done.stdout
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
 
@@ -223,8 +262,7 @@ def test_the_code_of_a_candidate_is_that_of_its_stage():
     assert not {"models/torch/mlp.py", "models/keras/fit.py"} & files
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.02])
-def test_every_epoch_is_stored_unless_that_takes_a_large_share_of_the_time(tmp_path, monkeypatch, seconds):
+def test_every_epoch_is_stored_and_some_are_known_to_be_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock, written = [0.0], {False: [], True: []}
     monkeypatch.setattr(recovery.time, "monotonic", lambda: clock[0])
@@ -237,14 +275,11 @@ def test_every_epoch_is_stored_unless_that_takes_a_large_share_of_the_time(tmp_p
     monkeypatch.setattr(recovery, "_write", write)
     file = recovery.StateFile("torch-mlp", {})
     for epoch in range(1, 1001):
-        clock[0] += seconds
-        file.write(lambda epoch=epoch: epoch)
+        clock[0] += 0.02
+        file.write(epoch)
+    assert written[False] == list(range(1, 1001))
     assert written[True][0] == 1
     assert 0.01 < len(written[True]) * 0.1 / clock[0] <= 0.021
-    if seconds > 0.01 / recovery.SHARE:
-        assert written[False] == list(range(1, 1001))
-    else:
-        assert 0.1 < len(written[False]) * 0.01 / clock[0] <= recovery.SHARE
 
 
 def test_after_a_power_failure_the_state_that_is_on_the_disk_is_used(workspace, monkeypatch):
@@ -253,4 +288,3 @@ def test_after_a_power_failure_the_state_that_is_on_the_disk_is_used(workspace, 
     assert interrupt(monkeypatch, "torch", 3).returncode == 130
     state_file("torch").write_bytes(b"")
     assert "torch-mlp: resuming after epoch 1 of 4" in run_train("torch").stdout
-    assert not state_file("torch").with_name("synced.npz").exists()

@@ -19,7 +19,7 @@ from models.training import launchers
 from pipelines.artifacts import paths
 from pipelines.processes.process import THREADS, LocalProcess
 from pipelines.train import __main__ as train
-from pipelines.train import local_workers, recovery, supervisor
+from pipelines.train import local_workers, supervisor
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main
 
@@ -64,7 +64,7 @@ def wait_until(condition):
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_after_a_worker_is_killed_all_end_and_the_next_start_resumes(framework, tmp_path, monkeypatch):
     synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 30})
-    file = recovery.FOLDER / f"{framework}-mlp" / "state.npz"
+    file = paths.training_state(f"{framework}-mlp") / "state.npz"
     stage = start(framework)
     wait_until(lambda: file.exists() or stage.poll() is not None)
     workers = workers_of(stage, framework)
@@ -93,7 +93,7 @@ def test_after_a_worker_is_killed_all_end_and_the_next_start_resumes(framework, 
 def test_ctrl_c_ends_the_workers_and_the_run(tmp_path, monkeypatch):
     synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 10_000})
     stage = start("torch")
-    wait_until((recovery.FOLDER / "torch-mlp" / "state.npz").exists)
+    wait_until((paths.training_state("torch-mlp") / "state.npz").exists)
     workers = workers_of(stage, "torch")
     stage.send_signal(signal.SIGINT)
     done = finish(stage)
