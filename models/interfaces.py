@@ -30,13 +30,14 @@ ConfigT_contra = TypeVar("ConfigT_contra", contravariant=True)
 
 class Totals(NamedTuple):
     """Sums over the examples seen: loss and what each counts in it, right classes or absolute errors, gradient norm,
-    and their number."""
+    and their number; and the number of steps that were not taken."""
 
     loss: float
     weight: float
     metric: float
     gradient_norm: float
     examples: float
+    skipped_steps: float
 
 
 class Learner(Protocol):

@@ -178,8 +178,6 @@ class Learner:
         gradients = optimizers.penalised(gradients, variables, self.config)
         # An optimizer that scales the loss divides by the scale itself: a power of 2, which is exact.
         self.optimizer.apply(self._multiplied(gradients, self._loss_scale()), variables)
-        if self.scales_loss:
-            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)  # the step is not taken
         self._add(sums, norm)
 
     def _loss_scale(self) -> Any:
@@ -191,16 +189,20 @@ class Learner:
     def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
         logits = self.model(inputs, training=False)
         value = loss(logits, targets, self.config, self.weights)
-        self._add(self._sums(value, logits, targets), 0.0)
+        self._add(self._sums(value, logits, targets), tf.zeros(()))
 
     def _sums(self, value: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Of the examples: loss and weight, metric, and their number; float32 [4]."""
         count, weight = tf.cast(tf.shape(targets)[0], tf.float32), total_weight(targets, self.weights)
         return tf.stack([value * weight, weight, _metric(logits, targets), count])
 
-    def _add(self, sums: tf.Tensor, norm: tf.Tensor | float) -> None:
+    def _add(self, sums: tf.Tensor, norm: tf.Tensor) -> None:
         loss_sum, weight, metric, count = tf.unstack(sums)
-        totals = tf.stack([loss_sum, weight, metric, norm * count, count])
+        skipped = tf.zeros_like(norm)
+        if self.scales_loss:
+            skipped = tf.cast(~tf.math.is_finite(norm), norm.dtype)  # the step is not taken
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+        totals = tf.stack([loss_sum, weight, metric, norm * count, count, skipped])
         self.totals.assign_add(tf.cast(totals, self.totals.dtype))
 
 

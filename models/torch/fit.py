@@ -158,8 +158,6 @@ class Learner:
         value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets), total)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or float("inf"))
-        if self.scaler.is_enabled():
-            norm = torch.where(norm.isfinite(), norm, 0.0)  # the step is not taken
         optimizers.penalise(self.parameters, self.config)
         return value, sums, norm
 
@@ -240,7 +238,11 @@ class Learner:
 
     def _add(self, sums: torch.Tensor, norm: torch.Tensor) -> None:
         loss_sum, weight, metric, count = sums
-        self.totals += torch.stack([loss_sum, weight, metric, norm * count, count])
+        skipped = torch.zeros_like(norm)
+        if self.scales_loss:
+            skipped = (~norm.isfinite()).to(norm.dtype)  # the step is not taken
+            norm = torch.where(norm.isfinite(), norm, 0.0)
+        self.totals += torch.stack([loss_sum, weight, metric, norm * count, count, skipped])
 
 
 def _metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

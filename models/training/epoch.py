@@ -10,7 +10,8 @@ from models.spec import Metric
 class Epoch:
     """One line of the training history. Losses are means over examples, weighted as in training.
 
-    A classification has accuracies; a regression has mean absolute errors, in the target's unit.
+    A classification has accuracies; a regression has mean absolute errors, in the target's unit. In float16
+    `skipped_steps` are those that were not taken, as gradients overflowed.
     """
 
     epoch: int
@@ -23,6 +24,7 @@ class Epoch:
     validation_accuracy: float | None = None
     train_mae: float | None = None
     validation_mae: float | None = None
+    skipped_steps: int | None = None
 
     def values(self) -> dict[str, float]:
         """The fields that are not None, by name."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -30,10 +30,12 @@ from models.training.schedule import learning_rate
 from models.training.workers import ALONE, Workers
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
+# In a row: the loss is then multiplied by less than 2^-80, so it is not the scale that makes the gradients overflow.
+MOST_SKIPPED_STEPS = 100
 
 
 class NotFiniteError(InputError):
-    """The loss became NaN or infinite, or the gradients of every step overflowed."""
+    """The loss became NaN or infinite, or the gradients of too many steps overflowed."""
 
 
 def run(
@@ -51,17 +53,20 @@ def run(
     state. Raises NotFiniteError.
     """
     epochs, random = config.epochs_for(len(data.train)), np.random.default_rng(config.seed)
+    steps = batch_count(data.train, config.batch_size)
     history, best_weights = _restore(recovery.state, learner, random)
     training = _Training(learner, data, config, epochs, random, on_step, workers, is_kept=learner.keep(data))
     while len(history) < epochs and not _is_out_of_patience(history, config):
         history.append(training.epoch(len(history) + 1))
         on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
+        if _skipped_steps(history, steps) > MOST_SKIPPED_STEPS:
+            raise _overflow(history, steps)
         if config.keep == "best" and best_epoch(history) is history[-1]:
             best_weights = learner.get_weights()
         recovery.store(partial(_state, history, learner, random, best_weights))
-    if learner.scales_loss and not any(epoch.gradient_norm for epoch in history):
-        raise NotFiniteError("in float16 the gradients of every step overflowed; set train.precision = 'float32'")
+    if _skipped_steps(history, steps) == steps * len(history):
+        raise _overflow(history, steps)
     if best_weights is not None:
         learner.set_weights(best_weights)
     return history
@@ -106,6 +111,7 @@ class _Training:
         train = self.learner.read_totals()
         seconds = time.perf_counter() - start
         validation, metric = self._validate(), self.data.metric
+        skipped = int(train.skipped_steps) if self.learner.scales_loss else None
         return Epoch(
             epoch=number,
             train_loss=train.loss / train.weight,
@@ -113,6 +119,7 @@ class _Training:
             learning_rate=rate,
             examples_per_second=train.examples / seconds,
             gradient_norm=train.gradient_norm / train.examples,
+            skipped_steps=skipped,
             **{f"train_{metric}": self._mean_metric(train), f"validation_{metric}": self._mean_metric(validation)},
         )
 
@@ -164,3 +171,15 @@ def _require_finite(epoch: Epoch, config: Train) -> None:
                 f"{name} is {value} in epoch {epoch.epoch}; lower train.learning_rate = {config.learning_rate:g} "
                 "or set train.gradient_clip"
             )
+
+
+def _skipped_steps(history: list[Epoch], steps: int) -> int:
+    """The number of steps since the last epoch, of so many `steps`, in which one was taken."""
+    return steps * sum(1 for _ in takewhile(lambda epoch: epoch.skipped_steps == steps, reversed(history)))
+
+
+def _overflow(history: list[Epoch], steps: int) -> NotFiniteError:
+    return NotFiniteError(
+        f"in float16 the gradients of the last {_skipped_steps(history, steps)} steps overflowed, so that none of them "
+        "was taken; set train.precision = 'float32'"
+    )

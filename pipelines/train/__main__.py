@@ -39,7 +39,7 @@ from pipelines.tracking import provenance, runs
 from pipelines.tracking.run import Run
 from pipelines.train import local_workers, ray_workers, recovery
 from pipelines.train.monitor import TrainingMonitor
-from pipelines.train.progress import Display
+from pipelines.train.progress import Display, outcome
 from pipelines.train.recovery import Interrupted, StateFile
 
 
@@ -125,7 +125,7 @@ def train(
         run.log_once({name: record[name] for name in ("best_epoch", "stored_epoch")})
         run.log_artifact(paths.checkpoint(chosen.name) / history.FILE)
     workers.wait()
-    print(f"{chosen.name}: {len(trained.history)} epochs in {trained.seconds:.1f} s", flush=True)
+    print(f"{chosen.name}: {outcome(trained.history, trained.seconds)}", flush=True)
 
 
 def measured(chosen: Candidate, model_config: ModelConfig, data: TrainingData, config: Train, device: Device) -> Device:

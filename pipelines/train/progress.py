@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
@@ -41,6 +42,13 @@ class Display:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+def outcome(history: Sequence[Epoch], seconds: float) -> str:
+    """The duration of a training, and the number of steps that were not taken, which is known of float16."""
+    skipped = sum(epoch.skipped_steps or 0 for epoch in history)
+    steps = f"; gradients of {skipped} steps overflowed, which were not taken" if skipped else ""
+    return f"{len(history)} epochs in {seconds:.1f} s{steps}"
 
 
 def epoch_line(epoch: Epoch, epochs: int, candidate: str) -> str:

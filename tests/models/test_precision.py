@@ -14,6 +14,7 @@ from models.device import Device, has_bfloat16_instructions
 from models.spec import DataSpec
 from models.training import loop, precision
 from models.training.batches import Batch, Split, TrainingData
+from models.training.epoch import Epoch
 from models.training.loop import NotFiniteError
 from models.training.workers import ALONE, Workers
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
@@ -88,6 +89,12 @@ SCALES = {
 }
 
 
+SET_SCALE = {
+    "torch": lambda learner, scale: learner.scaler.load_state_dict(learner.scaler.state_dict() | {"scale": scale}),
+    "keras": lambda learner, scale: learner.optimizer.dynamic_scale.assign(scale),
+}
+
+
 @pytest.fixture
 def float16_learner(data: TrainingData, train_config: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A learner in float16, on the CPU, with this initial scale of the loss, doubled after two steps."""
@@ -118,7 +125,7 @@ def test_a_step_whose_gradients_overflow_is_not_taken(
     before = learner.get_weights()
     learner.train_batches([batch], [0.01])
     assert SCALES[framework](learner) == 2.0**39
-    assert learner.read_totals().gradient_norm == 0
+    assert (learner.read_totals().gradient_norm, learner.read_totals().skipped_steps) == (0, 1)
     assert math.isfinite(learner.read_totals().loss)
     for name, array in learner.get_weights().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
@@ -130,8 +137,41 @@ def test_a_training_in_float16_that_takes_no_step_is_an_error(
 ) -> None:
     config = train_config.model_copy(update={"epochs": 1})
     few = replace(data, train=Split(data.train.inputs[:64], data.train.targets[:64]))
-    with pytest.raises(NotFiniteError, match="gradients of every step overflowed"):
+    with pytest.raises(NotFiniteError, match="gradients of the last 1 steps overflowed"):
         loop.run(float16_learner(framework, 2.0**60), few, config, lambda *_: None, lambda _: None)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_steps_that_are_not_taken_are_counted_in_each_epoch(
+    framework: str, data: TrainingData, train_config: Train, float16_learner: Callable[..., Any]
+) -> None:
+    """The scale grows until gradients overflow, after the first steps; the training goes on."""
+    config = train_config.model_copy(update={"epochs": 3})
+    history = loop.run(float16_learner(framework, 2.0**12), data, config, lambda *_: None, lambda _: None)
+    assert history[0].skipped_steps == 0
+    assert 0 < history[-1].skipped_steps < 8
+    assert history[-1].values()["skipped_steps"] == history[-1].skipped_steps
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_training_in_float16_that_takes_no_further_step_is_an_error(
+    framework: str,
+    data: TrainingData,
+    train_config: Train,
+    float16_learner: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "MOST_SKIPPED_STEPS", 10)
+    learner, seen = float16_learner(framework, 1024.0), []
+
+    def on_epoch(epoch: Epoch, _: Any) -> None:
+        seen.append(epoch.skipped_steps)
+        if epoch.epoch == 2:
+            SET_SCALE[framework](learner, 2.0**60)
+
+    with pytest.raises(NotFiniteError, match=r"gradients of the last 16 steps overflowed.*train\.precision"):
+        loop.run(learner, data, train_config.model_copy(update={"epochs": 9}), on_epoch, lambda _: None)
+    assert seen == [0, 0, 8, 8]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,12 @@ def test_a_regression_tells_its_error_in_place_of_an_accuracy():
     assert progress.epoch_line(regression, 20, "torch-mlp") == (
         "torch-mlp epoch 3/20: loss 0.5000 mae 7.5000 | validation loss 0.2500 mae 8.2500 | 12,346 examples/s"
     )
+
+
+@pytest.mark.parametrize(("skipped", "words"), [(None, ""), (0, ""), (3, "; gradients of 6 steps overflowed, which")])
+def test_the_outcome_has_the_steps_that_were_not_taken(skipped, words):
+    history = [replace(epoch(number), skipped_steps=skipped) for number in (1, 2)]
+    assert progress.outcome(history, 1.25) == "2 epochs in 1.2 s" + (f"{words} were not taken" if words else "")
 
 
 def test_elsewhere_than_on_a_terminal_lines_are_plain_and_few(capsys, monkeypatch):
