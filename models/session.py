@@ -28,6 +28,7 @@ REQUIRED = {"cuda": CUDA, "tensorrt": TENSORRT}
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 ERROR, FATAL = 3, 4  # severities of ONNX Runtime's log
 ADVICE = "`uv sync --extra gpu` installs the CUDA libraries; `tensorrt` also needs NVIDIA's TensorRT"
+FALLBACK = f"an NVIDIA driver is installed, but ONNX Runtime uses {CPU}; {ADVICE}"
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Session: TypeAlias = onnxruntime.InferenceSession
@@ -60,7 +61,7 @@ def open_session(
     if used != REQUIRED.get(device, used):
         raise InputError(f"{setting} = {device!r}: ONNX Runtime uses {used}; {ADVICE}; allowed: auto, cpu")
     if device == "auto" and used == CPU and has_nvidia_driver():
-        log.warning("an NVIDIA driver is installed, but ONNX Runtime uses %s; %s", used, ADVICE)
+        log.warning(FALLBACK)
     return session
 
 
@@ -76,6 +77,11 @@ def reason_against_gpu(device: Device, setting: str = "device") -> str:
     if not has_nvidia_driver():
         return "there is no NVIDIA driver"
     return "" if CUDA in onnxruntime.get_available_providers() else "this build of ONNX Runtime has no CUDA"
+
+
+def reason_for_cpu(session: Session, device: Device, setting: str = "device") -> str:
+    """The reason why a session that was opened with `device` computes on the CPU; empty if it does not."""
+    return (reason_against_gpu(device, setting) or FALLBACK) if provider(session) == CPU else ""
 
 
 def may_use_gpu(device: Device) -> bool:

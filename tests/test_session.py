@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import onnxruntime
 import pytest
 
@@ -16,6 +17,7 @@ from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.export import reader
 from pipelines.promote import __main__ as promote
+from pipelines.tracking import runs
 from serving.inference.predictor import Predictor
 from serving.settings import read
 from tests.pipelines import synthetic
@@ -129,6 +131,18 @@ def test_automatic_selection_takes_the_gpu_or_warns(monkeypatch, caplog, capsys)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"an NVIDIA driver is installed, but ONNX Runtime uses {CPU}; ")
     assert capsys.readouterr().out == ""  # `evaluate` and the readers write results there
+
+
+@pytest.mark.parametrize(("granted", "reason"), [(False, session.FALLBACK), (True, None)])
+def test_evaluate_records_why_it_does_not_use_the_gpu(tmp_path, monkeypatch, granted, reason) -> None:
+    monkeypatch.setattr(Recorded, "granted", granted)
+    settings = synthetic.enter(tmp_path, monkeypatch, {"evaluate.device": "auto"})
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+        pass
+    synthetic.write_candidate("torch-cnn", run.id)
+    evaluate.evaluate("torch-cnn", settings.evaluate, "tandem")
+    tags = mlflow.get_run(run.id).data.tags
+    assert (tags["provider"], tags.get("provider_reason")) == (CUDA if granted else CPU, reason)
 
 
 def test_without_a_driver_no_cuda_library_is_loaded(monkeypatch, caplog) -> None:

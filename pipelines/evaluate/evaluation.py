@@ -7,7 +7,7 @@ from typing import Any
 
 from models.config import Framework
 from models.export_formats import ONNX
-from models.session import Session, open_session, provider, reason_against_gpu
+from models.session import Session, open_session, provider, reason_for_cpu
 from models.spec import DataSpec
 from pipelines.artifacts import (
     history,
@@ -48,7 +48,7 @@ def evaluate(name: str, config: Evaluate, tracker: Tracker) -> None:
         metrics = _with_int8(*measured)
         _write_records(metrics, dict(zip(records.graphs(name), graphs, strict=True)), name)
         _log(run, metrics, name, spec)
-        if reason := reason_against_gpu(config.device, "evaluate.device"):
+        if reason := reason_for_cpu(sessions[0], config.device, "evaluate.device"):
             run.set_tags({"provider_reason": reason})
     _print_summary(metrics, name)
 
