@@ -61,7 +61,7 @@ def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
         f"validation {rules.metric_name}": numbers.score(candidate.validation_score(rules.metric)),
         f"test {rules.metric_name}": numbers.with_interval(candidate.metrics["test"], rules.metric),
         "p50 ms": _milliseconds(times["p50_ms"]),
-        "p99 ms": _milliseconds(times["p99_ms"]),
+        "p99 ms (calls)": f"{_milliseconds(times['p99_ms'])} ({times['calls']:,})",
         "parity": "passed" if candidate.parity_passed else "failed",
         "KiB": f"{candidate.metrics['model']['bytes'] / 1024:.0f}",
     }

@@ -74,12 +74,12 @@ def _graph(graph: CandidateRecord, promotion: Promotion) -> Iterator[tuple[str, 
         f"validation {numbers.metric_name(promotion.rules.metric)}",
         numbers.score(graph.validation_score(promotion.rules.metric)),
     )
-    for name in (promotion.metric, "mae", "log_loss", "calibration_error"):
+    for name in (promotion.metric, "mae", "log_loss", "calibration_error", "calibration_error_uncalibrated"):
         if name in test:
             yield f"test {numbers.metric_name(name)}", numbers.with_interval(test, name)
     size = graph.smallest_batch_size
     yield f"latency p50, batch of {size}", numbers.milliseconds(times["p50_ms"])
-    yield f"latency p99, batch of {size}", numbers.milliseconds(times["p99_ms"])
+    yield f"latency p99, batch of {size}", f"{numbers.milliseconds(times['p99_ms'])}, {times['calls']:,} calls"
     yield "throughput, best batch size", f"{_throughput(graph):,.0f}/s"
     yield "file size", numbers.kibibytes(graph.metrics["model"]["bytes"])
     yield "parity", "passed" if parity["passed"] else "failed"

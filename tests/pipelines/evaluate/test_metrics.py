@@ -70,15 +70,28 @@ def test_the_interval_contains_the_accuracy_and_is_wider_for_more_confidence(dra
     assert scores["accuracy_high"] < wide["accuracy_high"]
 
 
+def coverage(low, high):
+    """How often intervals [outcomes] contain the true accuracy: for 100 of these from 0.5 to 0.995, [100]."""
+    outcomes = np.arange(len(low))
+    return np.array(
+        [
+            binom.pmf(outcomes, len(low) - 1, true)[(low <= true) & (true <= high)].sum()
+            for true in np.linspace(0.5, 0.995, 100)
+        ]
+    )
+
+
 @pytest.mark.parametrize("count", [21, 54, 90, 269])
 def test_the_interval_covers_the_true_accuracy_as_often_as_it_says(count):
-    """Over all outcomes, weighted by their probability; a percentile bootstrap covers 0.54 to 0.92 of them."""
+    """Over all outcomes, weighted by their probability, against the percentiles of a bootstrap."""
     outcomes = np.arange(count + 1)
-    low, high = np.transpose([classification_metrics.accuracy_interval(int(k), count, 0.95) for k in outcomes])
-    accuracies = np.linspace(0.5, 0.995, 100)
-    covered = [binom.pmf(outcomes, count, true)[(low <= true) & (true <= high)].sum() for true in accuracies]
-    assert min(covered) > 0.85
-    assert 0.94 < np.mean(covered) < 0.965
+    intervals = [classification_metrics.accuracy_interval(int(correct), count, 0.95) for correct in outcomes]
+    wilson = coverage(*np.transpose(intervals))
+    assert wilson.min() > 0.89
+    assert 0.945 < wilson.mean() < 0.955
+    percentiles = coverage(*(binom.ppf(tail, count, outcomes / count) / count for tail in (0.025, 0.975)))
+    cells = [count, *(f"{value:.3f}" for each in (wilson, percentiles) for value in (each.mean(), each.min()))]
+    assert f"| {' | '.join(map(str, cells))} |" in (REPOSITORY / "docs" / "experiments.md").read_text("utf-8")
 
 
 def test_a_perfect_score_has_an_interval_below_it():

@@ -1,4 +1,4 @@
-"""Calibration of torch's default candidates on the default data."""
+"""Calibration of the default candidates on the default data."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from pipelines.evaluate import calibration
 from pipelines.export import temperature
 from pipelines.load import __main__ as load
 from pipelines.prepare import __main__ as prepare
+from tests.models.conftest import FRAMEWORKS
 from tests.pipelines.workspace import write_params
 
 LIMIT = 0.02
@@ -32,8 +33,9 @@ def splits(tmp_path_factory):
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
-def test_the_expected_calibration_error_is_small_with_the_temperature(splits, architecture):
-    settings, spec, chosen = params.read(), DataSpec.read(paths.SPEC), Candidate("torch", architecture)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_expected_calibration_error_is_small_with_the_temperature(splits, framework, architecture):
+    settings, spec, chosen = params.read(), DataSpec.read(paths.SPEC), Candidate(framework, architecture)
     device = chosen.framework_module("device").choose(settings.train)
     model = chosen.architecture_module().build(spec, settings.models.of(architecture))
     data = TrainingData(splits["train"], splits["validation"], spec)

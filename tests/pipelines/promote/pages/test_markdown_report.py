@@ -45,7 +45,7 @@ def test_the_table_has_a_line_for_each_candidate_in_straight_columns(promotion):
     assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "rejected"), strict=True)] == [
         lines[0].index("verdict")
     ] * 2
-    for text in ("torch-cnn", "0.9712", "0.9000 [0.8800, 0.9200]", "0.125", "0.250", "passed"):
+    for text in ("torch-cnn", "0.9712", "0.9000 [0.8800, 0.9200]", "0.125", "0.250 (100)", "passed"):
         assert text in lines[2]
     assert lines[3].count("failed") == 2  # the parity column and the verdict
 
