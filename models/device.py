@@ -66,7 +66,8 @@ def missing_code(name: str, capability: tuple[int, int], architectures: Sequence
         if built <= capability and (kind == "compute" or built[0] == capability[0]):
             return ""
     version = ".".join(map(str, capability))
-    return f"{name} has compute capability {version}; this build has code for {', '.join(architectures)}"
+    names = ", ".join(architectures)
+    return f"{name} has compute capability {version}; this build has code for {names}: use a GPU of these, or the CPU"
 
 
 def gpu_number(config: Train, local_rank: int, count: int) -> int:

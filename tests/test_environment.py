@@ -19,7 +19,13 @@ SUFFIX = re.compile(r"^nvidia-(?P<library>[a-z-]+?)(?:-cu(?P<cuda>\d+))?$")
 NO_CUDA = {"nvidia-ml-py"}  # a client of the driver
 # They come with the driver, or with TensorRT, which is an installation of its own.
 FROM_ELSEWHERE = {"libcuda.so.1", "libnvidia-ml.so.1", "libnvinfer.so.10", "libnvonnxparser.so.10"}
-RUNTIMES = ("torch/lib/*.so*", "tensorflow/*.so*", "onnxruntime/capi/*.so")
+# Symbols of these, of Python, and of libraries that the same runtime loads before: ONNX Runtime's, and torch's.
+LOADED_BEFORE = re.compile(
+    r"cu[A-Z]|create\w+_INTERNAL|get(InferLib|PluginReg)|_?Py|Provider_GetHost|_ZNK?\d*(3c10|5torch|2at)"
+)
+RUNTIMES = ("torch/lib/*.so*", "tensorflow/*.so*", "onnxruntime/capi/*.so", "nvidia/*/lib/*.so*")
+# Of NVIDIA's libraries, for networks and launchers of a cluster; loaded where these are installed.
+PLUGINS = re.compile(r"nvshmem_(bootstrap|transport)_|libcufile_rdma")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,7 @@ def test_the_lock_has_one_cuda(locked: dict[str, set[str]]) -> None:
     libraries = cuda_of(set(locked))
     assert {"cudnn", "nccl", "cublas"} <= set(libraries)
     assert set().union(*libraries.values()) == {"12"}
+    assert {version.partition(".")[0] for version in locked["cuda-bindings"]} == {"12"}
 
 
 def test_two_generations_of_one_library_are_seen() -> None:
@@ -82,20 +89,39 @@ def test_no_two_installed_packages_own_one_file_with_different_contents() -> Non
     assert {file: sorted(each.values()) for file, each in owners.items() if len(each) > 1} == {}
 
 
+def test_every_cuda_library_has_one_owner() -> None:
+    """A second one, even of the same file, would delete it when it is removed."""
+    site = Path(sysconfig.get_path("purelib"))
+    owners: dict[Path, list[str]] = defaultdict(list)
+    for distribution in metadata.distributions(path=[str(site)]):
+        for file in distribution.files or []:
+            if ".so" in file.name and "nvidia" in file.parts:
+                owners[site / file].append(distribution.metadata["Name"])
+    libraries = {file for file in site.glob("nvidia/**/*.so*") if file.is_file()}
+    if not libraries:
+        pytest.skip("no CUDA library is installed")
+    assert {file: owners[file] for file in libraries if len(owners[file]) != 1} == {}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="ldd is a Linux command")
 def test_every_cuda_library_that_a_runtime_needs_is_installed() -> None:
-    """With the extra `gpu`. Without it TensorFlow and ONNX Runtime lack some of theirs, which is not looked at."""
+    """Files and symbols, with the extra `gpu`: without it TensorFlow and ONNX Runtime lack some of theirs."""
     site = Path(metadata.distribution("torch").locate_file(""))
     if not (site / "nvidia" / "cuda_nvcc").is_dir():
         pytest.skip("the extra `gpu` is not installed")
     folders = [*site.glob("nvidia/*/lib"), site / "torch" / "lib"]
     environment = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
-    missing = defaultdict(list)
+    missing, undefined = defaultdict(list), defaultdict(list)
     for pattern in RUNTIMES:
-        files = sorted(site.glob(pattern))
+        files = [file for file in sorted(site.glob(pattern)) if not PLUGINS.match(file.name)]
         assert files, pattern
         for file in files:
-            done = subprocess.run(["ldd", str(file)], env=environment, capture_output=True, text=True, check=False)
+            command = ["ldd", "-r", str(file)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             for library in re.findall(r"(\S+) => not found", done.stdout):
                 missing[library].append(file.name)
+            for symbol in re.findall(r"undefined symbol: ([^\s,]+)", done.stdout + done.stderr):
+                if not LOADED_BEFORE.match(symbol):
+                    undefined[file.name].append(symbol)
     assert set(missing) <= FROM_ELSEWHERE, missing
+    assert undefined == {}

@@ -58,7 +58,8 @@ def compare(subject: str, device: str, detail: str, configured: str | None, *, d
             "problem", subject, detail, f"params.yaml requires device {configured}; allowed here: auto, cpu"
         )
     if driver and configured != "cpu":
-        return CheckResult("warning", subject, detail, "an NVIDIA driver is present; see the CUDA libraries above")
+        advice = "an NVIDIA driver is present; the lines on CUDA above, and on each part below, have the reason"
+        return CheckResult("warning", subject, detail, advice)
     return CheckResult("ok", subject, detail)
 
 

@@ -41,6 +41,7 @@ def test_code_for_a_gpu(capability: tuple[int, int], architectures: list[str], h
     if reason:
         assert f"GPU 1 has compute capability {capability[0]}.{capability[1]}" in reason
         assert architectures[0] in reason
+        assert reason.endswith(": use a GPU of these, or the CPU")
 
 
 @pytest.mark.parametrize("driver", [True, False])
