@@ -7,6 +7,7 @@ from typing import Any
 
 from models.config import Framework
 from models.gpu_driver import has_nvidia_driver
+from pipelines.cli.candidate import Candidate
 from pipelines.config.params import Params
 from pipelines.doctor import child_process, convolution
 from pipelines.doctor.check_result import CheckResult
@@ -73,7 +74,7 @@ def parts(
     for library, framework in convolution.TRAINS.items():
         output = outputs[library]
         if framework in settings.frameworks and not isinstance(output, CheckProcessError):
-            yield CheckResult("ok", f"train {framework}", _of_candidates(output["training"]))
+            yield _training(settings, framework, output["training"])
     yield CheckResult(
         "ok", "export", "on the CPU: the parity check and the stored example are the same on all machines"
     )
@@ -93,6 +94,19 @@ def parts(
 def place(reason: str) -> str:
     """The device, given the reason against a GPU; empty if one is used."""
     return f"on the CPU: {reason}" if reason else "on the GPU"
+
+
+def _training(settings: Params, framework: Framework, reasons: Mapping[str, str]) -> CheckResult:
+    """The device of the candidates of a framework; a problem where a GPU is required that cannot be used."""
+    required = [
+        chosen.name
+        for chosen in (Candidate(*pair) for pair in settings.pairs if pair[0] == framework)
+        if settings.train.for_candidate(chosen.framework, chosen.architecture).requires_gpu
+    ]
+    if failing := {name: reasons[name] for name in required if reasons[name]}:
+        detail = "; ".join(f"{name}: {reason}" for name, reason in failing.items())
+        return CheckResult("problem", f"train {framework}", detail, "params.yaml requires a GPU; allowed: auto, cpu")
+    return CheckResult("ok", f"train {framework}", _of_candidates(reasons))
 
 
 def _of_candidates(reasons: Mapping[str, str]) -> str:

@@ -58,10 +58,10 @@ def test_each_subject_is_one_line(output: subprocess.CompletedProcess[str]) -> N
 
 def test_a_configured_gpu_that_is_not_available_is_the_only_problem(output: subprocess.CompletedProcess[str]) -> None:
     problems = [line for line in output.stdout.splitlines() if line.startswith("problem")]
-    assert len(problems) == output.returncode == (0 if has_nvidia_driver() else 1), problems
-    for problem in problems:
-        assert "torch computes" in problem
-        assert "allowed here: auto, cpu" in problem
+    assert output.returncode == (0 if has_nvidia_driver() else 1)
+    subjects = [] if has_nvidia_driver() else ["torch computes", "train torch"]
+    assert [problem[9:39].strip() for problem in problems] == subjects
+    assert all("auto, cpu" in problem for problem in problems)
 
 
 def test_without_a_problem_the_status_is_zero(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +245,20 @@ def test_each_part_of_the_pipeline_has_a_device_and_a_reason(workspace: Path) ->
     assert found["int8 graphs"] == "on the CPU: there is no NVIDIA driver"
     outputs["onnxruntime"] = outputs["torch"] = child_process.CheckProcessError("no answer")
     assert [result.subject for result in devices.parts(settings, outputs, "cpu")] == ["train keras", "export"]
+
+
+def test_a_candidate_whose_gpu_cannot_be_used_is_a_problem(workspace: Path) -> None:
+    """Although the library computes on another GPU, and other candidates are trained on the CPU."""
+    write_params(workspace, {"train.devices": {"torch-cnn": "cuda:3", "keras": "cpu"}})
+    missing = "train.devices.torch-cnn = 'cuda:3': no such GPU; allowed here: cuda:0, cuda, auto, cpu"
+    outputs = {
+        "torch": {"device": "cuda", "training": {"torch-mlp": "", "torch-cnn": missing}},
+        "tensorflow": {"training": dict.fromkeys(("keras-mlp", "keras-cnn"), "train.devices.keras = 'cpu'")},
+        "onnxruntime": {"reason": ""},
+    }
+    torch, keras, *_ = devices.parts(params.read(), outputs, "auto")
+    assert (torch.status, torch.subject, torch.detail) == ("problem", "train torch", f"torch-cnn: {missing}")
+    assert (keras.status, keras.detail) == ("ok", "on the CPU: train.devices.keras = 'cpu'")
 
 
 @pytest.mark.parametrize(("error", "words"), [(RuntimeError(), "RuntimeError"), (OSError("one\ntwo"), "one")])
