@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -113,6 +114,7 @@ STEPS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in CONFIGS),
     ("cnn", {"augment": CHANGES[1], "gradient_clip": None, "l1": 0.1}),
     ("mlp", {"augment": CHANGES[2], "class_weights": "balanced"}),
+    *(("cnn", {"precision": "float16", "optimizer": name}) for name in ("adam", "adamw")),
 ]
 
 
@@ -136,6 +138,7 @@ def test_no_step_of_torch_waits_for_the_device(
     ):
         module = importlib.import_module(f"torch.optim.{name}")
         monkeypatch.setattr(module, function, lambda *_: ["meta"], raising=False)
+    monkeypatch.setattr(torch, "autocast", lambda *_: nullcontext())  # it knows no tensors without data
     monkeypatch.setattr(framework_module("torch", "device"), "free_memory", lambda _: 1 << 30)
     classes = 2 if changes.get("loss") == "binary_cross_entropy" else 10
     split = Split(digits.inputs[:64], digits.targets[:64] % classes)
@@ -144,7 +147,7 @@ def test_no_step_of_torch_waits_for_the_device(
     model = framework_module("torch", architecture).build(data.spec, CONFIGS[architecture])
     meta: Any = "meta"
     learner = framework_module("torch", "fit").Learner(
-        model, config, Device(meta, "", "float32"), np.ones(classes, np.float32)
+        model, config, Device(meta, "", changes.get("precision", "float32")), np.ones(classes, np.float32)
     )
     assert learner.keep(data)
     draws = list(shuffled(split, 32, config.augment, np.random.default_rng(0)))
