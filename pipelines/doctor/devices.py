@@ -7,15 +7,18 @@ from typing import Any
 
 from models.config import Framework
 from models.gpu_driver import has_nvidia_driver
+from models.session import REQUIRED
 from pipelines.cli.candidate import Candidate
 from pipelines.config.params import Params
 from pipelines.doctor import child_process, convolution
 from pipelines.doctor.check_result import CheckResult
 from pipelines.doctor.child_process import CheckProcessError
+from pipelines.doctor.libraries import is_installed
 
 MODULE = convolution.__name__
 ONNXRUNTIME = "onnxruntime"
 SERVICE = "TANDEM_DEVICE"  # of the service's environment
+TENSORRT = "libnvinfer.so.10"  # an installation of its own
 
 
 def check(settings: Params) -> list[CheckResult]:
@@ -85,10 +88,21 @@ def parts(
         ("evaluate, promote, drift", "evaluate.device", settings.evaluate.device),
         ("service", SERVICE, service),
     ):
-        yield CheckResult("ok", subject, place(f"{setting} = 'cpu'" if device == "cpu" else runtime["reason"]))
+        yield _inference(subject, setting, device, runtime["reason"])
     # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#quantization-on-gpu
     gpu = "on the GPU in float32 between quantisations; TensorRT and the CPU compute in 8 bits"
     yield CheckResult("ok", "int8 graphs", f"on the CPU: {runtime['reason']}" if runtime["reason"] else gpu)
+
+
+def _inference(subject: str, setting: str, device: str, reason: str) -> CheckResult:
+    """The device of a part that uses ONNX Runtime; a problem where a GPU is required that cannot be used."""
+    if device == "cpu":
+        return CheckResult("ok", subject, place(f"{setting} = 'cpu'"))
+    if device == "tensorrt" and not reason and not is_installed(TENSORRT):
+        reason = f"{TENSORRT} is missing"
+    if device in REQUIRED and reason:
+        return CheckResult("problem", subject, f"{setting} = '{device}': {reason}", "allowed here: auto, cpu")
+    return CheckResult("ok", subject, place(reason))
 
 
 def place(reason: str) -> str:

@@ -95,7 +95,7 @@ def check_requirements(versions: Mapping[str, str], requirements: Mapping[str, I
 def check_libraries(names: tuple[str, ...], *, required: bool) -> CheckResult:
     """A warning if one of the libraries `names` is missing and they are `required`."""
     subject = f"CUDA {CUDA} libraries"
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if not missing:
         return CheckResult("ok", subject, f"{', '.join(names)} found")
     detail = f"missing {', '.join(missing)}"
@@ -149,7 +149,8 @@ def _driver_cuda() -> int:
     return version.value
 
 
-def _is_installed(library: str) -> bool:
+def is_installed(library: str) -> bool:
+    """Whether a library such as `libcudnn.so.9` is in NVIDIA's Python packages or where the linker looks for it."""
     if any((folder / library).exists() for folder in _folders()):
         return True
     return find_library(library.removeprefix("lib").partition(".")[0]) == library

@@ -247,6 +247,28 @@ def test_each_part_of_the_pipeline_has_a_device_and_a_reason(workspace: Path) ->
     assert [result.subject for result in devices.parts(settings, outputs, "cpu")] == ["train keras", "export"]
 
 
+@pytest.mark.parametrize(
+    ("device", "reason", "status", "detail"),
+    [
+        ("auto", "", "ok", "on the GPU"),
+        ("auto", "no driver", "ok", "on the CPU: no driver"),
+        ("cuda", "", "ok", "on the GPU"),
+        ("cuda", "no driver", "problem", "TANDEM_DEVICE = 'cuda': no driver"),
+        ("tensorrt", "no driver", "problem", "TANDEM_DEVICE = 'tensorrt': no driver"),
+        ("tensorrt", "", "problem", "TANDEM_DEVICE = 'tensorrt': libnvinfer.so.10 is missing"),
+    ],
+)
+def test_a_gpu_that_the_service_requires_and_cannot_use_is_a_problem(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, device: str, reason: str, status: str, detail: str
+) -> None:
+    monkeypatch.setattr(devices, "is_installed", lambda _: False)
+    write_params(workspace, {"frameworks": ["torch"]})
+    failed = child_process.CheckProcessError("no answer")
+    outputs = {"torch": failed, "tensorflow": failed, "onnxruntime": {"reason": reason}}
+    results = {result.subject: result for result in devices.parts(params.read(), outputs, device)}
+    assert (results["service"].status, results["service"].detail) == (status, detail)
+
+
 def test_a_candidate_whose_gpu_cannot_be_used_is_a_problem(workspace: Path) -> None:
     """Although the library computes on another GPU, and other candidates are trained on the CPU."""
     write_params(workspace, {"train.devices": {"torch-cnn": "cuda:3", "keras": "cpu"}})
