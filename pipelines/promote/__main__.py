@@ -14,7 +14,7 @@ from pipelines.promote import comparison, current_champion, publication, reports
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Decision, decide
 from pipelines.promote.pages import markdown_report
-from pipelines.promote.selection import Choice, Rules
+from pipelines.promote.selection import Rules
 from pipelines.tracking import model_registry, promotion_history, store
 from pipelines.tracking.runs import Tracker
 
@@ -40,7 +40,11 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
     challenger = next(candidate for candidate in candidates if candidate.name == choice.selected)
     with current_champion.opened(config.model_name) as current:
         decision = _decide(challenger, current, spec, rules, device)
-        choice = _with_verdict(choice, decision, challenger, current)
+        # An experiment in a copy that is not better leaves the champion of the workspace.
+        alias = model_registry.promotion_alias() if decision.replaces else model_registry.CHAMPION
+        is_selected = decision.replaces or (current is not None and challenger.sha256 == current.sha256)
+        verdict = alias if is_selected else "selected, but not better than the champion"
+        choice = replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})
         table = markdown_report.table(candidates, choice, rules)
         print(f"{table}\n\n{choice.reason}\n{decision.reason}", flush=True)
         with Tracker(experiment).resume(challenger.candidate, challenger.training["run_id"]) as run:
@@ -56,7 +60,6 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
             for page in reports.PAGES:
                 run.log_artifact(page, "promotion")
             run.log_artifact(paths.COMPARISON, "promotion/plots")
-    alias = model_registry.promotion_alias()
     print(f"{alias}: {manifest['name']}, version {manifest['version']} of {config.model_name}", flush=True)
 
 
@@ -80,15 +83,6 @@ def _decide(
     if differing := bundle.data_differences(current.spec, spec):
         return Decision(True, f"{version}, was trained for other data: {', '.join(differing)} in the specification")
     return decide(comparison.compare(challenger, current, rules, device), rules)
-
-
-def _with_verdict(
-    choice: Choice, decision: Decision, challenger: CandidateRecord, current: CurrentChampion | None
-) -> Choice:
-    """The choice with the final verdict on the selected candidate."""
-    is_champion = current is None or decision.replaces or challenger.sha256 == current.sha256
-    verdict = "champion" if is_champion else "selected, but not better than the champion"
-    return replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})
 
 
 def _keep(current: CurrentChampion, name: str, experiment: str) -> None:

@@ -169,7 +169,7 @@ def test_a_champion_whose_bundle_is_lost_is_not_replaced(settings):
     assert registered().version == "1"
 
 
-def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(settings, monkeypatch):
+def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(settings, monkeypatch, capsys):
     promote_graph(settings, STRONG, accuracy=0.97)
     before = files()
     copy = paths.ARTIFACTS.resolve().parent / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
@@ -178,6 +178,7 @@ def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(sett
     monkeypatch.chdir(copy)
     promote_graph(settings, MIDDLE, accuracy=0.93)
     assert files() == before
+    assert capsys.readouterr().out.splitlines()[-1].startswith("champion: ")
     promote_graph(settings, MIDDLE, accuracy=1.0)
     assert champion()["version"] == model_registry.get_version("tandem", "challenger").version == "2"
     assert registered().version == "1"

@@ -285,5 +285,6 @@ def test_the_copy_of_an_experiment_names_its_challenger(tmp_path, monkeypatch, c
     synthetic.write_candidate("torch-cnn")
     synthetic.write_metrics("torch-cnn", accuracy=0.97)
     promote_candidates(settings)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "challenger: torch-cnn, version 1 of tandem"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].endswith(" challenger")
+    assert lines[-1] == "challenger: torch-cnn, version 1 of tandem"
