@@ -63,8 +63,15 @@ def _replace(folder: Path, parent: Path, names: Sequence[str]) -> None:
 
 def remove_incomplete_line(path: Path) -> None:
     """Remove the last line of a file if it is incomplete, because a process was killed while it wrote it."""
-    if path.exists():
+    if path.exists() and not _ends_with_newline(path):
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read() == b"\n"
 
 
 def _flush(path: Path) -> None:

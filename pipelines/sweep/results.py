@@ -28,7 +28,8 @@ COLUMNS = ("trial", "state", "value", "epochs", "seconds", "training_seconds", "
 class Result:
     """The best trial of a sweep against the one with the current parameters, by a metric of the validation split.
 
-    `p_value` is None where the outputs of one of them are on another machine.
+    `p_value` is None where the outputs of one of them are on another machine. The current parameters have neither a
+    trial nor a value if they were not trained to the end, for the reason `current_failure`.
     """
 
     candidate: str
@@ -38,8 +39,9 @@ class Result:
     metric: str
     trial: int
     value: float
-    current_trial: int
-    current_value: float
+    current_trial: int | None
+    current_value: float | None
+    current_failure: str
     p_value: float | None
     examples: int
     parameters: Mapping[str, Any]
@@ -60,15 +62,22 @@ class Result:
         """The result for the terminal."""
         name = self.metric.replace("_", " ")
         first = f"{self.candidate} sweep: {self.finished} trials finished, {self.pruned} of them pruned"
-        current = f"validation {name} {self.current_value:.4f} with the current parameters (trial {self.current_trial})"
+        current = self._current(name)
         if self.is_current:
             return [first, f"{current}; no trial is better"]
-        best = f"best: validation {name} {self.value:.4f} in trial {self.trial}; {current}, {self._significance()}"
+        best = f"best: validation {name} {self.value:.4f} in trial {self.trial}; {current}"
+        if self.current_trial is not None:
+            best += f", {self._significance()}"
         changed = [
             f"  {key} = {json.dumps(value)}, currently {json.dumps(self.current_parameters[key])}"
             for key, value in self.parameters.items()
         ]
         return [first, best, *changed, self.command]
+
+    def _current(self, name: str) -> str:
+        if self.current_value is None:
+            return f"the current parameters were not trained to the end: {self.current_failure}"
+        return f"validation {name} {self.current_value:.4f} with the current parameters (trial {self.current_trial})"
 
     def _significance(self) -> str:
         if self.p_value is None:
@@ -81,7 +90,9 @@ class Result:
         json_object.write({**asdict(self), "command": self.command}, path)
 
 
-def compare(candidate: str, study: Study, metric: str, promote: Promote, folder: Path) -> Result:
+def compare(
+    candidate: str, study: Study, metric: str, promote: Promote, current_parameters: Mapping[str, Any], folder: Path
+) -> Result:
     """The result of a sweep. Raises InputError if no trial was trained to the end."""
     trials, complete = studies.finished(study), studies.complete(study)
     if not complete:
@@ -89,8 +100,6 @@ def compare(candidate: str, study: Study, metric: str, promote: Promote, folder:
         raise InputError(f"{candidate} sweep: all {len(trials)} trials were pruned: {reasons[:500]}")
     best = study.best_trial
     current = next((trial for trial in complete if trial.user_attrs.get(studies.CURRENT)), None)
-    if current is None:
-        raise InputError(f"{candidate} sweep: the current parameters were not trained to the end: {_reason(trials)}")
     targets = np.asarray(split_files.read(paths.split("validation"))[1])
     return Result(
         candidate,
@@ -100,19 +109,20 @@ def compare(candidate: str, study: Study, metric: str, promote: Promote, folder:
         metric,
         best.number,
         studies.value(best),
-        current.number,
-        studies.value(current),
-        _p_value(metric, best.number, current.number, targets, promote, folder),
+        current.number if current else None,
+        studies.value(current) if current else None,
+        "" if current else _failure(trials),
+        _p_value(metric, best.number, current.number, targets, promote, folder) if current else None,
         len(targets),
         best.user_attrs[studies.VALUES],
-        current.user_attrs[studies.VALUES],
+        current_parameters,
     )
 
 
-def _reason(trials: Sequence[FrozenTrial]) -> str:
-    return next(
-        (str(trial.user_attrs["reason"]) for trial in trials if trial.user_attrs.get(studies.CURRENT)), "no such trial"
-    )
+def _failure(trials: Sequence[FrozenTrial]) -> str:
+    """The reason why the trial with the current parameters has no result."""
+    reasons = (str(trial.user_attrs["reason"]) for trial in trials if trial.user_attrs.get(studies.CURRENT))
+    return next(reasons, "its process has ended each time")
 
 
 def _p_value(metric: str, best: int, current: int, targets: np.ndarray, promote: Promote, folder: Path) -> float | None:

@@ -23,6 +23,7 @@ from pipelines.artifacts.atomic import staged
 from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides
 from pipelines.config.params import Params
+from pipelines.config.sweep import SearchSpace
 from pipelines.metrics.quality import METRICS
 from pipelines.sweep import plots, processes, results, space, studies
 from pipelines.sweep.processes import Processes
@@ -68,6 +69,21 @@ class Search:
         return f"{self.chosen.name} sweep"
 
     @property
+    def space(self) -> Mapping[str, SearchSpace]:
+        """The search space, by dotted name."""
+        return self.settings.sweep.space(self.chosen.architecture)
+
+    @property
+    def current_parameters(self) -> dict[str, Any]:
+        """The values of `params.yaml`, by dotted name."""
+        return {name: overrides.value_of(self.settings, name) for name in self.space}
+
+    def result(self, study: Study) -> Result:
+        """The result so far. Raises InputError if no trial was trained to the end."""
+        promote, current = self.settings.promote, self.current_parameters
+        return results.compare(self.chosen.name, study, self.metric, promote, current, self.outputs)
+
+    @property
     def _hash(self) -> str:
         return hashlib.sha256(json.dumps(self.sections, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -85,7 +101,7 @@ def run(chosen: Candidate, settings: Params) -> Result:
         finished = len(studies.finished(study))
         if finished < settings.sweep.trials or study.user_attrs.get(REPORTED) != finished:
             _search(search, study)
-        return results.compare(chosen.name, study, metric, settings.promote, search.outputs)
+        return search.result(study)
 
 
 def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
@@ -106,17 +122,17 @@ def _open_study(search: Search) -> Study:
     """The study, with the current parameters as its first trial, and without trials of killed processes."""
     config = search.settings.sweep
     if config.storage is None:
-        studies.repair(search.folder)
+        studies.unlock(search.folder)
     storage = studies.open_storage(config, search.folder)
     higher_is_better = METRICS[search.metric].higher_is_better
     direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
     study = optuna.create_study(storage=storage, study_name=search.study_name, direction=direction, load_if_exists=True)
     if config.storage is None:
         _report_failed(search, studies.fail(study, lambda _: True))
-    if not study.get_trials(deepcopy=False):
-        searched = config.space(search.chosen.architecture)
-        current = {name: overrides.value_of(search.settings, name) for name in searched}
-        study.enqueue_trial(space.encode(searched, current), user_attrs={studies.CURRENT: True})
+    known = study.get_trials(deepcopy=False, states=(*studies.FINISHED, *studies.OPEN))
+    if not any(trial.user_attrs.get(studies.CURRENT) for trial in known):
+        encoded = space.encode(search.space, search.current_parameters)
+        study.enqueue_trial(encoded, user_attrs={studies.CURRENT: True})
     return study
 
 
@@ -146,13 +162,15 @@ def _train_trials(search: Search, study: Study, run: Run) -> None:
     display = Display(search.chosen.name, search.metric, trials, before, METRICS[search.metric].higher_is_better)
     with closing(display), _recovering(search, study, _tasks(search, run)) as started:
         known: set[str] = set()
-        while len(finished := studies.finished(study)) < trials:
-            display.update(finished)
+        while True:
+            alive = started.alive()  # before the trials are counted: the last process may be finishing the last one
+            display.update(finished := studies.finished(study))
+            if len(finished) >= trials:
+                return
             _recover(search, study, started, known)
-            if not started.alive():
+            if not alive:
                 raise InputError(f"{search.title}: no process is left; start it again to continue")
             time.sleep(POLL_SECONDS)
-        display.update(finished)
 
 
 def _tasks(search: Search, run: Run) -> list[Task]:
@@ -201,12 +219,11 @@ def _recover(search: Search, study: Study, started: Processes, known: set[str]) 
 
 def _write_results(search: Search, study: Study, run: Run) -> None:
     """Write the table, the plots and the best parameters, and log them."""
-    searched = search.settings.sweep.space(search.chosen.architecture)
-    result = results.compare(search.chosen.name, study, search.metric, search.settings.promote, search.outputs)
+    result = search.result(study)
     names = (results.TRIALS, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES, results.BEST)
     with staged(search.folder, names) as beside:
-        results.write_trials(study, list(searched), beside / results.TRIALS)
-        plots.draw(study, searched, search.metric, beside)
+        results.write_trials(study, list(search.space), beside / results.TRIALS)
+        plots.draw(study, search.space, search.metric, beside)
         result.write(beside / results.BEST)
     for name in names:
         run.log_artifact(search.folder / name, "sweep")

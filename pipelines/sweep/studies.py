@@ -5,7 +5,7 @@ has a heartbeat. Those of a journal have none: processes hold locks, which the o
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,8 +37,8 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
     """The journal in `folder`, or the database. Raises InputError if that cannot be reached."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if config.storage is None:
-        path = str(folder / JOURNAL)
-        return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+        path = folder / JOURNAL
+        return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
     try:
         with _stable():
             return RDBStorage(
@@ -51,6 +51,27 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
     except (SQLAlchemyError, ImportError) as error:
         reason = one_line(error.__cause__ or error)[:200]
         raise InputError(f"sweep.storage = {config.storage}: {reason}") from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Held by the process that appends to the journal, which first cuts the line that a killed one was writing.
+
+    Otherwise that line and the next one would be one, which nobody can read any more. The lock of a killed process is
+    released after 30 seconds.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self.journal = journal
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        try:
+            remove_incomplete_line(self.journal)
+        except BaseException:
+            self.release()
+            raise
+        return acquired
 
 
 @contextmanager
@@ -71,11 +92,9 @@ def only_sweep(folder: Path) -> Iterator[None]:
         yield
 
 
-def repair(folder: Path) -> None:
-    """Cut the line that a killed process was writing to the journal, and remove its lock."""
-    journal = folder / JOURNAL
-    journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
-    remove_incomplete_line(journal)
+def unlock(folder: Path) -> None:
+    """Remove the lock of the journal that a killed process has left, when there is no other process."""
+    (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
 
 
 def finished(study: Study) -> list[FrozenTrial]:
@@ -96,8 +115,8 @@ def value(trial: FrozenTrial) -> float:
 
 def has_free_trial(study: Study, trials: int) -> bool:
     """True if a trial waits, or fewer than `trials` are finished or in progress."""
-    found = study.get_trials(deepcopy=False, states=(*FINISHED, *OPEN))
-    return len(found) < trials or any(trial.state is TrialState.WAITING for trial in found)
+    counted = _counted(study)
+    return len(counted) < trials or any(trial.state is TrialState.WAITING for trial in counted)
 
 
 def is_surplus(study: Study, number: int, trials: int) -> bool:
@@ -105,24 +124,46 @@ def is_surplus(study: Study, number: int, trials: int) -> bool:
 
     A failed trial never finishes, so no more than `trials` finish whatever happens to those before.
     """
-    found = study.get_trials(deepcopy=False, states=(*FINISHED, *OPEN))
-    return sum(trial.number < number for trial in found) >= trials
+    return sum(trial.number < number for trial in _counted(study)) >= trials
+
+
+def _counted(study: Study) -> list[FrozenTrial]:
+    """The trials that are finished or in progress, without those in whose place others were enqueued."""
+    trials = study.get_trials(deepcopy=False)
+    failing = _retried(trials)
+    return [
+        trial
+        for trial in trials
+        if trial.state in (*FINISHED, TrialState.WAITING)
+        or (trial.state is TrialState.RUNNING and trial.number not in failing)
+    ]
 
 
 def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> list[int]:
-    """Fail the running trials whose process no longer exists, and enqueue their values again; their numbers."""
+    """Fail the running trials whose process no longer exists, and enqueue their values again; their numbers.
+
+    They are enqueued first, so that no other trial takes their place, and none is lost if this process is killed.
+    """
     dead = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if is_dead(trial)]
     for trial in dead:
-        study.tell(trial.number, state=TrialState.FAIL)
         _enqueue_again(study, trial)
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return [trial.number for trial in dead]
 
 
 def _enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue the values of a failed trial, without the name of its process: another one trains them."""
+    """Enqueue the values of a failed trial once, without the name of its process: another one trains them."""
+    if trial.number in _retried(study.get_trials(deepcopy=False)):
+        return
     trial.user_attrs.pop(PROCESS, None)
     with _stable():
         RetryHeartbeatStaleTrialCallback(MAX_RETRIES)(study, trial)
+
+
+def _retried(trials: Iterable[FrozenTrial]) -> set[int]:
+    """The numbers of the trials whose values were enqueued again."""
+    with _stable():
+        return {number for trial in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(trial)}
 
 
 def fail_stale(study: Study) -> None:

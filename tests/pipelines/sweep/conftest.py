@@ -7,13 +7,24 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import sqlalchemy
+
+
+@pytest.fixture
+def postgresql(server: str) -> str:
+    """The URL of an empty database."""
+    url = sqlalchemy.make_url(server).set(database=f"sweeps_{uuid4().hex}")
+    with sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {url.database}"))
+    return url.render_as_string()
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of an empty database on 127.0.0.1; skips the test where PostgreSQL is not installed."""
+def server() -> Iterator[str]:
+    """The URL of a server on 127.0.0.1; skips the test where PostgreSQL is not installed."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda path: int(path.parent.name))
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
@@ -35,8 +46,7 @@ def postgresql() -> Iterator[str]:
             options,
             "start",
         )
-        _run(folder, programs / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "tandem", "sweeps")
-        yield f"postgresql+psycopg://tandem@127.0.0.1:{port}/sweeps"
+        yield f"postgresql+psycopg://tandem@127.0.0.1:{port}/postgres"
     finally:
         if (folder / "data" / "postmaster.pid").exists():
             _run(folder, programs / "pg_ctl", "--pgdata", folder / "data", "--mode", "immediate", "stop")

@@ -23,7 +23,7 @@ VALUES = {
     "models.cnn.channels": [16, 48],
 }
 RESULT = Result(
-    "torch-mlp", "torch-mlp 0", 30, 12, "accuracy", 7, 0.98, 0, 0.97, 0.25, 269, VALUES, dict.fromkeys(VALUES)
+    "torch-mlp", "torch-mlp 0", 30, 12, "accuracy", 7, 0.98, 0, 0.97, "", 0.25, 269, VALUES, dict.fromkeys(VALUES)
 )
 
 
@@ -69,7 +69,7 @@ def test_the_current_parameters_may_be_the_best(promote, tmp_path):
     study = study_of(
         trial(TrialState.COMPLETE, 0.9, current=True, values=VALUES), trial(TrialState.COMPLETE, 0.9, values={})
     )
-    result = results.compare("torch-mlp", study, "accuracy", promote, tmp_path)
+    result = results.compare("torch-mlp", study, "accuracy", promote, VALUES, tmp_path)
     assert result.is_current
     assert result.lines()[1:] == [
         "validation accuracy 0.9000 with the current parameters (trial 0); no trial is better"
@@ -80,27 +80,33 @@ def test_outputs_on_another_machine_are_not_tested(promote, tmp_path):
     study = study_of(
         trial(TrialState.COMPLETE, 0.9, current=True, values=VALUES), trial(TrialState.COMPLETE, 0.95, values=VALUES)
     )
-    result = results.compare("torch-mlp", study, "accuracy", promote, tmp_path)
+    result = results.compare("torch-mlp", study, "accuracy", promote, VALUES, tmp_path)
     assert result.p_value is None
     assert result.lines()[1].endswith("not tested: the outputs are on another machine")
 
 
+def test_a_sweep_without_a_result_says_why(promote, tmp_path):
+    study = study_of(trial(TrialState.PRUNED, 0.1, current=True, reason="too large"))
+    with pytest.raises(InputError, match="all 1 trials were pruned: too large"):
+        results.compare("torch-mlp", study, "accuracy", promote, VALUES, tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("trials", "words"),
+    ("first", "reason"),
     [
-        ([trial(TrialState.PRUNED, 0.1, current=True, reason="too large")], "all 1 trials were pruned: too large"),
-        (
-            [
-                trial(TrialState.PRUNED, 0.1, current=True, reason="diverged"),
-                trial(TrialState.COMPLETE, 0.5, values={}),
-            ],
-            "the current parameters were not trained to the end: diverged",
-        ),
+        (trial(TrialState.PRUNED, 0.1, current=True, reason="too large"), "too large"),
+        (trial(TrialState.FAIL, None, current=True), "its process has ended each time"),
     ],
 )
-def test_a_sweep_without_a_result_says_why(promote, tmp_path, trials, words):
-    with pytest.raises(InputError, match=words):
-        results.compare("torch-mlp", study_of(*trials), "accuracy", promote, tmp_path)
+def test_the_best_is_named_where_the_current_parameters_have_no_result(promote, tmp_path, first, reason):
+    study = study_of(first, trial(TrialState.COMPLETE, 0.5, values=VALUES))
+    result = results.compare("torch-mlp", study, "accuracy", promote, VALUES, tmp_path)
+    assert not result.is_current
+    assert (result.trial, result.current_trial, result.current_value, result.p_value) == (1, None, None, None)
+    assert result.lines()[1] == (
+        f"best: validation accuracy 0.5000 in trial 1; the current parameters were not trained to the end: {reason}"
+    )
+    assert result.lines()[-1] == result.command
 
 
 def test_progress_shows_finished_and_pruned_trials_the_best_one_and_the_remaining_time():

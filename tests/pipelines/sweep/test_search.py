@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -16,7 +18,9 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
+from models.errors import InputError
 from pipelines.artifacts import paths
+from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides, params
 from pipelines.metrics.quality import METRICS
 from pipelines.sweep import plots, results, search, studies
@@ -209,6 +213,67 @@ def test_keras_is_searched_as_well(workspace, monkeypatch):
     found = sweep("keras")
     assert found.returncode == 0, found.stdout + found.stderr
     assert len(studies.finished(open_study("keras"))) == 2
+
+
+def test_a_sweep_in_postgresql_goes_on_without_a_killed_process(tmp_path, monkeypatch, postgresql):
+    changes = {"sweep.trials": 4, "sweep.heartbeat": 1, "sweep.storage": postgresql}
+    synthetic.enter(tmp_path, monkeypatch, {**QUICK, **changes})
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    studies.open_storage(params.read().sweep, tmp_path)  # which makes the tables
+    threading.Thread(target=kill_a_worker, daemon=True).start()
+    done = sweep()
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = open_study()
+    assert len(studies.finished(study)) == 4
+    assert not study.get_trials(states=studies.OPEN)
+    assert study.get_trials(states=(TrialState.FAIL,))
+    assert done.stdout.count("a process has failed: ended by signal 9") == 1
+    assert json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8"))["finished"] == 4
+    assert not (paths.sweep("torch-mlp") / studies.JOURNAL).exists()
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    """A sweep for one trial, and its study."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {**QUICK, "sweep.trials": 1})
+    found = search.Search(Candidate("torch", "mlp"), params.read(), "accuracy", {})
+    found.folder.mkdir(parents=True)
+    return found, search._open_study(found)
+
+
+def test_current_parameters_whose_trial_has_failed_are_enqueued_again(opened):
+    found, study = opened
+    study.tell(study.ask(), state=TrialState.FAIL)
+    for _ in range(2):
+        search._open_study(found)
+        (waiting,) = study.get_trials(states=(TrialState.WAITING,))
+        assert waiting.user_attrs == {studies.CURRENT: True}
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_a_last_process_that_ends_between_two_looks_has_finished_the_sweep(opened, monkeypatch, finishes):
+    found, study = opened
+    trial = study.ask()
+
+    class Ending:
+        """A process that ends after it was seen running, and before its status is looked at."""
+
+        has_ended = False
+
+        def failed(self):
+            if finishes and not self.has_ended:
+                study.tell(trial, 0.5)
+            self.has_ended = True
+            return set()
+
+        def alive(self):
+            return not self.has_ended
+
+    monkeypatch.setattr(search.processes, "started", lambda *_: nullcontext(Ending()))
+    run = SimpleNamespace(id="0", experiment_id="0")
+    with nullcontext() if finishes else pytest.raises(InputError, match="no process is left"):
+        search._train_trials(found, study, run)
 
 
 def kill_a_worker():

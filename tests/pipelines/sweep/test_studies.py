@@ -142,11 +142,22 @@ def test_a_torn_last_line_is_cut_and_a_lock_that_was_left_is_removed(config, tmp
     with (tmp_path / studies.JOURNAL).open("ab") as journal:
         journal.write(torn)
     (tmp_path / f"{studies.JOURNAL}.lock").touch()
-    studies.repair(tmp_path)
+    studies.unlock(tmp_path)
     study = open_study(config, tmp_path)
     assert len(studies.finished(study)) == 2
     worker.optimize(study, quadratic, config.model_copy(update={"trials": 3}), "process 0", 0)
     assert len(studies.finished(open_study(config, tmp_path))) == 3
+
+
+def test_what_a_killed_process_was_writing_is_cut_by_the_next_one_that_writes(config, tmp_path):
+    """The others go on, and all can read the journal."""
+    config = config.model_copy(update={"trials": 2})
+    study = open_study(config, tmp_path)
+    with (tmp_path / studies.JOURNAL).open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"0-1","tri')
+    worker.optimize(study, quadratic, config, "process 0", 0)
+    assert len(studies.finished(open_study(config, tmp_path))) == 2
+    assert not (tmp_path / f"{studies.JOURNAL}.lock").exists()
 
 
 def test_an_interrupted_search_continues_with_the_values_of_one_that_is_not(config, tmp_path):
@@ -190,6 +201,33 @@ def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path):
     assert [studies.retry_of(trial) for trial in study.trials] == [None, 0, 0]
     assert len({trial.params["x"] for trial in study.trials}) == 1
     assert not study.get_trials(states=studies.OPEN)
+
+
+def test_no_other_trial_takes_the_place_of_one_that_begins_anew(config, tmp_path, monkeypatch):
+    """Also where the process that restarts it is killed in between."""
+    config = config.model_copy(update={"trials": 2})
+    study = open_study(config, tmp_path)
+    for name in ("process 0", "process 1"):
+        trial = study.ask()
+        trial.suggest_float("x", -1, 1)
+        trial.set_user_attr(studies.PROCESS, name)
+
+    def killed(*_, **__):
+        raise MemoryError
+
+    is_dead = partial(studies.is_of, {"process 0"})
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "tell", killed)
+        with pytest.raises(MemoryError):
+            studies.fail(study, is_dead)
+    assert studies.has_free_trial(study, 2)
+    (waiting,) = study.get_trials(states=(TrialState.WAITING,))
+    assert not studies.is_surplus(study, waiting.number, 2)
+    assert studies.fail(study, is_dead) == [0]
+    study.tell(1, 0.5)
+    worker.optimize(study, quadratic, config, "process 2", 2)
+    assert [trial.number for trial in studies.finished(study)] == [1, waiting.number]
+    assert study.trials[waiting.number].params == study.trials[0].params
 
 
 def test_a_trial_that_begins_anew_is_not_of_the_process_that_was_killed(config, tmp_path):
