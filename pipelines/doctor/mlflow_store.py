@@ -40,7 +40,9 @@ def check() -> CheckResult:
 
 
 def check_champion() -> CheckResult:
-    """Whether bundle and alias are of the same version. No database is created."""
+    """Whether bundle and alias are of the same version. No database is created or corrected."""
+    if store.outdated_artifact_folders():
+        return CheckResult("warning", "champion", "not compared with the registry: the folder was moved or copied")
     try:
         name = params.read().promote.model_name
         registered = None if _missing_file() else model_registry.find_alias(name, model_registry.CHAMPION)

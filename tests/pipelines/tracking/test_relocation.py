@@ -46,6 +46,7 @@ def test_earlier_and_new_runs_of_a_moved_or_copied_folder_are_within_it(original
     before = files(folder)
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert "not compared" in mlflow_store.check_champion().detail
     assert mlflow_store.check().status == "warning"
     assert "python -m pipelines.tracking.relocation" in str(mlflow_store.check())
 
