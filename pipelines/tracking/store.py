@@ -8,6 +8,7 @@ import requests
 from filelock import FileLock
 
 from models.errors import InputError, one_line
+from pipelines.artifacts.atomic import staged
 from pipelines.tracking import location, reachability, relocation
 from pipelines.tracking.client import mlflow, quiet
 
@@ -33,15 +34,26 @@ def require_reachable() -> None:
 
 
 def connect() -> None:
-    """Direct MLflow's functions to the store, corrected if its folder was moved.
+    """Direct MLflow's functions to the store, which is created if it is local, and corrected if its folder was moved.
 
     Raises InputError if it cannot be reached.
     """
+    if not location.exists():
+        _create_database()
     require_reachable()
     mlflow.set_tracking_uri(location.uri())
     if outdated_artifact_folders():
         with _lock():
             relocation.correct(location.database(), location.artifacts())
+
+
+def _create_database() -> None:
+    """Create the local store, and rename it at the end: MLflow cannot use one whose creation was killed."""
+    path = location.database()
+    with _lock(), errors_reported():
+        if not path.exists():  # created by another process
+            with staged(path.parent, [path.name]) as folder:
+                mlflow.MlflowClient(f"sqlite:///{folder / path.name}").search_experiments()
 
 
 def open_experiment(name: str) -> str:

@@ -178,6 +178,35 @@ def test_two_processes_may_make_the_store_at_once(tmp_path):
     assert found == {output.strip() for output, _ in results}
 
 
+KILLED_WHILE_CREATING = """
+import os, sys
+from alembic.operations import Operations
+from pipelines.tracking import store
+create_table = Operations.create_table
+def end(*arguments, **options):
+    create_table(*arguments, **options)
+    os._exit(9)
+if sys.argv[1] == "killed":
+    Operations.create_table = end
+print(store.open_experiment("tandem"))
+"""
+
+
+def test_a_store_whose_creation_was_killed_is_created_again(tmp_path):
+    """MLflow's migrations, of which the first creates a table that the second attempt would create again."""
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment["PYTHONPATH"] = str(REPOSITORY)
+
+    def run(kind):
+        command = [sys.executable, "-c", KILLED_WHILE_CREATING, kind]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert run("killed").returncode == 9
+    done = run("next")
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", ".dvc"}
+
+
 def test_a_deleted_experiment_is_named(workspace):
     with runs.Tracker("tandem").start("torch-cnn", {}):
         pass
