@@ -176,6 +176,8 @@ def _text_note(where: str, array: Any, decimal: Decimal, advice: str) -> str:
         share = pc.mean(pc.match_substring_regex(texts, expression)).as_py()
         if share >= MIN_MIXED_SHARE:
             return _mixed_note(where, array, kind, expression, share, decimal, advice)
+    if number_format.all_match(texts, date_features.SHORT):
+        return f"may hold dates: '{texts[0]}' is read as a category; data.dates replaces it by year, month and weekday"
     if text := number_format.with_unit(texts):
         return f"holds numbers with text: '{text}' is read as a category; remove the text to read it as a number"
     placeholders = texts.filter(pc.match_substring_regex(texts, PLACEHOLDER)).to_pylist()

@@ -23,15 +23,21 @@ MONTHS = (
     *("jul|juil|lug", "aug|aoû|aou|ago", "sep|set", "okt|oct|ott", "nov", "dez|dec|déc|dic"),
 )
 # What stands before the year, such as 31. Januar; names in other languages only count beside a year of four digits.
-NAMED = r"(?:\p{L}{2,10}\.?,? )?(\d{1,2})(?:er)?[. -]+(?:de )?(?:%s)\p{L}{0,9}[. -]+(?:de )?"
+NAMED = r"(\d{1,2})(?:er)?[. -]+(?:de )?(?:%s)\p{L}{0,9}[. -]+(?:de )?"
 WORDED = NAMED % "|".join(MONTHS) + r"(?:\d{4}|\d{2})|" + NAMED % r"\p{L}" + r"\d{4}"
-DATE = rf"(?i)^(?:{NUMERIC}|{WORDED}){TIME}"
+WEEKDAY = r"\p{L}{2,10}\.?,? "
+DATE = rf"(?i)^(?:{WEEKDAY})?(?:{NUMERIC}|{WORDED}){TIME}"
 KINDS = {
     "dates": DATE,
-    "months": r"^(?:(?:0?[1-9]|1[0-2])[./-](?:19|20)\d{2}|(?:19|20)\d{2}[-/](?:0?[1-9]|1[0-2]))$",
+    "months": (
+        rf"(?i)^(?:(?:0?[1-9]|1[0-2]|(?:{'|'.join(MONTHS)})\p{{L}}*\.?)[ ./-](?:19|20)\d{{2}}|"
+        r"(?:19|20)\d{2}[-/](?:0?[1-9]|1[0-2]))$"
+    ),
     "times": r"^\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:Uhr|h|[AP]M))?$",
 }
-COMPACT = r"^(\d{4})(\d{2})(\d{2})$"
+# Possibly dates, or versions: only reported.
+SHORT = r"^(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.\d{2}$"
+COMPACT = r"^(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?$"  # 20260131, 202601311230 and 20260131123059
 PIVOT = 69  # two-digit years from it on are of the 20th century (POSIX strptime)
 
 
@@ -43,7 +49,9 @@ def kind(array: Any) -> str:
 
 
 def are_compact(numbers: NDArray[np.float64]) -> bool:
-    """True if all numbers are dates of the years 1900 to 2099 without separators, such as 20260131."""
+    """True if all numbers are dates of the years 1900 to 2099 without separators, such as 20260131, or with a time."""
+    for digits in (14, 12):
+        numbers = np.where(numbers >= 10 ** (digits - 1), numbers // 10 ** (digits - 8), numbers)
     year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
     possible = (year // 100 >= 19) & (year < 2100) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
     return bool((possible | np.isnan(numbers)).all() and (numbers[~np.isnan(numbers)] % 1 == 0).all())
@@ -113,9 +121,10 @@ def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.f
 
 
 def _numeric(array: Any) -> Any:
-    """The dates with the number of the month in place of its name, and compact ones in ISO 8601."""
+    """The dates without weekday, with the number of the month in place of its name, and compact ones in ISO 8601."""
     if pc.any(pc.match_substring_regex(array, r"^\P{L}*\p{L}|" + COMPACT)).as_py():
         array = pc.replace_substring_regex(array, COMPACT, r"\1-\2-\3")
+        array = pc.replace_substring_regex(array, rf"^{WEEKDAY}(\d)", r"\1")
         for number, prefixes in enumerate(MONTHS, 1):
             array = pc.replace_substring_regex(array, f"(?i)^{NAMED % prefixes}", rf"\1.{number}.")
     return array

@@ -1,7 +1,7 @@
 """Reading of table files with Arrow, and selection of columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ def read(path: Path, config: DataSource) -> TableFile:
         raise InputError(f"{path}: {one_line(error)}; allowed: {allowed}") from error
     if text:
         table, notes = _without_empty(table)
-        text = text._replace(notes=(*text.notes, *notes))
+        text = text._replace(notes=(*text.notes, *notes, *_notes_on_line_breaks(table)))
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
     return TableFile(table.rename_columns(_names(path, table.column_names)), text)
@@ -112,6 +112,14 @@ def _without_empty(table: Any) -> tuple[Any, list[str]]:
         notes.append(f"rows without any value are left out and not counted: {count}")
         table = table.filter(pc.invert(rows))
     return table, notes
+
+
+def _notes_on_line_breaks(table: Any) -> Iterator[str]:
+    """A note on each column with a text of several lines: a quote that is not closed swallows the next rows."""
+    for name, texts in zip(table.column_names, table.columns, strict=True):
+        row = pc.index(pc.match_substring(texts, "\n"), True).as_py()
+        if row >= 0:
+            yield f"column '{name}' holds a quoted text of several lines in row {row + 1}"
 
 
 def _read_parquet(path: Path) -> Any:

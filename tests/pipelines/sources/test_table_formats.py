@@ -220,7 +220,31 @@ CASES = {
         ("holds dates: 20260131 is read as a number; data.dates replaces a feature by year, month and weekday",),
     ),
     "dates without separators, listed": Case(
-        "day,price\n20260131,1.5\n,2.5\n", [[2026, 1, 6], [NAN] * 3], given={"dates": ("day",)}
+        "day,price\n20260131,1.5\n,2.5\n20240229235959,3.5\n202601310000,4.5\n",
+        [[2026, 1, 6], [NAN] * 3, [2024, 2, 4], [2026, 1, 6]],
+        given={"dates": ("day",)},
+    ),
+    "times without separators": Case(
+        "day,price\n202601311230,1.5\n20260201083015,2.5\n",
+        [[202601311230], [20260201083015]],
+        ("column 'day' holds dates: 202601311230 is read as a number",),
+    ),
+    "dates with weekdays": Case(
+        'day,price\n"Sa., 31.01.2026",1.5\n', error="holds dates .Sa., 31.01.2026.; .*data.dates"
+    ),
+    "dates with weekdays, listed": Case(
+        'day,price\n"Sa., 31.01.2026",1.5\n', [[2026, 1, 6]], given={"dates": ("day",)}
+    ),
+    "months by name": Case("a,price\nJanuar 2026,1.5\nMrz. 2026,2.5\n", error="holds months .*data.categories"),
+    "a quote that is not closed": Case(
+        'a;price\n"x;1,5\ny;2,5\n"z;3,5\nv;4,5\n',
+        [[1], [0]],
+        (SEMICOLONS, COMMAS, "column 'a' holds a quoted text of several lines in row 1"),
+    ),
+    "dates or versions": Case(
+        "day,price\n1.2.26,1.5\n31.1.26,2.5\n",
+        [[0], [1]],
+        ("column 'day' may hold dates: '1.2.26' is read as a category; data.dates replaces it",),
     ),
     "dates beside text": Case(
         "day,price\n31.1.2026,1.5\n-,2.5\n",
