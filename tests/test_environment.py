@@ -10,8 +10,10 @@ import tomllib
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[1]
 # Of NVIDIA's packages those with a suffix are of the CUDA that it names; from CUDA 13 on most have none.
@@ -29,8 +31,8 @@ PLUGINS = re.compile(r"nvshmem_(bootstrap|transport)_|libcufile_rdma")
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """The versions of every package in a fresh resolution of pyproject.toml, all extras and groups included."""
+def lock_file(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The packages of a fresh resolution of pyproject.toml, all extras and groups included."""
     if not (uv := shutil.which("uv")):
         pytest.skip("uv, which resolves the dependencies, is not on the path")
     folder = tmp_path_factory.mktemp("lock")
@@ -40,8 +42,15 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     if "Failed to fetch" in done.stderr:
         pytest.skip("the package registry cannot be reached")
     assert done.returncode == 0, done.stderr
+    packages: list[dict[str, Any]] = tomllib.loads((folder / "uv.lock").read_text("utf-8"))["package"]
+    return packages
+
+
+@pytest.fixture(scope="module")
+def locked(lock_file: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """The versions of every package."""
     versions: dict[str, set[str]] = defaultdict(set)
-    for package in tomllib.loads((folder / "uv.lock").read_text("utf-8"))["package"]:
+    for package in lock_file:
         versions[package["name"]].add(package["version"])
     return versions
 
@@ -77,6 +86,23 @@ def test_the_lock_has_one_version_of_each_framework_and_cuda_library(locked: dic
         if len(versions) > 1 and (name in frameworks or SUFFIX.match(name))
     }
     assert several == {}
+
+
+def test_each_platform_has_one_onnx_runtime(lock_file: list[dict[str, Any]]) -> None:
+    """`onnxruntime` and `onnxruntime-gpu` own the same files."""
+    required: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for package in lock_file:
+        groups = (package.get("optional-dependencies", {}), package.get("dev-dependencies", {}))
+        lists = [package.get("dependencies", []), *(each for group in groups for each in group.values())]
+        for each in (dependency for dependencies in lists for dependency in dependencies):
+            required[each["name"]].add((package["name"], each.get("marker", "")))
+    (gpu,), (cpu,) = required["onnxruntime-gpu"], required["onnxruntime"]
+    assert (gpu[0], cpu[0]) == ("tandem", "tandem")
+    for system in ("linux", "darwin", "win32"):
+        for machine in ("x86_64", "arm64"):
+            platform = {"sys_platform": system, "platform_machine": machine}
+            assert Marker(gpu[1]).evaluate(platform) != Marker(cpu[1]).evaluate(platform)
+            assert Marker(gpu[1]).evaluate(platform) == (system == "linux" and machine == "x86_64")
 
 
 def test_no_two_installed_packages_own_one_file_with_different_contents() -> None:
