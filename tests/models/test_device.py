@@ -16,14 +16,15 @@ from models.device import Device, cpu, gpu, gpu_number, missing_code, no_gpu
 from models.errors import InputError
 from tests.models.conftest import FRAMEWORKS, framework_module
 
-TORCH = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+# Of torch 2.10 and TensorFlow 2.20.
+TORCH = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 TENSORFLOW = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
 
 
 @pytest.mark.parametrize(
     ("capability", "architectures", "has_code"),
     [
-        ((7, 0), TORCH, False),  # Volta
+        ((7, 0), TORCH, True),  # Volta
         ((6, 1), TORCH, False),  # Pascal
         ((7, 5), TORCH, True),
         ((8, 9), TORCH, True),  # runs code for 8.6
