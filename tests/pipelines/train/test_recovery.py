@@ -92,6 +92,14 @@ def assert_each_metric_once(run, epochs):
     assert steps["best_epoch"] == steps["stored_epoch"] == [0]
 
 
+def test_the_logged_number_of_epochs_is_that_of_the_training(workspace):
+    workspace("longer", {"train.epochs": 1, "train.minimum_steps": 200})
+    assert run_train("torch").returncode == 0
+    epochs = len(history.read(paths.checkpoint("torch-mlp") / history.FILE))
+    assert epochs > 1
+    assert run_of("torch").data.params["train.epochs"] == str(epochs)
+
+
 @pytest.mark.parametrize(("before", "stored"), [("inspect", 2), ("record", 3)])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_after_ctrl_c_the_stage_continues_in_the_same_run(workspace, monkeypatch, framework, before, stored):
