@@ -96,7 +96,7 @@ def run(chosen: Candidate, settings: Params) -> Result:
     """
     metric = settings.promote.metric_for(DataSpec.read(paths.SPEC).task)
     search = Search(chosen, settings, metric, _sections(chosen, settings))
-    with studies.only_sweep(search.folder):
+    with studies.only_sweep(search.folder), studies.errors_named(settings.sweep):
         study = _open_study(search)
         finished = len(studies.finished(study))
         if finished < settings.sweep.trials or study.user_attrs.get(REPORTED) != finished:

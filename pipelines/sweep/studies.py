@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 from filelock import FileLock, Timeout
 from optuna import Study
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -40,7 +40,7 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
         path = folder / JOURNAL
         return JournalStorage(JournalFileBackend(str(path), _JournalLock(path)))
     try:
-        with _stable():
+        with errors_named(config), _stable():
             return RDBStorage(
                 config.storage,
                 engine_kwargs={"pool_pre_ping": True},
@@ -48,7 +48,18 @@ def open_storage(config: Sweep, folder: Path) -> BaseStorage:
                 grace_period=MISSED_HEARTBEATS * config.heartbeat,
                 heartbeat_stale_trial_callback=_enqueue_again,
             )
-    except (SQLAlchemyError, ImportError) as error:
+    except ImportError as error:
+        raise InputError(f"sweep.storage = {config.storage}: {one_line(error)}") from error
+
+
+@contextmanager
+def errors_named(config: Sweep) -> Iterator[None]:
+    """Raise InputError in place of the errors of a database that cannot be reached."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        if config.storage is None:
+            raise
         reason = one_line(error.__cause__ or error)[:200]
         raise InputError(f"sweep.storage = {config.storage}: {reason}") from error
 

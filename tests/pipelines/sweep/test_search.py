@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -230,6 +232,23 @@ def test_a_sweep_in_postgresql_goes_on_without_a_killed_process(tmp_path, monkey
     assert done.stdout.count("a process has failed: ended by signal 9") == 1
     assert json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8"))["finished"] == 4
     assert not (paths.sweep("torch-mlp") / studies.JOURNAL).exists()
+
+
+def test_a_database_that_is_lost_ends_the_sweep_with_one_line(tmp_path, monkeypatch, postgresql):
+    synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 10_000, "sweep.storage": postgresql})
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    studies.open_storage(params.read().sweep, tmp_path)  # which makes the tables
+    command = start()
+    while not trials_in_training("torch"):
+        assert command.poll() is None, command.communicate()
+        time.sleep(0.05)
+    url = sqlalchemy.make_url(postgresql)
+    with sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {url.database} WITH (FORCE)"))
+    output = command.communicate(timeout=600)[0]
+    assert command.returncode == 1
+    assert "Traceback" not in output
+    assert re.search(rf"error: sweep.storage = {re.escape(postgresql)}: .*{url.database}", output.splitlines()[-1])
 
 
 @pytest.fixture
