@@ -27,11 +27,16 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def log(pipeline: Workspace, tmp_path: Path) -> Path:
-    """A prediction log with one request, between lines that are none."""
+    """A prediction log with two requests, one of which a client has numbered, and lines of none."""
     champion = pipeline.read("artifacts/champion/champion.json")
     line = {"request_id": REQUEST, "version": "1", "sha256": champion["model"]["sha256"]}
     other = {**line, "request_id": "other", "note": REQUEST}
-    lines = [json.dumps(other), f'{{"request_id": "{REQUEST}"', json.dumps(line)]
+    lines = [
+        json.dumps(other),
+        f'{{"request_id": "{REQUEST}"',
+        json.dumps(line),
+        json.dumps({**line, "request_id": "42"}),
+    ]
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "host-1.jsonl").write_text("\n".join(lines), "utf-8")
     return tmp_path / "log"
@@ -51,12 +56,13 @@ def head(workspace: Workspace) -> str:
     return workspace.run("git", "rev-parse", "HEAD").stdout.strip()
 
 
-@pytest.mark.parametrize("kind", ["version", "request", "file"])
+@pytest.mark.parametrize("kind", ["version", "request", "number of a request", "file"])
 def test_version_request_and_file_lead_to_the_same_origin(pipeline, log, monkeypatch, kind):
     champion = pipeline.read("artifacts/champion/champion.json")
     name = champion["name"].removesuffix("-int8")
     file = f"artifacts/champion/{champion['model']['file']}"
-    arguments = {"version": ["1"], "request": [REQUEST, "--log", str(log)], "file": [file]}[kind]
+    requests = {kind: [name, "--log", str(log)] for kind, name in (("request", REQUEST), ("number of a request", "42"))}
+    arguments = {"version": ["1"], "file": [file], **requests}[kind]
     done = trace(pipeline, monkeypatch, *arguments)
     assert done.returncode == 0, done.stderr
     for words in (
@@ -81,6 +87,7 @@ def test_version_request_and_file_lead_to_the_same_origin(pipeline, log, monkeyp
         (["nothing"], ["no such file", "--log FOLDER", "TANDEM_PREDICTION_LOG"]),
         (["nothing", "--log", "."], [".: contains no prediction log"]),
         (["nothing", "--log", "LOG"], ["no such request in the 1 files"]),
+        (["99", "--log", "LOG"], ["99: no such file or version, and no such request in the 1 files"]),
         (["params.yaml"], ["nothing is known about SHA-256", "dvc pull"]),
     ],
 )

@@ -21,28 +21,29 @@ class Subject:
 
 
 def resolve(argument: str, versions: Sequence[ModelVersion], log: Path | None) -> Subject:
-    """A file if there is one, else a version if it is a number, else a request id. Raises InputError if unknown."""
+    """A file if there is one, else a version if there is one, else a request id. Raises InputError if unknown."""
     if Path(argument).is_file():
         return Subject(hash_files([Path(argument)]), f"file {argument}")
+    known = _known(versions) if argument.isdecimal() else {}
+    if argument in known:
+        return Subject(known[argument], f"version {argument}")
+    if log is not None:
+        return _request(argument, log)
     if argument.isdecimal():
-        return _version(argument, versions)
-    if log is None:
-        raise InputError(
-            f"{argument}: no such file, and no version, which is a number; for a request id give --log FOLDER or set "
-            f"{log_files.VARIABLE}"
-        )
-    return _request(argument, log)
+        raise InputError(f"version {argument} is not known; allowed: {', '.join(known) or 'none before `dvc repro`'}")
+    raise InputError(
+        f"{argument}: no such file, and no version, which is a number; for a request id give --log FOLDER or set "
+        f"{log_files.VARIABLE}"
+    )
 
 
-def _version(number: str, versions: Sequence[ModelVersion]) -> Subject:
-    """From the registry, or from the bundle of the workspace."""
+def _known(versions: Sequence[ModelVersion]) -> dict[str, str]:
+    """The SHA-256 of each version in the registry, and of the one in the bundle of the workspace."""
     known = {version.version: version.tags["sha256"] for version in versions if "sha256" in version.tags}
     if (paths.CHAMPION / MANIFEST).is_file():
         manifest = bundle.read(paths.CHAMPION)
         known.setdefault(str(manifest["version"]), str(manifest["model"]["sha256"]))
-    if number not in known:
-        raise InputError(f"version {number} is not known; allowed: {', '.join(known) or 'none before `dvc repro`'}")
-    return Subject(known[number], f"version {number}")
+    return known
 
 
 def _request(request_id: str, log: Path) -> Subject:
@@ -50,7 +51,7 @@ def _request(request_id: str, log: Path) -> Subject:
     for line in log_files.lines(files):
         if text in line and (subject := _logged(line, request_id)):
             return subject
-    raise InputError(f"{request_id}: no such file, and no such request in the {len(files)} files of {log}")
+    raise InputError(f"{request_id}: no such file or version, and no such request in the {len(files)} files of {log}")
 
 
 def _logged(line: bytes, request_id: str) -> Subject | None:
