@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -73,14 +74,25 @@ def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, is_early:
     monkeypatch.chdir(tmp_path)
     dvc, stage = start_as_dvc(delay=2.0 if is_early else 0.0)
     try:
-        while not is_early and not Path("started").exists():
-            assert stage.is_running()
-            time.sleep(0.01)
+        wait_until(lambda: is_early or Path("started").exists())
         dvc.kill()
         dvc.wait()
-        _, alive = psutil.wait_procs([stage], timeout=60)
-        assert alive == []
+        wait_until(lambda: not is_alive(stage))
         assert Path("started").exists() is not is_early
     finally:
-        if stage.is_running():
+        if is_alive(stage):
             stage.kill()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
