@@ -1,6 +1,9 @@
 """Distributes new connections evenly over the workers, which share one listening socket.
 
-A worker that holds more connections than another one leaves a waiting connection to it for up to `DEFER_SECONDS`.
+A worker that holds more connections than another one leaves a waiting connection to it for up to `MAX_PAUSES` pauses: a
+limit in seconds would end while the other one waits for a core. Once connections have waited for `UNUSED_SECONDS`, the
+others accept none, as one that was just killed, and nothing more is left to them.
+
 Measured with 32 connections opened at once, two workers on two busy cores, 20 runs; the largest number that one
 worker held, and the median time until the last of the 32 had its first answer:
 
@@ -19,13 +22,15 @@ connections that wait in the queue of a worker are lost when it ends. With one s
 import asyncio
 import contextlib
 import logging
+import selectors
 import socket
 from collections.abc import Awaitable, Callable
 
 from serving.connections.shared_counts import SharedCounts
 
-DEFER_SECONDS = 0.005  # longest time for which a connection is left to a worker that holds fewer
-RETRY_SECONDS = 0.001
+PAUSE_SECONDS = 0.001  # in which a connection is left to a worker that holds fewer, or a turn of a busy event loop
+MAX_PAUSES = 5
+UNUSED_SECONDS = 0.05
 SLACK = 1  # connections by which a worker may exceed another one; more of them save a few milliseconds
 SLACK_SHARE = 1 / 16  # of the other one's connections, by which it may exceed it further: else few are accepted at once
 FULL_SECONDS = 0.01  # pause of a worker that holds as many as it may
@@ -54,7 +59,10 @@ class Acceptor:
         self._held = held
         self._limit = limit
         self._counts = counts
-        self._deferrals = 0
+        self._pauses = 0  # for the connection that is left to others
+        self._left_since = 0.0  # when connections began to be left to others; 0 while none is
+        self._waiting = selectors.DefaultSelector()
+        self._waiting.register(listener, selectors.EVENT_READ)
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -71,11 +79,13 @@ class Acceptor:
         if self._timer:
             self._timer.cancel()
         self._loop.remove_reader(self._listener)
+        self._waiting.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
 
     def _resume(self) -> None:
         self._timer = None
+        self._check_waiting()
         self._loop.add_reader(self._listener, self._accept)
 
     def _pause(self, seconds: float) -> None:
@@ -87,17 +97,34 @@ class Acceptor:
         if self._held() >= self._limit:
             self._pause(FULL_SECONDS)
         elif self._leave_to_others():
-            self._pause(RETRY_SECONDS)
+            self._pause(PAUSE_SECONDS)
         else:
             self._accept_waiting()
+            self._check_waiting()
 
     def _leave_to_others(self) -> bool:
-        """True while another worker holds fewer connections, at most for `DEFER_SECONDS`."""
-        if not self._exceeds_others() or self._deferrals * RETRY_SECONDS >= DEFER_SECONDS:
-            self._deferrals = 0
+        """True while another worker holds fewer connections, unless it does not accept them."""
+        if not self._exceeds_others():
+            self._leave_nothing()
             return False
-        self._deferrals += 1
+        self._left_since = self._left_since or self._loop.time()
+        if self._pauses >= MAX_PAUSES or self._are_unused():
+            self._pauses = 0
+            return False
+        self._pauses += 1
         return True
+
+    def _leave_nothing(self) -> None:
+        self._pauses, self._left_since = 0, 0.0
+
+    def _check_waiting(self) -> None:
+        """Begin anew if no connection waits: what was left to others is accepted."""
+        if self._left_since and not self._waiting.select(0):
+            self._leave_nothing()
+
+    def _are_unused(self) -> bool:
+        """True if connections that were left to others have waited too long."""
+        return bool(self._left_since) and self._loop.time() - self._left_since > UNUSED_SECONDS
 
     def _exceeds_others(self) -> bool:
         """True if another worker holds fewer connections by more than the slack."""
@@ -107,7 +134,9 @@ class Acceptor:
     def _accept_waiting(self) -> None:
         """Accept one connection, and further ones that wait as long as none is to be left to others."""
         for _ in range(MAX_ACCEPTED):
-            if not self._accept_one() or self._held() >= self._limit or self._exceeds_others():
+            if not self._accept_one() or self._held() >= self._limit:
+                break
+            if self._exceeds_others() and not self._are_unused():
                 break
 
     def _accept_one(self) -> bool:

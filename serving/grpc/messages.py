@@ -92,6 +92,7 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "inference_count": (4, "uint64"),
         "execution_count": (5, "uint64"),
         "inference_stats": (6, "InferStatistics"),
+        "batch_stats": (7, "repeated InferBatchStatistics"),
     },
     "InferStatistics": {
         "success": (1, "StatisticDuration"),
@@ -102,6 +103,12 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "compute_output": (6, "StatisticDuration"),
         "cache_hit": (7, "StatisticDuration"),
         "cache_miss": (8, "StatisticDuration"),
+    },
+    "InferBatchStatistics": {
+        "batch_size": (1, "uint64"),
+        "compute_input": (2, "StatisticDuration"),
+        "compute_infer": (3, "StatisticDuration"),
+        "compute_output": (4, "StatisticDuration"),
     },
     "StatisticDuration": {"count": (1, "uint64"), "ns": (2, "uint64")},
     "RepositoryIndexRequest": {"ready": (2, "bool")},

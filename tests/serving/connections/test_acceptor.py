@@ -9,7 +9,7 @@ import statistics
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -188,8 +188,77 @@ def test_a_connection_is_left_to_a_worker_that_holds_fewer(
     listener: socket.socket, tmp_path: Path, held: int, others: tuple[int, ...], deferred: int
 ) -> None:
     pauses = asyncio.run(pauses_until_accepted(listener, held, counts(tmp_path, *others)))
-    assert pauses == [acceptor.RETRY_SECONDS] * deferred
-    assert sum(pauses) in (0, pytest.approx(acceptor.DEFER_SECONDS))
+    assert pauses == [acceptor.PAUSE_SECONDS] * deferred
+
+
+class Recorded(Acceptor):
+    """Records the seconds of each pause and calls `paused` in it; beside 3 connections it holds those it accepts."""
+
+    def __init__(self, listener: socket.socket, shared: SharedCounts) -> None:
+        self.pauses: list[float] = []
+        self.accepted: list[socket.socket] = []
+        self.paused: Callable[[], None] = lambda: None
+        super().__init__(listener, self.connect, lambda: 3 + len(self.accepted), 100, shared)
+
+    async def connect(self, wire: socket.socket) -> None:
+        self.accepted.append(wire)
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        super()._pause(seconds)
+        self.paused()
+
+    async def stop(self) -> None:
+        await self.close()
+        for wire in self.accepted:
+            wire.close()
+
+
+def test_each_connection_is_left_to_others_for_as_long_as_any(listener: socket.socket, tmp_path: Path) -> None:
+    """Whether those before it were accepted by another worker or here."""
+
+    async def go() -> list[int]:
+        accepting, taken, found = Recorded(listener, counts(tmp_path, 0)), [], []
+
+        async def open_one() -> None:
+            before = len(taken) + len(accepting.accepted)
+            with socket.create_connection(listener.getsockname()):
+                async with asyncio.timeout(PATIENCE):
+                    while len(taken) + len(accepting.accepted) == before or accepting._timer:
+                        await asyncio.sleep(0)
+            found.append(len(accepting.pauses))
+            accepting.pauses.clear()
+
+        await open_one()
+        await asyncio.sleep(2 * acceptor.UNUSED_SECONDS)
+        accepting.paused = lambda: taken.append(listener.accept()[0])  # as another worker, at once
+        for _ in range(acceptor.MAX_PAUSES):
+            await open_one()
+        accepting.paused = lambda: None
+        await open_one()
+        await accepting.stop()
+        for wire in taken:
+            wire.close()
+        return found
+
+    assert asyncio.run(go()) == [acceptor.MAX_PAUSES, *[1] * acceptor.MAX_PAUSES, acceptor.MAX_PAUSES]
+
+
+def test_nothing_is_left_to_a_worker_that_accepts_none(listener: socket.socket, tmp_path: Path) -> None:
+    """Such as one that was killed a moment ago. The pauses for each connection would add up to seconds."""
+
+    async def go() -> float:
+        accepting = Recorded(listener, counts(tmp_path, 0))
+        async with asyncio.timeout(PATIENCE):
+            while len(accepting.accepted) < OPENED:
+                await asyncio.sleep(0)
+        await accepting.stop()
+        return sum(accepting.pauses)
+
+    with contextlib.ExitStack() as opened:
+        for _ in range(OPENED):
+            opened.enter_context(socket.create_connection(listener.getsockname()))
+        assert asyncio.run(go()) < acceptor.UNUSED_SECONDS + 2 * acceptor.PAUSE_SECONDS
 
 
 def test_connections_that_wait_are_accepted_in_one_turn_of_the_event_loop(

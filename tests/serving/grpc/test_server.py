@@ -129,6 +129,9 @@ def test_tritonclient_reads_state_metadata_configuration_statistics_and_index(
         assert (statistics.inference_count, statistics.execution_count) == (15, 3)
         assert statistics.inference_stats.success.count == 3
         assert statistics.inference_stats.success.ns > 0
+        (batches,) = statistics.batch_stats
+        assert (batches.batch_size, batches.compute_infer.count) == (5, 3)
+        assert batches.compute_infer.ns > 0
         assert abs(statistics.last_inference / 1000 - time.time()) < 60
         (model,) = client.get_model_repository_index().models
         assert (model.name, model.version, model.state) == ("tandem", "1", "READY")

@@ -20,7 +20,7 @@ from bentoml._internal.utils import circus
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.serving import ensure_prometheus_dir
 from packaging.requirements import Requirement
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.values import MultiProcessValue
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -166,7 +166,7 @@ def test_uvicorn_has_the_methods_of_its_protocol_that_are_extended() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["connections", "cycle", "headers", "loop", "pipeline", "scheme", "server_state", "transport"],
+    ["connections", "cycle", "headers", "loop", "parser", "pipeline", "scheme", "scope", "server_state", "transport"],
 )
 def test_uvicorn_has_the_attributes_of_its_protocol_that_are_read(name: str) -> None:
     advice = f"connections.protocol.Connection: uvicorn's protocol has no {name}; find what replaces it"
@@ -174,7 +174,7 @@ def test_uvicorn_has_the_attributes_of_its_protocol_that_are_read(name: str) -> 
     assert name in vars(HttpToolsProtocol(config, ServerState(), {}, _loop=object())), advice  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["response_complete", "keep_alive"])
+@pytest.mark.parametrize("name", ["expected_content_length", "keep_alive", "response_complete", "response_started"])
 def test_uvicorn_has_the_attributes_of_a_request_that_are_used(name: str) -> None:
     advice = f"connections.protocol.Connection: uvicorn's RequestResponseCycle has no {name}; find what replaces it"
     assert f"self.{name} = " in inspect.getsource(httptools_impl.RequestResponseCycle), advice
@@ -196,5 +196,17 @@ def test_prometheus_client_has_the_counters_inside_a_histogram() -> None:
 
 
 def test_prometheus_client_names_the_values_of_several_processes() -> None:
-    advice = "metrics.Metrics.text: prometheus-client renamed its values in files; the metrics would be one worker's"
+    advice = "metrics.Metrics.collect: prometheus-client renamed its values in files; the metrics would be one worker's"
     assert MultiProcessValue().__name__ == "MmapedValue", advice
+
+
+def test_prometheus_client_has_the_children_of_a_counter() -> None:
+    advice = (
+        "model_statistics.ModelStatistics: prometheus-client has other names for the children of a Counter and their "
+        "values; find how to set one to 0 before it is removed, or versions stay in the files of all workers"
+    )
+    counter = Counter("name", "about", ("label",), registry=CollectorRegistry())
+    counter.labels("one").inc(2)
+    ((labels, child),) = counter._metrics.items()
+    child._value.set(0)  # type: ignore[attr-defined]
+    assert (labels, counter.labels("one")._value.get()) == (("one",), 0.0), advice  # type: ignore[attr-defined]
