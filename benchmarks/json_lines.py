@@ -51,12 +51,12 @@ def started(command: Sequence[str], folder: Path, environment: Mapping[str, str]
 
 def gather(servers: Sequence[Server]) -> list[Any]:
     """The next answer of each. Raises RuntimeError as soon as one has ended, whatever the others wait for."""
-    found: dict[Server, Any] = {}
-    while len(found) < len(servers):
-        pending = {each.process.stdout: each for each in servers if each not in found and each.process.stdout}
+    received: dict[Server, Any] = {}
+    while len(received) < len(servers):
+        pending = {each.process.stdout: each for each in servers if each not in received and each.process.stdout}
         ready, _, _ = select.select(list(pending), [], [])
-        found |= {pending[stream]: pending[stream].answer() for stream in ready}
-    return [found[each] for each in servers]
+        received |= {pending[stream]: pending[stream].answer() for stream in ready}
+    return [received[each] for each in servers]
 
 
 @contextmanager

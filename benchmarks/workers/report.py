@@ -29,8 +29,8 @@ def _table(rates: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
     names = list(next(iter(next(iter(rates.values())).values())))
     yield f"| images | framework | {' | '.join(names)} | speed-up |"
     yield "|---" * (len(names) + 3) + "|"
-    for framework, found in rates.items():
-        for data, by_name in found.items():
+    for framework, by_data in rates.items():
+        for data, by_name in by_data.items():
             *_, before, last = by_name.values()
             cells = " | ".join(f"{rate:,.0f}" for rate in by_name.values())
             yield f"| {data} | {framework} | {cells} | {last / before:.2f} |"
@@ -39,12 +39,12 @@ def _table(rates: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
 def draw(results: dict[str, Any], path: Path) -> None:
     """Images per second; a panel for each framework and data set."""
     rates = results["rates"]
-    panels = [(framework, data) for framework, found in rates.items() for data in found]
+    panels = [(framework, data) for framework, by_data in rates.items() for data in by_data]
     figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (framework, data) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        found = rates[framework][data]
-        axes.barh(list(found), list(found.values()))
+        by_name = rates[framework][data]
+        axes.barh(list(by_name), list(by_name.values()))
         axes.invert_yaxis()
         axes.set(title=f"{framework}, {data}", xlabel="images per second")
     figure.savefig(path, dpi=120)

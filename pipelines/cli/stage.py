@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -49,10 +50,17 @@ def _end_with_dvc() -> None:
     """Have the kernel kill this process when DVC ends, even if that is killed: else the next `dvc repro` would start
     the stage while this one goes on.
 
+    Not where the parent is a shell between them, which has the variable, too: Ctrl-C may end that first, and this
+    process has to end in order. Most shells replace themselves by their only command; fish does not.
+
     Raises InputError if DVC has ended already. Processes of DVC are in its session, the one that inherits orphans is
     usually not.
     """
-    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    parent = os.getppid()
+    if os.getsid(parent) == os.getsid(0):
+        if f"{STARTED_BY_DVC}=".encode() in Path(f"/proc/{parent}/environ").read_bytes():
+            return
+        ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
     if os.getsid(os.getppid()) != os.getsid(0):
         raise InputError("the `dvc` command that started this stage was killed")
 

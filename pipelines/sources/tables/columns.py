@@ -56,13 +56,14 @@ def parse(
     if as_category or pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.string())  # false, true
     if kind := "" if as_category else date_features.kind(array):
-        listed = ", or list it in data.dates" if advice == EXCLUDE else ""  # only features are replaced by theirs
-        listed = listed if kind == "dates" else ", or list it in data.categories"
+        listed = ", or list it in data.categories"
+        if kind == "dates":  # only features are replaced by theirs
+            listed = ", or list it in data.dates or data.categories" if advice == EXCLUDE else ""
         raise InputError(f"{where} holds {kind} ({_first(array)}); {advice}{listed}")
     numbers = None if as_category else _numbers_in(array, decimal)
     if numbers is None:
         return _categories(where, name, array, decimal, as_category, advice)
-    return _numbers(where, name, *numbers)
+    return _numbers(where, name, *numbers, advice)
 
 
 def free_texts(arrays: Mapping[str, Any], config: DataSource) -> dict[str, Any]:
@@ -142,8 +143,10 @@ def _numbers_in(array: Any, decimal: Decimal) -> tuple[Any, str] | None:
     return (pc.cast(parsed.texts, pa.float64()), parsed.note) if parsed else None
 
 
-def _numbers(where: str, name: str, array: Any, note: str) -> ParsedColumn:
+def _numbers(where: str, name: str, array: Any, note: str, advice: str) -> ParsedColumn:
     values = np.asarray(array.fill_null(np.nan).to_numpy(zero_copy_only=False), np.float64)
+    if np.isnan(values).all():
+        raise InputError(f"{where}: all {len(values)} values are missing; {advice}")
     invalid = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if len(invalid):
         raise InputError(f"{where}, row {invalid[0] + 1}: {values[invalid[0]]:g}; allowed: finite numbers in float32")
@@ -172,7 +175,7 @@ def _text_note(where: str, array: Any, decimal: Decimal, advice: str) -> str:
     Also on a text that looks like a missing value. Raises InputError if nearly all are numbers or dates.
     """
     texts = pc.unique(array).drop_null()
-    for kind, expression in {"numbers": number_format.any_notation(), **date_features.KINDS}.items():
+    for kind, expression in {"numbers": number_format.any_notation(), "dates": date_features.DATE}.items():
         share = pc.mean(pc.match_substring_regex(texts, expression)).as_py()
         if share >= MIN_MIXED_SHARE:
             return _mixed_note(where, array, kind, expression, share, decimal, advice)

@@ -22,9 +22,17 @@ MONTHS = (
     *("jan|jän|gen|ene", "feb|fév|fev", "mär|mrz|mar|maa", "apr|avr|abr", "mai|may|mag|mei", "jun|juin|giu"),
     *("jul|juil|lug", "aug|aoû|aou|ago", "sep|set", "okt|oct|ott", "nov", "dez|dec|déc|dic"),
 )
-# What stands before the year, such as 31. Januar; names in other languages only count beside a year of four digits.
+# What stands before the year, such as 31. Januar; names in other languages only count beside a year of this century or
+# the last one, as 12-AB-3456 is a code.
 NAMED = r"(\d{1,2})(?:er)?[. -]+(?:de )?(?:%s)\p{L}{0,9}[. -]+(?:de )?"
-WORDED = NAMED % "|".join(MONTHS) + r"(?:\d{4}|\d{2})|" + NAMED % r"\p{L}" + r"\d{4}"
+NAME_FIRST = r"(?:%s)\p{L}{0,9}\.? (\d{1,2}),? (\d{4})"  # January 31, 2026
+WORDED = "|".join(
+    (
+        NAMED % "|".join(MONTHS) + r"(?:\d{4}|\d{2})",
+        NAME_FIRST % "|".join(MONTHS),
+        NAMED % r"\p{L}{3}" + r"(?:19|20)\d{2}",
+    )
+)
 WEEKDAY = r"\p{L}{2,10}\.?,? "
 DATE = rf"(?i)^(?:{WEEKDAY})?(?:{NUMERIC}|{WORDED}){TIME}"
 KINDS = {
@@ -124,6 +132,9 @@ def _numeric(array: Any) -> Any:
     """The dates without weekday, with the number of the month in place of its name, and compact ones in ISO 8601."""
     if pc.any(pc.match_substring_regex(array, r"^\P{L}*\p{L}|" + COMPACT)).as_py():
         array = pc.replace_substring_regex(array, COMPACT, r"\1-\2-\3")
+        for number, prefixes in enumerate(MONTHS, 1):
+            first = rf"(?i)^(?:{WEEKDAY})?{NAME_FIRST % prefixes}"
+            array = pc.replace_substring_regex(array, first, rf"\1.{number}.\2")
         array = pc.replace_substring_regex(array, rf"^{WEEKDAY}(\d)", r"\1")
         for number, prefixes in enumerate(MONTHS, 1):
             array = pc.replace_substring_regex(array, f"(?i)^{NAMED % prefixes}", rf"\1.{number}.")

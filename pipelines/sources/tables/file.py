@@ -1,6 +1,7 @@
 """Reading of table files with Arrow, and selection of columns."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
@@ -131,9 +132,9 @@ def _read_parquet(path: Path) -> Any:
 def _names(path: Path, names: list[str]) -> list[str]:
     """Names with single spaces in place of line breaks. Raises InputError if one is missing or duplicate."""
     names = [" ".join(name.split()) for name in names]
-    if duplicates := [name for name in names if names.count(name) > 1]:
-        count = names.count(duplicates[0])
-        raise InputError(f"{path}: column '{duplicates[0]}' occurs {count} times; allowed: each name once")
+    for name, count in Counter(names).most_common(1):
+        if count > 1:
+            raise InputError(f"{path}: column '{name}' occurs {count} times; allowed: each name once")
     if "" in names:
         raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
     return names

@@ -19,7 +19,7 @@ EXPONENT = r"(?:e[+-]?\d+)?"
 MINUS = "\u2212"  # the typographic minus sign
 MIN_NUMBERS = 0.5  # smallest share of numbers in the distinct texts of a column that shows the decimal mark
 # What surrounds each number of a column, by kind; the sign of the number is kept.
-CURRENCY = r"(?:\p{Sc}|EUR|CHF|zł|Kč|kr\.?|Ft|lei)"
+CURRENCY = r"(?-i:\p{Sc}|EUR|CHF|zł|Kč|kr\.?|Ft|lei)"  # ft are feet
 UNITS = {
     "percentages": r"()[\s\p{Zs}]*%$",
     "amounts of money": rf"^([+-]?){CURRENCY}[\s\p{{Zs}}]*|[\s\p{{Zs}}]*{CURRENCY}$",
@@ -67,8 +67,9 @@ def _notation(decimal: Decimal) -> str:
 def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> Detected:
     """The decimal mark of all text `columns`, given the format of a text file.
 
-    Columns of which only a part are numbers count if no other column shows it. Raises InputError, with columns and
-    values, if they disagree, or if only the separator of a file with semicolons suggests whether 1,234 is a fraction.
+    Columns of which only a part are numbers count if no other column shows it, but not in a file with commas, where
+    they may be lists such as 1,2 and 1,2,3. Raises InputError, with columns and values, if they disagree, or if only
+    the separator of a file with semicolons suggests whether 1,234 is a fraction.
     """
     complete, partial = {}, {}
     for name, texts in columns.items():
@@ -79,7 +80,7 @@ def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> 
         elif len(numbers) >= MIN_NUMBERS * len(distinct):
             partial[name] = numbers
     votes, ambiguous = _votes(complete)
-    if not votes:
+    if not votes and not (text and text.separator == ","):
         votes, other = _votes(partial)
         ambiguous = ambiguous or other
     if len(votes) == len(OTHER):

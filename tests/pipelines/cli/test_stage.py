@@ -42,23 +42,32 @@ STAGE = """
 import sys, time
 from pathlib import Path
 from pipelines.cli import stage
-time.sleep(float(sys.argv[1]))
+def wait_for(name):
+    while not Path(name).exists():
+        time.sleep(0.01)
 def main():
     Path("started").touch()
-    time.sleep(600)
+    wait_for("end")
+    Path("ended").touch()
+wait_for("begin")
 stage.run(main)
 """
 DVC = """
 import subprocess, sys
-print(subprocess.Popen([sys.executable, *sys.argv[1:]], env=ENVIRONMENT).pid, flush=True)
+print(subprocess.Popen(sys.argv[1:], env=ENVIRONMENT).pid, flush=True)
 sys.stdin.read()
 """
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end processes with their parent")
 
 
-def start_as_dvc(delay: float) -> tuple[subprocess.Popen[str], psutil.Process]:
-    """A process in place of DVC, and a stage that it has started, which waits for the delay before all else."""
+def start_as_dvc(*shell: str) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """A process in place of DVC, and one that it has started: a stage, or a `shell` that starts the stage.
+
+    The stage waits for the file `begin` before all else, and for `end` before its end.
+    """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DVC_STAGE": "train@torch-mlp"}
-    command = [sys.executable, "-c", DVC.replace("ENVIRONMENT", repr(environment)), "-c", STAGE, str(delay)]
+    stage = [*shell, sys.executable, "-c", STAGE]
+    command = [sys.executable, "-c", DVC.replace("ENVIRONMENT", repr(environment)), *stage]
     dvc = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
@@ -67,21 +76,43 @@ def start_as_dvc(delay: float) -> tuple[subprocess.Popen[str], psutil.Process]:
     return dvc, psutil.Process(int(dvc.stdout.readline()))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end processes with their parent")
+@LINUX
 @pytest.mark.parametrize("is_early", [False, True])
 def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, is_early: bool) -> None:
     """Also if that is killed before the stage could prepare for it."""
     monkeypatch.chdir(tmp_path)
-    dvc, stage = start_as_dvc(delay=2.0 if is_early else 0.0)
+    dvc, stage = start_as_dvc()
     try:
-        wait_until(lambda: is_early or Path("started").exists())
+        if not is_early:
+            Path("begin").touch()
+            wait_until(Path("started").exists)
         dvc.kill()
         dvc.wait()
+        Path("begin").touch()
         wait_until(lambda: not is_alive(stage))
         assert Path("started").exists() is not is_early
     finally:
         if is_alive(stage):
             stage.kill()
+
+
+@LINUX
+def test_a_stage_does_not_end_with_a_shell_between(tmp_path, monkeypatch) -> None:
+    """Ctrl-C ends such a shell at once, and the stage in order."""
+    monkeypatch.chdir(tmp_path)
+    Path("begin").touch()
+    dvc, shell = start_as_dvc("/bin/sh", "-c", '"$@"; exit', "sh")
+    try:
+        wait_until(Path("started").exists)
+        (stage,) = shell.children()
+        shell.kill()
+        wait_until(lambda: not is_alive(shell))
+        Path("end").touch()
+        wait_until(lambda: not is_alive(stage))
+        assert Path("ended").exists()
+    finally:
+        Path("end").touch()
+        dvc.communicate("")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

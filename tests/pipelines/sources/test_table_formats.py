@@ -147,6 +147,11 @@ CASES = {
         [[0], [1]],
         (SEMICOLONS, COMMAS, "column 'a' holds numbers with text: '50,5 m²' is read as a category; remove the text"),
     ),
+    "feet are no forints": Case(
+        "a,price\n6 ft,1.5\n5 ft,2.5\n",
+        [[1], [0]],
+        ("column 'a' holds numbers with text: '6 ft' is read as a category",),
+    ),
     "a row of units": Case(
         "a;price\nm²;EUR\n" + "".join(f"{row},5;{row},25\n" for row in range(20)),
         error="'price': 'EUR' in row 1, while 20 of 21 values are numbers",
@@ -234,6 +239,28 @@ CASES = {
     ),
     "dates with weekdays, listed": Case(
         'day,price\n"Sa., 31.01.2026",1.5\n', [[2026, 1, 6]], given={"dates": ("day",)}
+    ),
+    "English dates with the month first": Case(
+        'day,price\n"January 31, 2026",1.5\n', error="holds dates .January 31, 2026.; .*data.dates or data.categories"
+    ),
+    "English dates with the month first, listed": Case(
+        'day,price\n"January 31, 2026",1.5\nMar. 1 2026,2.5\n"Saturday, Jan 31, 2026 12:30",3.5\n'
+        '"mardi 3 février 2026",4.5\n',
+        [[2026, 1, 6], [2026, 3, 7], [2026, 1, 6], [2026, 2, 2]],
+        given={"dates": ("day",)},
+    ),
+    "codes with letters are no dates": Case("a,price\n12-AB-3456,1.5\n13-CDE-3457,2.5\n", [[0], [1]]),
+    "dates that are categories": Case(
+        "day,price\n31.1.2026,1.5\n1.2.2026,2.5\n", [[1], [0]], given={"categories": ("day",)}
+    ),
+    "lists in a file with commas": Case(
+        'a,b,price\n"1,2","1,234",1\n"3,4","5,678",2\n"1,2,3","1,000",3\n',
+        [[0, 1234], [2, 5678], [1, 1000]],
+        ("column 'a' holds '1,2,3' in row 3", "column 'b' holds thousands separators: '1,234' is read as 1234"),
+    ),
+    "nothing but NAN": Case("a,price\nNAN,1.5\nNAN,2.5\n", error="column 'a': all 2 values are missing; exclude it"),
+    "times beside text": Case(
+        "a,price\n12:30,1.5\n-,2.5\n", [[1], [0]], ("holds '-' in 1 rows, read as a category; data.missing reads",)
     ),
     "months by name": Case("a,price\nJanuar 2026,1.5\nMrz. 2026,2.5\n", error="holds months .*data.categories"),
     "a quote that is not closed": Case(
