@@ -58,6 +58,8 @@ def kind(array: Any) -> str:
 
 def are_compact(numbers: NDArray[np.float64]) -> bool:
     """True if all numbers are dates of the years 1900 to 2099 without separators, such as 20260131, or with a time."""
+    if np.nanmin(numbers) < 19_000_101:  # nearly all columns
+        return False
     for digits in (14, 12):
         numbers = np.where(numbers >= 10 ** (digits - 1), numbers // 10 ** (digits - 8), numbers)
     year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
