@@ -11,7 +11,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +33,8 @@ from pipelines.cli.candidate import Candidate
 ROOT = Path(__file__).parents[2]  # of the code and its dvc.yaml
 PACKAGES = {"torch": ("numpy", "torch"), "keras": ("numpy", "keras", "tensorflow")}
 SYNC_SHARE = 0.02  # of the time, at most, for copies that are known to be on the disk
-JSON, LEARNER, BEST = "json", "learner/", "best/"  # names of the arrays in the file
+# Names of the arrays in the file. The first three contain JSON.
+JSON, HISTORY, LAYERS, LEARNER, BEST = "json", "history", "layers", "learner/", "best/"
 Fingerprint = dict[str, str]
 UNREADABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -56,6 +57,18 @@ class Interrupted:
         return len(self.state.history)
 
 
+class GrowingList:
+    """The JSON of a list that only grows. Each entry is encoded once, as a training may have thousands of epochs."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def encode(self, entries: Sequence[Any], jsonable: Callable[[Any], Any] = tuple) -> np.ndarray:
+        """UTF-8 as uint8 [bytes]; `jsonable` converts an entry."""
+        self.texts += [json.dumps(jsonable(entry)) for entry in entries[len(self.texts) :]]
+        return np.frombuffer(f"[{','.join(self.texts)}]".encode(), np.uint8)
+
+
 class StateFile:
     """The file of one candidate. It is written beside and renamed; `fingerprint` is that of the present training.
 
@@ -68,6 +81,7 @@ class StateFile:
         self.fingerprint = fingerprint
         self.path = paths.training_state(candidate) / "state.npz"
         self.synced = paths.training_state(candidate) / "synced.npz"
+        self.history, self.layers = GrowingList(), GrowingList()
         self.sync_due = 0.0  # not before; seconds of the monotonic clock
 
     def read(self) -> Interrupted | None:
@@ -108,12 +122,32 @@ class StateFile:
     def write(self, interrupted: Interrupted) -> None:
         """Replace the file and, unless that would take more than its share of the time, the copy."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _write(self.path, self.fingerprint, interrupted)
+        arrays = self._arrays(interrupted)
+        _write(self.path, arrays)
         start = time.monotonic()
         if start >= self.sync_due:
-            _write(self.synced, self.fingerprint, interrupted, synced=True)
+            _write(self.synced, arrays, synced=True)
             end = time.monotonic()
             self.sync_due = end + (end - start) / SYNC_SHARE
+
+    def _arrays(self, interrupted: Interrupted) -> dict[str, np.ndarray]:
+        state = interrupted.state
+        content = {
+            "fingerprint": self.fingerprint,
+            "run_id": interrupted.run_id,
+            "precision": interrupted.precision,
+            "step_seconds": dict(interrupted.step_seconds),
+            "seconds": interrupted.seconds,
+            "random": state.random,
+            "values": state.learner.values,
+            "has_best": state.best_weights is not None,
+        }
+        arrays = {f"{LEARNER}{name}": array for name, array in state.learner.arrays.items()}
+        arrays |= {f"{BEST}{name}": array for name, array in (state.best_weights or {}).items()}
+        arrays[JSON] = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        arrays[HISTORY] = self.history.encode(state.history, asdict)
+        arrays[LAYERS] = self.layers.encode(interrupted.layers)
+        return arrays
 
     def delete(self) -> None:
         """Delete the file and the copy."""
@@ -173,24 +207,8 @@ def _code(chosen: Candidate) -> list[Path]:
     return [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
 
 
-def _write(path: Path, fingerprint: Fingerprint, interrupted: Interrupted, synced: bool = False) -> None:
+def _write(path: Path, arrays: Mapping[str, np.ndarray], synced: bool = False) -> None:
     """Write beside, wait until it is on the disk if `synced`, and rename."""
-    state = interrupted.state
-    content = {
-        "fingerprint": fingerprint,
-        "run_id": interrupted.run_id,
-        "precision": interrupted.precision,
-        "step_seconds": dict(interrupted.step_seconds),
-        "seconds": interrupted.seconds,
-        "layers": interrupted.layers,
-        "history": [asdict(epoch) for epoch in state.history],
-        "random": state.random,
-        "values": state.learner.values,
-        "has_best": state.best_weights is not None,
-    }
-    arrays = {f"{LEARNER}{name}": array for name, array in state.learner.arrays.items()}
-    arrays |= {f"{BEST}{name}": array for name, array in (state.best_weights or {}).items()}
-    arrays[JSON] = np.frombuffer(json.dumps(content).encode(), np.uint8)
     beside = path.with_name(f".{path.name}")
     with beside.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -208,14 +226,14 @@ def _read(path: Path | io.BytesIO) -> tuple[dict[str, Any], dict[str, np.ndarray
 
 def _interrupted(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Interrupted:
     learner = LearnerState(_part(arrays, LEARNER), content["values"])
-    history = [Epoch(**epoch) for epoch in content["history"]]
+    history = [Epoch(**epoch) for epoch in json.loads(arrays[HISTORY].tobytes())]
     best_weights = _part(arrays, BEST) if content["has_best"] else None
     return Interrupted(
         content["run_id"],
         content["precision"],
         content["step_seconds"],
         content["seconds"],
-        [tuple(row) for row in content["layers"]],
+        [tuple(row) for row in json.loads(arrays[LAYERS].tobytes())],
         TrainingState(history, learner, content["random"], best_weights),
     )
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -242,20 +243,17 @@ def test_a_failed_training_continues_even_if_its_run_is_gone_and_its_seconds_add
     (lost,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     mlflow.delete_run(lost.info.run_id)
     chosen = Candidate("torch", "mlp")
-    file = recovery.StateFile(chosen.name, {})
-    before = file.read()
+    before = recovery.StateFile(chosen.name, {}).read()
     assert before.seconds > 0
-    recovery._write(file.path, stored_fingerprint(file.path), replace(before, seconds=1000.0))
+    recovery.StateFile(chosen.name, recovery._read(state_file("torch"))[0]["fingerprint"]).write(
+        replace(before, seconds=1000.0)
+    )
     assert run_train("torch").returncode == 0
     run = run_of("torch")
     assert run.info.run_id != lost.info.run_id
     assert_each_metric_once(run, 4)
     record = training_record.read(paths.checkpoint("torch-mlp") / training_record.FILE)
     assert 1000 < record["seconds"] < 2000
-
-
-def stored_fingerprint(path):
-    return recovery._read(path)[0]["fingerprint"]
 
 
 def test_a_loss_that_is_no_number_leaves_no_state(workspace):
@@ -275,12 +273,13 @@ def test_every_epoch_is_stored_and_some_are_known_to_be_on_the_disk(tmp_path, mo
     clock, written = [0.0], {False: [], True: []}
     monkeypatch.setattr(recovery.time, "monotonic", lambda: clock[0])
 
-    def write(path, _, epoch, synced=False):
+    def write(path, arrays, synced=False):
         assert synced == (path.name == "synced.npz")
-        written[synced].append(epoch)
+        written[synced].append(arrays["epoch"])
         clock[0] += 0.1 if synced else 0.01
 
     monkeypatch.setattr(recovery, "_write", write)
+    monkeypatch.setattr(recovery.StateFile, "_arrays", lambda _, epoch: {"epoch": epoch})
     file = recovery.StateFile("torch-mlp", {})
     for epoch in range(1, 1001):
         clock[0] += 0.02
@@ -288,6 +287,19 @@ def test_every_epoch_is_stored_and_some_are_known_to_be_on_the_disk(tmp_path, mo
     assert written[False] == list(range(1, 1001))
     assert written[True][0] == 1
     assert 0.01 < len(written[True]) * 0.1 / clock[0] <= 0.021
+
+
+def test_each_entry_of_a_growing_list_is_encoded_once():
+    encoded = []
+
+    def jsonable(entry):
+        encoded.append(entry)
+        return [entry]
+
+    growing = recovery.GrowingList()
+    for length in range(4):
+        assert json.loads(growing.encode([*range(length)], jsonable).tobytes()) == [[entry] for entry in range(length)]
+    assert encoded == [0, 1, 2]
 
 
 def test_after_a_power_failure_the_state_that_is_on_the_disk_is_used(workspace, monkeypatch):
