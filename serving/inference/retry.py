@@ -2,10 +2,14 @@
 
 import time
 
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, RuntimeException
+
 from models.errors import InputError
 
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 60.0
+# Of reading or opening the model. ONNX Runtime raises its own for want of memory, on the CPU or a GPU.
+TRANSIENT = (OSError, MemoryError, RuntimeException, EPFail)
 
 
 class Retry:
@@ -32,5 +36,5 @@ class Retry:
 
 
 def _is_transient(error: Exception) -> bool:
-    """False for an InputError about the content; one whose cause is an OSError is about reading it."""
-    return not isinstance(error, InputError) or isinstance(error.__cause__, OSError)
+    """False for an InputError about the content: one without a transient cause."""
+    return not isinstance(error, InputError) or isinstance(error.__cause__, TRANSIENT)

@@ -34,4 +34,4 @@ def _config(key: Path) -> Any:
     except ImportError:
         raise InputError(f"{VARIABLE}: model-signing is not installed; use `uv run --extra signing`") from None
     except (OSError, ValueError, AttributeError) as error:  # no file; no key; of another kind
-        raise InputError(f"{VARIABLE}: {key}: not a public key of an elliptic curve, PEM: {error}") from None
+        raise InputError(f"{VARIABLE}: {key}: not a public key of an elliptic curve, PEM: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, InvalidProtobuf, RuntimeException
 
 from models.errors import InputError
 from models.manifest import CHECKED
@@ -161,7 +162,7 @@ def test_a_champion_that_could_not_be_loaded_is_tried_again(
     assert results == ["loaded 1 1", "refused 1 1", "swapped 1 2"]
 
 
-def test_a_model_file_that_could_not_be_read_is_tried_again() -> None:
+def test_a_model_that_could_not_be_read_or_opened_is_tried_again() -> None:
     def due(cause: Exception | None) -> bool:
         schedule = retry.Retry()
         error = InputError("model.onnx: cannot be read")
@@ -172,7 +173,9 @@ def test_a_model_file_that_could_not_be_read_is_tried_again() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "FIRST_SECONDS", 0.001)
-        assert due(OSError("input/output error"))
+        for error in (OSError("input/output error"), MemoryError(), RuntimeException("bad allocation"), EPFail("busy")):
+            assert due(error)
+        assert not due(InvalidProtobuf("protobuf parsing failed"))
         assert not due(ValueError("not JSON"))
         assert not due(None)
 

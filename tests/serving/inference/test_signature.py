@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from models.errors import InputError
 from models.manifest import signature_file
 from pipelines.artifacts import signature as signing
-from serving.inference import champion
+from serving.inference import champion, retry
 from serving.inference.reloader import Reloader
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, PEM, weights, write, write_keys
@@ -121,6 +121,21 @@ def test_a_running_service_keeps_its_champion_until_one_with_a_signature_comes(s
     sign(signed)
     asyncio.run(reloader.poll())
     assert results == ["loaded 1", "refused 1", "swapped 2"]
+
+
+def test_a_key_that_could_not_be_read_is_tried_again(signed: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0)
+    reloader = Reloader(Settings(champion=signed, device="cpu", verify_key=keys / "public"), lambda *_: None)
+    (keys / "public").rename(keys / "moved")
+    write(signed, weights(DIGITS, 2), "2")
+    (signed / next(path for path in signed.glob("*.onnx") if path.stem not in manifest(signed))).unlink()
+    next(signed.glob("*.sig")).unlink()
+    sign(signed)
+    asyncio.run(reloader.poll())
+    assert reloader.champion.version == "1"
+    (keys / "moved").rename(keys / "public")
+    asyncio.run(reloader.poll())
+    assert reloader.champion.version == "2"
 
 
 def manifest(folder: Path) -> str:
