@@ -10,6 +10,7 @@ import { call, latest } from "./service.js";
 
 const find = (id) => document.getElementById(id);
 
+const ABOUT_MAP = find("occlusion-note").textContent;
 let epoch = 0; // incremented by every clearing and file: responses to earlier requests are discarded
 let chosen = null; // a file that was chosen, dropped or pasted; otherwise the drawing is sent
 let drawing = null;
@@ -103,7 +104,13 @@ async function predict(current) {
   const pixels = Uint8Array.from(atob(result.pixels[0]), (letter) => letter.charCodeAt(0));
   showPixels(pixels);
   loadLayers();
-  await explain(pixels, result.predictions[0], () => isCurrent(current));
+  await explain(pixels, result.predictions[0], () => isCurrent(current)).catch((error) => isCurrent(current) && showNoMap(error));
+}
+
+// Its requests can be rejected, as by a quota, after the one for the prediction was answered.
+function showNoMap(error) {
+  find("occlusion-figure").hidden = true;
+  find("occlusion-note").textContent = `No occlusion map: ${error.message}`;
 }
 
 function showPixels(pixels) {
@@ -115,6 +122,7 @@ function showPixels(pixels) {
 
 async function explain(pixels, { label, probability }, wanted) {
   find("occlusion-figure").hidden = find("occlusion-note").hidden = label === undefined; // of a classification only
+  find("occlusion-note").textContent = ABOUT_MAP;
   if (label === undefined) return;
   const loss = await lossMap(pixels, model.labels.indexOf(label), probability, wanted);
   if (!loss) return;

@@ -282,6 +282,24 @@ def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, r
     check_no_errors(browser)
 
 
+def test_the_prediction_stays_without_an_occlusion_map(browser: Chrome, pictures: Served) -> None:
+    """Its requests are rejected where the service is overloaded or the quota of a key is used up."""
+    open_page(browser, pictures)
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/infer"]})
+    element(browser, "example").click()
+    answer = wait_for_answer(browser)
+    wait(browser, lambda driver: text(driver, "occlusion-note").startswith("No occlusion map: The service cannot be"))
+    assert not element(browser, "occlusion").is_displayed()
+    assert not element(browser, "rejected").is_displayed()
+    assert text(browser, "answer") == answer
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    element(browser, "clear").click()
+    element(browser, "example").click()
+    wait(browser, lambda driver: text(driver, "occlusion-note").startswith("Occlusion map: "))
+    assert element(browser, "occlusion").is_displayed()
+
+
 def test_layer_outputs_are_loaded_on_demand(browser: Chrome, pictures: Served) -> None:
     open_page(browser, pictures)
     assert not element(browser, "explanation").is_displayed()
