@@ -1,19 +1,15 @@
 """Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from models.errors import InputError
-
-STARTED_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages
-END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+from pipelines.cli import dvc_process
 
 
 def run(main: Callable[[], None], description: str | None = None) -> None:
@@ -33,8 +29,8 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if os.environ.pop(STARTED_BY_DVC, None) and sys.platform == "linux":
-            _end_with_dvc()
+        if sys.platform == "linux":
+            dvc_process.watch()
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -44,25 +40,6 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def _end_with_dvc() -> None:
-    """Have the kernel kill this process when DVC ends, even if that is killed: else the next `dvc repro` would start
-    the stage while this one goes on.
-
-    Not where the parent is a shell between them, which has the variable, too: Ctrl-C may end that first, and this
-    process has to end in order. Most shells replace themselves by their only command; fish does not.
-
-    Raises InputError if DVC has ended already. Processes of DVC are in its session, the one that inherits orphans is
-    usually not.
-    """
-    parent = os.getppid()
-    if os.getsid(parent) == os.getsid(0):
-        if f"{STARTED_BY_DVC}=".encode() in Path(f"/proc/{parent}/environ").read_bytes():
-            return
-        ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
-    if os.getsid(os.getppid()) != os.getsid(0):
-        raise InputError("the `dvc` command that started this stage was killed")
 
 
 def _command() -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.cli import dvc_process
 from tests.pipelines.workspace import REPOSITORY
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
@@ -54,34 +55,43 @@ stage.run(main)
 """
 DVC = """
 import subprocess, sys
-print(subprocess.Popen(sys.argv[1:], env=ENVIRONMENT).pid, flush=True)
-sys.stdin.read()
+process = subprocess.Popen(sys.argv[1:], env=ENVIRONMENT)
+print(process.pid, flush=True)
+process.wait()
 """
+SHELL = ("/bin/sh", "-c", '"$@"; exit', "sh")  # one that is not replaced by its command
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end processes with their parent")
 
 
 def start_as_dvc(*shell: str) -> tuple[subprocess.Popen[str], psutil.Process]:
-    """A process in place of DVC, and one that it has started: a stage, or a `shell` that starts the stage.
+    """A process in place of DVC, and the one that it has started: a stage, or a `shell` that starts the stage.
 
     The stage waits for the file `begin` before all else, and for `end` before its end.
     """
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DVC_STAGE": "train@torch-mlp"}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), dvc_process.VARIABLE: "train@torch-mlp"}
     stage = [*shell, sys.executable, "-c", STAGE]
     command = [sys.executable, "-c", DVC.replace("ENVIRONMENT", repr(environment)), *stage]
     dvc = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     assert dvc.stdout
     return dvc, psutil.Process(int(dvc.stdout.readline()))
 
 
+def stage_of(shell: psutil.Process) -> psutil.Process:
+    """The stage that a shell has started."""
+    wait_until(shell.children)
+    return shell.children()[0]
+
+
 @LINUX
 @pytest.mark.parametrize("is_early", [False, True])
-def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, is_early: bool) -> None:
+@pytest.mark.parametrize("shell", [(), SHELL])
+def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, shell: tuple[str, ...], is_early: bool) -> None:
     """Also if that is killed before the stage could prepare for it."""
     monkeypatch.chdir(tmp_path)
-    dvc, stage = start_as_dvc()
+    dvc, child = start_as_dvc(*shell)
+    stage = stage_of(child) if shell else child
     try:
         if not is_early:
             Path("begin").touch()
@@ -97,25 +107,24 @@ def test_a_stage_ends_with_a_dvc_that_is_killed(tmp_path, monkeypatch, is_early:
 
 
 @LINUX
-def test_a_stage_does_not_end_with_a_shell_between(tmp_path, monkeypatch) -> None:
-    """Ctrl-C ends such a shell at once, and the stage in order."""
+def test_a_stage_ends_in_order_after_its_shell(tmp_path, monkeypatch) -> None:
+    """Ctrl-C ends a shell at once, and DVC with it."""
     monkeypatch.chdir(tmp_path)
     Path("begin").touch()
-    dvc, shell = start_as_dvc("/bin/sh", "-c", '"$@"; exit', "sh")
+    dvc, shell = start_as_dvc(*SHELL)
+    stage = stage_of(shell)
     try:
         wait_until(Path("started").exists)
-        (stage,) = shell.children()
         shell.kill()
-        wait_until(lambda: not is_alive(shell))
-        Path("end").touch()
-        wait_until(lambda: not is_alive(stage))
-        assert Path("ended").exists()
+        dvc.wait()
+        time.sleep(3 * dvc_process.POLL_SECONDS)
     finally:
         Path("end").touch()
-        dvc.communicate("")
+        wait_until(lambda: not is_alive(stage))
+    assert Path("ended").exists()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < end
