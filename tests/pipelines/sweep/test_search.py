@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,11 +81,31 @@ def start():
 
 def end_within_a_trial(process, signal_number, minimum=0):
     """End the command once a trial is in training, and more than `minimum` are finished."""
-    while not trials_in_training("torch") or len(studies.finished(open_study())) <= minimum:
-        assert process.poll() is None, process.communicate()
+    while process.returncode is None:
+        with suspended([psutil.Process(process.pid)]):
+            if trials_in_training("torch") and len(studies.finished(open_study())) > minimum:
+                process.send_signal(signal_number)
+                break
         time.sleep(0.05)
-    process.send_signal(signal_number)
+        process.poll()
+    assert process.returncode is None, process.communicate()
     return process.communicate(timeout=600)[0]
+
+
+@contextmanager
+def suspended(processes):
+    """Suspend processes and those that they have started, so that no trial ends before the signal that follows."""
+    with suppress(psutil.NoSuchProcess):
+        processes = [*processes, *(child for process in processes for child in process.children(recursive=True))]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @pytest.fixture(scope="module")
@@ -298,11 +318,22 @@ def test_a_last_process_that_ends_between_two_looks_has_finished_the_sweep(opene
 def kill_a_worker():
     """Kill a process of the sweep in this process as soon as it has a trial."""
     before = {trial.number for trial in trials_in_training("torch")}  # of the killed sweep
-    while not (trials := [trial for trial in trials_in_training("torch") if trial.number not in before]):
+    while True:
+        workers = [child for child in psutil.Process().children() if is_worker(child)]
+        with suspended(workers):
+            for trial in trials_in_training("torch"):
+                if trial.number not in before:
+                    index = int(trial.user_attrs[studies.PROCESS].split()[-1])
+                    sorted(workers, key=lambda worker: worker.create_time())[index].kill()
+                    return
         time.sleep(0.05)
-    index = int(trials[0].user_attrs[studies.PROCESS].split()[-1])
-    workers = [one for one in psutil.Process().children() if "pipelines.sweep.worker" in one.cmdline()]
-    sorted(workers, key=lambda worker: worker.create_time())[index].kill()
+
+
+def is_worker(process):
+    try:
+        return "pipelines.sweep.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def trials_in_training(framework):
