@@ -203,7 +203,10 @@ def _mixed_note(where: str, array: Any, kind: str, expression: str, share: float
         mixture += f", while {pc.sum(matches).as_py()} of {len(array) - array.null_count} values are {kind}"
     if share > MAX_MIXED_SHARE:
         allowed = f"only {kind}{' of one notation' if share == 1 else ''}; texts that are listed in data.missing"
-        raise InputError(f"{where}: {mixture}; allowed: {allowed}; or list the column in data.categories; or {advice}")
+        listed = (
+            "or list the column in data.categories" if advice == EXCLUDE else "for classes, list it in data.categories"
+        )
+        raise InputError(f"{where}: {mixture}; allowed: {allowed}; {listed}; or {advice}")
     change = f"to read {kind}, change such cells, or list texts for missing values in data.missing"
     return f"holds {mixture}; it is read as categories; {change}"
 

@@ -17,6 +17,7 @@ from pipelines.sources.tables import text_format
 from pipelines.sources.tables.text_format import TextFormat
 
 INDEX = re.compile(r"__index_level_\d+__")  # name that pandas gives to its index
+UNEQUAL = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)")  # by Arrow, which counts the header
 
 
 ROWS = "one header and rows of equal length (data.separator, data.encoding)"
@@ -48,8 +49,10 @@ def read(path: Path, config: DataSource) -> TableFile:
     except InputError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises OSError for a damaged page
+        if "Empty CSV file" in str(error):
+            raise InputError(f"{path}: the file is empty; allowed: {ROWS}") from error
         allowed = f"{ROWS}, in {text.encoding}, separated by {text.separator!r}" if text else "a complete Parquet file"
-        raise InputError(f"{path}: {one_line(error)}; allowed: {allowed}") from error
+        raise InputError(f"{path}: {_problem(error)}; allowed: {allowed}") from error
     if text:
         table, notes = _without_empty(table)
         text = text._replace(notes=(*text.notes, *notes, *_notes_on_line_breaks(table)))
@@ -95,6 +98,16 @@ def _read_text(path: Path, text: TextFormat) -> Any:
     _names(path, _named(names))
     strings = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
     return csv.read_csv(path, convert_options=strings, **options)
+
+
+def _problem(error: Exception) -> str:
+    """The message of Arrow, with rows numbered from 1 under the header, as in other messages."""
+    message = one_line(error)
+    if not (wrong := UNEQUAL.search(message)):
+        return message
+    row, header, columns, text = wrong.groups()
+    problem = f"columns in row {int(row) - 1} under the header: {columns}, in the header: {header} ({text})"
+    return f"{problem}; remove lines above the header, if there are any" if row == "2" else problem
 
 
 def _named(names: list[str]) -> list[str]:

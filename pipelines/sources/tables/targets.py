@@ -11,6 +11,7 @@ from pipelines.config.params import DataSource
 from pipelines.sources.tables.columns import ParsedColumn
 
 MAX_CLASSES = 20  # distinct integers up to which a numeric target is a classification
+MAX_CLASS_SHARE = 0.5  # classes per row; a warning above it
 INTEGER_LIMIT = 2**53  # float64 represents all integers below it exactly
 MAX_ROWS = 5  # in error messages
 
@@ -30,6 +31,10 @@ def parse(path: Path, column: ParsedColumn, config: DataSource) -> tuple[tuple[s
         print(f"target '{column.name}': {task} ({rule})")
     if task == "classification":
         labels, targets = _classes(where, column)
+        if len(labels) > MAX_CLASS_SHARE * len(targets):
+            problem = f"has {len(labels)} classes in {len(targets)} rows"
+            allowed = "for a regression it must hold plain numbers and not be listed in data.categories"
+            print(f"warning: target '{column.name}' {problem}; {allowed}", flush=True)
         if len(labels) < 2:
             raise InputError(f"{where} has one class, '{labels[0]}'; allowed: two or more")
         return labels, targets

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,12 +95,19 @@ def _require_header(path: Path, rows: str) -> None:
 
 
 def _separator(path: Path, rows: str, usual: str) -> str:
-    """The only separator that splits the first rows into equally many columns; `usual` if none does."""
+    """The only separator that splits the first rows into equally many columns.
+
+    If none does: the one that splits most rows so, and the header if possible, or else `usual`.
+    """
     fitting = [name for name, character in SEPARATORS.items() if _columns(rows, character) > 1]
     if len(fitting) > 1:
         columns = ", ".join(f"{name} gives {_columns(rows, SEPARATORS[name])} columns" for name in fitting)
         raise InputError(f"{path}: the separator is ambiguous: {columns}; set data.separator to one of them")
-    return fitting[0] if fitting else usual
+    if fitting:
+        return fitting[0]
+    regular = {name: _regularity(rows, character) for name, character in SEPARATORS.items()}
+    best = max(regular, key=lambda name: (regular[name], name == usual))
+    return best if any(regular[best]) else usual
 
 
 def _first_rows(path: Path, encoding: str) -> str:
@@ -111,10 +119,22 @@ def _first_rows(path: Path, encoding: str) -> str:
 
 
 def _columns(text: str, separator: str) -> int:
-    """The number of columns if all of the first rows have it, else 0; empty lines do not count."""
+    """The number of columns if all of the first rows have it, else 0."""
+    widths = set(_widths(text, separator))
+    return widths.pop() if len(widths) == 1 else 0
+
+
+def _regularity(text: str, separator: str) -> tuple[bool, int]:
+    """Whether the header has the usual number of columns of most of the first rows, above 1; how many rows have it."""
+    widths = _widths(text, separator)
+    width, count = Counter(widths).most_common(1)[0] if widths else (0, 0)
+    return (widths[0] == width, count) if width > 1 and count > len(widths) / 2 else (False, 0)
+
+
+def _widths(text: str, separator: str) -> list[int]:
+    """The numbers of columns of the first rows; empty lines do not count."""
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
     except csv.Error:  # for example a field larger than the limit of the module
-        return 0
-    widths = {len(row) for row in rows[:ROWS]}
-    return widths.pop() if len(widths) == 1 else 0
+        return []
+    return [len(row) for row in rows[:ROWS]]

@@ -166,6 +166,14 @@ def test_codes_of_which_few_are_numbers_are_categories(tmp_path, values):
     assert load(tmp_path, rows(values), target="x", task="regression").notes == ()
 
 
+def test_a_class_for_nearly_every_row_is_a_warning(tmp_path, capsys):
+    content = "x,y\n" + "".join(f"{row},EUR {row}\n" for row in range(40))
+    load(tmp_path, content, target="y", categories=("y",))
+    assert "warning: target 'y' has 40 classes in 40 rows; for a regression it must hold" in capsys.readouterr().out
+    load(tmp_path, content, target="y")
+    assert "warning" not in capsys.readouterr().out
+
+
 MIXED = [*range(11), "?", "", *range(11)]
 REFUSED = {
     "no target named": (PLAIN, {"target": None}, "data.target = null: csv needs it; allowed: the name of a column"),
@@ -207,9 +215,9 @@ REFUSED = {
     ),
     "a name of nothing but space": ("a, ,price\n1,2,3\n", {}, "column 2 has no name"),
     "names that differ by space": ("a,a ,price\n1,2,3\n", {}, "column 'a' occurs 2 times"),
-    "a row too long": ("a,price\n1,2\n3,4,5\n", {}, "Row #3: Expected 2 columns, got 3"),
-    "a row too short": ("a,price\n1,2\n3\n", {}, "Row #3: Expected 2 columns, got 1"),
-    "empty": ("", {}, "Empty CSV file"),
+    "a row too long": ("a,price\n1,2\n3,4,5\n", {}, "columns in row 2 under the header: 3, in the header: 2"),
+    "a row too short": ("a,price\n1,2\n3\n", {}, "columns in row 2 under the header: 1, in the header: 2"),
+    "empty": ("", {}, "the file is empty"),
     "a header only": ("a,price\n", {}, "no rows under the header"),
     "not UTF-8": ("a,price\nü,2\n".encode("latin-1"), {}, "not utf-8: byte 0xfc at position 8; set data.encoding"),
     "a header not UTF-8": (

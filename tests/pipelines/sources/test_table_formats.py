@@ -116,6 +116,9 @@ CASES = {
     "amounts of several currencies": Case(
         "a,price\n€100,1.5\n$100,2.5\n£3,3.5\n", error="'€100' in row 1, in a notation that .*; or .*data.categories"
     ),
+    "a target of several currencies": Case(
+        "a,price\n1,€100\n2,$100\n3,£3\n", error="'€100' in row 1, .*; for classes, list it in data.categories; or ch"
+    ),
     "percent beside fractions": Case(
         "a;price\n0,12;1,5\n12 %;2,5\n", error="column 'a': '12 %' in row 2, in a notation that .*data.categories"
     ),
@@ -186,6 +189,15 @@ CASES = {
         (SEMICOLONS, COMMAS, "columns at the end without name and values are left out: 2"),
     ),
     "a value without a name": Case("a;price;\n1,5;10,5;\n2,25;11,25;7\n", error="column 3 has no name"),
+    "a cell too many in one row": Case(
+        "a;b;price\n" + "".join(f"{row},5;y;1{';z' if row == 30 else ''}\n" for row in range(60)),
+        error=r"columns in row 31 under the header: 4, in the header: 3 \(30,5;y;1;z\); allowed: .*separated by ';'",
+    ),
+    "a title above the header": Case(
+        "Prices of 2026\na;b;price\n" + "1,5;x;10,5\n" * 20,
+        error=r"row 1 under the header: 3, in the header: 1 \(a;b;price\); remove lines above the header.* by ';'",
+    ),
+    "nothing": Case("", error="the file is empty; allowed: one header and rows"),
     "separators at the end of the rows": Case("a;price\n1,5;10,5;\n", error=r"rows of equal length \(data.separator"),
     "rows without values": Case(
         "\na;b;price\n\n1,5;x;10,5\n;;\n2,25;y;11,25\n; ;\n",
