@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 
-MIN_EXAMPLES = 2  # of each class: one to train with, one to validate with
+MIN_TEST_EXAMPLES = 2  # of each class in an official test split
 
 
 def check_labels(labels: Sequence[str], path: Path) -> None:
@@ -19,16 +19,21 @@ def check_labels(labels: Sequence[str], path: Path) -> None:
 
 
 def check(path: Path, targets: NDArray[Any], count: int, labels: Sequence[str]) -> None:
-    """Raise InputError unless `targets` are `count` class indices with MIN_EXAMPLES of each class."""
+    """Raise InputError unless `targets` are `count` class indices."""
     if targets.dtype != np.int64 or targets.shape != (count,):
         raise InputError(f"{path}: {targets.dtype} {targets.shape}; allowed: int64 ({count},), one for each example")
     wrong = np.flatnonzero((targets < 0) | (targets >= len(labels)))
     if len(wrong):
         value = targets[wrong[0]]
         raise InputError(f"{path}: label {value} of example {wrong[0]}; allowed: 0 to {len(labels) - 1}")
+
+
+def check_test_counts(targets: NDArray[np.int64], labels: Sequence[str]) -> None:
+    """Raise InputError unless an official test split has MIN_TEST_EXAMPLES of each class."""
     for label, examples in class_counts(targets, labels).items():
-        if examples < MIN_EXAMPLES:
-            raise InputError(f"{path}: examples of class '{label}': {examples}; allowed: {MIN_EXAMPLES} or more")
+        if examples < MIN_TEST_EXAMPLES:
+            problem = f"examples of class '{label}' in the test split: {examples}"
+            raise InputError(f"{problem}; allowed: {MIN_TEST_EXAMPLES} or more; add examples, or remove the class")
 
 
 def class_counts(targets: NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:

@@ -91,7 +91,8 @@ def _require_examples(label: str, counts: Mapping[str, int]) -> None:
     """Raise InputError if one of the splits, whose `counts` of examples of the class these are, has none."""
     examples = sum(counts.values())
     if examples < len(counts):
-        raise InputError(f"examples of class '{label}': {examples}; allowed: {len(counts)} or more, one for each split")
+        allowed = f"{len(counts)} or more, one for each split; add examples, or remove the class"
+        raise InputError(f"examples of class '{label}': {examples}; allowed: {allowed}")
     for name, count in counts.items():
         if count == 0:
             key = "prepare.validation + prepare.test" if name == "train" else f"prepare.{name}"

@@ -26,6 +26,8 @@ def check(raw: RawData) -> None:
     _check_part(folder, "train", raw.train_inputs, raw.train_targets, raw)
     if raw.test_inputs is not None and raw.test_targets is not None:
         _check_part(folder, "test", raw.test_inputs, raw.test_targets, raw)
+        if raw.is_classification or raw.table is None:
+            class_validation.check_test_counts(raw.test_targets, raw.labels)
         if raw.test_inputs.shape[1:] != raw.train_inputs.shape[1:]:
             actual, allowed = raw.test_inputs.shape[1:], raw.train_inputs.shape[1:]
             raise InputError(

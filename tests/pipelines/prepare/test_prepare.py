@@ -206,10 +206,10 @@ def one_bee() -> RawData:
 REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
     "label too large": (lambda: with_targets(row7=3), r"train_targets\.npy: label 3 of example 7; allowed: 0 to 2"),
     "negative label": (lambda: with_targets(row7=-1), r"train_targets\.npy: label -1 of example 7; allowed: 0 to 2"),
-    "one example of a class": (one_bee, r"train_targets\.npy: examples of class 'bee': 1; allowed: 2 or more"),
+    "one example of a class": (one_bee, "^examples of class 'bee': 1; allowed: 3 or more, one for each split; add"),
     "no example of a class": (
         lambda: replace(make_raw(), labels=("ant", "bee", "cat", "dog")),
-        r"examples of class 'dog': 0; allowed: 2 or more",
+        r"examples of class 'dog': 0; allowed: 3 or more",
     ),
     "no examples": (lambda: make_raw(0), r"train_inputs\.npy: no data, its shape is \(0, 6, 5, 1\)"),
     "another dtype": (
@@ -235,7 +235,7 @@ REFUSED: dict[str, tuple[Callable[[], RawData], str]] = {
     ),
     "a class missing from the test split": (
         lambda: replace(make_raw(60, test=6), test_targets=np.array([0, 0, 1, 1, 2, 1])),
-        r"test_targets\.npy: examples of class 'cat': 1;",
+        "^examples of class 'cat' in the test split: 1; allowed: 2 or more; add examples",
     ),
     "the same label twice": (
         lambda: replace(make_raw(), labels=("ant", "bee", "ant")),
