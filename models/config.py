@@ -423,8 +423,8 @@ class Train(Config):
         if self.optimizer in MISSING[framework]:
             allowed = ", ".join(name for name in get_args(Optimizer) if name not in MISSING[framework])
             raise InputError(
-                f"train.optimizer = '{self.optimizer}': {framework} has none; "
-                f"allowed without it in frameworks, or: {allowed}"
+                f"train.optimizer = '{self.optimizer}': not available in {framework}; "
+                f"allowed: {allowed}; or remove {framework} from frameworks"
             )
 
     def require_model(self, config: ModelConfig) -> None:

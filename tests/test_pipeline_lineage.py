@@ -71,7 +71,7 @@ def test_version_request_and_file_lead_to_the_same_origin(pipeline, log, monkeyp
         ["git", "commit", head(pipeline), "exists"],
         ["data", "SHA-256", champion["provenance"]["data_sha256"], "exists", "in", "artifacts/data"],
         ["dvc.lock", "of", "the", "working", "tree"],
-        ["cnn.dense", "16"],
+        ["models.cnn.dense", "16"],
     ):
         assert words in rows(done.stdout)
     assert f"SHA-256 {champion['model']['sha256']}" in done.stdout

@@ -23,7 +23,8 @@ def choose(config: Train, local_rank: int = 0) -> Device:
     if config.requires_gpu and reason:
         raise InputError(f"{config.device_parameter} = '{config.device}': {reason}; allowed here: auto, cpu")
     if reason:
-        return device.cpu(f"CPU, up to {torch.get_num_threads()} threads", reason, config)
+        threads = torch.get_num_threads()
+        return device.cpu(f"CPU, up to {threads} {'thread' if threads == 1 else 'threads'}", reason, config)
     return device.gpu(torch.cuda.get_device_name(), torch.cuda.get_device_capability()[0], config)
 
 

@@ -92,5 +92,7 @@ def _outputs(origin: Origin) -> Iterator[tuple[str, str, str]]:
 def _parameters(origin: Origin, run: RunRecord | None) -> str:
     """From the record of the training, or from its run."""
     recorded = dict(json_object.flatten(origin.training.get("params", {}))) or (run.params if run else {})
+    architecture = f"{origin.training['architecture']}."
+    recorded = {f"models.{name}" if name.startswith(architecture) else name: recorded[name] for name in recorded}
     rows = [(name, str(value)) for name, value in recorded.items() if value not in (None, [], "None", "[]")]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)

@@ -81,7 +81,7 @@ def _decide(
     if rules.config.replace == "always":
         return Decision(True, f"{challenger.name} replaces {version}: promote.replace = always")
     if differing := bundle.data_differences(current.spec, spec):
-        return Decision(True, f"{version}, was trained for other data: {', '.join(differing)} in the specification")
+        return Decision(True, f"{version}, was trained for other data, which differ in: {', '.join(differing)}")
     return decide(comparison.compare(challenger, current, rules, device), rules)
 
 

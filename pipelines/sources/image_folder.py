@@ -80,7 +80,7 @@ def _require_readable(unreadable: Sequence[str], files: int, allowed: float) -> 
     for line in unreadable[:MAX_PRINTED]:
         print(f"unreadable: {line}", flush=True)
     if len(unreadable) > allowed * files:
-        problem = f"data.unreadable = {allowed:g}: {len(unreadable)} of {files} files cannot be read"
-        raise InputError(f"{problem}, the first is {unreadable[0]}; allowed: at most {int(allowed * files)}")
+        problem = f"{len(unreadable)} of {files} files cannot be read, more than the permitted {int(allowed * files)}"
+        raise InputError(f"data.unreadable = {allowed:g}: {problem}; the first is {unreadable[0]}")
     if unreadable:
         print(f"left out {len(unreadable)} of {files} files, which cannot be read", flush=True)

@@ -24,7 +24,8 @@ def _deliver(box: Outbox) -> None:
         records = box.undelivered()
         for record in records:
             delivery.deliver(record, repeated=True)
-        print(f"{box.header.name}: {len(records)} records of run {box.header.run_id} delivered", flush=True)
+        count = "1 record" if len(records) == 1 else f"{len(records)} records"
+        print(f"{box.header.name}: {count} of run {box.header.run_id} delivered", flush=True)
     box.delete()
 
 

@@ -111,7 +111,7 @@ def train(
     model = chosen.architecture_module().build(data.spec, model_config)
     started = tracker.start(chosen.name, tags, interrupted.run_id if interrupted else "")
     with started as run, staged(paths.TENSORBOARD, [chosen.name]) as partial:
-        print(f"{chosen.name}: training on {device.name} in {device.precision}{reason(device)}", flush=True)
+        print(f"{chosen.name}: {environment(device, place)}", flush=True)
         log_inputs(run, sections, device, data.spec)
         with closing(chosen.framework_module("board").EventWriter(partial / chosen.name)) as events:
             epochs = config.epochs_for(len(data.train))
@@ -136,10 +136,12 @@ def measured(chosen: Candidate, model_config: ModelConfig, data: TrainingData, c
     return precision.with_faster(device, seconds)
 
 
-def reason(device: Device) -> str:
-    """The measured durations of a step, for the log."""
+def environment(device: Device, place: Place) -> str:
+    """Workers, device, precision and the measured durations of a step, for the log."""
+    workers = f"with {place.size} workers, each " if place.size > 1 else ""
     times = ", ".join(f"{seconds * 1000:.1f} ms in {name}" for name, seconds in device.step_seconds.items())
-    return f"; measured for a step: {times}" if times else ""
+    measured = f"; measured for a step: {times}" if times else ""
+    return f"training {workers}on {device.name} in {device.precision}{measured}"
 
 
 def connect(chosen: Candidate, place: Place, device: Device) -> Workers:

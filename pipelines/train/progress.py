@@ -48,7 +48,8 @@ def outcome(history: Sequence[Epoch], seconds: float) -> str:
     """The duration of a training, and the number of steps that were not taken, which is known of float16."""
     skipped = sum(epoch.skipped_steps or 0 for epoch in history)
     steps = f"; gradients of {skipped} steps overflowed, which were not taken" if skipped else ""
-    return f"{len(history)} epochs in {seconds:.1f} s{steps}"
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+    return f"{epochs} in {seconds:.1f} s{steps}"
 
 
 def epoch_line(epoch: Epoch, epochs: int, candidate: str) -> str:

@@ -58,6 +58,18 @@ def test_the_cpu_is_named_with_the_reason_where_there_is_a_driver(
     assert cpu("CPU", "train.device = 'cpu'", train_config).name == "CPU"
 
 
+def test_a_single_thread_is_singular(train_config: Train) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        chosen = framework_module("torch", "device").choose(train_config.model_copy(update={"device": "cpu"}))
+    finally:
+        torch.set_num_threads(threads)
+    assert chosen.name == "CPU, up to 1 thread"
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_gpu_without_code_for_it_is_not_used(
     framework: str, train_config: Train, monkeypatch: pytest.MonkeyPatch

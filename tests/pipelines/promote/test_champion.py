@@ -116,7 +116,7 @@ def test_other_classes_are_not_compared(settings, capsys):
     synthetic.write_json(paths.SPEC, spec | {"labels": list("abcdefghij")})
     promote_graph(settings, MIDDLE, accuracy=0.93)
     assert champion()["version"] == "2"
-    reason = "the champion, version 1, was trained for other data: labels in the specification"
+    reason = "the champion, version 1, was trained for other data, which differ in: labels"
     assert reason in capsys.readouterr().out
     assert reason in promotion_history.events(model_registry.list_versions("tandem"))[1].reason
 

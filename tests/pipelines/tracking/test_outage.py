@@ -206,6 +206,16 @@ def test_the_next_command_ends_the_run_of_a_killed_process(local):
     assert list(location.outboxes().iterdir()) == []
 
 
+def test_one_record_is_singular(local, capfd):
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+        pass
+    box = outbox.create(location.outboxes(), outbox.Header(location.outbox_address(), "torch-cnn", "1", run.id))
+    box.append("end", {"status": "FINISHED", "end_time": 10})
+    box.close()
+    abandoned.deliver()
+    assert f"torch-cnn: 1 record of run {run.id} delivered" in capfd.readouterr().out
+
+
 def test_a_process_killed_before_it_knows_its_run_leaves_none_running(local):
     code = RUNNING.replace("with runs", NEVER_NOTED + "with runs")
     run_id = killed_process(code)

@@ -3,7 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from models.device import Device
 from models.training.epoch import Epoch, Progress
+from models.training.launchers import Place
+from pipelines.train import __main__ as train
 from pipelines.train import progress
 from pipelines.train.progress import Display
 
@@ -34,6 +37,17 @@ def test_a_regression_tells_its_error_in_place_of_an_accuracy():
 def test_the_outcome_has_the_steps_that_were_not_taken(skipped, words):
     history = [replace(epoch(number), skipped_steps=skipped) for number in (1, 2)]
     assert progress.outcome(history, 1.25) == "2 epochs in 1.2 s" + (f"{words} were not taken" if words else "")
+
+
+def test_one_epoch_is_singular():
+    assert progress.outcome([epoch(1)], 1.25) == "1 epoch in 1.2 s"
+
+
+def test_the_line_on_the_device_has_the_number_of_workers():
+    device = Device("cpu", "CPU", "float32", {"float32": 0.002})
+    words = "on CPU in float32; measured for a step: 2.0 ms in float32"
+    assert train.environment(device, Place()) == f"training {words}"
+    assert train.environment(device, Place(0, 2)) == f"training with 2 workers, each {words}"
 
 
 def test_elsewhere_than_on_a_terminal_lines_are_plain_and_few(capsys, monkeypatch):
