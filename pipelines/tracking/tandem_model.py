@@ -56,8 +56,11 @@ def encode(rows: pd.DataFrame, spec: Mapping[str, Any]) -> np.ndarray:
 
     Raises ValueError, naming row and column, for what the service rejects.
     """
-    if wrong := sorted(set(map(str, rows.columns)) ^ set(spec["features"])):
-        raise ValueError(f"missing or unknown features: {', '.join(wrong)[:200]}")
+    known, given = set(spec["features"]), set(map(str, rows.columns))
+    if given != known:
+        names = {"missing features": known - given, "unknown features": given - known}
+        found = [f"{kind}: {', '.join(sorted(wrong))[:200]}" for kind, wrong in names.items() if wrong]
+        raise ValueError("; ".join(found))
     columns = zip(spec["features"], spec["categories"], spec["fill"], strict=True)
     encoded = [_encode_column(_cells(rows[name]), name, names, fill is not None) for name, names, fill in columns]
     return np.array(encoded, np.float32).T.copy()

@@ -38,8 +38,10 @@ def _check_names(rows: list[Any], features: tuple[str, ...]) -> None:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise invalid(f"inputs[{index}]: found {summarize(row)}; allowed: an object like the first one")
-        if wrong := row.keys() ^ known:
-            raise invalid(f"inputs[{index}]: missing or unknown features: {first_names(wrong)}")
+        if row.keys() != known:
+            names = {"missing features": known - row.keys(), "unknown features": row.keys() - known}
+            found = "; ".join(f"{kind}: {first_names(wrong)}" for kind, wrong in names.items() if wrong)
+            raise invalid(f"inputs[{index}]: {found}")
 
 
 def is_boolean(categories: tuple[str, ...]) -> bool:

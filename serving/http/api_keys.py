@@ -53,7 +53,8 @@ class ApiKeys:
         found = self._find(given)
         if found is None:
             headers = ((b"www-authenticate", b"Bearer"),)
-            raise RequestError(401, "key", "a key is needed: `x-api-key` or `Authorization: Bearer`", headers)
+            problem = "the key is not valid" if given else "a key is needed"
+            raise RequestError(401, "key", f"{problem}: `x-api-key` or `Authorization: Bearer`", headers)
         key, quota = found
         if quota and (seconds := quota.take()):
             self._on_use(key.name, "over_quota")

@@ -126,6 +126,12 @@ def test_rows_by_raw_column_as_data_frame_dict_records_and_the_example(written, 
     assert model.predict(pd.DataFrame({"size": [1, 2], "colour": ["red"] * 2, "sold": ["true"] * 2})).shape == (2, 2)
 
 
+def test_missing_and_unknown_features_are_named_apart():
+    row = {"size": 1, "age": 2, "floor": 3}
+    with pytest.raises(ValueError, match=r"^missing features: colour, sold; unknown features: age, floor$"):
+        tandem_model.encode(pd.DataFrame([row]), HOUSES.to_dict())
+
+
 def test_a_dict_of_text_columns_alone_is_read_by_column(written):
     spec = DIGITS.to_dict() | {"kind": "tabular", "features": ["a"], "categories": [["x", "y"]], "fill": [None]}
     assert tandem_model.encode(pd.DataFrame([{"a": ["y", "x"]}]), spec).tolist() == [[1.0], [0.0]]

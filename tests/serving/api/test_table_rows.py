@@ -39,7 +39,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
         r"\['colour'\]: found true; allowed: text such as 'blue'",
     ),
     "a list": ({"colour": ["red"]}, r"\['colour'\]: found a list of 1; allowed: text such as 'blue', or null"),
-    "an unknown feature": ({"age": 1}, r"inputs\[1\]: missing or unknown features: age"),
+    "an unknown feature": ({"age": 1}, r"inputs\[1\]: unknown features: age$"),
 }
 
 
@@ -72,6 +72,11 @@ def test_missing_and_unknown_values_are_counted_by_column(houses: Path, local: M
         ('feature="sold",reason="missing"', "1.0"),
         ('feature="sold",reason="unknown"', "2.0"),
     }
+
+
+def test_missing_and_unknown_features_are_named_apart(houses: Path, local: Make) -> None:
+    response = local(houses).post("/predict", json={"inputs": [{"size": 1, "age": 2, "floor": 3}]})
+    assert response.json()["error"] == "inputs[0]: missing features: colour, sold; unknown features: age, floor"
 
 
 @pytest.mark.parametrize(("wrong", "message"), REJECTED.values(), ids=REJECTED)

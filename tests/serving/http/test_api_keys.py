@@ -56,6 +56,7 @@ def test_named_keys_and_the_single_key_are_accepted(keys: Path, digits: Path, lo
     for rejected in ("", "other", "alice", hashed, hashed.removeprefix("sha256:")):
         response = service.get("/model", **header(rejected))
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        assert response.json()["error"].startswith("the key is not valid: " if rejected else "a key is needed: ")
     assert service.get("/readyz").status_code == 200
 
 
