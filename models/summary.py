@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from models.spec import DataSpec
 
-STATISTICS = ("mean", "std", "dark", "bright", "edges", "row", "column")
+STATISTICS = ("mean", "std", "dark", "bright", "edges", "centre row", "centre column")
 DARK, BRIGHT = 25, 230  # of 255: a tenth from either end
 DECIMALS = 3
 PROBABILITY_DECIMALS = 4  # in the prediction log and in what it is compared with
@@ -25,8 +25,8 @@ def summarise(inputs: NDArray[np.generic], spec: DataSpec) -> NDArray[np.float64
 
     The summary of a table row is the row itself. Of each channel of an image: brightness (`mean`) and contrast
     (`std`) in 0 to 255, the shares of `dark` and `bright` pixels, the mean difference between
-    neighbours (`edges`: noise and blur), and the position of its centre of brightness (`row` and `column`,
-    0 to 1, 0.5 in a black image).
+    neighbours (`edges`: noise and blur), and the position of its centre of brightness (`centre row` and
+    `centre column`, 0 to 1, 0.5 in a black image).
     """
     if spec.kind == "tabular":
         return inputs.astype(np.float64)

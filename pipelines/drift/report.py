@@ -24,6 +24,8 @@ STYLE = """
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { text-align: left; padding: .3rem .9rem; border-bottom: 1px solid #d0d7de; font-variant-numeric: tabular-nums; }
+h1 { overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
 img { max-width: 100%; height: auto; }
 """
 
@@ -87,9 +89,15 @@ def page(results: Sequence[ColumnDrift], context: Mapping[str, str], plot: bytes
     about = tabulate(list(context.items()), tablefmt="html", disable_numparse=True)
     table = tabulate(rows(results), headers="keys", tablefmt="html", disable_numparse=True)
     image = f'<img alt="Distributions of each column" src="data:image/png;base64,{b64encode(plot).decode()}">'
-    head = f'<meta charset="utf-8"><title>Drift</title><style>{STYLE}</style>'
-    body = f"<h1>{escape(verdict(results).capitalize())}</h1>\n{about}\n{table}\n{image}"
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{viewport}<title>Drift</title><style>{STYLE}</style>'
+    body = f"<h1>{escape(verdict(results).capitalize())}</h1>\n{_scrolling(about)}\n{_scrolling(table)}\n{image}"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _scrolling(table: str) -> str:
+    """A region that scrolls by itself where the screen is too narrow."""
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 def draw(columns: Sequence[ColumnSamples], results: Sequence[ColumnDrift], path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_row_of_a_table_stands_for_itself():
 
 
 def test_a_black_image_has_its_centre_in_the_middle():
-    expected = {"mean": 0, "std": 0, "dark": 1, "bright": 0, "edges": 0, "row": 0.5, "column": 0.5}
+    expected = {"mean": 0, "std": 0, "dark": 1, "bright": 0, "edges": 0, "centre row": 0.5, "centre column": 0.5}
     assert of(image((8, 8, 1))) == expected
 
 
@@ -32,7 +32,7 @@ def test_one_bright_pixel_is_found_where_it_is():
     one = image((8, 8, 1))
     one[0, 7, 0, 0] = 255
     found = of(one)
-    assert (found["row"], found["column"]) == (1, 0)
+    assert (found["centre row"], found["centre column"]) == (1, 0)
     assert (found["bright"], found["dark"]) == (round(1 / 64, 3), round(63 / 64, 3))
     assert found["mean"] == pytest.approx(255 / 64, abs=1e-3)
     assert found["edges"] == pytest.approx(255 / 56, abs=1e-3)  # 56 pairs each way, one of them with the pixel

@@ -44,13 +44,21 @@ def _image(example: Mapping[str, Any]) -> str:
 def _table(worst: list[Mapping[str, Any]]) -> Table:
     features = list(worst[0]["features"])
     has_confidence = "confidence" in worst[0]
-    heading = ("row", "predicted", "actual", "confidence" if has_confidence else "difference", *features)
+    heading = (
+        "row in the test split, from 0",
+        "predicted",
+        "actual",
+        "confidence" if has_confidence else "difference",
+        *features,
+    )
     rows = [
         (
             str(example["row"]),
             numbers.general(example["predicted"]),
             numbers.general(example["actual"]),
-            f"{example['confidence']:.1%}" if has_confidence else f"{example['predicted'] - example['actual']:+.5g}",
+            f"{example['confidence']:.1%}"
+            if has_confidence
+            else numbers.difference(example["predicted"] - example["actual"]),
             *map(numbers.general, example["features"].values()),
         )
         for example in worst

@@ -18,9 +18,10 @@ LOGO = (
 
 def page(promotion: Promotion, samples: bytes | None) -> str:
     """The page in HTML; `samples` is a PNG with examples of the data."""
+    frameworks = {graph.framework for graph in promotion.trained}
     parts = {
         "champion": ("Champion", overview.html(promotion)),
-        "twins": ("Twins", twins.html(promotion)),
+        "twins": ("Twins" if len(frameworks) > 1 else "Training", twins.html(promotion)),
         "errors": ("Largest errors", examples.html(promotion)),
         "data": ("Data", data_sheet.html(promotion, samples)),
         "card": ("Model card", document.html(model_card.sections(promotion), 3)),

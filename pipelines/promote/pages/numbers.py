@@ -46,4 +46,14 @@ def general(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return _decimal(value) if isinstance(value, float) else str(value)
+
+
+def difference(value: float) -> str:
+    """A difference, with its sign."""
+    return _decimal(value, "+")
+
+
+def _decimal(value: float, sign: str = "") -> str:
+    """Five significant digits, and all those before the decimal point."""
+    return f"{value:{sign}.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:{sign}.5g}"

@@ -24,6 +24,7 @@ from serving.application import Application
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
 from serving.worker import Worker
+from tests.browser import NO_BROWSER, chromium, emulate
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main, run_stage
 
@@ -101,6 +102,18 @@ def test_other_images_are_drift_and_the_report_shows_it_without_any_other_file(s
     assert "<h1>Drift in " in page
     assert 'src="data:image/png;base64,iVBOR' in page
     assert not re.search(r"https?://|<script|<link|url\(", page)
+
+
+@NO_BROWSER
+def test_only_the_tables_of_the_page_scroll_on_a_narrow_screen(tmp_path):
+    names = ("a" * 60, "b" * 60)
+    results = [statistical_tests.ColumnDrift(name, "Kolmogorov-Smirnov", 0.5, 0.001, True) for name in names]
+    file = tmp_path / "report.html"
+    file.write_text(report.page(results, {"training data": "SHA-256 " + "0" * 64}, b""), "utf-8")
+    with chromium(tmp_path / "browser") as browser:
+        emulate(browser, 390)
+        browser.get(file.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
 def test_predictions_drift_where_the_inputs_are_of_few_kinds(settings):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,22 @@ def test_champion_reason_data_errors_card_and_lineage_are_there(promotion):
     assert "<strong>3</strong> 98.0%<br>actually 8" in page
     assert "How to Get Started with the Model" in page
     assert "data:image/png;base64,YSBQTkc=" in page
+
+
+def test_large_errors_are_written_with_all_digits_and_rows_say_where(houses):
+    worst = {"row": 3, "predicted": 268834.0, "actual": 98168.0, "features": {"size": 1.3625e5}}
+    houses.errors.update({name: errors | {"worst": [worst]} for name, errors in houses.errors.items()})
+    found = rows(html_report.page(houses, None))
+    assert ["3", "268834", "98168", "+170666", "136250"] in found
+    assert ["row in the test split, from 0", "predicted", "actual", "difference", "size"] in found
+
+
+def test_one_framework_has_no_twins(promotion):
+    assert ">Twins</h2>" in html_report.page(promotion, None)
+    candidates = [graph for graph in promotion.candidates if graph.framework == "torch"]
+    page = html_report.page(replace(promotion, candidates=candidates), None)
+    assert "Twins" not in page
+    assert '<h2 id="twins-title">Training</h2>' in page
 
 
 def test_a_regression_of_a_table(houses):
