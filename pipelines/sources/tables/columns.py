@@ -150,6 +150,8 @@ def _numbers(where: str, name: str, array: Any, note: str, advice: str) -> Parse
     invalid = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if len(invalid):
         raise InputError(f"{where}, row {invalid[0] + 1}: {values[invalid[0]]:g}; allowed: finite numbers in float32")
+    if advice != EXCLUDE:  # the target
+        note = note.replace(number_format.AS_CATEGORY, "only for classes list it in data.categories")
     if date_features.are_compact(values):
         first = f"{values[~np.isnan(values)][0]:.0f}"
         note = f"holds dates: {first} is read as a number; data.dates replaces a feature by year, month and weekday"

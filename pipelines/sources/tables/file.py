@@ -145,9 +145,10 @@ def _read_parquet(path: Path) -> Any:
 def _names(path: Path, names: list[str]) -> list[str]:
     """Names with single spaces in place of line breaks. Raises InputError if one is missing or duplicate."""
     names = [" ".join(name.split()) for name in names]
+    if "" in names:
+        advice = "name it, write no row numbers, or remove lines above the header"
+        raise InputError(f"{path}: column {names.index('') + 1} has no name; {advice}")
     for name, count in Counter(names).most_common(1):
         if count > 1:
             raise InputError(f"{path}: column '{name}' occurs {count} times; allowed: each name once")
-    if "" in names:
-        raise InputError(f"{path}: column {names.index('') + 1} has no name; name it, or write no row numbers")
     return names

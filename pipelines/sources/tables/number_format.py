@@ -16,6 +16,7 @@ OTHER: dict[Decimal, Decimal] = {"point": "comma", "comma": "point"}
 SPACES = " \u00a0\u202f'’"  # thousands separators besides the mark that is not the decimal one
 HEAD = 1000  # rows that are tried first
 EXPONENT = r"(?:e[+-]?\d+)?"
+AS_CATEGORY = "data.categories reads it as a category"
 MINUS = "\u2212"  # the typographic minus sign
 MIN_NUMBERS = 0.5  # smallest share of numbers in the distinct texts of a column that shows the decimal mark
 # What surrounds each number of a column, by kind; the sign of the number is kept.
@@ -188,5 +189,5 @@ def _note(texts: Any, numbers: Any, unit: str, group: str, decimal: Decimal) -> 
         return ""
     number, other = pc.cast(numbers[row], pa.float64()).as_py(), OTHER[decimal]
     fraction = f", data.decimal = {other} as a fraction" if group and all_match(texts, pattern(other)) else ""
-    change = f"data.categories reads it as a category{fraction}"
+    change = f"{AS_CATEGORY}{fraction}"
     return f"holds {kind}: '{texts[row]}' is read as {number:.15g}; {change}"

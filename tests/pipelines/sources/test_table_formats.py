@@ -197,6 +197,15 @@ CASES = {
         "Prices of 2026\na;b;price\n" + "1,5;x;10,5\n" * 20,
         error=r"row 1 under the header: 3, in the header: 1 \(a;b;price\); remove lines above the header.* by ';'",
     ),
+    "a title and separators above the header": Case(
+        "Prices of 2026;;\na;b;price\n" + "1,5;x;10,5\n" * 20,
+        error="column 2 has no name; .* remove lines above the header",
+    ),
+    "a target of amounts of money": Case(
+        "a;price\n1,5;1.234,50 €\n2,5;2.345,50 €\n",
+        [[1.5], [2.5]],
+        (SEMICOLONS, COMMAS, "'1.234,50 €' is read as 1234.5; only for classes list it in data.categories"),
+    ),
     "nothing": Case("", error="the file is empty; allowed: one header and rows"),
     "separators at the end of the rows": Case("a;price\n1,5;10,5;\n", error=r"rows of equal length \(data.separator"),
     "rows without values": Case(
