@@ -1,7 +1,8 @@
 """Download the bundle of a registered model by its alias: `python -m pipelines.registry models:/NAME@ALIAS FOLDER`.
 
 With `--poll SECONDS` it checks the alias repeatedly and downloads the bundle again whenever the alias moves. The
-service starts this command itself if TANDEM_CHAMPION is such an address.
+service starts this command itself if TANDEM_CHAMPION is such an address. Where FOLDER is `artifacts/champion`,
+dvc.lock records the bundle.
 """
 
 import argparse
@@ -13,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 from models.errors import InputError
 from models.manifest import CHECKED
-from pipelines.artifacts import bundle
+from pipelines import dvc_record
+from pipelines.artifacts import bundle, paths
 from pipelines.cli import stage
 from pipelines.tracking import model_registry
 from pipelines.tracking.model_registry import ModelVersion
@@ -31,7 +33,9 @@ def main() -> None:
     arguments = parser.parse_args()
     name, alias = parse(arguments.address)
     if arguments.poll is None:
-        fetch(name, alias, arguments.folder)
+        version = fetch(name, alias, arguments.folder)
+        if arguments.folder.resolve() == paths.CHAMPION.resolve():
+            dvc_record.update(version.version)
     else:
         follow(name, alias, arguments.folder, arguments.poll, arguments.parent)
 

@@ -2,7 +2,8 @@
 
 Without VERSION it is the one that the current champion replaced, or that of a rollback that was interrupted. Its bundle
 is fetched from the registry, verified and tried in ONNX Runtime; then the bundle in `artifacts/champion` and the alias
-`champion` change together. The replaced version is tagged as rolled back, and `promote` rejects its graph from then on.
+`champion` change together, and dvc.lock records the bundle. The replaced version is tagged as rolled back, and
+`promote` rejects its graph from then on.
 `--list` prints the history instead.
 """
 
@@ -15,6 +16,7 @@ from tabulate import tabulate
 
 from models.errors import InputError, one_line
 from models.manifest import MANIFEST
+from pipelines import dvc_record
 from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
 from pipelines.config import params
@@ -52,6 +54,7 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         with TemporaryDirectory() as beside:
             bundle.install(model_registry.download(current, Path(beside)), paths.CHAMPION)
         print(f"champion: version {current.version} of {name}; the interrupted rollback to it is complete", flush=True)
+        dvc_record.update(current.version)
         return
     restored = _find(number, current, versions)
     with TemporaryDirectory() as beside:
@@ -64,9 +67,10 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         with bundle.installing(folder, paths.CHAMPION):
             promotion_history.roll_back(restored, current, reason)
     print(
-        f"champion: {manifest['name']}, version {restored.version} of {name}; version {current.version} is rolled back"
+        f"champion: {manifest['name']}, version {restored.version} of {name}; version {current.version} is rolled back",
+        flush=True,
     )
-    print("`dvc commit --force promote` records the restored bundle in dvc.lock", flush=True)
+    dvc_record.update(restored.version)
 
 
 def _is_interrupted(current: ModelVersion, versions: Sequence[ModelVersion]) -> bool:

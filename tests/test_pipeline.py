@@ -469,6 +469,10 @@ def test_a_champion_that_git_or_an_experiment_replaces_is_reported_with_what_res
 
     assert run_main(rollback.main, "--reason", "wrong for 5").returncode == 0
     assert agreement(workspace) == ("1", "1", "ok")
+    # Begins with a checkout of the outputs in dvc.lock; then the only candidate is rejected.
+    failed = workspace.run("dvc", "exp", "run", "-S", "promote.minimum_gain=0.01")
+    assert "rolled back as version 2: wrong for 5" in failed.stderr
+    assert agreement(workspace) == ("1", "1", "ok")
     run(workspace, "dvc", "exp", "apply", "other")
     assert agreement(workspace) == ("2", "1", "warning")
     run_main(registry.main, "models:/tandem@champion", "artifacts/champion")

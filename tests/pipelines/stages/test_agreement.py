@@ -1,11 +1,13 @@
 """Folder and registry after `dvc exp apply`, `git checkout` with `dvc checkout`, and a rollback: equal, or reported."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from pipelines import registry, rollback
 from pipelines.artifacts import paths
@@ -13,7 +15,7 @@ from pipelines.doctor import mlflow_store
 from pipelines.tracking import model_registry
 from serving.inference import champion
 from tests.pipelines import synthetic
-from tests.pipelines.workspace import REPOSITORY, run_main
+from tests.pipelines.workspace import REPOSITORY, run_main, write_params
 
 STAGE = """
 stages:
@@ -49,13 +51,18 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def call(*command: str) -> str:
     """The standard output of a command in the working directory, which succeeds."""
+    done = start(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def start(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the working directory."""
     person = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     variables = {"PYTHONPATH": str(REPOSITORY), "DVC_SITE_CACHE_DIR": str(Path(".dvc/tmp/site").resolve())}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | person | variables | {"PATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def commit(message: str) -> str:
@@ -96,7 +103,6 @@ def test_folder_and_registry_agree_or_the_difference_is_reported_with_what_resol
     assert run_main(rollback.main, "--reason", "wrong for 5").returncode == 0
     assert versions() == ("1", "1")
     assert report().startswith("ok")
-    call("dvc", "commit", "--force", "promote")
     assert "up to date" in call("dvc", "repro")
     assert versions() == ("1", "1")
     commit("rolled back")
@@ -111,3 +117,53 @@ def test_folder_and_registry_agree_or_the_difference_is_reported_with_what_resol
     assert run_main(registry.main, *command).returncode == 0
     assert versions() == ("1", "1")
     assert report().startswith("ok")
+
+
+@pytest.fixture
+def twice_promoted(workspace: Path) -> Path:
+    """The same with the champion `keras-cnn`, version 2, which replaced `torch-cnn`."""
+    call("dvc", "repro")
+    write_params(workspace, {"frameworks": ["keras"], "architectures": ["cnn"], "evaluate.device": "cpu"})
+    call("dvc", "repro")
+    commit("keras")
+    assert versions() == ("2", "2")
+    return workspace
+
+
+def test_an_experiment_after_a_rollback_does_not_restore_what_was_rolled_back(twice_promoted: Path) -> None:
+    done = run_main(rollback.main, "--reason", "wrong for 5")
+    failed = start("dvc", "exp", "run", "--set-param", "promote.minimum_gain=0.01")
+    assert failed.returncode
+    assert "rolled back as version 2: wrong for 5" in failed.stderr
+    assert versions() == ("1", "1")
+    assert done.stdout.splitlines()[1:] == ["dvc.lock: records version 1 in artifacts/champion"]
+    shutil.rmtree(paths.CHAMPION)
+    call("dvc", "checkout")
+    assert versions() == ("1", "1")
+
+
+def test_a_rollback_does_not_record_changed_parameters_as_those_of_the_stage(twice_promoted: Path) -> None:
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("minimum_gain: 0.0 ", "minimum_gain: 0.01 "))
+    assert run_main(rollback.main, "--reason", "wrong for 5").returncode == 0
+    assert call("dvc", "status").split() == ["promote:", "changed", "deps:", "params.yaml:", "modified:", "promote"]
+    assert "rolled back as version 2: wrong for 5" in start("dvc", "repro").stderr
+
+
+def test_a_bundle_from_the_registry_is_recorded(twice_promoted: Path) -> None:
+    shutil.rmtree(paths.CHAMPION)
+    model_registry.set_alias(model_registry.list_versions("tandem")[0], "champion")
+    done = run_main(registry.main, "models:/tandem@champion", "artifacts/champion")
+    assert done.stdout.splitlines()[1:] == ["dvc.lock: records version 1 in artifacts/champion"]
+    assert "up to date" in call("dvc", "status")
+
+
+def test_a_rollback_while_dvc_runs_prints_the_command_that_records_it(twice_promoted: Path) -> None:
+    recorded = Path("dvc.lock").read_bytes()
+    with Repo() as repo, repo.lock:
+        done = run_main(rollback.main, "--reason", "wrong for 5")
+    assert (done.returncode, versions()) == (0, ("1", "1"))
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dvc.lock: does not record version 1 (")
+    assert "run `dvc commit --force promote`" in line
+    assert Path("dvc.lock").read_bytes() == recorded
