@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
+from models.manifest import MANIFEST
 from serving.inference import bundle, champion
 from serving.inference.champion import Champion
 from serving.inference.retry import Retry
@@ -66,7 +67,11 @@ class Reloader:
 
     def _reject(self, error: Exception) -> None:
         current = self.champion
-        log.warning("rejected new %s, keeping %s %s: %s", self._role, current.name, current.version, error)
+        if MANIFEST in (name for name, *_ in self._fingerprint):
+            log.warning("rejected new %s, keeping %s %s: %s", self._role, current.name, current.version, error)
+        else:
+            place = self._settings.champion / MANIFEST
+            log.warning("%s was removed, keeping %s %s %s", place, self._role, current.name, current.version)
         self._on_result("refused", self.champion, self.champion)
 
     def _swap(self, newer: Champion) -> None:

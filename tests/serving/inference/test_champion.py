@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,7 +117,9 @@ class Results(list[str]):
         self.append(f"{result} {before.version} {now.version}")
 
 
-def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(digits: Path) -> None:
+def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(
+    digits: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     results = Results()
     reloader = Reloader(Settings(champion=digits, device="cpu"), results)
 
@@ -130,11 +133,16 @@ def test_a_new_champion_replaces_the_current_one_unless_it_is_invalid(digits: Pa
     (digits / "champion.json").write_text("garbage")
     assert poll() == "2"
     assert poll() == "2"  # not tried again until a file changes
+    assert caplog.messages[-1].startswith(f"rejected new champion, keeping torch-cnn 2: {digits / 'champion.json'}: ")
     (digits / "champion.json").unlink()
     assert poll() == "2"
+    assert caplog.messages[-1] == f"{digits / 'champion.json'} was removed, keeping champion torch-cnn 2"
+    shutil.rmtree(digits)
+    assert poll() == "2"
+    assert caplog.messages[-1] == f"{digits / 'champion.json'} was removed, keeping champion torch-cnn 2"
     write(digits, weights(DIGITS), "1")  # rollback
     assert poll() == "1"
-    assert results == ["loaded 1 1", "swapped 1 2", "refused 2 2", "refused 2 2", "swapped 2 1"]
+    assert results == ["loaded 1 1", "swapped 1 2", *["refused 2 2"] * 3, "swapped 2 1"]
 
 
 @pytest.mark.parametrize("error", [OSError("stale file handle"), MemoryError(), RuntimeError("out of device memory")])
