@@ -1,14 +1,13 @@
 """Restore an earlier champion: `python -m pipelines.rollback [VERSION] --reason TEXT`.
 
-Without VERSION it is the one that the current champion replaced, or that of a rollback that was interrupted. Its bundle
-is fetched from the registry, verified and tried in ONNX Runtime; then the bundle in `artifacts/champion` and the alias
-`champion` change together, and dvc.lock records the bundle. The replaced version is tagged as rolled back, and
-`promote` rejects its graph from then on.
-`--list` prints the history instead.
+Without VERSION it is the latest champion before the current one that was not rolled back, or that of a rollback that
+was interrupted. Its bundle is fetched from the registry, verified and tried in ONNX Runtime; then the bundle in
+`artifacts/champion` and the alias `champion` change together, and dvc.lock records the bundle. The replaced version is
+tagged as rolled back, and `promote` rejects its graph from then on. `--list` prints the history instead.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,7 +28,7 @@ from pipelines.tracking.promotion_history import ROLLBACK_PREFIX, ROLLED_BACK
 def main() -> None:
     """Roll back or list the history of the model that `params.yaml` names."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.rollback", description=__doc__)
-    parser.add_argument("version", nargs="?", help="default: the version that the champion replaced")
+    parser.add_argument("version", nargs="?", help="default: the latest champion before that was not rolled back")
     parser.add_argument("--reason", default="", help="recorded in the registry")
     parser.add_argument("--list", action="store_true", help="print which version was champion since when, and why")
     arguments = parser.parse_args()
@@ -84,27 +83,34 @@ def _is_interrupted(current: ModelVersion, versions: Sequence[ModelVersion]) -> 
 
 def _find(number: str | None, current: ModelVersion, versions: Sequence[ModelVersion]) -> ModelVersion:
     """The version to restore."""
-    number = number or _before(current, versions)
     others = {version.version: version for version in versions if version != current}
+    number = number or _before(current, others)
+    if number == current.version:
+        raise InputError(f"version {number} of {current.name} is the champion; {_allowed(others)}")
     if number not in others:
-        allowed = ", ".join(others) or "none, as there is only one"
-        raise InputError(f"version {number} of {current.name} does not exist or is the champion; allowed: {allowed}")
+        raise InputError(f"version {number} of {current.name} does not exist; {_allowed(others)}")
     return others[number]
 
 
-def _before(current: ModelVersion, versions: Sequence[ModelVersion]) -> str:
-    """The number of the version that the champion replaced when it was promoted, its first event.
+def _before(current: ModelVersion, others: Mapping[str, ModelVersion]) -> str:
+    """The number of the latest version that was champion before the current one was promoted and was not rolled back.
 
-    Raises InputError if that was rolled back itself.
+    Raises InputError if there is none.
     """
-    history = promotion_history.events(versions)
-    number = next((event.replaces for event in history if event.version == current.version), None)
-    if number is None:
-        raise InputError(f"version {current.version} of {current.name} replaced no other; name a VERSION")
-    reasons = {version.version: version.tags.get(ROLLED_BACK) for version in versions}
-    if reason := reasons.get(number):
-        raise InputError(f"version {number} of {current.name} was rolled back ({reason}); name it to restore it anyway")
-    return number
+    history = [event.version for event in promotion_history.events([current, *others.values()])]
+    earlier = history[: history.index(current.version)] if current.version in history else []
+    for number in reversed(earlier):
+        if ROLLED_BACK not in others[number].tags:
+            return number
+    version = f"version {current.version} of {current.name}"
+    raise InputError(f"no champion before {version} is left that was not rolled back; {_allowed(others)}")
+
+
+def _allowed(others: Mapping[str, ModelVersion]) -> str:
+    """The versions that can be named, with the reasons of those that were rolled back."""
+    reasons = {number: version.tags.get(ROLLED_BACK) for number, version in others.items()}
+    names = [f"{number} (rolled back: {reason})" if reason else number for number, reason in reasons.items()]
+    return f"name one of the versions {', '.join(names)}" if names else "there is no other version"
 
 
 def table(versions: Sequence[ModelVersion]) -> str:

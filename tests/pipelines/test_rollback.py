@@ -82,7 +82,8 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     assert mlflow_store.check_champion().status == "ok"
     assert run("--reason", "slow").returncode == 0
     assert version() == ("1", "1")
-    assert_one_error_line(run("--reason", "x"), "version 1 of tandem replaced no other; name a VERSION")
+    message = "no champion before version 1 of tandem is left that was not rolled back; name one of the versions "
+    assert_one_error_line(run("--reason", "x"), f"{message}2 (rolled back: slow), 3 (rolled back: wrong for 5)")
     lines = run("--list").stdout.splitlines()
     assert [line.split()[2:5] for line in lines[2:]] == [
         ["1", "torch-cnn", "-"],
@@ -126,7 +127,11 @@ def test_a_version_that_was_rolled_back_is_restored_only_by_its_number(settings)
     run("--reason", "wrong for 5")
     run("3", "--reason", "not wrong")
     assert version() == ("3", "3")
-    assert_one_error_line(run("--reason", "again"), "version 2 of tandem was rolled back (not wrong); name it to")
+    run("--reason", "again")
+    assert version() == ("1", "1")
+    run("3", "--reason", "not wrong")
+    message = "no champion before version 3 of tandem is left that was not rolled back; name one of the versions "
+    assert_one_error_line(run("--reason", "x"), f"{message}1 (rolled back: not wrong), 2 (rolled back: not wrong)")
     promote_graph(settings, 10.0)  # the graph of version 3, which is allowed again
     assert version() == ("3", "3")
 
@@ -136,8 +141,8 @@ def test_a_version_that_was_rolled_back_is_restored_only_by_its_number(settings)
     [
         ((), "no reason given; give --reason TEXT"),
         (("--reason", " "), "no reason given"),
-        (("3", "--reason", "x"), "version 3 of tandem does not exist or is the champion; allowed: 1, 2"),
-        (("9", "--reason", "x"), "allowed: 1, 2"),
+        (("3", "--reason", "x"), "version 3 of tandem is the champion; name one of the versions 1, 2"),
+        (("9", "--reason", "x"), "version 9 of tandem does not exist; name one of the versions 1, 2"),
     ],
 )
 def test_wrong_arguments_change_nothing(settings, arguments, words):
