@@ -47,10 +47,11 @@ def check_champion() -> CheckResult:
         name = params.read().promote.model_name
         registered = None if _missing_file() else model_registry.find_alias(name, model_registry.CHAMPION)
         difference = divergence.compare(name, registered)
+        remedy = divergence.remedy(name, registered)
     except InputError as error:
         return CheckResult("warning", "champion", f"not compared with the registry: {error}")
     if difference:
-        return CheckResult("warning", "champion", difference)
+        return CheckResult("warning", "champion", f"{difference}; {remedy}")
     detail = f"version {registered.version} in {paths.CHAMPION} and the registry" if registered else "none yet"
     return CheckResult("ok", "champion", detail)
 

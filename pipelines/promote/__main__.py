@@ -36,9 +36,12 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
     candidates = [record for name in names for record in records.read(name)]
     rules = Rules(config, config.metric_for(spec.task), candidates[0].metric)
     store.open_experiment(experiment)
-    choice = comparison.choose(candidates, rules, device, _rejected(config))
-    challenger = next(candidate for candidate in candidates if candidate.name == choice.selected)
     with current_champion.opened(config.model_name) as current:
+        is_copy = model_registry.promotion_alias() == model_registry.CHALLENGER
+        if current and (current.registered or is_copy):
+            publication.keep(current)  # at first, so that it is the bundle of the workspace if no candidate passes
+        choice = comparison.choose(candidates, rules, device, _rejected(config))
+        challenger = next(candidate for candidate in candidates if candidate.name == choice.selected)
         decision = _decide(challenger, current, spec, rules, device)
         # An experiment in a copy that is not better leaves the champion of the workspace.
         alias = model_registry.promotion_alias() if decision.replaces else model_registry.CHAMPION
@@ -53,8 +56,8 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
                 replaced = current.registered if current else None
                 reason = f"{choice.reason}; {decision.reason}"
                 publication.publish(content, run, config.model_name, experiment, replaced, reason)
-            else:
-                _keep(current, config.model_name, experiment)
+            elif not (current.registered or is_copy):
+                _register(current, config.model_name, experiment)
             manifest = bundle.read(paths.CHAMPION)
             reports.write(candidates, choice, decision, rules, manifest)
             for page in reports.PAGES:
@@ -85,15 +88,12 @@ def _decide(
     return decide(comparison.compare(challenger, current, rules, device), rules)
 
 
-def _keep(current: CurrentChampion, name: str, experiment: str) -> None:
-    """Make the current champion the bundle of the workspace, and register it if the registry has no champion."""
-    if current.registered or model_registry.promotion_alias() == model_registry.CHALLENGER:
-        publication.keep(current)
-    else:
-        content = publication.of_champion(current)
-        with Tracker(experiment).resume(current.manifest["name"], content.record["provenance"]["run_id"]) as run:
-            reason = f"version {current.version} of another registry"
-            publication.publish(content, run, name, experiment, None, reason)
+def _register(current: CurrentChampion, name: str, experiment: str) -> None:
+    """Register the current champion, which the bundle of the workspace is, in a registry that has no champion."""
+    content = publication.of_champion(current)
+    with Tracker(experiment).resume(current.manifest["name"], content.record["provenance"]["run_id"]) as run:
+        reason = f"version {current.version} of another registry"
+        publication.publish(content, run, name, experiment, None, reason)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def opened(name: str) -> Iterator[CurrentChampion | None]:
     registered = model_registry.find_alias(name, model_registry.CHAMPION)
     difference = divergence.compare(name, registered)
     if difference and model_registry.promotion_alias() == model_registry.CHAMPION:
-        print(f"promote: {difference}", flush=True)
+        restored = f"; version {registered.version} is restored from the registry" if registered else ""
+        print(f"promote: {difference}{restored}", flush=True)
     if registered is None:
         yield _unregistered()
     elif difference is None:

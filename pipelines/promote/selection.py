@@ -85,7 +85,7 @@ def choose(candidates: Sequence[CandidateScore], rules: Rules, p_value: PValue, 
     passed = [candidate for candidate in candidates if not failures(candidate, rules)]
     if not passed:
         reasons = "; ".join(f"{candidate.name}: {', '.join(failures(candidate, rules))}" for candidate in candidates)
-        raise InputError(f"promote: no candidate passes the gates; the current champion is kept. {reasons}")
+        raise InputError(f"promote: no candidate passes the gates, so none is promoted. {reasons}")
     sign = 1 if METRICS[rules.metric].higher_is_better else -1
     best = max(passed, key=lambda candidate: sign * candidate.score)
     ranking = _rank(best, passed, rules, p_value, measure)
