@@ -15,12 +15,11 @@ from tabulate import tabulate
 
 from models.errors import InputError, one_line
 from models.manifest import MANIFEST
-from pipelines import dvc_record
 from pipelines.artifacts import bundle, paths, signature
 from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.inference import stored_example
-from pipelines.tracking import location, model_registry, promotion_history
+from pipelines.tracking import dvc_record, location, model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
 from pipelines.tracking.promotion_history import ROLLBACK_PREFIX, ROLLED_BACK
 
