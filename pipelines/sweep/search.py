@@ -195,16 +195,20 @@ def _tasks(search: Search, run: Run) -> list[Task]:
 
 @contextmanager
 def _recovering(search: Search, study: Study, tasks: list[Task]) -> Iterator[Processes]:
-    """The processes; if they are interrupted, their trials are restarted the next time, and their MLflow runs end."""
+    """The processes; if they are interrupted, their trials are restarted the next time. Runs of killed ones end."""
+    has_killed = True
     try:
         with processes.started(tasks, search.settings) as started:
             yield started
+            has_killed = bool(started.failed())
     except BaseException:
         studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
-        with suppress(InputError):  # otherwise the next command delivers them
-            store.connect()
-            abandoned.deliver()
         raise
+    finally:
+        if has_killed:
+            with suppress(InputError):  # otherwise the next command delivers them
+                store.connect()
+                abandoned.deliver()
 
 
 def _recover(search: Search, study: Study, started: Processes, known: set[str]) -> None:

@@ -82,7 +82,7 @@ def test_an_invalid_params_file_is_the_only_result(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train.optimizer": "lbfgs"}, "keras has none"),
+        ({"train.optimizer": "lbfgs"}, "not available in keras"),
         ({"data.source": "iris"}, "architecture 'cnn' does not fit 'iris'"),
         ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
     ],

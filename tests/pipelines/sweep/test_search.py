@@ -42,7 +42,7 @@ QUICK = {
     },
     "models.mlp.hidden": [16, 8],
     "train.learning_rate": 0.001,  # too low: other trials are better
-    "train.epochs": 4,
+    "train.epochs": 20,
     "train.minimum_steps": 0,
     "train.device": "cpu",
 }
@@ -79,14 +79,16 @@ def start():
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def end_within_a_trial(process, signal_number, minimum=0):
-    """End the command once a trial is in training, and more than `minimum` are finished."""
+def end_within_a_trial(process, signal_number, minimum=1):
+    """End the command once a trial is in training, and `minimum` are finished, that of the current parameters too."""
     while process.returncode is None:
         with suspended([psutil.Process(process.pid)]):
-            if trials_in_training("torch") and len(studies.finished(open_study())) > minimum:
-                process.send_signal(signal_number)
-                break
-        time.sleep(0.05)
+            if trials_in_training("torch"):
+                finished = studies.finished(open_study())
+                if len(finished) >= minimum and any(studies.CURRENT in trial.user_attrs for trial in finished):
+                    process.send_signal(signal_number)
+                    break
+        time.sleep(0.01)
         process.poll()
     assert process.returncode is None, process.communicate()
     return process.communicate(timeout=600)[0]
@@ -117,7 +119,7 @@ def done(workspace):
     study = open_study()
     assert not study.get_trials(states=(TrialState.RUNNING,))
     assert studies.finished(study) or study.get_trials(states=(TrialState.WAITING,))
-    end_within_a_trial(start(), signal.SIGKILL, 1)
+    end_within_a_trial(start(), signal.SIGKILL, 2)
     with (paths.sweep("torch-mlp") / studies.JOURNAL).open("ab") as journal:
         journal.write(b'{"op_code":4,"wor')
     threading.Thread(target=kill_a_worker, daemon=True).start()
@@ -261,7 +263,7 @@ def test_a_database_that_is_lost_ends_the_sweep_with_one_line(tmp_path, monkeypa
     command = start()
     while not trials_in_training("torch"):
         assert command.poll() is None, command.communicate()
-        time.sleep(0.05)
+        time.sleep(0.01)
     url = sqlalchemy.make_url(postgresql)
     with sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(sqlalchemy.text(f"DROP DATABASE {url.database} WITH (FORCE)"))
@@ -326,7 +328,7 @@ def kill_a_worker():
                     index = int(trial.user_attrs[studies.PROCESS].split()[-1])
                     sorted(workers, key=lambda worker: worker.create_time())[index].kill()
                     return
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def is_worker(process):
@@ -341,7 +343,7 @@ def trials_in_training(framework):
         running = open_study(framework).get_trials(states=(TrialState.RUNNING,))
     except (ValueError, OSError):  # no journal yet, or no study in it
         return []
-    return [trial for trial in running if studies.VALUES in trial.user_attrs]
+    return [trial for trial in running if {studies.VALUES, studies.PROCESS} <= trial.user_attrs.keys()]
 
 
 @pytest.mark.parametrize(
