@@ -16,7 +16,7 @@ def parent(tmp_path, monkeypatch):
 
 def children(parent):
     condition = f"tags.`mlflow.parentRunId` = '{parent.id}'"
-    return mlflow.MlflowClient().search_runs([parent.experiment_id], condition, order_by=["start_time"])
+    return mlflow.MlflowClient().search_runs([parent.experiment_id], condition, order_by=["tags.trial"])
 
 
 def log_two_trials(parent):
