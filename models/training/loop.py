@@ -31,7 +31,7 @@ from models.training.workers import ALONE, Workers
 
 SHOW_EVERY = 0.2  # seconds: to read the totals, the host waits for the device
 # In a row: the loss is then multiplied by less than 2^-80, so it is not the scale that makes the gradients overflow.
-MOST_SKIPPED_STEPS = 100
+MAX_SKIPPED_STEPS = 100
 
 
 class NotFiniteError(InputError):
@@ -60,7 +60,7 @@ def run(
         history.append(training.epoch(len(history) + 1))
         on_epoch(history[-1], learner)
         _require_finite(history[-1], config)
-        if _skipped_steps(history, steps) > MOST_SKIPPED_STEPS:
+        if _skipped_steps(history, steps) > MAX_SKIPPED_STEPS:
             raise _overflow(history, steps)
         if config.keep == "best" and best_epoch(history) is history[-1]:
             best_weights = learner.get_weights()

@@ -161,7 +161,7 @@ def test_a_training_in_float16_that_takes_no_further_step_is_an_error(
     float16_learner: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "MOST_SKIPPED_STEPS", 10)
+    monkeypatch.setattr(loop, "MAX_SKIPPED_STEPS", 10)
     learner, seen = float16_learner(framework, 1024.0), []
 
     def on_epoch(epoch: Epoch, _: Any) -> None:
