@@ -55,7 +55,7 @@ def parse(
         raise InputError(f"{where}: all {len(array)} values are missing; {advice}")
     if as_category or pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.string())  # false, true
-    if kind := "" if as_category else date_features.kind(array):
+    if kind := "" if as_category else date_features.kind(array, decimal):
         listed = ", or list it in data.categories"
         if kind == "dates":  # only features are replaced by theirs
             listed = ", or list it in data.dates or data.categories" if advice == EXCLUDE else ""
@@ -140,7 +140,12 @@ def _numbers_in(array: Any, decimal: Decimal) -> tuple[Any, str] | None:
         numbers = _cast(array, pa.float64())
         return None if numbers is None else (numbers, "")
     parsed = number_format.parse(array, decimal)
-    return (pc.cast(parsed.texts, pa.float64()), parsed.note) if parsed else None
+    if parsed is None:
+        return None
+    note = parsed.note
+    if date_features.are_decimal_months(array):
+        note = f"may hold months: '{_first(array)}' is read as a number; {number_format.AS_CATEGORY}"
+    return pc.cast(parsed.texts, pa.float64()), note
 
 
 def _numbers(where: str, name: str, array: Any, note: str, advice: str) -> ParsedColumn:
@@ -188,7 +193,8 @@ def _text_note(where: str, array: Any, decimal: Decimal, advice: str) -> str:
     placeholders = texts.filter(pc.match_substring_regex(texts, PLACEHOLDER)).to_pylist()
     if placeholders and "+" not in texts.to_pylist():
         count = pc.sum(pc.equal(array, placeholders[0])).as_py()
-        return f"holds '{placeholders[0]}' in {count} rows, read as a category; data.missing reads it as missing"
+        rows = "1 row" if count == 1 else f"{count} rows"
+        return f"holds '{placeholders[0]}' in {rows}, read as a category; data.missing reads it as missing"
     return ""
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from pipelines.sources.tables.number_format import all_match, is_text
+from pipelines.sources.tables.number_format import Decimal, all_match, is_text
 
 TIME = r"(?:,?[ T]\d{1,2}:\d{2}.*)?$"
 YEAR_FIRST = r"^(?P<year>\d{4})[-/](?P<a>\d{1,2})[-/](?P<b>\d{1,2})" + TIME
@@ -43,17 +43,29 @@ KINDS = {
     ),
     "times": r"^\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:Uhr|h|[AP]M))?$",
 }
+# Months, or numbers with four decimals such as 1.2000: only reported, unless the decimal mark is a comma.
+DECIMAL_MONTH = r"^(?:[1-9]|1[0-2])\.(?:19|20)\d{2}$"
 # Possibly dates, or versions: only reported.
 SHORT = r"^(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.\d{2}$"
 COMPACT = r"^(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?$"  # 20260131, 202601311230 and 20260131123059
 PIVOT = 69  # two-digit years from it on are of the 20th century (POSIX strptime)
 
 
-def kind(array: Any) -> str:
-    """`dates`, `months` or `times` if the type is temporal or all texts are of this kind; else empty."""
+def kind(array: Any, decimal: Decimal | None = None) -> str:
+    """`dates`, `months` or `times` if the type is temporal or all texts are of this kind; else empty.
+
+    Months that are numbers with this `decimal` mark as well are none.
+    """
     if not is_text(array):
         return "dates" if pa.types.is_temporal(array.type) else ""
+    if decimal == "point" and are_decimal_months(array):
+        return ""
     return next((kind for kind, expression in KINDS.items() if all_match(array, expression)), "")
+
+
+def are_decimal_months(texts: Any) -> bool:
+    """True if all texts are months such as 1.2026, without leading zeros, which may also be numbers."""
+    return all_match(texts, DECIMAL_MONTH)
 
 
 def are_compact(numbers: NDArray[np.float64]) -> bool:

@@ -175,7 +175,7 @@ CASES = {
         given={"missing": ("-", "k. A."), "dates": ("day",)},
     ),
     "a dash among categories": Case(
-        "a,price\nx,1.5\n-,2.5\ny,3.5\n", [[1], [0], [2]], ("'-' in 1 rows, read as a category; data.missing reads it",)
+        "a,price\nx,1.5\n-,2.5\ny,3.5\n", [[1], [0], [2]], ("'-' in 1 row, read as a category; data.missing reads it",)
     ),
     "plus and minus": Case("a,price\n+,1.5\n-,2.5\n", [[0], [1]]),
     "errors of spreadsheets": Case(
@@ -281,7 +281,7 @@ CASES = {
     ),
     "nothing but NAN": Case("a,price\nNAN,1.5\nNAN,2.5\n", error="column 'a': all 2 values are missing; exclude it"),
     "times beside text": Case(
-        "a,price\n12:30,1.5\n-,2.5\n", [[1], [0]], ("holds '-' in 1 rows, read as a category; data.missing reads",)
+        "a,price\n12:30,1.5\n-,2.5\n", [[1], [0]], ("holds '-' in 1 row, read as a category; data.missing reads",)
     ),
     "months by name": Case("a,price\nJanuar 2026,1.5\nMrz. 2026,2.5\n", error="holds months .*data.categories"),
     "a quote that is not closed": Case(
@@ -300,6 +300,20 @@ CASES = {
         ("'day' holds '-' in row 2, while 1 of 2 values are dates; it is read as categories; .*data.missing",),
     ),
     "months": Case("a;price\n01.2026;1,5\n02.2026;2,5\n", error=r"'a' holds months \(01.2026\); .*data.categories"),
+    "months with leading zeros": Case("a,price\n01.2026,1.5\n12.2026,2.5\n", error=r"'a' holds months \(01.2026\)"),
+    "months that are no numbers with decimal commas": Case(
+        "a;price\n1.2026;1,5\n12.2026;2,5\n", error=r"'a' holds months \(1.2026\); .*data.categories"
+    ),
+    "numbers with four decimals": Case(
+        "a,price\n1.2000,1.5\n1.2046,2.5\n12.1999,3.5\n,4.5\n",
+        [[1.2], [1.2046], [12.1999], [NAN]],
+        ("column 'a' may hold months: '1.2000' is read as a number; data.categories reads it as a category",),
+    ),
+    "a target with four decimals": Case(
+        "a,price\n1,1.2000\n2,1.2046\n",
+        [[1], [2]],
+        ("column 'price' may hold months: '1.2000' is read as a number; only for classes list it in data.categories",),
+    ),
     "times": Case("a;price\n12:30;1,5\n8:05;2,5\n", error=r"column 'a' holds times \(12:30\); .*data.categories"),
     "times, as told": Case("a;price\n12:30;1,5\n8:05;2,5\n", [[0], [1]], given={"categories": ("a",)}),
     "dates with points, listed": Case(
