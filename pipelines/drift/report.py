@@ -51,9 +51,8 @@ def _rank(result: ColumnDrift) -> tuple[bool, float]:
 def verdict(results: Sequence[ColumnDrift]) -> str:
     """One line with the columns that drifted."""
     drifted = [result.name for result in results if result.drifted]
-    if not drifted:
-        return f"no drift in {len(results)} columns"
-    return f"drift in {len(drifted)} of {len(results)} columns: {', '.join(drifted)}"
+    columns = "1 column" if len(results) == 1 else f"{len(results)} columns"
+    return f"drift in {len(drifted)} of {columns}: {', '.join(drifted)}" if drifted else f"no drift in {columns}"
 
 
 def context(champion: Mapping[str, Any], logged: LoggedPredictions, config: Drift) -> dict[str, str]:

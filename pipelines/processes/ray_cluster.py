@@ -164,7 +164,9 @@ def _bundle(nodes: Sequence[Mapping[str, float]], count: int, device: str) -> di
     has_gpus = device != "cpu" and sum(node.get("GPU", 0) for node in nodes) >= count
     if device == "cuda" and not has_gpus:
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-        raise InputError(f"{count} processes with train.device = 'cuda', but the Ray cluster has {gpus} GPUs")
+        raise InputError(
+            f"{count} processes with train.device = 'cuda', but the Ray cluster has {_counted(gpus, 'GPU')}"
+        )
 
     def slots(cores: int) -> int:
         return sum(int(min(node.get("CPU", 0) // cores, node.get("GPU", 0) if has_gpus else count)) for node in nodes)
@@ -173,8 +175,14 @@ def _bundle(nodes: Sequence[Mapping[str, float]], count: int, device: str) -> di
     cores = next((cores for cores in range(most, 0, -1) if slots(cores) >= count), None)
     if cores is None:
         total = sum(int(node.get("CPU", 0)) for node in nodes)
-        raise InputError(f"{count} processes, but the Ray cluster has {total} cores; allowed: a core for each")
+        raise InputError(
+            f"{count} processes, but the Ray cluster has {_counted(total, 'core')}; allowed: a core for each"
+        )
     return {"CPU": cores, "GPU": 1} if has_gpus else {"CPU": cores}
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -61,7 +61,8 @@ class Result:
     def lines(self) -> list[str]:
         """The result for the terminal."""
         name = self.metric.replace("_", " ")
-        first = f"{self.candidate} sweep: {self.finished} trials finished, {self.pruned} of them pruned"
+        trials = "1 trial" if self.finished == 1 else f"{self.finished} trials"
+        first = f"{self.candidate} sweep: {trials} finished, {self.pruned} of them pruned"
         current = self._current(name)
         if self.is_current:
             return [first, f"{current}; no trial is better"]
@@ -97,7 +98,7 @@ def compare(
     trials, complete = studies.finished(study), studies.complete(study)
     if not complete:
         reasons = "; ".join(sorted({str(trial.user_attrs.get("reason")) for trial in trials}))
-        raise InputError(f"{candidate} sweep: all {len(trials)} trials were pruned: {reasons[:500]}")
+        raise InputError(f"{candidate} sweep: all trials were pruned ({len(trials)}): {reasons[:500]}")
     best = study.best_trial
     current = next((trial for trial in complete if trial.user_attrs.get(studies.CURRENT)), None)
     targets = np.asarray(split_files.read(paths.split("validation"))[1])

@@ -202,7 +202,11 @@ def _about(champion: Champion) -> str:
     """The model, in Markdown."""
     spec = champion.spec
     shape = " x ".join(map(str, spec.shape))
-    inputs = f"images ({shape}, {spec.dtype})" if spec.kind == "image" else f"rows of {spec.shape[0]} features"
+    inputs = (
+        f"images ({shape}, {spec.dtype})"
+        if spec.kind == "image"
+        else f"rows of {spec.shape[0]} {'feature' if spec.shape == (1,) else 'features'}"
+    )
     output = (
         f"one of {len(spec.labels)} classes" if spec.is_classification else f"the number `{spec.target or 'value'}`"
     )

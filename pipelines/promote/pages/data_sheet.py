@@ -50,7 +50,7 @@ def _facts(promotion: Promotion) -> Iterator[tuple[str, str]]:
 def _example(spec: DataSpec) -> str:
     if spec.kind == "image":
         return f"image, {spec.dtype} {' × '.join(map(str, spec.shape))} (height, width, channels)"
-    return f"{len(spec.features)} columns"
+    return numbers.counted(len(spec.features), "column")
 
 
 def _by_split(values: dict[str, dict[str, float]]) -> Table:
@@ -71,7 +71,7 @@ def _columns(promotion: Promotion) -> Table:
     rows = [
         (
             name,
-            f"{len(categories)} categories" if categories else "number",
+            ("1 category" if len(categories) == 1 else f"{len(categories)} categories") if categories else "number",
             "–" if categories else numbers.general(mean),
             "–" if categories else numbers.general(std),
             str(sum(split.get(name, 0) for split in data["missing"].values())),

@@ -99,7 +99,7 @@ def _inputs(spec: DataSpec) -> str:
     if spec.kind == "image":
         height, width, channels = spec.shape
         return f"images of {height}×{width} pixels in {'grayscale' if channels == 1 else 'colour'}"
-    return f"{len(spec.features)} columns of a table"
+    return f"{numbers.counted(len(spec.features), 'column')} of a table"
 
 
 def _details(promotion: Promotion) -> Table:
@@ -185,9 +185,9 @@ def _training(promotion: Promotion) -> Iterator[Block]:
 def _training_of(champion: CandidateRecord) -> Iterator[Block]:
     record = champion.training
     yield (
-        f"Training took {numbers.seconds(record['seconds'])} for {record['epochs']} epochs on {record['device']} in "
-        f"{record['precision']}. The model has {record['parameters']:,} parameters, those of epoch "
-        f"{record['stored_epoch']}."
+        f"Training took {numbers.seconds(record['seconds'])} for {numbers.counted(record['epochs'], 'epoch')} on "
+        f"{record['device']} in {record['precision']}. The model has {record['parameters']:,} parameters, "
+        f"those of epoch {record['stored_epoch']}."
     )
     set_values = ((name, value) for name, value in json_object.flatten(record["params"]) if value not in (None, []))
     # Without the place of the data, which is a path on the machine of the training.

@@ -58,7 +58,7 @@ def _values(graph: CandidateRecord, promotion: Promotion) -> Iterator[tuple[str,
     """The rows of the float32 graph, and of its int8 copy if there is one."""
     record = graph.training
     yield "parameters", f"{record['parameters']:,}"
-    yield "training", f"{numbers.seconds(record['seconds'])}, {record['epochs']} epochs"
+    yield "training", f"{numbers.seconds(record['seconds'])}, {numbers.counted(record['epochs'], 'epoch')}"
     yield "device", f"{record['device']}, {record['precision']}"
     if graph.parity["temperature"] is not None:
         yield "temperature", f"{graph.parity['temperature']:.4f}"

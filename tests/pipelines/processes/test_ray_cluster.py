@@ -252,5 +252,5 @@ def test_all_processes_have_equal_resources(nodes, count, device, expected):
 def test_a_cluster_that_is_too_small_is_rejected():
     with pytest.raises(InputError, match="3 processes, but the Ray cluster has 2 cores"):
         ray_cluster._bundle([{"CPU": 1}, {"CPU": 1}, {}], 3, "auto")
-    with pytest.raises(InputError, match=r"train.device = 'cuda', but the Ray cluster has 1 GPUs"):
+    with pytest.raises(InputError, match=r"train.device = 'cuda', but the Ray cluster has 1 GPU$"):
         ray_cluster._bundle([{"CPU": 8, "GPU": 1}], 2, "cuda")

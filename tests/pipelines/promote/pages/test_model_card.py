@@ -40,6 +40,12 @@ def test_the_hub_reads_metadata_and_results(promotion):
     assert "data.path" not in card.text  # may be a place on this machine
 
 
+@pytest.mark.parametrize(("epochs", "words"), [(1, "for 1 epoch on"), (1000, "for 1,000 epochs on")])
+def test_the_number_of_epochs(promotion, epochs, words):
+    promotion.champion.training["epochs"] = epochs
+    assert words in model_card.markdown(promotion)
+
+
 def test_a_regression_of_a_table(houses):
     card = ModelCard(model_card.markdown(houses))
     assert card.data.pipeline_tag == "tabular-regression"
