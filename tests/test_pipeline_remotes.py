@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
+from pipelines.processes.ports import free_port
 from tests.tiny_pipeline import Workspace
 
 START_SECONDS = 300.0  # at most
@@ -56,8 +56,7 @@ def clone(workspace: Workspace, folder: Path) -> Workspace:
 def assert_serves(workspace: Workspace, home: Path) -> None:
     """`bentoml serve` answers the examples of the champion as recorded."""
     champion = workspace.read("artifacts/champion/champion.json")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = workspace.environment(BENTOML_HOME=str(home), TANDEM_WORKERS="1")
     with (home.parent / "serve.log").open("wb") as log:
         process = subprocess.Popen(

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from models.config import Framework
 from models.training import launchers
+from pipelines.processes.ports import HOST, free_ports
 from pipelines.processes.process import THREADS, LocalProcess
 from pipelines.train import supervisor
 
@@ -38,17 +39,9 @@ def _environments(framework: Framework, size: int, folder: Path) -> Iterator[dic
 
 def places(framework: Framework, size: int, folder: Path) -> Iterator[dict[str, str]]:
     """The variables of each worker, by which they find each other in `folder` without leaving this machine."""
-    addresses = _free_addresses(size)
+    addresses = [f"{HOST}:{port}" for port in free_ports(size)]
     # By default gloo listens on the address of the host's name, and torch's store on all addresses.
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     local = {launchers.INTERFACE: loopback, launchers.RENDEZVOUS: (folder / "rendezvous").as_uri()}
     for rank in range(size):
         yield local | launchers.write(framework, addresses, rank, rank)
-
-
-def _free_addresses(count: int) -> list[str]:
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
-    for server in servers:
-        server.close()
-    return addresses

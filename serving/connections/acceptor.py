@@ -24,6 +24,7 @@ import contextlib
 import logging
 import selectors
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 from serving.connections.shared_counts import SharedCounts
@@ -107,7 +108,7 @@ class Acceptor:
         if not self._exceeds_others():
             self._leave_nothing()
             return False
-        self._left_since = self._left_since or self._loop.time()
+        self._left_since = self._left_since or time.monotonic()
         if self._pauses >= MAX_PAUSES or self._are_unused():
             self._pauses = 0
             return False
@@ -124,7 +125,7 @@ class Acceptor:
 
     def _are_unused(self) -> bool:
         """True if connections that were left to others have waited too long."""
-        return bool(self._left_since) and self._loop.time() - self._left_since > UNUSED_SECONDS
+        return bool(self._left_since) and time.monotonic() - self._left_since > UNUSED_SECONDS
 
     def _exceeds_others(self) -> bool:
         """True if another worker holds fewer connections by more than the slack."""

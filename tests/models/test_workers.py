@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from models.errors import InputError
 from models.training import launchers
 from models.training.batches import Split, TrainingData
 from models.training.workers import LostWorkerError, Workers
+from pipelines.processes.ports import free_ports
 from tests.models.conftest import CONFIGS, FRAMEWORKS
 from tests.models.worker import Case, Trained, train
 
@@ -45,18 +45,11 @@ def cases(framework: Framework, config: Train) -> list[Case]:
     return [*found, several] if framework == "torch" else found
 
 
-def free_addresses(count: int) -> list[str]:
-    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in with_ports]
-    for server in with_ports:
-        server.close()
-    return addresses
-
-
 def train_by_workers(framework: Framework, size: int, folder: Path, *given: Any) -> list[list[Trained]]:
     """What each worker has at the end."""
     (folder / "cases.pickle").write_bytes(pickle.dumps(given))
-    addresses, command = free_addresses(size), [sys.executable, "-m", "tests.models.worker", framework, str(folder)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(size)]
+    command = [sys.executable, "-m", "tests.models.worker", framework, str(folder)]
     environments = [os.environ | launchers.write(framework, addresses, rank, rank) for rank in range(size)]
     processes = [subprocess.Popen(command, env=environment) for environment in environments]
     assert [process.wait(timeout=300) for process in processes] == [0] * size

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
+from pipelines.processes.ports import free_port
 from serving import routes
 from serving.api import openapi
 from serving.application import Application
@@ -123,12 +123,6 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     output: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ import pytest
 
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import PATIENCE, Local, serve, wait_for
+from tests.serving.connections.test_acceptor import wait_for_workers
 
 INPUTS = raw(DIGITS, 2)
 BODY = json.dumps({"inputs": INPUTS.tolist()}).encode()
@@ -86,6 +87,7 @@ def test_replaced_and_invalid_champions_lose_no_request_and_mix_no_outputs(tmp_p
         write(folder, weights(DIGITS, int(version)), version)
         manifests[version] = Path(shutil.copy(folder / "champion.json", tmp_path / f"{version}.json"))
     with serve(folder, tmp_path / "home", TANDEM_WORKERS="2", TANDEM_POLL_SECONDS="0.1") as served:
+        wait_for_workers(served)  # one that starts with an invalid champion ends
 
         def refusals() -> float:
             """By all workers; each may try to load it again."""

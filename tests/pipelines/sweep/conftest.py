@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy
+
+from pipelines.processes.ports import free_port
 
 
 @pytest.fixture
@@ -29,8 +30,7 @@ def server() -> Iterator[str]:
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp())  # the name of its socket must be short
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -p {port}"
     try:
         _run(folder, programs / "initdb", "--auth", "trust", "--username", "tandem", "--pgdata", folder / "data")

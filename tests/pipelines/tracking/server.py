@@ -1,13 +1,14 @@
 """A real MLflow server with a SQL store and proxied artifacts, which tests start, stop and start again."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import requests
+
+from pipelines.processes.ports import free_port
 
 START_SECONDS = 300.0  # at most
 
@@ -17,8 +18,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

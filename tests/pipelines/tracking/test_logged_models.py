@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from models.spec import DataSpec
 from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.inference import onnx_runtime
+from pipelines.processes.ports import free_port
 from pipelines.tracking import logged_models, tandem_model
 from pipelines.tracking.run import NATIVE_FILES
 from serving.api import table_rows
@@ -165,8 +165,7 @@ def test_over_http(written, kind):
 
 
 def test_mlflow_models_serve_elsewhere(written, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

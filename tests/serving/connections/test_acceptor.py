@@ -11,12 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
 import pytest
 
-from serving.connections import acceptor
+from serving.connections import acceptor, shared_counts
 from serving.connections.acceptor import Acceptor
 from serving.connections.shared_counts import SharedCounts
 from tests.serving.bundles import DIGITS, weights, write
@@ -53,8 +54,14 @@ def wait_for_workers(served: Served) -> list[int]:
 
 
 def workers(served: Served) -> list[psutil.Process]:
-    children = psutil.Process(served.process.pid).children()
-    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in psutil.Process(served.process.pid).children() if is_alive(each)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def open_at_once(served: Served) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -120,7 +127,9 @@ def test_a_killed_worker_takes_only_its_own_connections_with_it(two: Served) -> 
         await asyncio.sleep(0.02)
         os.kill(killed, signal.SIGKILL)
         opened = await waiting
-        assert {holders(two)[port] for port in ports(opened)} == {kept}
+        await asyncio.to_thread(wait_for, lambda: killed not in [each.pid for each in workers(two)])
+        found = holders(two)
+        assert {found[port] for port in ports(opened)} == {kept}
         kept_ones = [each for each, port in zip(held, ports(held), strict=True) if holder[port] == kept]
         assert len(kept_ones) >= OPENED // 2
         for reader, writer in kept_ones:
@@ -140,6 +149,16 @@ def test_a_worker_accepts_alone_while_another_one_starts(two: Served) -> None:
             wire.sendall(REQUEST)
             assert wire.recv(1000).startswith(b"HTTP/1.1 200")
     wait_for_workers(two)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands still until a test sets `now`: on a busy machine a pause may last as long as connections are left."""
+    clock = SimpleNamespace(now=time.monotonic())
+    stopped = SimpleNamespace(monotonic=lambda: clock.now)
+    monkeypatch.setattr(acceptor, "time", stopped)
+    monkeypatch.setattr(shared_counts, "time", stopped)
+    return clock
 
 
 @pytest.fixture
@@ -185,7 +204,12 @@ async def pauses_until_accepted(
 
 @pytest.mark.parametrize(("held", "others", "deferred"), [(3, (), 0), (3, (5, 3), 0), (3, (5, 2), 0), (3, (5, 1), 5)])
 def test_a_connection_is_left_to_a_worker_that_holds_fewer(
-    listener: socket.socket, tmp_path: Path, held: int, others: tuple[int, ...], deferred: int
+    listener: socket.socket,
+    clock: SimpleNamespace,
+    tmp_path: Path,
+    held: int,
+    others: tuple[int, ...],
+    deferred: int,
 ) -> None:
     pauses = asyncio.run(pauses_until_accepted(listener, held, counts(tmp_path, *others)))
     assert pauses == [acceptor.PAUSE_SECONDS] * deferred
@@ -214,7 +238,9 @@ class Recorded(Acceptor):
             wire.close()
 
 
-def test_each_connection_is_left_to_others_for_as_long_as_any(listener: socket.socket, tmp_path: Path) -> None:
+def test_each_connection_is_left_to_others_for_as_long_as_any(
+    listener: socket.socket, clock: SimpleNamespace, tmp_path: Path
+) -> None:
     """Whether those before it were accepted by another worker or here."""
 
     async def go() -> list[int]:
@@ -230,7 +256,7 @@ def test_each_connection_is_left_to_others_for_as_long_as_any(listener: socket.s
             accepting.pauses.clear()
 
         await open_one()
-        await asyncio.sleep(2 * acceptor.UNUSED_SECONDS)
+        clock.now += 2 * acceptor.UNUSED_SECONDS
         accepting.paused = lambda: taken.append(listener.accept()[0])  # as another worker, at once
         for _ in range(acceptor.MAX_PAUSES):
             await open_one()
@@ -244,11 +270,19 @@ def test_each_connection_is_left_to_others_for_as_long_as_any(listener: socket.s
     assert asyncio.run(go()) == [acceptor.MAX_PAUSES, *[1] * acceptor.MAX_PAUSES, acceptor.MAX_PAUSES]
 
 
-def test_nothing_is_left_to_a_worker_that_accepts_none(listener: socket.socket, tmp_path: Path) -> None:
+def test_nothing_is_left_to_a_worker_that_accepts_none(
+    listener: socket.socket, clock: SimpleNamespace, tmp_path: Path
+) -> None:
     """Such as one that was killed a moment ago. The pauses for each connection would add up to seconds."""
 
     async def go() -> float:
         accepting = Recorded(listener, counts(tmp_path, 0))
+        begun = clock.now
+
+        def pass_time() -> None:
+            clock.now = begun + sum(accepting.pauses)
+
+        accepting.paused = pass_time
         async with asyncio.timeout(PATIENCE):
             while len(accepting.accepted) < OPENED:
                 await asyncio.sleep(0)
@@ -262,7 +296,7 @@ def test_nothing_is_left_to_a_worker_that_accepts_none(listener: socket.socket, 
 
 
 def test_connections_that_wait_are_accepted_in_one_turn_of_the_event_loop(
-    listener: socket.socket, tmp_path: Path
+    listener: socket.socket, clock: SimpleNamespace, tmp_path: Path
 ) -> None:
     """A turn lasts as long as all requests that have arrived: one connection per turn would be a wait of seconds."""
     accepted = []
@@ -291,7 +325,9 @@ def test_a_full_worker_accepts_nothing(listener: socket.socket, tmp_path: Path) 
         asyncio.run(pauses_until_accepted(listener, 100, counts(tmp_path), seconds=0.3))
 
 
-def test_two_acceptors_share_the_connections_that_wait(listener: socket.socket, tmp_path: Path) -> None:
+def test_two_acceptors_share_the_connections_that_wait(
+    listener: socket.socket, clock: SimpleNamespace, tmp_path: Path
+) -> None:
     """As two workers, in one event loop: none of them waits for a core."""
 
     async def go() -> list[int]:
@@ -325,11 +361,10 @@ def test_two_acceptors_share_the_connections_that_wait(listener: socket.socket, 
     assert max(asyncio.run(go())) <= OPENED // 2 + acceptor.SLACK + 1
 
 
-def test_a_worker_without_a_heartbeat_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_a_heartbeat_does_not_count(tmp_path: Path, clock: SimpleNamespace) -> None:
     shared = counts(tmp_path, 7, 1)
     assert shared.fewest() == 1
     SharedCounts(tmp_path / "counts", 3, 2).leave()
     assert shared.fewest() == 7
-    now = time.monotonic()
-    monkeypatch.setattr("serving.connections.shared_counts.time.monotonic", lambda: now + 10)
+    clock.now += 10
     assert shared.fewest() is None

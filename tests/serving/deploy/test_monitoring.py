@@ -15,11 +15,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from pipelines.processes.ports import free_port
 from serving.canary.metrics import CanaryMetrics
 from serving.monitoring.metrics import Metrics
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import PATIENCE, ROOT, free_port, serve
+from tests.serving.conftest import PATIENCE, ROOT, serve
 
 FOLDER = ROOT / "serving" / "deploy" / "monitoring"
 RULES = [

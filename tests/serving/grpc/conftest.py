@@ -11,13 +11,14 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from pipelines.processes.ports import free_port
 from serving.application import Application
 from serving.grpc import routes
 from serving.grpc.server import Server
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
 from serving.worker import Worker
-from tests.serving.conftest import PATIENCE, free_port, unused_application
+from tests.serving.conftest import PATIENCE, unused_application
 
 
 @dataclass

@@ -21,11 +21,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from models.errors import InputError
 from models.spec import DataSpec
+from pipelines.processes.ports import free_port
 from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, onnx_outputs, raw, weights, write
-from tests.serving.conftest import PATIENCE, free_port, unused_application, wait_for
+from tests.serving.conftest import PATIENCE, unused_application, wait_for
 from tests.serving.grpc.conftest import LocalServer
 
 triton = pytest.importorskip("tritonclient.grpc")

@@ -20,6 +20,7 @@ from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, raw
 from tests.serving.conftest import Local, serve
+from tests.serving.connections.test_acceptor import wait_for_workers
 
 Make = Callable[..., Local]
 
@@ -140,6 +141,7 @@ def test_two_workers_write_a_file_each_and_count_the_requests_of_a_key_together(
         serve(digits, tmp_path / "home", TANDEM_API_KEYS_FILE=str(keys), **variables) as served,
         contextlib.ExitStack() as stack,
     ):
+        wait_for_workers(served)
         started = time.monotonic()
         # Connections that are open at once, so that both workers have some.
         clients = [stack.enter_context(httpx.Client(base_url=served.url)) for _ in range(24)]

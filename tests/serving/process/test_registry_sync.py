@@ -22,13 +22,14 @@ from models.errors import InputError
 from models.manifest import CHECKED
 from pipelines import registry
 from pipelines.artifacts import paths
+from pipelines.processes.ports import free_port
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry, runs
 from serving.process import registry_sync
 from serving.settings import REGISTRY, read
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import assert_one_error_line, run_main, run_stage
-from tests.serving.conftest import PATIENCE, ROOT, Served, free_port, running
+from tests.serving.conftest import PATIENCE, ROOT, Served, running
 
 NAME = "tandem"
 
