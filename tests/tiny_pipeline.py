@@ -35,8 +35,8 @@ WATCH = """
 import atexit, json, os, sys
 def write():
     names = sorted({name.split('.')[0] for name, module in sys.modules.items() if module})
-    with open(os.environ['IMPORTS'], 'a') as file:
-        file.write(json.dumps([sys.argv, names]) + os.linesep)
+    with open(os.environ['IMPORTS'], 'ab', buffering=0) as file:  # at once: several processes may end together
+        file.write(json.dumps([sys.argv, names]).encode() + b'\\n')
 atexit.register(write)
 """
 

@@ -44,8 +44,8 @@ def compare(expected: np.ndarray, outputs: np.ndarray, targets: np.ndarray, spec
     relative = np.where(size > NEGLIGIBLE, difference / np.maximum(size, NEGLIGIBLE), 0.0)
     loss = accuracy(expected, targets) - accuracy(outputs, targets) if spec.is_classification else np.zeros(1)
     return Parity(
-        max_absolute_difference=float(np.nanmax(difference)),
-        max_relative_difference=float(np.nanmax(relative)),
+        max_absolute_difference=float(np.fmax.reduce(difference, axis=None)),
+        max_relative_difference=float(np.fmax.reduce(relative, axis=None)),
         nan_count=int(np.isnan(difference).sum()),
         top1_agreement=agreement(expected, outputs, tie) if spec.is_classification else 1.0,
         accuracy_difference=float(np.max(np.abs(loss))),

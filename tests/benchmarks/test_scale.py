@@ -16,7 +16,7 @@ from benchmarks.scale.__main__ import Plan, measure
 MEGABYTES = 200
 PARENT = f"""
 import subprocess, sys
-subprocess.run([sys.executable, "-c", "import time; held = b'x' * {MEGABYTES * 10**6}; time.sleep(1)"], check=True)
+subprocess.run([sys.executable, "-c", "import time; held = b'x' * {MEGABYTES * 10**6}; time.sleep(5)"], check=True)
 """
 
 

@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
-import time
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,19 +31,30 @@ for arguments in sys.argv[1:]:
 RUN = [Point(20.0, 39.0, 0.90), Point(50.0, 98.0, 0.921), Point(110.0, 215.0, 0.93)]
 
 
-def test_the_clock_stands_still_during_an_evaluation() -> None:
-    started = time.monotonic()
-    clock = Clock(interval=0.2, limit=3600.0)
+def test_the_clock_stands_still_during_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, cpu = 100.0, 10.0
+
+    def work(seconds: float, accuracy: float = 0.0) -> float:
+        nonlocal wall, cpu
+        wall, cpu = wall + seconds, cpu + seconds / 2
+        return accuracy
+
+    monkeypatch.setattr(
+        "benchmarks.training.clock.time", SimpleNamespace(perf_counter=lambda: wall, process_time=lambda: cpu)
+    )
+    clock = Clock(interval=2.0, limit=4.0)
+    work(1.5)
     assert not clock.is_due()
-    time.sleep(0.2)
+    work(0.5)
     assert clock.is_due()
-    clock.evaluate(lambda: time.sleep(0.5) or 0.5)
-    first = clock.points[0]
-    assert first.seconds >= 0.2
-    assert first.cpu_seconds < 0.2  # sleeping takes none
+    clock.evaluate(lambda: work(5.0, 0.5))
+    assert not clock.is_due()
+    work(1.0)
     clock.evaluate(lambda: 0.6)
-    assert clock.points[1].seconds < time.monotonic() - started - 0.5
+    assert clock.points == [Point(2.0, 1.0, 0.5), Point(3.0, 1.5, 0.6)]
     assert not clock.is_over()
+    work(1.0)
+    assert clock.is_over()
 
 
 def test_medians_are_over_the_seeds_and_a_missed_target_is_none() -> None:

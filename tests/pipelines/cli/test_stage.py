@@ -20,11 +20,15 @@ PACKAGES = {file.parent.name for file in PIPELINES.glob("*/__main__.py")}
 MODULES = {file.stem for file in PIPELINES.glob("*.py")} - {"__init__"}
 
 
+@pytest.mark.filterwarnings("error:.* found in sys.modules")
 @pytest.mark.parametrize("command", sorted({*PACKAGES, *MODULES, "tracking.relocation"}))
 def test_a_command_rejects_an_unknown_argument(tmp_path, monkeypatch, capsys, command: str) -> None:
     """Without doing anything in its folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["argv of the process", "--nonsense"])
+    # Imported by another test, it would be executed a second time beside itself, which `python -m` never does.
+    module = f"pipelines.{command}.__main__" if command in PACKAGES else f"pipelines.{command}"
+    monkeypatch.delitem(sys.modules, module, raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as ended:

@@ -108,6 +108,7 @@ def test_nan_is_counted_and_named():
     assert "compared example 41, output 3, in batches of 1: nan in place of" in said
 
 
+@pytest.mark.filterwarnings("error:All-NaN slice")
 def test_nothing_but_nan_is_refused():
     assert f"nan_count = {len(BATCH_SIZES) * EXAMPLES * CLASSES}" in refusal(
         model_of(np.full((EXAMPLES, CLASSES), np.nan, np.float32))

@@ -1,4 +1,5 @@
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,9 +49,16 @@ def test_a_call_slower_than_the_time_given_is_measured_all_the_same():
     assert 0 < result.examples_per_second <= 400
 
 
-def test_several_calls_take_turns_and_each_gets_its_own_times():
-    order = []
-    calls = [lambda: order.append("slow") or time.sleep(0.004), lambda: order.append("fast")]
+def test_several_calls_take_turns_and_each_gets_its_own_times(monkeypatch):
+    now, order = 0.0, []
+
+    def call(name, seconds):
+        nonlocal now
+        now += seconds
+        order.append(name)
+
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: now))
+    calls = [partial(call, "slow", 0.004), partial(call, "fast", 0.001)]
     slow, fast = latency.time_calls(calls, batch_size=1, seconds=0.05)
     assert order == ["slow", "fast"] * (len(order) // 2)
-    assert slow.p50_ms >= 4 > fast.p50_ms
+    assert (slow.p50_ms, fast.p50_ms) == pytest.approx((4, 1))

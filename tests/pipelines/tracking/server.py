@@ -41,7 +41,7 @@ class Server:
 
     def responds(self) -> bool:
         try:
-            return requests.get(f"{self.uri}/health", timeout=5).ok
+            return requests.get(f"{self.uri}/health", timeout=START_SECONDS).ok
         except requests.ConnectionError:
             return False
 

@@ -193,10 +193,10 @@ def test_mlflow_models_serve_elsewhere(written, tmp_path):
 
 def post(url, body, process):
     """The response of a server that may not have started yet."""
-    for _ in range(1200):
+    for _ in range(3000):
         assert process.poll() is None
         try:
-            return requests.post(url, json=body, timeout=30).json()
+            return requests.post(url, json=body, timeout=300).json()
         except requests.ConnectionError:
             time.sleep(0.1)
     raise TimeoutError(url)

@@ -17,7 +17,7 @@ from serving.api import activations
 from serving.inference.graph_layers import Layer
 from serving.worker import MAX_ACTIVATIONS
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import Local
+from tests.serving.conftest import PATIENCE, Local
 
 PATH = "/predict/activations"
 PNG = {"content-type": "image/png"}
@@ -90,7 +90,7 @@ def test_layers_are_opened_on_demand(digits: Path, local: Callable[..., Local]) 
 def test_requests_that_wait_are_limited_and_no_load_for_predictions(digits: Path, local: Callable[..., Local]) -> None:
     here = local(digits, max_wait_seconds=1e-9)  # eight requests in flight, of which one is measured, are too many
     compute, go = here.worker.activations.compute, threading.Event()
-    here.worker.activations.compute = lambda *given: (go.wait(20), compute(*given))[1]  # type: ignore[method-assign]
+    here.worker.activations.compute = lambda *given: (go.wait(PATIENCE), compute(*given))[1]  # type: ignore[method-assign]
     request = ("POST", PATH, {"content": picture()[1], "headers": PNG})
 
     async def run() -> tuple[list[httpx.Response], list[httpx.Response]]:

@@ -32,7 +32,6 @@ def send(body: bytes, more: str = "") -> tuple[str, str, dict[str, object]]:
     return ("POST", "/predict/image", {"content": body, "headers": headers})
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", BODIES)
 def test_others_are_not_delayed(digits: Path, local: Make, name: str) -> None:
     body, reason = BODIES[name]
@@ -42,7 +41,6 @@ def test_others_are_not_delayed(digits: Path, local: Make, name: str) -> None:
     assert reason in response.json()["error"]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("charset", ["punycode", "utf-7", "utf-16", "idna", "latin-1", "unknown", "Punycode"])
 def test_other_charsets_than_utf_8_are_rejected(digits: Path, local: Make, charset: str) -> None:
     body = FIELD + b"a" * 420_000 + b"\r\n" + FILE + png() + END
@@ -52,7 +50,6 @@ def test_other_charsets_than_utf_8_are_rejected(digits: Path, local: Make, chars
     assert response.json()["error"] == f"the form's charset: found '{charset}'; allowed: utf-8"
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["almost a boundary", "another charset"])
 def test_two_content_types_are_not_read_differently(digits: Path, local: Make, name: str) -> None:
     """The parser reads the content type that was checked: both in one, as proxies may combine them."""

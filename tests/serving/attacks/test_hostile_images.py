@@ -18,7 +18,6 @@ from tests.serving.conftest import Local
 Make = Callable[..., Local]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("path", ["/predict/image", "/predict/activations"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_others_are_not_delayed(digits: Path, local: Make, name: str, path: str) -> None:
@@ -32,7 +31,6 @@ def test_others_are_not_delayed(digits: Path, local: Make, name: str, path: str)
     assert re.search(reason, response.text), response.text
 
 
-@pytest.mark.timeout(60)
 def test_many_files_of_one_form(digits: Path, local: Make) -> None:
     """64 files with as much compressed text as is allowed in each."""
     from PIL.PngImagePlugin import PngInfo

@@ -47,7 +47,6 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
 }
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/tandem/infer"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_others_are_not_delayed(digits: Path, local: Make, name: str, path: str) -> None:

@@ -24,7 +24,7 @@ from serving.inference.champion import Champion
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, IRIS, PRICES, raw, weights, write
-from tests.serving.conftest import PATIENCE, Local, serve
+from tests.serving.conftest import PATIENCE, Local, make_local, serve
 
 ACTIVE, WAITING, ROLLED_BACK_STATE = (
     f'tandem_canary_state{{state="{state}"}} 1.0' for state in ("active", "waiting", "rolled_back")
@@ -33,6 +33,16 @@ Make = Callable[..., Local]
 Ask = Callable[..., list[httpx.Response]]
 IMAGES = raw(DIGITS, 3)
 BODY = {"inputs": IMAGES.tolist()}
+
+
+# No time of a challenger rolls it back, however busy the machine is, unless a test limits it.
+PATIENT = {"canary_timeout_seconds": PATIENCE, "canary_max_delay_seconds": PATIENCE}
+
+
+@pytest.fixture
+def local() -> Make:
+    """Makes a Local for a champion's folder and settings."""
+    return lambda folder, **changes: make_local(folder, **(PATIENT | changes))
 
 
 @pytest.fixture
@@ -148,7 +158,7 @@ def hang(inputs: np.ndarray) -> np.ndarray:
 
 
 def slow(inputs: np.ndarray) -> np.ndarray:
-    time.sleep(0.03)
+    time.sleep(0.1)
     return weights(DIGITS, 2).expected(inputs)
 
 
@@ -159,7 +169,7 @@ def slow(inputs: np.ndarray) -> np.ndarray:
         (not_finite, {}, "errors"),
         (hang, {"canary_timeout_seconds": 0.05}, "errors"),
         (slow, {"canary_max_delay_seconds": 0.01, "canary_max_disagreement": 1.0}, "latency"),
-        (weights(DIGITS, 2).expected, {"canary_max_delay_seconds": 5.0}, "disagreement"),
+        (weights(DIGITS, 2).expected, {}, "disagreement"),
     ],
 )
 def test_a_failing_challenger_is_rolled_back_without_a_failed_request(
@@ -234,7 +244,7 @@ def test_requests_beyond_those_that_wait_are_answered_by_the_champion(
     local: Make, digits: Path, challenger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.canary.canary.MAX_WAITING", 2)
-    service = local(digits, challenger=challenger, canary_share=1.0, canary_timeout_seconds=PATIENCE, shadow_share=0.0)
+    service = local(digits, challenger=challenger, canary_share=1.0, shadow_share=0.0)
     go = threading.Event()
     expected = weights(DIGITS, 2).expected
 
@@ -275,11 +285,11 @@ def test_requests_of_more_than_one_run_are_answered_by_the_champion(
 
 def test_a_queue_for_the_challenger_ends_before_its_time_limit(local: Make, digits: Path, challenger: Path) -> None:
     """Otherwise more requests than either model can answer in time would roll back a good challenger."""
-    limits = {"canary_timeout_seconds": 2.0, "canary_min_requests": 8, "canary_max_delay_seconds": 9.0}
+    limits = {"canary_timeout_seconds": 4.0, "canary_min_requests": 8}
     service = local(digits, challenger=challenger, canary_share=1.0, run_rows=3, shadow_share=0.0, **limits)
 
     def predict(inputs: np.ndarray) -> np.ndarray:
-        time.sleep(0.15)
+        time.sleep(0.3)
         return weights(DIGITS, 2).expected(inputs)
 
     break_challenger(service, predict)
@@ -331,6 +341,7 @@ def test_settings_that_do_not_agree(digits: Path, challenger: Path, changes: dic
 def test_all_workers_roll_back_under_load(tmp_path: Path, digits: Path, challenger: Path) -> None:
     """First a challenger with other labels, then one that fails for one of eight requests and agrees for the others."""
     changes = {"SHARE": "0.5", "MIN_REQUESTS": "20", "MAX_DISAGREEMENT": "0.5"}
+    changes |= {"TIMEOUT_SECONDS": "9", "MAX_DELAY_SECONDS": "9"}
     variables = {f"TANDEM_CANARY_{name}": value for name, value in changes.items()}
     variables |= {"TANDEM_CHALLENGER": str(challenger), "TANDEM_WORKERS": "2", "TANDEM_POLL_SECONDS": "0.1"}
     with serve(digits, tmp_path / "home", **variables) as served:

@@ -167,7 +167,6 @@ def test_the_bound_of_the_memory_of_numbers(name: str) -> None:
     assert 0.05 * len(body) < int(result.stdout) < message_structure.PER_BYTE * len(body)
 
 
-@pytest.mark.timeout(60)
 def test_a_wrong_pixel_at_the_end_delays_nobody(local: Any, tmp_path: Path) -> None:
     spec = replace(DIGITS, shape=(28, 28, 1))
     service = local(write(tmp_path, weights(spec)))

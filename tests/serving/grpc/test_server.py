@@ -259,7 +259,7 @@ def test_slow_messages_have_a_deadline_and_share_a_memory_budget(digits: Path, s
     assert {details for code, details in ended if code == Code.DEADLINE_EXCEEDED} == {
         "the body did not arrive within 1.0 s"
     }
-    assert len(server.worker.deadlines) == server.worker.load.in_flight == 0
+    wait_for(lambda: len(server.worker.deadlines) == server.worker.load.in_flight == 0)
 
 
 def test_the_deadline_of_the_client(digits: Path, serve_grpc: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_the_deadline_of_the_client(digits: Path, serve_grpc: Make, monkeypatch:
         ended.set()
         monkeypatch.setattr(slow.predictor, "predict", predict)
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))], client_timeout=PATIENCE)
-    assert len(server.worker.deadlines) == server.worker.load.in_flight == 0
+    wait_for(lambda: len(server.worker.deadlines) == server.worker.load.in_flight == 0)
     wait_for(lambda: server.worker.response_budget.available == server.worker.response_budget.total)
 
 
