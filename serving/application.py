@@ -44,8 +44,8 @@ class Application:
         self._worker: Worker | None = None
         self._has_context = False
         self._log = Log(settings.log_share, settings.log_format == "json")
-        prefix = os.urandom(6).hex()
-        self._ids = (f"{prefix}-{number:x}".encode() for number in itertools.count(1))
+        prefix = os.urandom(6).hex().encode()
+        self._ids = (b"%b-%x" % (prefix, number) for number in itertools.count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""

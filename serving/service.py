@@ -21,7 +21,7 @@ from serving.api import predict, predict_image
 from serving.api.schemas import ImageForm, PredictRequest, PredictResponse
 from serving.application import Application
 from serving.connections import server
-from serving.http import access_log, cors, key_file
+from serving.http import cors, key_file
 from serving.http.messages import ASGIApp
 from serving.process import cores, json_log, preflight, registry_sync, supervision, telemetry
 from serving.settings import Settings, read
@@ -32,7 +32,6 @@ if json_log.ENABLED:
 telemetry.disable()
 supervision.check_workers_often()
 supervision.use_own_metrics_folder()
-access_log.disable_uvicorn_log()
 
 
 class TandemService(bentoml.Service[Any]):  # type: ignore[misc]

@@ -4,12 +4,14 @@ uvicorn's httptools protocol has none of these. Its parser is kept; this class c
 without a result, and answers the refusals itself: no such request reaches the application.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import orjson
@@ -17,6 +19,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from serving.connections.cycle import Cycle
 from serving.errors import RequestError
 from serving.settings import Settings
 
@@ -56,6 +59,7 @@ class Connection(HttpToolsProtocol):
         self._received: bytes | memoryview = b""  # what the parser is being given
         self._in_body = False  # the headers are complete, the message is not
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
+        self._idle_since = 0.0  # when the last request was answered; 0 unless none has followed
         self._error: RequestError | None = None
         self._refused_at = 0.0  # 0 unless the connection was refused
         self.is_stuck = False  # nothing was sent since the last check though there is something to send
@@ -102,6 +106,7 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._unparsed += len(data)
+        self._idle_since = 0.0
         self._received = data
         super().data_received(data)  # type: ignore[arg-type]
         self._received = b""  # a view of it would keep all that was read alive while the connection is idle
@@ -138,8 +143,36 @@ class Connection(HttpToolsProtocol):
         self._error = self._too_large() if self._exceeds_limits() else self._ambiguous()
         if self._error:
             raise self._error  # ends the parser; uvicorn then calls send_400_response
-        super().on_headers_complete()
+        self._begin()
         self.headers = []  # of trailers, which are ignored: those of the request are in its scope
+
+    def _begin(self) -> None:
+        """Begin to answer as uvicorn does, or after earlier requests."""
+        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(url.path.decode("ascii"))
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+        busy = self._busy
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if busy:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
 
     def on_body(self, body: bytes) -> None:
         """Count from here: what the parser still keeps follows this part of the body."""
@@ -153,6 +186,17 @@ class Connection(HttpToolsProtocol):
         self._unparsed = 0
         self._in_body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin the next request that waits; without one `expire` closes the connection, not a timer per response."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
 
     def _exceeds_limits(self) -> bool:
         settings = self._settings
@@ -236,6 +280,8 @@ class Connection(HttpToolsProtocol):
             self.disconnect("unread")
         elif self._overdue(now):
             self._close_overdue()
+        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive:
+            self.transport.close()
 
     def _unread(self, now: float) -> bool:
         """True where the client has read nothing for too long of what it was sent."""

@@ -1,6 +1,5 @@
 """The access log: a line of JSON for a share of the requests, without their content."""
 
-import logging
 import random
 import sys
 import time
@@ -10,11 +9,6 @@ import orjson
 
 from serving.http.messages import Request, Response
 from serving.monitoring.request_context import RequestContext, timestamp
-
-
-def disable_uvicorn_log() -> None:
-    """Keep uvicorn from formatting a line for each request."""
-    logging.getLogger("uvicorn.access").propagate = False
 
 
 class Log:

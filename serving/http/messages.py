@@ -91,6 +91,8 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The parameters of the query string. Raises RequestError if a name is repeated."""
+        if not self.scope["query_string"]:
+            return {}
         pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         parameters = dict(pairs)
         if len(parameters) != len(pairs):

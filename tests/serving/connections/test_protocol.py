@@ -44,6 +44,25 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
+class Closing(Transport):
+    """Records that it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def answer_at_once(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
 def answers(pieces: list[bytes]) -> list[bytes]:
     """What an application that returns method, path, body and a header answers to a client that sends these pieces."""
     lines = exchange(pieces).split(b"\r\n")
@@ -162,3 +181,26 @@ def test_httptools_takes_it_for_a_request_without_a_body() -> None:
     with pytest.raises(httptools.HttpParserUpgrade) as caught:
         parser.feed_data(LENGTH)
     assert caught.value.args[0] == len(LENGTH) - len(BODY)
+
+
+def test_an_idle_connection_is_closed_after_a_time() -> None:
+    """Not while the client owes the rest of a request, which has a time limit of its own."""
+
+    async def run(piece: bytes) -> list[bool]:
+        config = Config(answer_at_once, lifespan="off", log_config=None, timeout_keep_alive=5)
+        config.load()
+        transport = Closing()
+        connection = Connection(config, ServerState(), {}, Shared(Settings(), lambda reason: None, lambda: None))
+        connection.connection_made(transport)
+        for each in (PLAIN, piece):
+            connection.data_received(each)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        closed, now = [], connection.loop.time()
+        for seconds in (4.9, 5.1):
+            connection.expire(now + seconds)
+            closed.append(transport.closed)
+        return closed
+
+    assert asyncio.run(run(PLAIN)) == [False, True]
+    assert asyncio.run(run(PLAIN[:9])) == [False, False]

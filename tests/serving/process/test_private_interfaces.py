@@ -166,15 +166,40 @@ def test_uvicorn_has_the_methods_of_its_protocol_that_are_extended() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["connections", "cycle", "headers", "loop", "parser", "pipeline", "scheme", "scope", "server_state", "transport"],
-)
+    [
+        "access_logger", "app", "connections", "cycle", "expect_100_continue", "flow", "headers", "logger", "loop",
+        "parser", "pipeline", "scheme", "scope", "server_state", "timeout_keep_alive", "transport",
+    ],
+)  # fmt: skip
 def test_uvicorn_has_the_attributes_of_its_protocol_that_are_read(name: str) -> None:
     advice = f"connections.protocol.Connection: uvicorn's protocol has no {name}; find what replaces it"
     config = uvicorn.Config(lambda: None, log_config=None)
     assert name in vars(HttpToolsProtocol(config, ServerState(), {}, _loop=object())), advice  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["expected_content_length", "keep_alive", "response_complete", "response_started"])
+def test_uvicorn_begins_a_request_as_connections_do() -> None:
+    advice = "connections.protocol.Connection._begin: uvicorn begins a request in another way; compare both methods"
+    text = source(HttpToolsProtocol.on_headers_complete)
+    for line in (
+        'self.scope["raw_path"] = full_raw_path',
+        'self.scope["query_string"] = parsed_url.query or b""',
+        'keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),',
+        "on_response=self.on_response_complete,",
+        "self._start_asgi_task(self.cycle, app)",
+        "self.flow.pause_reading()",
+        "self.pipeline.appendleft((self.cycle, app))",
+    ):
+        assert line in text, advice
+    assert "self._start_asgi_task(cycle, app)" in source(HttpToolsProtocol.on_response_complete), advice
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chunked_encoding", "default_headers", "disconnected", "expected_content_length", "flow", "keep_alive",
+        "response_complete", "response_started", "transport", "waiting_for_100_continue",
+    ],
+)  # fmt: skip
 def test_uvicorn_has_the_attributes_of_a_request_that_are_used(name: str) -> None:
     advice = f"connections.protocol.Connection: uvicorn's RequestResponseCycle has no {name}; find what replaces it"
     assert f"self.{name} = " in inspect.getsource(httptools_impl.RequestResponseCycle), advice
