@@ -65,11 +65,11 @@ def test_no_request_fails_while_champions_are_rejected_replaced_and_restored(
     with running("serving.service:Tandem", ROOT, tmp_path / "home", **variables) as served:
 
         def wait_for(version: str) -> None:
-            """Until the service has the version and SHA-256 of the registry."""
+            """Until the service has the version and SHA-256 of the registry, and has answered with it."""
             expected = version, model_registry.get_version("tandem", "champion").tags["sha256"]
             deadline = time.monotonic() + PATIENCE
             while (model := httpx.get(f"{served.url}/model").json()) and time.monotonic() < deadline:
-                if (model["version"], model["sha256"]) == expected:
+                if (model["version"], model["sha256"]) == expected and (200, version) in load.responses:
                     return
                 time.sleep(0.05)
             raise AssertionError(f"not {expected}: {served.output.read_text()}")

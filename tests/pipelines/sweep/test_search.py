@@ -240,7 +240,7 @@ def test_keras_is_searched_as_well(workspace, monkeypatch):
 
 
 def test_a_sweep_in_postgresql_goes_on_without_a_killed_process(tmp_path, monkeypatch, postgresql):
-    changes = {"sweep.trials": 4, "sweep.heartbeat": 1, "sweep.storage": postgresql}
+    changes = {"sweep.trials": 4, "sweep.heartbeat": 3, "sweep.storage": postgresql}
     synthetic.enter(tmp_path, monkeypatch, {**QUICK, **changes})
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     studies.open_storage(params.read().sweep, tmp_path)  # which makes the tables

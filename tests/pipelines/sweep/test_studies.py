@@ -24,7 +24,7 @@ TRIALS = 24
 @pytest.fixture(scope="module")
 def config():
     found = params.read(REPOSITORY / "params.yaml").sweep
-    return found.model_copy(update={"trials": TRIALS, "heartbeat": 1})
+    return found.model_copy(update={"trials": TRIALS, "heartbeat": 3})
 
 
 def quadratic(trial):

@@ -26,7 +26,7 @@ from pipelines.tracking.system_metrics import SystemMetricsThread
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
-WAITING = 100.0  # seconds, on a busy machine; MLflow's own retries take minutes
+WAITING = 200.0  # seconds, on a busy machine; MLflow's own retries take minutes
 
 
 def log_epochs(run, epochs):
@@ -89,11 +89,29 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
     assert stored.read_bytes() == (paths.exports("torch-cnn") / "model.pt2").read_bytes()
 
 
+# `pipelines.train`, which waits after its first epoch until the server was killed.
+TRAINING = """
+import sys, time
+from pathlib import Path
+from pipelines.cli import stage
+from pipelines.train import __main__ as train
+from pipelines.train.monitor import TrainingMonitor
+
+def inspect(monitor, epoch, learner, inspect=TrainingMonitor.inspect):
+    while epoch.epoch == 2 and not Path("killed").exists():
+        time.sleep(0.01)
+    inspect(monitor, epoch, learner)
+
+TrainingMonitor.inspect = inspect
+stage.run(train.main)
+"""
+
+
 def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, capfd):
     changes = {"architectures": ["mlp"], "train.epochs": 8, "train.minimum_steps": 0, "tracking.histograms": False}
     synthetic.write_params(tmp_path, changes)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.train", "--framework", "torch", "--architecture", "mlp"],
+        [sys.executable, "-c", TRAINING, "--framework", "torch", "--architecture", "mlp"],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     lines = []
@@ -102,6 +120,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
         if "epoch 1/8" in line:
             server.kill()
             killed = time.monotonic()
+            Path("killed").touch()
     assert process.wait() == 0, lines
     assert time.monotonic() - killed < WAITING
     (line,) = [line for line in lines if "does not respond" in line]

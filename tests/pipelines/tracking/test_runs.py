@@ -19,7 +19,7 @@ from pipelines.tracking import location, model_registry, runs
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
-SOON = 60.0  # seconds within which an unreachable store is reported, on a busy machine; MLflow's retries take minutes
+SOON = 120.0  # seconds within which an unreachable store is reported, on a busy machine; MLflow's retries take minutes
 
 
 @pytest.fixture

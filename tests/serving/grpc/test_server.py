@@ -248,7 +248,7 @@ def test_a_call_without_key_is_rejected_before_its_message(digits: Path, serve_g
 
 
 def test_slow_messages_have_a_deadline_and_share_a_memory_budget(digits: Path, serve_grpc: Make) -> None:
-    server = serve_grpc(digits, timeout_seconds=1.0, max_body_bytes=10_000, max_held_bytes=20_000)
+    server = serve_grpc(digits, timeout_seconds=3.0, max_body_bytes=10_000, max_held_bytes=20_000)
     end = threading.Event()
     with grpc.insecure_channel(server.address) as channel:
         calls = [channel.stream_unary(INFER).future(silent(end)) for _ in range(5)]
@@ -257,7 +257,7 @@ def test_slow_messages_have_a_deadline_and_share_a_memory_budget(digits: Path, s
         end.set()
     assert sorted(code.name for code, _ in ended) == ["DEADLINE_EXCEEDED"] * 2 + ["UNAVAILABLE"] * 3
     assert {details for code, details in ended if code == Code.DEADLINE_EXCEEDED} == {
-        "the body did not arrive within 1.0 s"
+        "the body did not arrive within 3.0 s"
     }
     wait_for(lambda: len(server.worker.deadlines) == server.worker.load.in_flight == 0)
 
@@ -346,7 +346,7 @@ def test_an_answer_that_is_not_read_has_a_time_limit(
 ) -> None:
     """By pings or, if the client answers these, by the age of the connection."""
     monkeypatch.setattr("serving.grpc.server.AGE_MILLISECONDS", 1000 if answers_pings else 600_000)
-    server = serve_grpc(digits, timeout_seconds=0.5, turn_seconds=0.0, write_timeout_seconds=0.5)
+    server = serve_grpc(digits, timeout_seconds=3.0, turn_seconds=0.0, write_timeout_seconds=0.5)
     request = typed(raw(DIGITS, 1), DIGITS).SerializeToString()
     with unread_call(server) as wire, grpc.insecure_channel(server.address) as channel:
         end = time.monotonic() + 3
