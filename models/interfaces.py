@@ -11,10 +11,10 @@ from typing import NamedTuple, NewType, Protocol, TypeVar
 import numpy as np
 
 from models.config import Train
-from models.device import Device, Precision
 from models.spec import DataSpec
 from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
+from models.training.device import Device, Precision
 from models.training.epoch import Epoch, Progress
 from models.training.launchers import Place
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery

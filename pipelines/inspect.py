@@ -14,7 +14,7 @@ import netron
 from models.errors import InputError
 from models.export_formats import ONNX
 from pipelines.artifacts import paths, records
-from pipelines.cli import stage
+from pipelines.execution import stage
 
 LOOPBACK = "127.0.0.1"
 

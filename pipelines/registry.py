@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from models.errors import InputError
 from models.manifest import CHECKED
 from pipelines.artifacts import bundle, paths
-from pipelines.cli import stage
+from pipelines.execution import stage
 from pipelines.tracking import dvc_record, model_registry
 from pipelines.tracking.model_registry import ModelVersion
 

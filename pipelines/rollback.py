@@ -15,10 +15,10 @@ from tabulate import tabulate
 
 from models.errors import InputError, one_line
 from models.manifest import MANIFEST
+from models.onnx import stored_example
 from pipelines.artifacts import bundle, paths, signature
-from pipelines.cli import stage
 from pipelines.config import params
-from pipelines.inference import stored_example
+from pipelines.execution import stage
 from pipelines.tracking import dvc_record, location, model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
 from pipelines.tracking.promotion_history import ROLLBACK_PREFIX, ROLLED_BACK

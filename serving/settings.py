@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.session import Device
+from models.onnx.session import Device
 
 PREFIX = "TANDEM_"
 CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # relative to the code, also in a Bento

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_the_readme_is_short() -> None:
 def test_the_readme_lists_every_package_and_no_other() -> None:
     there = {re.sub("^(serving/deploy)/.*", r"\1", Path(file).parent.as_posix()) for file in tracked(*PACKAGES)}
     assert set(table(section("README.md", "Packages"))) == there
+
+
+def test_no_folder_has_more_than_20_entries() -> None:
+    """Those of `tests` excepted, as CONTRIBUTING.md says."""
+    entries: dict[Path, set[Path]] = defaultdict(set)
+    for path in (Path(file) for file in tracked() if not file.startswith("tests/")):
+        for entry in (path, *path.parents[:-1]):
+            entries[entry.parent].add(entry)
+    assert {folder.as_posix(): len(names) for folder, names in entries.items() if len(names) > 20} == {}
 
 
 def test_the_readme_links_every_page() -> None:

@@ -16,8 +16,8 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from models.config import Framework, Models
-from pipelines.cli.optional_imports import EXTRAS_OF_KERAS
 from pipelines.config.params import Params
+from pipelines.execution.optional_imports import EXTRAS_OF_KERAS
 from tests.pipelines.workspace import REPOSITORY, write_params
 
 FRAMEWORKS, ARCHITECTURES = get_args(Framework), tuple(Models.model_fields)
@@ -29,9 +29,7 @@ STAGES = [*SINGLE, *(f"{stage}@{candidate}" for stage in PER_CANDIDATE for candi
 SHARED = (
     "models/training/",
     "pipelines/artifacts/",
-    "pipelines/cli/",
     "pipelines/config/",
-    "pipelines/inference/",
     "pipelines/tracking/",
 )
 WITHOUT_EFFECT = {"run"}  # on results: it says where they are computed, so no stage runs again because of it
@@ -126,7 +124,7 @@ def test_modules_are_found_by_import_statements_but_for_frameworks_and_sources()
     """Any other way to import would not be seen above."""
     files = [*(REPOSITORY / "pipelines").rglob("*.py"), *(REPOSITORY / "models").rglob("*.py")]
     users = {file.relative_to(REPOSITORY).as_posix() for file in files if "import_module" in file.read_text("utf-8")}
-    assert users == {"pipelines/cli/candidate.py", "pipelines/sources/__init__.py"}
+    assert users == {"pipelines/execution/candidate.py", "pipelines/sources/__init__.py"}
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
@@ -292,7 +290,7 @@ def test_a_framework_package_imports_its_own_framework_only(framework, others):
     files = sorted(file.stem for file in (REPOSITORY / "models" / framework).glob("*.py") if not is_init(file))
     program = (
         "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'\n"
-        "from pipelines.cli.candidate import Candidate\n"
+        "from pipelines.execution.candidate import Candidate\n"
         f"for file in {files}: Candidate('{framework}', 'mlp').framework_module(file)"
     )
     loaded = loaded_after(program)

@@ -22,9 +22,9 @@ from models.training.batches import Split, TrainingData, evenly_spaced
 from pipelines import registry, rollback
 from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.doctor import mlflow_store
+from pipelines.execution.candidate import Candidate
 from pipelines.export import __main__ as export
 from pipelines.tracking import location, model_registry, relocation
 from pipelines.train import __main__ as train

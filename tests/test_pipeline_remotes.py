@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from tests.tiny_pipeline import Workspace
 
 START_SECONDS = 300.0  # at most

@@ -9,9 +9,9 @@ import mlflow
 import onnxruntime
 import pytest
 
-from models import session
 from models.errors import InputError
-from models.session import CPU, CUDA, TENSORRT, Device, open_session
+from models.onnx import session
+from models.onnx.session import CPU, CUDA, TENSORRT, Device, open_session
 from pipelines.artifacts import paths
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate

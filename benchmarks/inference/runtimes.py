@@ -14,8 +14,8 @@ from models.export_formats import EXPORTED_PROGRAM, INT8, KERAS, LITERT, ONNX, S
 from models.interfaces import Predict
 from models.spec import DataSpec
 from pipelines.artifacts import paths
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
+from pipelines.execution.candidate import Candidate
 
 
 def onnx_runtime(file: Path, spec: DataSpec, threads: int) -> Predict:

@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks import json_lines
 from benchmarks.inference.runtimes import open_runtime
 from models.interfaces import Predict
+from models.metrics.latency import time_calls
 from pipelines.artifacts import paths, split_files
-from pipelines.metrics.latency import time_calls
 
 
 def main() -> None:

@@ -11,15 +11,15 @@ import numpy as np
 from benchmarks.training.clock import Clock
 from benchmarks.training.fashion import Fashion
 from models.config import Framework, Train
-from models.device import Device
 from models.interfaces import Learner
 from models.training import precision
 from models.training.batches import Split, TrainingData
 from models.training.class_weights import class_weights
+from models.training.device import Device
 from models.training.epoch import Epoch
 from models.training.workers import ALONE
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
+from pipelines.execution.candidate import Candidate
 from pipelines.train.__main__ import measured
 
 # The recipe as keys of params.yaml; a test compares it with the documented command.

@@ -25,7 +25,7 @@ from benchmarks.json_lines import Server
 from benchmarks.paths import REPOSITORY, RESULTS
 from benchmarks.workers import report
 from models.config import Framework
-from pipelines.processes.process import THREADS
+from pipelines.execution.process import THREADS
 from pipelines.train import local_workers
 
 CORES = 2

@@ -13,15 +13,15 @@ from functools import cache
 from benchmarks import json_lines
 from benchmarks.training.fashion import specification
 from models.config import Framework
-from models.device import Device
 from models.training import launchers, loop
 from models.training.batches import Split, TrainingData
 from models.training.class_weights import class_weights
+from models.training.device import Device
 from models.training.workers import ALONE, Workers
 from pipelines import sources
-from pipelines.cli import stage
-from pipelines.cli.banners import STDOUT, banners_hidden
 from pipelines.config import params
+from pipelines.execution import stage
+from pipelines.execution.banners import STDOUT, banners_hidden
 
 
 def main() -> None:

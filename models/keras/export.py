@@ -14,9 +14,9 @@ import tensorflow as tf
 import tf2onnx
 
 from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
-from models.graph import finish
 from models.interfaces import Predict
 from models.keras.layers import fused_batch_normalization, replaced, unscale
+from models.onnx.graph import finish
 from models.spec import DataSpec
 
 OPSET = 18  # the newest that tf2onnx writes

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from models.config import Train
-from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import device as devices
 from models.keras import optimizers
@@ -22,6 +21,7 @@ from models.training import loop, precision, resident
 from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
+from models.training.device import Device, Precision
 from models.training.epoch import Epoch
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot

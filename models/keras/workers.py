@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.device import Device
 from models.keras.layers import Calls, fused_batch_normalization, replaced
+from models.training.device import Device
 from models.training.launchers import Place
 from models.training.workers import LostWorkerError, Workers
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from models import device
 from models.config import Train
-from models.device import Device, gpu_number, missing_code, no_gpu
 from models.errors import InputError
+from models.training import device
+from models.training.device import Device, gpu_number, missing_code, no_gpu
 
 
 def choose(config: Train, local_rank: int = 0) -> Device:

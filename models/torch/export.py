@@ -11,8 +11,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from models.export_formats import EXPORTED_PROGRAM, ONNX
-from models.graph import finish
 from models.interfaces import Predict
+from models.onnx.graph import finish
 from models.spec import DataSpec
 from models.torch.layers import Unscale
 

@@ -12,7 +12,6 @@ from torch.amp.grad_scaler import GradScaler
 
 from models.config import WITHOUT_LOSS_SCALE, Train
 from models.constants import LOSS_SCALE, LOSS_SCALE_STEPS
-from models.device import Device, Precision
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.torch import device as devices
 from models.torch import optimizers
@@ -26,6 +25,7 @@ from models.training import loop, precision, resident
 from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
 from models.training.class_weights import class_weights
+from models.training.device import Device, Precision
 from models.training.epoch import Epoch
 from models.training.recovery import NO_RECOVERY, LearnerState, Recovery
 from models.training.snapshot import Snapshot

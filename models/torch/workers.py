@@ -12,8 +12,8 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional
 
-from models.device import Device
 from models.torch.layers import BatchNorm, Dropout
+from models.training.device import Device
 from models.training.launchers import RENDEZVOUS, Place
 from models.training.workers import LostWorkerError, Workers
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.config import Train
-from models.device import Device, Precision, has_bfloat16_instructions
 from models.interfaces import Learner
 from models.training.batches import Split, TrainingData, batch_count, changed, shuffled
+from models.training.device import Device, Precision, has_bfloat16_instructions
 from models.training.schedule import learning_rate
 from models.training.workers import Workers
 

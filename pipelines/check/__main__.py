@@ -2,8 +2,8 @@
 
 from pipelines.artifacts.paths import CHECKED
 from pipelines.check import bytecode
-from pipelines.cli import stage
 from pipelines.config import compatibility, overrides, params
+from pipelines.execution import stage
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from models.errors import InputError
-from pipelines.cli import stage
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params
 from pipelines.doctor import data, devices, libraries, processor, stores, versions
 from pipelines.doctor.check_result import CheckResult
+from pipelines.execution import stage
 
 
 def main() -> None:

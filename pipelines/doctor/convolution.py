@@ -15,11 +15,11 @@ import numpy as np
 
 from models.config import Framework, Train
 from models.errors import InputError
-from models.session import CUDA, open_session, provider, reason_against_gpu
-from pipelines.cli import stage
-from pipelines.cli.candidate import Candidate
+from models.onnx import inference
+from models.onnx.session import CUDA, open_session, provider, reason_against_gpu
 from pipelines.config import params
-from pipelines.inference import onnx_runtime
+from pipelines.execution import stage
+from pipelines.execution.candidate import Candidate
 
 IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
 KERNEL = np.ones((1, 1, 3, 3), np.float32)
@@ -103,7 +103,7 @@ def _onnxruntime(requested: str) -> tuple[str, str, np.ndarray]:
         graph = Path(folder) / "convolution.onnx"
         _write_graph(graph)
         session = open_session(graph, "cpu" if requested == "cpu" else "auto")
-    result = onnx_runtime.run(session, IMAGE)
+    result = inference.run(session, IMAGE)
     used = provider(session)
     return "cuda" if used == CUDA else "cpu", f"with {used}", result
 

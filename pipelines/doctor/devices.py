@@ -7,13 +7,13 @@ from typing import Any
 
 from models.config import Framework
 from models.gpu_driver import has_nvidia_driver
-from models.session import REQUIRED
-from pipelines.cli.candidate import Candidate
+from models.onnx.session import REQUIRED
 from pipelines.config.params import Params
 from pipelines.doctor import child_process, convolution
 from pipelines.doctor.check_result import CheckResult
 from pipelines.doctor.child_process import CheckProcessError
 from pipelines.doctor.libraries import is_installed
+from pipelines.execution.candidate import Candidate
 
 MODULE = convolution.__name__
 ONNXRUNTIME = "onnxruntime"

@@ -14,8 +14,8 @@ from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE
 from dvc.scm import SCMError
 
-from pipelines.cli import stage
 from pipelines.doctor.check_result import CheckResult
+from pipelines.execution import stage
 
 NONE = CheckResult("ok", "DVC remotes", "none configured; data and models stay on this machine")
 

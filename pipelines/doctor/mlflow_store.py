@@ -12,9 +12,9 @@ from sqlalchemy.exc import ArgumentError
 
 from models.errors import InputError
 from pipelines.artifacts import paths
-from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.doctor.check_result import CheckResult
+from pipelines.execution import stage
 from pipelines.tracking import divergence, location, model_registry, store
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import joblib
 
-from models.device import CPUINFO, processor_flags
+from models.training.device import CPUINFO, processor_flags
 from pipelines.doctor.check_result import CheckResult
 
 # Flags in /proc/cpuinfo: vectors, 8-bit and 16-bit arithmetic, matrix tiles.

@@ -17,17 +17,17 @@ from models import summary
 from models.config import Device
 from models.errors import InputError
 from models.manifest import MANIFEST
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from models.spec import UNKNOWN, DataSpec
 from pipelines.artifacts import bundle, log_files, paths, split_files, validation_report
 from pipelines.artifacts.hashing import require_sha256
-from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Drift
 from pipelines.drift import prediction_log, report, statistical_tests
 from pipelines.drift.prediction_log import LoggedPredictions
 from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
-from pipelines.inference import onnx_runtime
+from pipelines.execution import stage
 
 DRIFTED = 2
 
@@ -97,7 +97,7 @@ def _inputs(spec: DataSpec, rows: int) -> np.ndarray:
     """The summaries float64 [n, S] of at most `rows` evenly spaced training examples."""
     inputs = split_files.read(paths.split("train"))[0]
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(rows, len(inputs))).astype(int))
-    batches = np.array_split(chosen, -(-len(chosen) // onnx_runtime.batch_size(inputs)))
+    batches = np.array_split(chosen, -(-len(chosen) // inference.batch_size(inputs)))
     return np.concatenate([summary.summarise(inputs[batch], spec) for batch in batches])
 
 
@@ -106,7 +106,7 @@ def _outputs(champion: Mapping[str, Any], device: Device) -> np.ndarray:
     model = paths.CHAMPION / str(champion["model"]["file"])
     require_sha256(model, str(champion["model"]["sha256"]))
     session = open_session(model, device, "evaluate.device")
-    return onnx_runtime.predict(session, split_files.read(paths.split("validation"))[0])
+    return inference.predict(session, split_files.read(paths.split("validation"))[0])
 
 
 def _columns(spec: DataSpec, inputs: np.ndarray, logged: LoggedPredictions, outputs: np.ndarray) -> list[ColumnSamples]:

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from tabulate import tabulate
 
+from models.plotting import style
 from pipelines.artifacts.atomic import staged
 from pipelines.config.params import Drift
 from pipelines.drift.prediction_log import LoggedPredictions
 from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
-from pipelines.plotting import style
 
 MAX_PANELS = 24
 BINS = 30

@@ -1,8 +1,8 @@
 """Stage `evaluate`: metrics, latency and plots of the exported graphs of one candidate."""
 
-from pipelines.cli import candidate, stage
 from pipelines.config import params
 from pipelines.config.params import Evaluate
+from pipelines.execution import candidate, stage
 from pipelines.tracking.runs import Tracker
 
 

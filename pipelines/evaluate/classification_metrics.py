@@ -4,9 +4,9 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
+from models.metrics import quality
 from pipelines.config.params import Evaluate
 from pipelines.evaluate import calibration, roc_curves
-from pipelines.metrics import quality
 
 
 def validation_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:

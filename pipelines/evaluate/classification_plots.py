@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
+from models.plotting.decision_boundary import Plane, blend_colours
+from models.plotting.palette import PALETTE
+from models.plotting.style import FAINT, INK, TEST, TRAIN, VALIDATION, bare, picture
 from models.spec import DataSpec
 from pipelines.artifacts import history
 from pipelines.evaluate import roc_curves
 from pipelines.evaluate.calibration import Bins, expected_calibration_error
 from pipelines.evaluate.largest_errors import misclassified_by_confidence
 from pipelines.evaluate.predictions import Predictions
-from pipelines.plotting.decision_boundary import Plane, blend_colours
-from pipelines.plotting.palette import PALETTE
-from pipelines.plotting.style import FAINT, INK, TEST, TRAIN, VALIDATION, bare, picture
 
 MAX_LABELLED_CLASSES = 20  # with counts in the confusion matrix and entries in a legend
 GRID_ROWS, GRID_COLUMNS = 3, 6  # of misclassified examples

@@ -7,7 +7,9 @@ from typing import Any
 
 from models.config import Framework
 from models.export_formats import ONNX
-from models.session import Session, open_session, provider, reason_for_cpu
+from models.onnx import inference
+from models.onnx.session import Session, open_session, provider, reason_for_cpu
+from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import (
     history,
@@ -23,8 +25,6 @@ from pipelines.config.params import Evaluate
 from pipelines.evaluate import classification_plots, largest_errors, layer_plots, measurement, predictions
 from pipelines.evaluate.measurement import GraphPredictions
 from pipelines.evaluate.predictions import Predictions
-from pipelines.inference import onnx_runtime
-from pipelines.plotting import decision_boundary
 from pipelines.tracking.run import NATIVE_FILES, Run
 from pipelines.tracking.runs import Tracker
 
@@ -88,7 +88,7 @@ def _write_plots(graph: GraphPredictions, config: Evaluate, training: Mapping[st
 
 def _write_boundary(graph: GraphPredictions, name: str, path: Path) -> None:
     plane = decision_boundary.plane(graph.test.inputs, graph.test.targets)
-    probabilities = onnx_runtime.predict(graph.session, plane.grid)
+    probabilities = inference.predict(graph.session, plane.grid)
     classification_plots.decision_boundary(plane, probabilities, graph.test.spec, name, path)
 
 

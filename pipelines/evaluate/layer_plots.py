@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.plotting.style import picture
+from models.plotting.style import picture
 
 PANELS = {  # statistic: title, scale
     "gradient_norm": ("gradient norm of the weights", "log"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.session import Session, provider
+from models.metrics import latency
+from models.onnx import graph_latency
+from models.onnx.session import Session, provider
 from pipelines.artifacts.paths import PICTURES
 from pipelines.config.params import Evaluate
 from pipelines.evaluate import (
@@ -19,7 +21,6 @@ from pipelines.evaluate import (
     regression_plots,
 )
 from pipelines.evaluate.predictions import Predictions
-from pipelines.metrics import graph_latency, latency
 
 TABLES = ("confusion", "roc", "reliability", "per_class")  # folders of CSV files: DVC needs one for each kind of plot
 

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from models.session import Session
+from models.onnx import inference
+from models.onnx.session import Session
 from models.spec import DataSpec
 from pipelines.artifacts import paths, split_files
-from pipelines.inference import onnx_runtime
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class Predictions:
 def predict(session: Session, spec: DataSpec, split: str) -> Predictions:
     """Run the graph on every example of a split (`validation`, `test`)."""
     inputs, targets = split_files.read(paths.split(split))
-    return Predictions(spec, inputs, np.array(targets), onnx_runtime.predict(session, inputs))
+    return Predictions(spec, inputs, np.array(targets), inference.predict(session, inputs))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from models.metrics import quality
 from pipelines.config.params import Evaluate
-from pipelines.metrics import quality
 
 
 def validation_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models.plotting.style import INK, TEST, picture
 from pipelines.evaluate.predictions import Predictions
-from pipelines.plotting.style import INK, TEST, picture
 
 MAX_BINS = 40
 

@@ -17,11 +17,11 @@ from models.spec import UNKNOWN, DataSpec
 from models.training.batches import Split, evenly_spaced
 from pipelines.artifacts import json_object, paths, records, split_files
 from pipelines.artifacts.atomic import staged
-from pipelines.cli import candidate, stage
-from pipelines.cli.banners import banners_hidden
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.config.params import Export
+from pipelines.execution import candidate, stage
+from pipelines.execution.banners import banners_hidden
+from pipelines.execution.candidate import Candidate
 from pipelines.export import graph_svg, parity, quantization, reader_processes, temperature
 from pipelines.export.batch_sizes import BATCH_SIZES, predict
 from pipelines.export.reader import READERS

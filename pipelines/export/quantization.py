@@ -17,10 +17,10 @@ from onnx import numpy_helper
 # ONNX Runtime reads this when it is imported; set it to 0 to enable telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from models.graph import finish
+from models.onnx import inference
+from models.onnx.graph import finish
 from models.spec import DataSpec
-from pipelines.cli.optional_imports import hidden
-from pipelines.inference import onnx_runtime
+from pipelines.execution.optional_imports import hidden
 
 # `onnxruntime.tools`, which the quantiser imports, imports torch where it is installed. In a process that exports a
 # Keras model torch must not be loaded: for this import it is as if it were not installed.
@@ -39,7 +39,7 @@ class CalibrationBatches(CalibrationDataReader):  # type: ignore[misc]
     """Raw examples [N, *shape] as batches for the graph's one input."""
 
     def __init__(self, name: str, inputs: np.ndarray) -> None:
-        size = onnx_runtime.batch_size(inputs)
+        size = inference.batch_size(inputs)
         starts = range(0, len(inputs), size)
         self._batches: Iterator[dict[str, np.ndarray]] = ({name: inputs[start : start + size]} for start in starts)
 

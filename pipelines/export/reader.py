@@ -19,7 +19,7 @@ from models.errors import one_line
 from models.export_formats import EXPORTED_PROGRAM, INT8, KERAS, LITERT, ONNX, SAVED_MODEL
 from models.interfaces import Predict
 from models.spec import DataSpec
-from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
+from pipelines.execution.optional_imports import EXTRAS_OF_KERAS, hidden
 from pipelines.export.batch_sizes import predict_in_all_sizes
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "models.torch", "models.keras"}
@@ -69,10 +69,10 @@ def _silence() -> None:
 
 def onnx_runtime() -> OpenFile:
     """ONNX Runtime, for ONNX graphs."""
-    from models.session import open_session
-    from pipelines.inference import onnx_runtime
+    from models.onnx import inference
+    from models.onnx.session import open_session
 
-    return lambda file, _spec: partial(onnx_runtime.run, open_session(file, "cpu"))
+    return lambda file, _spec: partial(inference.run, open_session(file, "cpu"))
 
 
 def litert() -> OpenFile:

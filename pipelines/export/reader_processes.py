@@ -18,7 +18,7 @@ import numpy as np
 
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines.cli.banners import banners_hidden
+from pipelines.execution.banners import banners_hidden
 from pipelines.export import reader
 from pipelines.export.reader import READERS
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from models.errors import InputError
 from pipelines.artifacts import log_files
-from pipelines.cli import stage
 from pipelines.config import params
+from pipelines.execution import stage
 from pipelines.lineage import rebuild, report, subject
 from pipelines.lineage.origin import commit_to_rebuild, find
 from pipelines.tracking import location, model_registry

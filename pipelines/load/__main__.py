@@ -4,9 +4,9 @@ from pipelines import sources
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.raw_data import RawData
-from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import DataSource, Prepare
+from pipelines.execution import stage
 from pipelines.load import table_summary
 
 

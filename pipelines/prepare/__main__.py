@@ -14,9 +14,9 @@ from pipelines.artifacts import npy, paths, raw_data, split_files, validation_re
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.hashing import hash_arrays
 from pipelines.artifacts.raw_data import RawData
-from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Prepare
+from pipelines.execution import stage
 from pipelines.prepare import image_plots, image_report, leaks, splits, table_report, table_statistics, validation
 from pipelines.prepare.image_statistics import channel_statistics
 from pipelines.prepare.splits import SplitRows

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pipelines.plotting.style import INK, TEST, TRAIN, VALIDATION, bare, picture
+from models.plotting.style import INK, TEST, TRAIN, VALIDATION, bare, picture
 
 EXAMPLES_PER_CLASS = 14
 MAX_CLASSES = 100  # a PNG of Matplotlib has at most 65,536 pixels per side

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from models.plotting.style import TRAIN, histogram, panels, picture
 from models.spec import DataSpec
-from pipelines.plotting.style import TRAIN, histogram, panels, picture
 
 MAX_PANELS = 40
 BINS = 30

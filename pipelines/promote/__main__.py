@@ -7,9 +7,9 @@ from models.config import Device
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, paths, records
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.cli import stage
 from pipelines.config import params
 from pipelines.config.params import Promote
+from pipelines.execution import stage
 from pipelines.promote import comparison, current_champion, publication, reports
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Decision, decide

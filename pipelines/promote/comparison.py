@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from models.config import Device
-from models.session import Session, open_session
+from models.metrics import paired_test
+from models.metrics.latency import MIN_TAIL_CALLS, Latency
+from models.metrics.quality import METRICS
+from models.onnx import graph_latency, inference
+from models.onnx.session import Session, open_session
 from pipelines.artifacts import example_hashes, paths, records, split_files, validation_outputs
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.inference import onnx_runtime
-from pipelines.metrics import graph_latency, paired_test
-from pipelines.metrics.latency import MIN_TAIL_CALLS, Latency
-from pipelines.metrics.quality import METRICS
 from pipelines.promote import selection
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.promote.decision import Comparison
@@ -49,7 +49,7 @@ def compare(challenger: CandidateRecord, champion: CurrentChampion, rules: Rules
     inputs, targets = split_files.read(paths.split("validation"))
     targets, metric = np.asarray(targets), METRICS[rules.metric]
     session = open_session(champion.model, device, "evaluate.device")
-    outputs = onnx_runtime.predict(session, inputs), _outputs(challenger, len(targets))
+    outputs = inference.predict(session, inputs), _outputs(challenger, len(targets))
     rows, note = _comparable(inputs, challenger, champion)
     targets, outputs = targets[rows], (outputs[0][rows], outputs[1][rows])
     before, now = (metric.terms(each, targets) for each in outputs)

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from models.export_formats import INT8
+from models.plotting.palette import PALETTE
+from models.plotting.style import INK, picture
 from pipelines.artifacts import history
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.plotting.palette import PALETTE
-from pipelines.plotting.style import INK, picture
 
 
 def draw(candidates: Sequence[CandidateRecord], histories: Mapping[str, np.ndarray], selected: str, path: Path) -> None:

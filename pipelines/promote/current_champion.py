@@ -9,9 +9,9 @@ from typing import Any
 
 from models.errors import InputError
 from models.manifest import MANIFEST
+from models.onnx import stored_example
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, paths
-from pipelines.inference import stored_example
 from pipelines.tracking import divergence, model_registry
 from pipelines.tracking.model_registry import ModelVersion
 

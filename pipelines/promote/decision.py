@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.metrics.quality import METRICS
+from models.metrics.quality import METRICS
 from pipelines.promote import selection
 from pipelines.promote.selection import CandidateScore, Rules
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from models.spec import DataSpec
 from models.training.batches import Split, evenly_spaced
 from pipelines.artifacts import bundle, example_hashes, metrics_file, paths, records, signature, split_files
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.inference import onnx_runtime
 from pipelines.promote.current_champion import CurrentChampion
 from pipelines.tracking import location, model_registry, promotion_history
 from pipelines.tracking.model_registry import ModelVersion
@@ -40,7 +40,7 @@ def of_candidate(candidate: CandidateRecord) -> Content:
     """The content for a candidate of the workspace. Raises InputError where its file has not the recorded SHA-256."""
     model = records.model(candidate.candidate, candidate.file)
     example = evenly_spaced(Split(*split_files.read(paths.split("validation"))), EXAMPLES).inputs
-    outputs = onnx_runtime.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
+    outputs = inference.run(open_session(model, "cpu"), example)  # the same on machines with and without a GPU
     record = {
         "name": candidate.name,
         "spec": DataSpec.read(paths.SPEC).to_dict(),

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import InputError
+from models.metrics.latency import Latency
+from models.metrics.quality import METRICS
 from pipelines.config.params import Promote
-from pipelines.metrics.latency import Latency
-from pipelines.metrics.quality import METRICS
 
 PValue = Callable[[str, str], float]  # of the difference between the best candidate and another one, by their names
 Measure = Callable[[Sequence[str]], Mapping[str, Latency]]  # latencies of candidates, by name

@@ -6,10 +6,10 @@ validation split, and changes neither the champion nor, without `--apply`, `para
 
 from models.errors import InputError
 from pipelines.artifacts import paths, training_data
-from pipelines.cli import candidate, stage
-from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, overrides, params
 from pipelines.config.params import Params
+from pipelines.execution import candidate, stage
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import apply, search
 from pipelines.sweep.results import Result
 

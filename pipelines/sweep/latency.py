@@ -7,12 +7,12 @@ from optuna import Trial, TrialPruned
 
 from models.config import ModelConfig
 from models.export_formats import ONNX
-from models.session import open_session
+from models.metrics.latency import MIN_TAIL_CALLS
+from models.onnx import graph_latency
+from models.onnx.session import open_session
 from models.training.batches import TrainingData
-from pipelines.cli.candidate import Candidate
 from pipelines.config.params import Params
-from pipelines.metrics import graph_latency
-from pipelines.metrics.latency import MIN_TAIL_CALLS
+from pipelines.execution.candidate import Candidate
 
 
 class LatencyLimit:

@@ -10,18 +10,18 @@ import numpy as np
 from optuna import Trial, TrialPruned
 from scipy.special import softmax
 
-from models.device import Device
 from models.errors import InputError
 from models.interfaces import FrameworkModel, Learner, Predict
+from models.metrics.quality import METRICS
 from models.spec import DataSpec
 from models.training.batches import in_order
+from models.training.device import Device
 from models.training.epoch import Epoch, Progress
 from models.training.loop import NotFiniteError
 from pipelines.artifacts import paths, split_files, training_data
-from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, overrides
 from pipelines.config.params import Params
-from pipelines.metrics.quality import METRICS
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import space, studies
 from pipelines.sweep.latency import LatencyLimit
 from pipelines.tracking.run import Run

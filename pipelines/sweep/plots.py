@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from models.metrics.quality import METRICS
+from models.plotting.palette import PALETTE
+from models.plotting.style import FAINT, INK, bare, picture
 from pipelines.config.sweep import SearchSpace
-from pipelines.metrics.quality import METRICS
-from pipelines.plotting.palette import PALETTE
-from pipelines.plotting.style import FAINT, INK, bare, picture
 from pipelines.sweep import studies
 
 HISTORY, IMPORTANCE, COORDINATES = "history.png", "importance.png", "parallel_coordinates.png"

@@ -10,8 +10,8 @@ from pathlib import Path
 import joblib
 
 from pipelines.config.params import Params
-from pipelines.processes import ray_cluster
-from pipelines.processes.process import THREADS, LocalProcess, Process
+from pipelines.execution import ray_cluster
+from pipelines.execution.process import THREADS, LocalProcess, Process
 from pipelines.sweep.worker import Task
 
 COMMAND = ["-m", "pipelines.sweep.worker"]

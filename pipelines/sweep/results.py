@@ -13,10 +13,10 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from models.errors import InputError
+from models.metrics import paired_test
+from models.metrics.quality import METRICS
 from pipelines.artifacts import json_object, paths, split_files
 from pipelines.config.params import Promote
-from pipelines.metrics import paired_test
-from pipelines.metrics.quality import METRICS
 from pipelines.sweep import studies
 from pipelines.sweep.objective import outputs_file
 

@@ -17,14 +17,14 @@ from optuna import Study
 from optuna.study import StudyDirection
 
 from models.errors import InputError
+from models.metrics.quality import METRICS
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_report
 from pipelines.artifacts.atomic import staged
-from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides
 from pipelines.config.params import Params
 from pipelines.config.sweep import SearchSpace
-from pipelines.metrics.quality import METRICS
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import plots, processes, results, space, studies
 from pipelines.sweep.processes import Processes
 from pipelines.sweep.progress import Display

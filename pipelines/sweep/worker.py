@@ -25,10 +25,10 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 
 from models.config import Framework
-from pipelines.cli import stage
-from pipelines.cli.candidate import Candidate
 from pipelines.config.params import Params
 from pipelines.config.sweep import Sweep
+from pipelines.execution import stage
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import studies
 from pipelines.sweep.objective import Objective
 from pipelines.tracking.runs import Tracker

@@ -61,6 +61,6 @@ def _replace_prefix(connection: sqlite3.Connection, table: str, column: str, old
 
 
 if __name__ == "__main__":
-    from pipelines.cli import stage
+    from pipelines.execution import stage
 
     stage.run(main, __doc__)

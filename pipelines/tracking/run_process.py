@@ -17,7 +17,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
 from models.errors import InputError, one_line
-from pipelines.plotting.palette import PALETTE
+from models.plotting.palette import PALETTE
 from pipelines.tracking import abandoned, location, outbox, provenance, store
 from pipelines.tracking.client import mlflow
 from pipelines.tracking.delivery import Delivery, create_run

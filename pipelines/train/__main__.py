@@ -11,11 +11,11 @@ from typing import Any
 
 from models import checkpoint
 from models.config import ModelConfig, Train
-from models.device import Device
 from models.interfaces import FrameworkModel
 from models.spec import DataSpec
 from models.training import launchers, precision
 from models.training.batches import TrainingData
+from models.training.device import Device
 from models.training.epoch import Epoch, best_epoch, stored_epoch
 from models.training.launchers import Place
 from models.training.loop import NotFiniteError
@@ -30,11 +30,11 @@ from pipelines.artifacts import (
     validation_report,
 )
 from pipelines.artifacts.atomic import staged
-from pipelines.cli import candidate, stage
-from pipelines.cli.banners import STDOUT, banners_hidden
-from pipelines.cli.candidate import Candidate
 from pipelines.config import compatibility, params
 from pipelines.config.params import Params, Tracking
+from pipelines.execution import candidate, stage
+from pipelines.execution.banners import STDOUT, banners_hidden
+from pipelines.execution.candidate import Candidate
 from pipelines.tracking import provenance, runs
 from pipelines.tracking.run import Run
 from pipelines.train import local_workers, ray_workers, recovery

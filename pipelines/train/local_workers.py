@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from models.config import Framework
 from models.training import launchers
-from pipelines.processes.ports import HOST, free_ports
-from pipelines.processes.process import THREADS, LocalProcess
+from pipelines.execution.ports import HOST, free_ports
+from pipelines.execution.process import THREADS, LocalProcess
 from pipelines.train import supervisor
 
 

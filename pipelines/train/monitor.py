@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from models.interfaces import EventWriter, FrameworkModel, Learner
+from models.plotting import decision_boundary
+from models.plotting.palette import PALETTE
 from models.training.batches import TrainingData, evenly_spaced
 from models.training.epoch import Epoch
 from models.training.snapshot import Snapshot
 from pipelines.artifacts.layer_history import Row
-from pipelines.plotting import decision_boundary
-from pipelines.plotting.palette import PALETTE
 from pipelines.tracking.run import Run
 from pipelines.train import image_grid
 

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from models.config import Framework, Train
 from models.training import launchers
-from pipelines.processes import ray_cluster
+from pipelines.execution import ray_cluster
 from pipelines.train import supervisor
 
 

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from models.device import Device, Precision
 from models.errors import InputError
+from models.training.device import Device, Precision
 from models.training.epoch import Epoch
 from models.training.recovery import LearnerState, TrainingState
 from models.training.workers import Workers, broadcast
 from pipelines.artifacts import paths, split_files, training_record
 from pipelines.artifacts.hashing import hash_files
 from pipelines.artifacts.layer_history import Row
-from pipelines.cli.candidate import Candidate
+from pipelines.execution.candidate import Candidate
 
 ROOT = Path(__file__).parents[2]  # of the code and its dvc.yaml
 PACKAGES = {"torch": ("numpy", "torch"), "keras": ("numpy", "keras", "tensorflow")}

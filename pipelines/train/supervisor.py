@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from models.errors import InputError
-from pipelines.processes.process import Process
+from pipelines.execution.process import Process
 
 POLL = 0.05  # seconds
 GRACE = 4.0  # seconds in which workers may end by themselves, and once more after a termination signal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError
-from models.session import CPU, Device
+from models.onnx.session import CPU, Device
 from models.spec import DataSpec
 from serving.inference import bundle, gpu_batches
 from serving.inference.bundle import Bundle

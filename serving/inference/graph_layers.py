@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from models.session import open_session
+from models.onnx.session import open_session
 
 LAYER_OPERATORS = ("Conv", "Relu", "Clip", "Sigmoid", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm", "MatMul")
 MAX_LAYERS = 24  # of a deeper graph, so many evenly spaced layers

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from models.errors import InputError
-from models.session import CPU, Device, Session, open_session, provider
+from models.onnx.session import CPU, Device, Session, open_session, provider
 from models.spec import DataSpec
 from serving.inference.gpu_batches import SIZES, DeviceBatches
 from serving.settings import ENGINES, GPU_MEMORY_BYTES

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from models.session import Device, may_use_gpu
+from models.onnx.session import Device, may_use_gpu
 
 MOST_GPU_WORKERS = 2  # each has its own CUDA context and copy of the model; one prepares a batch while the other runs
 QUOTA = Path("/sys/fs/cgroup/cpu.max")

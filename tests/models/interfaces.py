@@ -10,7 +10,6 @@ import keras
 from torch import nn
 
 from models.config import CNN, MLP, Linear, ResNet, Train
-from models.device import Device
 from models.interfaces import (
     ArchitectureModule,
     BoardModule,
@@ -25,7 +24,8 @@ from models.interfaces import (
 )
 from models.spec import DataSpec
 from models.training.batches import TrainingData
-from pipelines.cli.candidate import Candidate
+from models.training.device import Device
+from pipelines.execution.candidate import Candidate
 
 M = TypeVar("M")
 Architectures = tuple[

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models import device, gpu_driver
+from models import gpu_driver
 from models.config import Train
-from models.device import Device, cpu, gpu, gpu_number, missing_code, no_gpu
 from models.errors import InputError
+from models.training import device
+from models.training.device import Device, cpu, gpu, gpu_number, missing_code, no_gpu
 from tests.models.conftest import FRAMEWORKS, framework_module
 
 # Of torch 2.10 and TensorFlow 2.20.

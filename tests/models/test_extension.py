@@ -30,7 +30,7 @@ from sklearn.datasets import load_digits
 from models.training.batches import TrainingData, Split
 from models.spec import DataSpec
 from pipelines.config import params
-from pipelines.cli.candidate import Candidate
+from pipelines.execution.candidate import Candidate
 
 settings, chosen, bunch = params.read(), Candidate(sys.argv[1], "bottleneck"), load_digits()
 split = Split(np.uint8(bunch.images * 15)[..., None], bunch.target.astype(np.int64))

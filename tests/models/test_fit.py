@@ -8,13 +8,13 @@ import pytest
 from scipy.special import log_softmax
 
 from models.config import Augment, Schedule, Train
-from models.device import Device, Precision
 from models.interfaces import Totals
 from models.spec import DataSpec
 from models.training import loop
 from models.training.augment import Draw
 from models.training.batches import Batch, Split, TrainingData, shuffled
 from models.training.class_weights import class_weights
+from models.training.device import Device, Precision
 from models.training.epoch import Epoch, best_epoch, stored_epoch
 from models.training.loop import NotFiniteError
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits

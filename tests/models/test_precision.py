@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from models.config import Train
-from models.device import Device, has_bfloat16_instructions
 from models.spec import DataSpec
 from models.training import loop, precision
 from models.training.batches import Batch, Split, TrainingData
+from models.training.device import Device, has_bfloat16_instructions
 from models.training.epoch import Epoch
 from models.training.loop import NotFiniteError
 from models.training.workers import ALONE, Workers

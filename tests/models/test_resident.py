@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from models.config import LOSSES, Augment, Optimizer, Train
-from models.device import Device, Precision
 from models.spec import DataSpec
 from models.training import resident
 from models.training.augment import Draw
 from models.training.batches import Split, TrainingData, changed, shuffled
+from models.training.device import Device, Precision
 from models.training.workers import Workers
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 

@@ -16,7 +16,7 @@ from models.errors import InputError
 from models.training import launchers
 from models.training.batches import Split, TrainingData
 from models.training.workers import LostWorkerError, Workers
-from pipelines.processes.ports import free_ports
+from pipelines.execution.ports import free_ports
 from tests.models.conftest import CONFIGS, FRAMEWORKS
 from tests.models.worker import Case, Trained, train
 

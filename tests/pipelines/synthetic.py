@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from models.graph import finish
+from models.onnx.graph import finish
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_outputs
 from pipelines.config import params

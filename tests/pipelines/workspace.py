@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.raw_data import RawData
-from pipelines.cli import stage
 from pipelines.config.params import UNUSED_PATH, DataSource
+from pipelines.execution import stage
 from pipelines.prepare import __main__ as prepare
 
 REPOSITORY = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from serving import routes
 from serving.api import openapi
 from serving.application import Application

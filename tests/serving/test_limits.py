@@ -18,7 +18,7 @@ import pytest
 from models.errors import InputError
 from models.manifest import CHECKED
 from models.spec import DataSpec
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from serving.http.cors import allow
 from serving.process import preflight
 from serving.scheduling.load_estimate import LoadEstimate

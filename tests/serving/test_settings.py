@@ -5,9 +5,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from models import session
 from models.errors import InputError
-from models.session import Device
+from models.onnx import session
+from models.onnx.session import Device
 from serving.process import cores
 from serving.settings import Settings, read
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pipelines.plotting.palette import PALETTE
+from models.plotting.palette import PALETTE
 from pipelines.promote.pages import data_sheet, document, examples, model_card, numbers, overview, twins
 from pipelines.promote.pages.document import Section, Table
 from pipelines.promote.promotion import Promotion

@@ -6,11 +6,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from models.metrics.latency import MIN_TAIL_CALLS
+from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.metrics.latency import MIN_TAIL_CALLS
-from pipelines.plotting import decision_boundary
 from pipelines.promote.pages import numbers
 from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules

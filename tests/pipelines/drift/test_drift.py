@@ -14,12 +14,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.errors import InputError
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from pipelines.artifacts import bundle, paths, records
 from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.drift import report, statistical_tests
-from pipelines.inference import onnx_runtime
 from serving.application import Application
 from serving.monitoring.metrics import Metrics
 from serving.settings import Settings
@@ -43,7 +43,7 @@ def settings(tmp_path, monkeypatch):
 def write_champion():
     model = records.model("torch-cnn")
     example = np.load(paths.split("validation") / "inputs.npy")[:2]
-    outputs = onnx_runtime.run(open_session(model, "cpu"), example)
+    outputs = inference.run(open_session(model, "cpu"), example)
     record = {
         "name": "torch-cnn",
         "version": "1",

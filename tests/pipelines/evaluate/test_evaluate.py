@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.errors import InputError
-from models.session import CUDA, open_session, provider
+from models.onnx.session import CUDA, open_session, provider
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_outputs
 from pipelines.config import params

@@ -7,9 +7,9 @@ from scipy.special import softmax
 from models.spec import DataSpec
 from models.training.batches import Split, TrainingData
 from pipelines.artifacts import paths, split_files
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
 from pipelines.evaluate import calibration
+from pipelines.execution.candidate import Candidate
 from pipelines.export import temperature
 from pipelines.load import __main__ as load
 from pipelines.prepare import __main__ as prepare

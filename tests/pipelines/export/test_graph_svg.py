@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.graph import finish
+from models.onnx.graph import finish
 from pipelines.export import graph_svg
 from tests.pipelines import synthetic
 

@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.graph import finish
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.graph import finish
+from models.onnx.session import open_session
 from pipelines.export import quantization
-from pipelines.inference import onnx_runtime
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY
 
@@ -70,7 +70,7 @@ def quantized(model: onnx.ModelProto, folder: Path) -> Path:
 
 
 def answers(file: Path, device="cpu") -> np.ndarray:
-    return onnx_runtime.predict(open_session(file, device), VALIDATION)
+    return inference.predict(open_session(file, device), VALIDATION)
 
 
 def test_a_fitted_model_decides_the_same_with_a_third_of_the_bytes(tmp_path):

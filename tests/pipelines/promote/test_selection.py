@@ -1,8 +1,8 @@
 import pytest
 
 from models.errors import InputError
+from models.metrics.latency import Latency
 from pipelines.config import params
-from pipelines.metrics.latency import Latency
 from pipelines.promote import selection
 from pipelines.promote.selection import CandidateScore, Rules
 from tests.pipelines.workspace import REPOSITORY

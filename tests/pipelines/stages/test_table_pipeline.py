@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from mlflow.pyfunc import scoring_server
 
 from models.manifest import MANIFEST
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, paths
 from pipelines.artifacts.hashing import hash_files
@@ -24,7 +25,6 @@ from pipelines.config import params
 from pipelines.drift import __main__ as drift
 from pipelines.evaluate import __main__ as evaluate
 from pipelines.export import __main__ as export
-from pipelines.inference import onnx_runtime
 from pipelines.load import __main__ as load
 from pipelines.prepare import __main__ as prepare
 from pipelines.promote import __main__ as promote
@@ -187,7 +187,7 @@ def served_by(candidate: str, manifest: dict[str, Any], folder: Path) -> Path:
     model = paths.exports(candidate) / "model.onnx"
     graph = open_session(model, "cpu")
     inputs = np.array(manifest["example"]["inputs"], np.float32)
-    example = {**manifest["example"], "outputs": onnx_runtime.run(graph, inputs).tolist()}
+    example = {**manifest["example"], "outputs": inference.run(graph, inputs).tolist()}
     record = {name: value for name, value in manifest.items() if name not in ("schema", "model")}
     bundle.build({**record, "name": candidate, "example": example}, model, hash_files([model]), folder)
     return folder

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 
 
 @pytest.fixture

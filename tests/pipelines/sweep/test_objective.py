@@ -12,9 +12,9 @@ import tensorflow  # noqa: F401  # before torch, whose event writer would replac
 from optuna.pruners import MedianPruner
 from optuna.trial import TrialState
 
+from models.metrics.quality import METRICS
 from pipelines.artifacts import history, paths
-from pipelines.cli.candidate import Candidate
-from pipelines.metrics.quality import METRICS
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import studies
 from pipelines.sweep.objective import Objective, activation
 from pipelines.tracking import runs

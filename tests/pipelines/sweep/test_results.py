@@ -6,8 +6,8 @@ from dvc.utils.hydra import apply_overrides
 from optuna.trial import TrialState
 
 from models.errors import InputError
-from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides, params
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import plots, results, search, studies
 from pipelines.sweep.progress import Display
 from pipelines.sweep.results import Result

@@ -21,10 +21,10 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from models.errors import InputError
+from models.metrics.quality import METRICS
 from pipelines.artifacts import paths
-from pipelines.cli.candidate import Candidate
 from pipelines.config import overrides, params
-from pipelines.metrics.quality import METRICS
+from pipelines.execution.candidate import Candidate
 from pipelines.sweep import plots, results, search, studies
 from pipelines.sweep.__main__ import main
 from pipelines.tracking.client import mlflow

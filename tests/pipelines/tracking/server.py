@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 
 START_SECONDS = 300.0  # at most
 

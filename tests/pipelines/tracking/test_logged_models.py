@@ -16,12 +16,12 @@ import requests
 from fastapi.testclient import TestClient
 from mlflow.pyfunc import scoring_server
 
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from models.spec import DataSpec
-from pipelines.cli.candidate import Candidate
 from pipelines.config import params
-from pipelines.inference import onnx_runtime
-from pipelines.processes.ports import free_port
+from pipelines.execution.candidate import Candidate
+from pipelines.execution.ports import free_port
 from pipelines.tracking import logged_models, tandem_model
 from pipelines.tracking.run import NATIVE_FILES
 from serving.api import table_rows
@@ -96,7 +96,7 @@ def raw(spec):
 
 def served(folder, spec):
     """The answers of the service: the exported graph on what it reads from the request."""
-    return onnx_runtime.run(open_session(folder / "exported" / "model.onnx", "cpu"), raw(spec))
+    return inference.run(open_session(folder / "exported" / "model.onnx", "cpu"), raw(spec))
 
 
 @pytest.mark.parametrize("kind", KINDS)

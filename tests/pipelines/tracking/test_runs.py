@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
+from models.plotting.palette import PALETTE
 from pipelines.artifacts import paths
-from pipelines.plotting.palette import PALETTE
 from pipelines.tracking import location, model_registry, runs
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY

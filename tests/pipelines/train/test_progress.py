@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.device import Device
+from models.training.device import Device
 from models.training.epoch import Epoch, Progress
 from models.training.launchers import Place
 from pipelines.train import __main__ as train

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from models import checkpoint
 from pipelines.artifacts import history, layer_history, paths, training_record
 from pipelines.artifacts.hashing import hash_files
-from pipelines.cli.candidate import Candidate
+from pipelines.execution.candidate import Candidate
 from pipelines.export import __main__ as export
 from pipelines.tracking import location
 from pipelines.train import __main__ as train

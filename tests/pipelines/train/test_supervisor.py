@@ -17,7 +17,7 @@ from models import checkpoint
 from models.errors import InputError
 from models.training import launchers
 from pipelines.artifacts import paths
-from pipelines.processes.process import THREADS, LocalProcess
+from pipelines.execution.process import THREADS, LocalProcess
 from pipelines.train import __main__ as train
 from pipelines.train import local_workers, supervisor
 from tests.pipelines import synthetic

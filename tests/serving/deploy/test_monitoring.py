@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from serving.canary.metrics import CanaryMetrics
 from serving.monitoring.metrics import Metrics
 from serving.monitoring.shadow_metrics import ShadowMetrics

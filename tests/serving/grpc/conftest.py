@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from serving.application import Application
 from serving.grpc import routes
 from serving.grpc.server import Server

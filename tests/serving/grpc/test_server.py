@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from models.errors import InputError
 from models.spec import DataSpec
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings

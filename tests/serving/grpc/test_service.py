@@ -15,7 +15,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import PATIENCE, Served, serve, wait_for
 from tests.serving.test_faults import Load, posts

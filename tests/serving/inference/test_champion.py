@@ -15,7 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, InvalidProtobuf,
 
 from models.errors import InputError
 from models.manifest import CHECKED
-from models.session import CUDA
+from models.onnx.session import CUDA
 from serving.inference import bundle, champion, gpu_batches, retry
 from serving.inference.reloader import Reloader
 from serving.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 from onnx.external_data_helper import set_external_data
 
 from models.errors import InputError
-from models.session import CPU, Device, open_session
+from models.onnx.session import CPU, Device, open_session
 from models.spec import DataSpec
 from serving.inference import predictor
 from serving.inference.gpu_batches import DeviceBatches

@@ -22,7 +22,7 @@ from models.errors import InputError
 from models.manifest import CHECKED
 from pipelines import registry
 from pipelines.artifacts import paths
-from pipelines.processes.ports import free_port
+from pipelines.execution.ports import free_port
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import model_registry, runs
 from serving.process import registry_sync

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from selenium.webdriver import Chrome
 
-from pipelines.plotting.palette import PALETTE
+from models.plotting.palette import PALETTE
 from pipelines.promote.pages import charts, html_report
 from pipelines.promote.pages.charts import Curve
 from tests.browser import NO_BROWSER, chromium, emulate, serious_violations

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from models.metrics.latency import Latency
 from pipelines.artifacts import records
-from pipelines.metrics.latency import Latency
 from pipelines.promote.decision import Decision
 from pipelines.promote.pages import markdown_report
 from pipelines.promote.promotion import Promotion

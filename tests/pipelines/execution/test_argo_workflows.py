@@ -8,7 +8,7 @@ import yaml
 from pipelines.config import params
 from tests.pipelines.workspace import REPOSITORY
 
-TEMPLATE = yaml.safe_load((REPOSITORY / "pipelines" / "processes" / "argo-workflows.yaml").read_text("utf-8"))
+TEMPLATE = yaml.safe_load((REPOSITORY / "pipelines" / "execution" / "argo-workflows.yaml").read_text("utf-8"))
 PIPELINE, STAGE = TEMPLATE["spec"]["templates"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.cli import dvc_process
+from pipelines.execution import dvc_process
 from tests.pipelines.workspace import REPOSITORY
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
@@ -46,7 +46,7 @@ def test_a_command_rejects_an_unknown_argument(tmp_path, monkeypatch, capsys, co
 STAGE = """
 import sys, time
 from pathlib import Path
-from pipelines.cli import stage
+from pipelines.execution import stage
 def wait_for(name):
     while not Path(name).exists():
         time.sleep(0.01)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.memory_map import batches
-from models.session import Session
+from models.onnx.session import Session
 
 BATCH = 256  # examples held in memory at once ...
 BATCH_BYTES = 1 << 22  # ... within this limit for large examples: a layer's output can be thirty times as large

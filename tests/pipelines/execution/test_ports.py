@@ -1,4 +1,4 @@
-from pipelines.processes.ports import PORTS, free_ports
+from pipelines.execution.ports import PORTS, free_ports
 
 
 def test_ports_are_different_and_no_client_is_given_them():

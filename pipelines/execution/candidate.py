@@ -16,8 +16,8 @@ from models.interfaces import (
     StoreModule,
     WorkersModule,
 )
-from pipelines.cli.banners import banners_hidden
-from pipelines.cli.optional_imports import EXTRAS_OF_KERAS, hidden
+from pipelines.execution.banners import banners_hidden
+from pipelines.execution.optional_imports import EXTRAS_OF_KERAS, hidden
 
 
 @dataclass(frozen=True)

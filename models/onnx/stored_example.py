@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError
-from models.session import open_session
+from models.onnx import inference
+from models.onnx.session import open_session
 from models.spec import DataSpec
-from pipelines.inference import onnx_runtime
 
 TOLERANCE = 1e-3  # as in the service: the largest difference, relative where outputs exceed 1
 
@@ -19,7 +19,7 @@ def require_equal(manifest: Mapping[str, Any], model: Path) -> None:
     spec = DataSpec.from_dict(dict(manifest["spec"]), f"spec of {model}")
     inputs = np.asarray(manifest["example"]["inputs"], spec.dtype)
     expected = np.asarray(manifest["example"]["outputs"], np.float32)
-    outputs = onnx_runtime.run(open_session(model, "cpu"), inputs)
+    outputs = inference.run(open_session(model, "cpu"), inputs)
     if outputs.shape != expected.shape:
         raise InputError(f"{model}: outputs have shape {outputs.shape}, the stored ones {expected.shape}")
     difference = float((np.abs(outputs - expected) / np.maximum(1, np.abs(expected))).max())

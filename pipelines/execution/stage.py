@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from models.errors import InputError
-from pipelines.cli import dvc_process
+from pipelines.execution import dvc_process
 
 
 def run(main: Callable[[], None], description: str | None = None) -> None:

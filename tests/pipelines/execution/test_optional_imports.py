@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from pipelines.cli.optional_imports import hidden
+from pipelines.execution.optional_imports import hidden
 
 
 def test_a_hidden_package_is_as_if_it_were_not_installed_until_the_block_ends(tmp_path, monkeypatch):

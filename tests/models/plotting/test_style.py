@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.plotting import style
-from pipelines.plotting.style import picture
+from models.plotting import style
+from models.plotting.style import picture
 
 
 def test_logarithmic_axes_are_written_without_mathematics(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import joblib
 import psutil
 
 from models.errors import InputError
-from pipelines.processes.process import THREADS, LocalProcess
+from pipelines.execution.process import THREADS, LocalProcess
 
 LOOPBACK = "127.0.0.1"
 # Without this variable, which Ray reads when it is imported, it replaces a loopback address by that of the machine, and

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipelines.cli.banners import STDOUT, banners_hidden
+from pipelines.execution.banners import STDOUT, banners_hidden
 from tests.pipelines.workspace import REPOSITORY
 
 BANNERS = [
@@ -64,7 +64,7 @@ def test_a_last_line_without_an_end_and_bytes_that_are_no_text_are_kept(capfdbin
 
 def test_a_process_that_dies_inside_says_why():
     program = (
-        "from pipelines.cli.banners import STDOUT, banners_hidden\n"
+        "from pipelines.execution.banners import STDOUT, banners_hidden\n"
         "with banners_hidden():\n"
         "    raise SystemExit('error: no such framework')"
     )

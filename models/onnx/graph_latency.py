@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from models.session import Session
-from pipelines.metrics import latency
-from pipelines.metrics.latency import Latency
+from models.metrics import latency
+from models.metrics.latency import Latency
+from models.onnx.session import Session
 
 
 def time_sessions(

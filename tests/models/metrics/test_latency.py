@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.metrics import latency
+from models.metrics import latency
 
 
 def test_percentiles_and_throughput_of_known_times():

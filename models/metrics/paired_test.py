@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import binomtest
 
-from pipelines.metrics import quality
-from pipelines.metrics.quality import Metric
+from models.metrics import quality
+from models.metrics.quality import Metric
 
 
 def p_value(metric: Metric, best: np.ndarray, other: np.ndarray, resamples: int, seed: int) -> float:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from models.plotting import decision_boundary
 from models.spec import DataSpec
 from models.training.batches import Split
-from pipelines.plotting import decision_boundary
 from pipelines.train import image_grid
 
 PALETTE = ("#ff0000", "#0000ff")

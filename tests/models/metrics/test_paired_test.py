@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from pipelines.metrics import paired_test
-from pipelines.metrics.quality import METRICS
+from models.metrics import paired_test
+from models.metrics.quality import METRICS
 
 RESAMPLING = {"resamples": 2000, "seed": 0}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from pipelines.metrics.quality import METRICS, classes, macro_precision
+from models.metrics.quality import METRICS, classes, macro_precision
 
 
 @pytest.fixture(scope="module")

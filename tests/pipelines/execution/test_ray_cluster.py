@@ -1,6 +1,6 @@
 """Training and sweeps on a local Ray and on a cluster of two nodes on this machine.
 
-Those that start Ray need the extra: `uv run --extra ray pytest tests/pipelines/processes`.
+Those that start Ray need the extra: `uv run --extra ray pytest tests/pipelines/execution`.
 """
 
 import json
@@ -27,7 +27,7 @@ from models.training import launchers
 from pipelines.artifacts import paths
 from pipelines.check import __main__ as check
 from pipelines.config import params
-from pipelines.processes import ray_cluster
+from pipelines.execution import ray_cluster
 from pipelines.sweep import studies
 from pipelines.train import __main__ as stage
 from tests.pipelines import synthetic
@@ -35,7 +35,7 @@ from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_mai
 
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None,
-    reason="the extra `ray` is not installed: uv run --extra ray pytest tests/pipelines/processes",
+    reason="the extra `ray` is not installed: uv run --extra ray pytest tests/pipelines/execution",
 )
 # Five batches an epoch.
 SMALL = {"train.minimum_steps": 0, "train.batch_size": 256, "train.device": "cpu", "models.mlp.hidden": [16]}
@@ -111,7 +111,7 @@ def test_two_workers_on_a_local_ray_match_one_process(framework, is_killed, tmp_
 PLACE = """
 import sys
 from pathlib import Path
-from pipelines.processes import ray_cluster
+from pipelines.execution import ray_cluster
 with ray_cluster.placed(None, 2, "cpu") as slots:
     for slot in slots:
         slot.start(["-c", "input()"], {}, Path("log"), Path("log"), "")
