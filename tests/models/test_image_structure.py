@@ -114,13 +114,13 @@ def test_hostile_files_take_little_time(name: str) -> None:
     make, reason = HOSTILE[name]
     data, times = make(), []
     for _ in range(3):  # a busy machine slows one of them down
-        started = time.process_time()
+        started = time.thread_time()
         try:
             image.decode(data, GREY)
             message = ""
         except InputError as error:
             message = str(error)
-        times.append(time.process_time() - started)
+        times.append(time.thread_time() - started)
         if times[-1] < 0.25:
             break
     assert min(times) < 0.25

@@ -184,13 +184,15 @@ def test_a_client_that_does_not_read_is_disconnected(strict: Served) -> None:
 def test_a_client_that_reads_slowly_is_served(strict: Served) -> None:
     page = httpx.get(f"{strict.url}/docs/swagger-ui-bundle.js").content
     request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
-    started = time.monotonic()
-    with connect(strict, receive_buffer=65536) as wire:
-        wire.sendall((request + b"\r\n") * 4 + request + b"Connection: close\r\n\r\n")
-        received = 0
-        while chunk := wire.recv(65536):
-            received += len(chunk)
-            time.sleep(0.02)
+    for _ in range(ATTEMPTS):  # a busy machine may stop this client for as long as the timeout
+        started, received = time.monotonic(), 0
+        with connect(strict, receive_buffer=65536) as wire, contextlib.suppress(ConnectionError):
+            wire.sendall((request + b"\r\n") * 4 + request + b"Connection: close\r\n\r\n")
+            while chunk := wire.recv(65536):
+                received += len(chunk)
+                time.sleep(0.02)
+        if received > 5 * len(page):
+            break
     assert received > 5 * len(page)
     assert time.monotonic() - started > 2  # longer than the timeout
 

