@@ -70,7 +70,11 @@ def test_a_recorded_run_is_resumed(workspace):
     with runs.Tracker("tandem").resume("torch-cnn", first.id) as second:
         second.log_metrics({"test/accuracy": 0.9})
     assert second.id == first.id
-    assert mlflow.get_run(first.id).data.metrics == {"loss": 0.5, "test/accuracy": 0.9}
+    metrics = mlflow.get_run(first.id).data.metrics  # also of the system, unless the run is very short
+    assert {name: value for name, value in metrics.items() if not name.startswith("system/")} == {
+        "loss": 0.5,
+        "test/accuracy": 0.9,
+    }
     assert status_of(first.id) == "FINISHED"
 
 
