@@ -140,7 +140,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
 
 
 class LosesResponses(http.server.BaseHTTPRequestHandler):
-    """Passes each request on; of every second one with an epoch it loses the response. System metrics may be between."""
+    """Passes each request on; of every second one with an epoch, not only system metrics, it loses the response."""
 
     target, batches = "", Counter()
 
