@@ -93,7 +93,7 @@ def test_a_server_that_is_restarted_during_a_run_gets_everything_once(server, ca
 TRAINING = """
 import sys, time
 from pathlib import Path
-from pipelines.cli import stage
+from pipelines.execution import stage
 from pipelines.train import __main__ as train
 from pipelines.train.monitor import TrainingMonitor
 
