@@ -58,7 +58,7 @@ class Application:
         started = time.perf_counter()
         request = Request(scope, receive, self._settings.max_body_bytes)
         given_id = request.header(b"x-request-id")
-        request_id = given_id if REQUEST_ID.fullmatch(given_id) else next(self._ids)
+        request_id = given_id if given_id and REQUEST_ID.fullmatch(given_id) else next(self._ids)
         context = self._begin(self._worker, request, request_id, started) if self._has_context else None
         try:
             name, response = await self._respond(self._worker, request)
@@ -102,23 +102,15 @@ class Application:
                 self._check_load(worker)  # before the key, whose quota counts what is answered
             if worker.api_keys.required and not route.public:
                 request.key_name = worker.api_keys.admit(given_key(request))
-            return name, await self._run(worker, route, request)
+            request.load, request.memory_budget, request.deadlines = worker.load, worker.memory_budget, worker.deadlines
+            return name, await worker.deadlines.within(route.handler(worker, request))
+        except TimeoutError as error:
+            return name, _rejection(worker, _timeout(request, error))
         except RequestError as error:
-            worker.metrics.count_rejection(error.reason)
-            return name, _error(str(error), error.status, error.headers)
+            return name, _rejection(worker, error)
         except Exception:  # an unforeseen error: details are for the log alone
             log.exception("request failed: %s", name)
             return name, _error("the service failed; the log has the reason", 500)
-
-    async def _run(self, worker: Worker, route: Route, request: Request) -> Response:
-        """Run the handler. Raises RequestError if this takes too long."""
-        request.load, request.memory_budget, request.deadlines = worker.load, worker.memory_budget, worker.deadlines
-        try:
-            return await worker.deadlines.within(route.handler(worker, request))
-        except TimeoutError as error:
-            if request.unread and request.method == "POST":
-                raise RequestError(408, "slow_body", f"the body did not arrive within {error} s") from None
-            raise overloaded(f"no answer within {error} s; try again in a second") from None
         finally:
             request.close()
 
@@ -128,6 +120,19 @@ class Application:
         too_long = load.in_flight >= MIN_IN_FLIGHT and load.expected_wait() > self._settings.max_wait_seconds
         if len(worker.deadlines) >= self._settings.max_waiting or too_long:
             raise overloaded(f"{len(worker.deadlines)} requests are in progress already; try again in a second")
+
+
+def _timeout(request: Request, seconds: TimeoutError) -> RequestError:
+    """The error for a request that took longer than its time limit."""
+    if request.unread and request.method == "POST":
+        return RequestError(408, "slow_body", f"the body did not arrive within {seconds} s")
+    return overloaded(f"no answer within {seconds} s; try again in a second")
+
+
+def _rejection(worker: Worker, error: RequestError) -> Response:
+    """A counted rejection as JSON."""
+    worker.metrics.count_rejection(error.reason)
+    return _error(str(error), error.status, error.headers)
 
 
 def _error(message: str, status: int, headers: Headers = ()) -> Response:

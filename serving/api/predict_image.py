@@ -18,6 +18,7 @@ from serving.scheduling.image_decoder import ImageError
 from serving.worker import Worker
 
 INLINE_COST = 2_000_000  # nanoseconds of decoding that other requests may wait; more is done beside the event loop
+OPTIONS = tuple(ImageOptions.model_fields)
 Result = TypeVar("Result")
 
 
@@ -53,9 +54,8 @@ async def _read(
 
 def _options(parameters: dict[str, str]) -> dict[str, int]:
     """The options in the query and the form, all whole numbers. Raises RequestError."""
-    if unknown := parameters.keys() - ImageOptions.model_fields.keys():
-        allowed = ", ".join(ImageOptions.model_fields)
-        raise invalid(f"unknown parameters: {first_names(unknown)}; allowed: {allowed}")
+    if unknown := parameters.keys() - OPTIONS:
+        raise invalid(f"unknown parameters: {first_names(unknown)}; allowed: {', '.join(OPTIONS)}")
     for name, value in parameters.items():
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise invalid(f"{name}: found {value[:50]!r}; allowed: a whole number")
@@ -85,10 +85,8 @@ async def decode(worker: Worker, files: list[bytes], champion: Champion, request
     structures = _read_headers(files, worker.settings.max_pixels)
     shape = champion.spec.shape
     if sum(structure.cost for structure in structures) <= INLINE_COST:
-        pixels = np.empty((len(structures), *shape), np.uint8)
-        for index, structure in enumerate(structures):
-            pixels[index] = _checked(index + 1, image.render, structure, shape)
-        return pixels
+        images = [_checked(index, image.render, structure, shape) for index, structure in enumerate(structures, 1)]
+        return images[0][np.newaxis] if len(images) == 1 else np.stack(images)
     try:
         return await worker.image_decoder.decode(structures, shape, request.wait_for_turn if request else None)
     except ImageError as error:
