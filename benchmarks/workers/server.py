@@ -18,10 +18,10 @@ from models.training.batches import Split, TrainingData
 from models.training.class_weights import class_weights
 from models.training.device import Device
 from models.training.workers import ALONE, Workers
-from pipelines import sources
 from pipelines.config import params
 from pipelines.execution import stage
 from pipelines.execution.banners import STDOUT, banners_hidden
+from pipelines.sources import by_name
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ class Training:
 def dataset(name: str, count: int) -> TrainingData:
     """The first `count` images of a source; two are enough for the validation, which is not what is measured."""
     config = params.read().data.model_copy(update={"source": name})
-    raw = sources.module(config).load(config)
+    raw = by_name.module(config).load(config)
     train, validation = (Split(raw.train_inputs[:size], raw.train_targets[:size]) for size in (count, 2))
     return TrainingData(train, validation, specification(raw))
 

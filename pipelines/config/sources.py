@@ -19,7 +19,7 @@ class SourceInfo(NamedTuple):
     classes: int | None = None
 
 
-# Each source is a module of this name in pipelines/sources.
+# Each source is a module of this name in pipelines/sources or its package built_in.
 SOURCES: dict[str, tuple[Kind, Task | None, tuple[int, ...], int | None]] = {
     "digits": ("image", "classification", (8, 8, 1), 10),
     "fashion_mnist": ("image", "classification", (28, 28, 1), 10),

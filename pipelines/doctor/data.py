@@ -1,16 +1,16 @@
 """Location of the data of `data.source`."""
 
 from models.errors import InputError
-from pipelines import sources
 from pipelines.config.params import DataSource
 from pipelines.doctor.check_result import CheckResult
+from pipelines.sources import by_name
 
 
 def check(config: DataSource) -> list[CheckResult]:
     """One result; nothing is downloaded and no file is read."""
     subject = f"data: {config.source}"
     try:
-        location = sources.module(config).find(config)
+        location = by_name.module(config).find(config)
     except InputError as error:
         return [CheckResult("problem", subject, str(error))]
     if location is None:

@@ -1,6 +1,5 @@
 """Stage `load`: fetch the raw examples of the data source."""
 
-from pipelines import sources
 from pipelines.artifacts import paths, raw_data
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.raw_data import RawData
@@ -8,6 +7,7 @@ from pipelines.config import params
 from pipelines.config.params import DataSource, Prepare
 from pipelines.execution import stage
 from pipelines.load import table_summary
+from pipelines.sources import by_name
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def load(config: DataSource, prepare: Prepare) -> None:
     """
     prepare.require_source(config.source)
     columns = {key: name for key in ("group", "order") if (name := getattr(prepare, key)) is not None}
-    raw: RawData = sources.module(config).load(config, **columns)
+    raw: RawData = by_name.module(config).load(config, **columns)
     with staged(paths.RAW.parent, [paths.RAW.name]) as folder:
         raw_data.write(raw, folder / paths.RAW.name)
     print(_summary(raw))

@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import importlib
 import io
 import tarfile
 from collections.abc import Callable
@@ -13,7 +12,8 @@ import pytest
 from models.errors import InputError
 from pipelines.config.params import DataSource
 from pipelines.config.sources import SOURCES
-from pipelines.sources import cifar10, digits, fashion_mnist, mnist
+from pipelines.sources import by_name, cifar10, fashion_mnist, mnist
+from pipelines.sources.built_in import digits
 from pipelines.sources.published import idx, pinned
 from pipelines.sources.published.locate import cache_folder
 from pipelines.sources.published.pinned import PinnedFile
@@ -61,7 +61,7 @@ def tiny_mnist(content: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_that_params_allow_has_its_file(name: str) -> None:
-    assert callable(importlib.import_module(f"pipelines.sources.{name}").load)
+    assert callable(by_name.module(data(name)).load)
 
 
 def test_digits_use_the_whole_range_of_uint8() -> None:
@@ -85,7 +85,7 @@ def test_digits_have_no_folder(tmp_path: Path) -> None:
 def test_a_parameter_that_a_source_does_not_use_is_refused(source: str, given: dict[str, object]) -> None:
     (name,) = given
     with pytest.raises(InputError, match=rf"data\.{name} = .*: {source} does not use it; allowed: null"):
-        importlib.import_module(f"pipelines.sources.{source}").load(data(source, **given))
+        by_name.module(data(source)).load(data(source, **given))
 
 
 @pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")

@@ -1,7 +1,5 @@
 """Content of the embedded and generated tables."""
 
-import importlib
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData, Table
 from pipelines.config.sources import SOURCES
 from pipelines.load import table_summary
+from pipelines.sources import by_name
 from tests.pipelines.workspace import data
 
 SHAPES = {  # rows, columns, classes (0: a regression)
@@ -25,7 +24,7 @@ SHAPES = {  # rows, columns, classes (0: a regression)
 
 
 def load(source: str) -> RawData:
-    return importlib.import_module(f"pipelines.sources.{source}").load(data(source))
+    return by_name.module(data(source)).load(data(source))
 
 
 @pytest.mark.parametrize("source", SHAPES)
@@ -49,7 +48,7 @@ def test_every_source_has_the_documented_shape_and_is_reproducible(source):
 def test_what_a_source_does_not_use_is_refused(source, given):
     (name,) = given
     with pytest.raises(InputError, match=rf"data\.{name} = .*allowed: "):
-        importlib.import_module(f"pipelines.sources.{source}").find(data(source, **given))
+        by_name.module(data(source)).find(data(source, **given))
 
 
 def test_the_line_is_a_line():
