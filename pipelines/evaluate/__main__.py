@@ -2,7 +2,7 @@
 
 from pipelines.config import params
 from pipelines.config.params import Evaluate
-from pipelines.execution import candidate, stage
+from pipelines.execution import candidate, garbage_collection, stage
 from pipelines.tracking.runs import Tracker
 
 
@@ -16,7 +16,8 @@ def main() -> None:
 def evaluate(name: str, config: Evaluate, experiment: str) -> None:
     """See `evaluation.evaluate`; the tracker imports MLflow while this process imports scikit-learn and Matplotlib."""
     tracker = Tracker(experiment)
-    from pipelines.evaluate import evaluation
+    with garbage_collection.paused():
+        from pipelines.evaluate import evaluation
 
     evaluation.evaluate(name, config, tracker)
 

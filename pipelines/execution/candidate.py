@@ -2,8 +2,9 @@
 
 import argparse
 import importlib
+import sys
 from dataclasses import dataclass
-from typing import Literal, get_args, overload
+from typing import Any, Literal, get_args, overload
 
 from models.config import Framework, ModelConfig, Models
 from models.interfaces import (
@@ -16,6 +17,7 @@ from models.interfaces import (
     StoreModule,
     WorkersModule,
 )
+from pipelines.execution import garbage_collection
 from pipelines.execution.banners import banners_hidden
 from pipelines.execution.optional_imports import EXTRAS_OF_KERAS, hidden
 
@@ -46,18 +48,26 @@ class Candidate:
     def framework_module(self, name: Literal["workers"]) -> WorkersModule: ...
     def framework_module(self, name: str) -> object:
         """A module of the framework package, imported on demand: no process imports both frameworks."""
-        with banners_hidden(), hidden(*EXTRAS_OF_KERAS):
-            return importlib.import_module(f"models.{self.framework}.{name}")
+        return _imported(f"models.{self.framework}.{name}")
 
     def architecture_module(self) -> ArchitectureModule[ModelConfig, FrameworkModel]:
         """The module of the architecture, imported on demand."""
-        with banners_hidden(), hidden(*EXTRAS_OF_KERAS):
-            return importlib.import_module(f"models.{self.framework}.{self.architecture}")
+        module: ArchitectureModule[ModelConfig, FrameworkModel] = _imported(
+            f"models.{self.framework}.{self.architecture}"
+        )
+        return module
 
     @property
     def tags(self) -> dict[str, str]:
         """Framework and architecture as tags."""
         return {"framework": self.framework, "architecture": self.architecture}
+
+
+def _imported(name: str) -> Any:
+    if name in sys.modules:
+        return sys.modules[name]
+    with banners_hidden(), hidden(*EXTRAS_OF_KERAS), garbage_collection.paused():
+        return importlib.import_module(name)
 
 
 def from_command_line(stage: str) -> Candidate:

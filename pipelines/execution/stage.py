@@ -1,6 +1,7 @@
 """Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
         if sys.platform == "linux":
             dvc_process.watch()
         main()
+        gc.freeze()  # what remains is not searched for garbage as the process ends
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -18,6 +18,7 @@ import numpy as np
 
 from models.errors import InputError
 from models.spec import DataSpec
+from pipelines.execution import garbage_collection
 from pipelines.execution.banners import banners_hidden
 from pipelines.export import reader
 from pipelines.export.reader import READERS
@@ -100,7 +101,7 @@ def started(names: Iterable[str]) -> Iterator[ReaderProcesses]:
 def _start(names: Sequence[str], imports: frozenset[str]) -> ReaderProcess:
     context = multiprocessing.get_context(_start_method(imports))
     if imports and context.get_start_method() == "fork":
-        with banners_hidden():
+        with banners_hidden(), garbage_collection.paused():
             for name in names:
                 READERS[name].prepare()
     ours, theirs = context.Pipe()

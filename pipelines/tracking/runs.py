@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from models.errors import InputError
+from pipelines.execution import garbage_collection
 from pipelines.tracking import location, outbox
 from pipelines.tracking.outbox import Header, Outbox
 from pipelines.tracking.run import Run
@@ -155,6 +156,7 @@ def _discard(box: Outbox) -> None:
 
 def _serve(connection: Any, other_end: Any, experiment: str, parent: int) -> None:
     other_end.close()  # else the end of the parent would not be noticed
-    from pipelines.tracking import run_process
+    with garbage_collection.paused():
+        from pipelines.tracking import run_process
 
     run_process.serve(connection, experiment, parent)
