@@ -77,6 +77,7 @@ class Learner:
         self.scales_loss = device.precision == "float16"
         self.optimizer = optimizers.build(self.trained, config, self.scales_loss)
         self.weights = tf.constant(weights)
+        self.is_traced = False
         self.totals = tf.Variable(tf.zeros(len(Totals._fields), tf.float64))
         on_gpu = device.kind == "cuda"
         # XLA has no collectives of several processes, and no deterministic gradient of max pooling on a GPU.
@@ -101,6 +102,12 @@ class Learner:
         stacked = {name: np.stack([batch.arrays()[name] for batch in batches]) for name in names}
         tensors = {name: tf.constant(array) for name, array in stacked.items()}
         with errors_named():
+            if not self.is_traced:  # else it is traced again for the next number of batches, which takes as long
+                any_number = {
+                    name: tf.TensorSpec([None, *each.shape[1:]], each.dtype) for name, each in tensors.items()
+                }
+                self._train_steps.get_concrete_function(any_number, tf.TensorSpec([None], tf.float32))
+                self.is_traced = True
             self._train_steps(tensors, tf.constant(rates, tf.float32))
 
     def validate_batch(self, batch: Batch | Draw) -> None:

@@ -297,3 +297,16 @@ def test_torch_does_not_share_out_small_batches(spec: DataSpec, data: TrainingDa
     assert seen == [1]
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_keras_traces_the_steps_once_for_any_number_of_batches(
+    spec: DataSpec, data: TrainingData, train_config: Train
+) -> None:
+    device = framework_module("keras", "device").choose(train_config)
+    model = framework_module("keras", "mlp").build(spec, CONFIGS["mlp"])
+    learner = framework_module("keras", "fit").Learner(model, train_config, device, np.ones(10, np.float32))
+    batch = Batch(data.train.inputs[:32], data.train.targets[:32])
+    for count in (3, 1, 2):
+        learner.train_batches([batch] * count, [0.01] * count)
+    assert learner._train_steps.experimental_get_tracing_count() == 1
+    assert learner.read_totals().examples == 6 * 32
