@@ -12,8 +12,6 @@ from benchmarks import machine
 TITLES = {
     "tandem-torch": "Tandem, PyTorch twin",
     "tandem-keras": "Tandem, Keras twin",
-    "tandem-torch-residual": "Tandem, residual network, PyTorch twin",
-    "tandem-keras-residual": "Tandem, residual network, Keras twin",
     "pytorch-example": "PyTorch MNIST example",
     "keras-example": "Keras MNIST example",
     "plain-torch": "plain PyTorch loop",

@@ -17,14 +17,7 @@ from benchmarks.training.fashion import Fashion
 
 INTERVAL = 10.0  # seconds of training between evaluations of the peers
 Train = Callable[[Fashion, int, Clock], str | None]  # returns the precision, None is float32
-SYSTEMS = (
-    "tandem-torch",
-    "tandem-keras",
-    "tandem-torch-residual",
-    "tandem-keras-residual",
-    "pytorch-example",
-    "keras-example",
-)
+SYSTEMS = ("tandem-torch", "tandem-keras", "pytorch-example", "keras-example")
 FLOAT32 = "float32"
 THROUGHPUT = ("tandem-torch", "plain-torch", "tandem-keras", "plain-keras")
 
@@ -50,10 +43,9 @@ def main() -> None:
 
 def trainer(system: str) -> Train:
     """The function that trains a system of SYSTEMS."""
-    kind, name, *residual = system.split("-")
+    kind, _, name = system.partition("-")
     if kind == "tandem":
-        twins = importlib.import_module("benchmarks.training.twins")
-        return partial(twins.train, name, twins.RESIDUAL if residual else twins.FAST)
+        return partial(importlib.import_module("benchmarks.training.twins").train, name)
     train: Train = importlib.import_module(f"benchmarks.training.peers.{kind}_mnist").train
     return train
 
