@@ -74,6 +74,7 @@ GROUPS = {
     "tests/serving/": "servers",
     "tests/benchmarks/test_serving": "servers",
     "tests/models/": "models",
+    "tests/test_extending": "models",
     "tests/pipelines/execution/test_ray_cluster": "ray",
     "tests/pipelines/train/": "train",
     "tests/pipelines/tracking/": "tracking",

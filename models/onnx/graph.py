@@ -9,7 +9,7 @@ from models.spec import DataSpec
 
 
 def finish(model: onnx.ModelProto, spec: DataSpec) -> onnx.ModelProto:
-    """Bring a graph to the contract: names, a batch dimension `N`, known shapes, nothing of this machine.
+    """Give a graph its final names, a batch dimension `N` and known shapes; remove what depends on the machine.
 
     Raises RuntimeError where inputs or outputs are not those of the spec.
     """

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: one configuration for the parity check, `evaluate`, `promote`, `drift` and the service.
+"""ONNX Runtime sessions, with one configuration for all commands of the pipeline and for the service.
 
 Results are float32 on every device. CUDA and TensorRT would round the factors of float32 products to TF32 (10 bits of
 mantissa): CUDA's provider has an option against it, TensorRT only obeys the environment variable NVIDIA_TF32_OVERRIDE

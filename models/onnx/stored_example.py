@@ -11,7 +11,7 @@ from models.onnx import inference
 from models.onnx.session import open_session
 from models.spec import DataSpec
 
-TOLERANCE = 1e-3  # as in the service: the largest difference, relative where outputs exceed 1
+TOLERANCE = 1e-3  # equal to that of `serving.inference.champion`: relative where outputs exceed 1
 
 
 def require_equal(manifest: Mapping[str, Any], model: Path) -> None:

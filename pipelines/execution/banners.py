@@ -1,4 +1,4 @@
-"""Suppresses start-up messages that frameworks write from C++ at any log level."""
+"""Suppression of start-up messages that frameworks write from C++ at any log level."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Ends a stage whose DVC was killed: else the next `dvc repro` would run it a second time, beside the first one."""
+"""End of a stage whose DVC was killed: otherwise the next `dvc repro` would run it a second time, beside the first."""
 
 import os
 import signal

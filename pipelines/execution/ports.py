@@ -1,4 +1,4 @@
-"""Ports for processes of this machine."""
+"""Free ports of the loopback interface."""
 
 import secrets
 import socket
@@ -9,16 +9,16 @@ PORTS = range(10_000, 32_768)  # below those that Linux, macOS and Windows give 
 
 
 def free_port() -> int:
-    """A port of the loopback interface on which nothing listens, and that no client is given until a server starts."""
+    """A port on which nothing listens, outside the range from which the system assigns ports to clients."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones."""
-    found: set[int] = set()
-    while len(found) < count:
+    """`count` different ports as from `free_port`."""
+    ports: set[int] = set()
+    while len(ports) < count:
         port = secrets.choice(PORTS)
         with suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))
-            found.add(port)
-    return list(found)
+            ports.add(port)
+    return list(ports)

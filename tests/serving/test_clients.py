@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.bundles import DIGITS, onnx_outputs, raw, weights
 from tests.serving.conftest import Served
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from tests.models.test_image import encode, png_header
+from tests.models.images.test_image import encode, png_header
 from tests.serving.bundles import DIGITS, IRIS, raw, weights, write
 from tests.serving.conftest import Local
 

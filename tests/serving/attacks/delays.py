@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.bundles import DIGITS, raw
 from tests.serving.conftest import Local
 

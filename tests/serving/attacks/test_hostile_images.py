@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.models.hostile_images import HOSTILE
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL, attack, form, noise
 from tests.serving.conftest import Local
 

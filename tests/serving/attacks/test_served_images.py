@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.models.hostile_images import HOSTILE
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL
 from tests.serving.attacks.served import attack, limit
 from tests.serving.attacks.served import send as post

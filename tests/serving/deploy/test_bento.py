@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import ROOT, Served, environment, running
 

@@ -18,7 +18,7 @@ from serving.process.json_log import JsonFormatter
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.collector import Collector, attributes
 from tests.serving.conftest import ROOT, Local, environment, running, wait_for
-from tests.serving.process.test_address import WARNING, addresses
+from tests.serving.connections.test_address import WARNING, addresses
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADERS = {"x-request-id": "mine", "traceparent": f"00-{TRACE}-{SPAN}-01"}

@@ -18,7 +18,7 @@ from serving.errors import RequestError
 from serving.scheduling import image_children, image_decoder
 from serving.scheduling.image_decoder import ImageDecoder, ImageError, LimitError
 from tests.models.hostile_images import png_of_four_rows
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 from tests.serving.attacks.delays import noise
 from tests.serving.conftest import PATIENCE, ROOT, wait_for
 

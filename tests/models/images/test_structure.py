@@ -17,7 +17,7 @@ from models.errors import InputError
 from models.images import image
 from models.images import structure as image_structure
 from tests.models.hostile_images import HOSTILE, chunk, exif, jpeg_of_many_scans, png
-from tests.models.test_image import encode
+from tests.models.images.test_image import encode
 
 GREY = (8, 8, 1)
 XMP = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
