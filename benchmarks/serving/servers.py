@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from benchmarks.serving.champions import Served
 from benchmarks.serving.load import HOST
 from benchmarks.serving.payloads import BINARY, FORM, JSON, PNG, Call
 from benchmarks.serving.peers.model import MODEL, PORT, RELEASE, WORKERS
+from pipelines.execution.ports import free_port
 
 READY_SECONDS = 120.0
 MLSERVER = "mlserver==1.7.1"
@@ -199,13 +199,6 @@ def run(server: Server, log: Path) -> Iterator[Running]:
         yield Running(server, process, time.perf_counter() - started)
     finally:
         _end(process)
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,6 +1,7 @@
 """Entry point of every command: errors of the user are printed as one line, and the exit status is 1."""
 
 import argparse
+import atexit
 import gc
 import os
 import signal
@@ -29,11 +30,11 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     # busy, threads that sleep wake late: there 1,000 take up to twice the time. This value is between them.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     signal.signal(signal.SIGTERM, _interrupt)
+    atexit.register(gc.freeze)  # what remains is not searched for garbage as the process ends
     try:
         if sys.platform == "linux":
             dvc_process.watch()
         main()
-        gc.freeze()  # what remains is not searched for garbage as the process ends
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -41,6 +41,8 @@ def load(config: DataSource, group: str | None = None, order: str | None = None)
     arrays = {name: columns.normalized(frame[name], config.missing) for name in (*selected.features, selected.target)}
     texts = {} if config.decimal else columns.free_texts(arrays, config)
     detected = number_format.decimal(path, texts, text)
+    if not (config.decimal or detected.certain):
+        columns.require_no_decimal_months(path, arrays, config)
     decimal = config.decimal or detected.decimal
     read = partial(columns.parse, path, config=config, decimal=decimal)
     target = read(selected.target, arrays[selected.target], advice=CHOOSE_ANOTHER)

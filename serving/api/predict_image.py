@@ -48,6 +48,8 @@ async def _read(
     top_k = predict.check_top_k(options.get("top_k"), champion)
     if (returned := options.get("pixels", 0)) not in (0, 1):
         raise invalid(f"pixels: found {summarize(returned)}; allowed: 0 or 1")
+    if not files:
+        raise invalid("files: found none; allowed: one or several")
     inputs = await decode(worker, files, champion, request)
     return inputs, top_k, bool(returned)
 

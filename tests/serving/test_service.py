@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from serving.errors import RequestError
 from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
 from tests.serving.conftest import PATIENCE, ROOT, Served, environment
@@ -73,6 +74,8 @@ def test_predictions_in_process(digits: Path, tmp_path: Path, monkeypatch: pytes
 
     batch, image = asyncio.run(both())
     assert image.predictions == batch.predictions[:1]
+    with pytest.raises(RequestError, match="files: found none"):
+        asyncio.run(service.predict_image(files=[]))
 
 
 @pytest.mark.parametrize("path", ["/model", "/livez", "/readyz", "/healthz", "/metrics", "/docs", "/docs.json"])

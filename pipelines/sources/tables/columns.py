@@ -68,9 +68,22 @@ def parse(
 
 def free_texts(arrays: Mapping[str, Any], config: DataSource) -> dict[str, Any]:
     """The text columns that may hold numbers: all but those in `data.categories` and `data.dates`, and months."""
+    return {name: array for name, array in _texts(arrays, config).items() if date_features.kind(array) != "months"}
+
+
+def require_no_decimal_months(path: Path, arrays: Mapping[str, Any], config: DataSource) -> None:
+    """Raise InputError for a column such as 1.2026, which may hold numbers or months."""
+    for name, array in _texts(arrays, config).items():
+        if date_features.are_decimal_months(array):
+            raise InputError(
+                f"{path}: column '{name}' holds numbers or months ({_first(array)}); set data.decimal to point if they "
+                "are numbers, else list it in data.categories"
+            )
+
+
+def _texts(arrays: Mapping[str, Any], config: DataSource) -> dict[str, Any]:
     fixed = {*(config.categories or ()), *(config.dates or ())}
-    texts = {name: array for name, array in arrays.items() if is_text(array) and name not in fixed}
-    return {name: array for name, array in texts.items() if date_features.kind(array) != "months"}
+    return {name: array for name, array in arrays.items() if is_text(array) and name not in fixed}
 
 
 def expand_dates(

@@ -28,10 +28,14 @@ UNITS = {
 
 
 class Detected(NamedTuple):
-    """The decimal mark of a table, and `notes` on how it was chosen."""
+    """The decimal mark of a table, and `notes` on how it was chosen.
+
+    It is not `certain` in a file with semicolons that has no decimal mark in any column.
+    """
 
     decimal: Decimal
     notes: tuple[str, ...] = ()
+    certain: bool = True
 
 
 class Numbers(NamedTuple):
@@ -96,7 +100,7 @@ def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> 
     if ambiguous and "." in ambiguous[1]:
         fraction = f"'{ambiguous[1]}' in column '{ambiguous[0]}' is read as a fraction"
         return Detected("point", (f"{fraction}; data.decimal = comma reads the point as a thousands separator",))
-    return Detected("point")
+    return Detected("point", certain=not (text and text.separator == ";"))
 
 
 def _votes(columns: Mapping[str, Any]) -> tuple[dict[Decimal, tuple[str, str]], tuple[str, str] | None]:

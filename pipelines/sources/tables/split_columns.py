@@ -38,7 +38,7 @@ def order(path: Path, name: str, array: Any, config: DataSource, decimal: Decima
     array, where = columns.normalized(array, config.missing), f"{path}: prepare.order, column '{name}'"
     _require_complete(where, np.asarray(array.is_null()))
     if kind := date_features.kind(array):
-        if kind != "dates":
+        if kind != "dates":  # decimal months too, as their order differs from that of the numbers
             raise InputError(f"{where} holds {kind} such as '{array[0]}'; allowed: numbers or dates")
         return _times(where, array, config)
     column = columns.parse(path, name, array, config=config, decimal=decimal, advice="choose another prepare.order")

@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,13 +20,21 @@ def _thawed():
     gc.unfreeze()
 
 
-def test_nothing_is_collected_in_the_block_and_its_objects_are_omitted_later():
+def test_nothing_is_collected_in_the_block_and_its_objects_are_omitted_later(monkeypatch):
     gc.unfreeze()
     with garbage_collection.paused():
         assert not gc.isenabled()
+        monkeypatch.setitem(sys.modules, "imported", ModuleType("imported"))
         imported = [[]]
     assert gc.isenabled()
     assert not any(each is imported for each in gc.get_objects())  # the frozen ones are not listed
+
+
+def test_without_an_import_nothing_is_omitted():
+    gc.unfreeze()
+    with garbage_collection.paused():
+        pass
+    assert gc.get_freeze_count() == 0
 
 
 def test_collection_stays_disabled_where_it_was():

@@ -1,7 +1,29 @@
-from pipelines.execution.ports import PORTS, free_ports
+import errno
+import os
+import socket
+
+import pytest
+
+from pipelines.execution import ports
 
 
-def test_ports_are_different_and_no_client_is_given_them():
-    found = free_ports(1000)
+def test_ports_are_different_and_below_those_that_clients_are_given():
+    found = ports.free_ports(1000)
     assert len(set(found)) == 1000
-    assert set(found) <= set(PORTS)
+    assert set(found) <= set(ports.PORTS)
+
+
+def test_a_port_in_use_is_not_free(monkeypatch):
+    free = ports.free_port()
+    with socket.create_server((ports.HOST, 0)) as server:
+        used = server.getsockname()[1]
+        monkeypatch.setattr(ports, "PORTS", [used, free])
+        assert ports.free_port() == free
+        with pytest.raises(OSError, match="1 of 2 ports are free"):
+            ports.free_ports(2)
+
+
+def test_other_errors_are_raised(monkeypatch):
+    monkeypatch.setattr(ports, "HOST", "192.0.2.1")  # RFC 5737: of no machine
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRNOTAVAIL)):
+        ports.free_port()

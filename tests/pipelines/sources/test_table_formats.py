@@ -304,6 +304,16 @@ CASES = {
     "months that are no numbers with decimal commas": Case(
         "a;price\n1.2026;1,5\n12.2026;2,5\n", error=r"'a' holds months \(1.2026\); .*data.categories"
     ),
+    "months or numbers without a decimal mark elsewhere": Case(
+        "a;price\n1.2026;1\n2.2026;2\n12.2026;3\n",
+        error=r"column 'a' holds numbers or months \(1.2026\); set data.decimal to point if they are numbers, else",
+    ),
+    "numbers with four decimals, as told": Case(
+        "a;price\n1.2026;1\n2.2026;2\n",
+        [[1.2026], [2.2026]],
+        ("column 'a' may hold months: '1.2026' is read as a number",),
+        given={"decimal": "point"},
+    ),
     "numbers with four decimals": Case(
         "a,price\n1.2000,1.5\n1.2046,2.5\n12.1999,3.5\n,4.5\n",
         [[1.2], [1.2046], [12.1999], [NAN]],

@@ -68,5 +68,5 @@ def test_a_response_is_that_of_uvicorn(
 def test_a_header_with_a_control_character_is_not_sent(control: bytes, headers: Headers) -> None:
     request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     response = written(True, request, 200, [*headers, (b"x-id", b"a" + control)], [b"body"])
-    assert response.startswith(b"HTTP/1.1 500 ") or not response
+    assert response.startswith(b"HTTP/1.1 500 ") if headers else not response  # uvicorn has begun its own by then
     assert b"x-id" not in response

@@ -349,7 +349,7 @@ def test_an_answer_that_is_not_read_has_a_time_limit(
     server = serve_grpc(digits, timeout_seconds=3.0, turn_seconds=0.0, write_timeout_seconds=0.5)
     request = typed(raw(DIGITS, 1), DIGITS).SerializeToString()
     with unread_call(server) as wire, grpc.insecure_channel(server.address) as channel:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 6  # the limit is below 5 s
         while time.monotonic() < end:  # others notice nothing
             assert channel.unary_unary(INFER)(request)
             if answers_pings:
