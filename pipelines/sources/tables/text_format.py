@@ -11,6 +11,7 @@ from models.errors import InputError
 from pipelines.config.params import DataSource
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+LEGACY = "windows-1252, or windows-1250 in Central Europe"  # Excel's, which has one per region
 MARKS = (  # byte order marks; those of UTF-32 begin like those of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -78,9 +79,9 @@ def _require_decodable(path: Path, encoding: str) -> None:
 
 def _undecodable(path: Path, encoding: str, position: int, error: UnicodeError) -> str:
     if not isinstance(error, UnicodeDecodeError):
-        return f"{path}: not {encoding} ({error}); {_advice('windows-1252')}"
+        return f"{path}: not {encoding} ({error}); {_advice(LEGACY)}"
     byte, position = error.object[error.start], position + error.start
-    advice = _advice("utf-16" if b"\0" in error.object[:SAMPLE] else "windows-1252")
+    advice = _advice("utf-16" if b"\0" in error.object[:SAMPLE] else LEGACY)
     return f"{path}: not {encoding}: byte 0x{byte:02x} at position {position}; {advice}"
 
 

@@ -62,7 +62,8 @@ CASES = {
         UMLAUTS.encode("utf-16-le"), PLAIN, (SEMICOLONS, COMMAS), given={"encoding": "utf-16-le"}
     ),
     "Windows-1252": Case(
-        UMLAUTS.encode("windows-1252"), error="not utf-8: byte 0xf6 at position 2; set data.encoding .* windows-1252"
+        UMLAUTS.encode("windows-1252"),
+        error="byte 0xf6 at position 2; set data.encoding .* windows-1252, or windows-1250 in",
     ),
     "Windows-1252, named": Case(
         UMLAUTS.encode("windows-1252"), PLAIN, (SEMICOLONS, COMMAS), given={"encoding": "windows-1252"}
@@ -113,6 +114,11 @@ CASES = {
         ),
     ),
     "one currency in two notations": Case("a,price\n5 kr,1.5\n7 kr.,2.5\n", [[5], [7]], ("'5 kr' is read as 5",)),
+    "amounts of money in other alphabets and by code": Case(
+        "a;b;price\n1 234,50 лв.;1.234,50 PLN;1,5\n7 лв;PLN 7;2,5\n",
+        [[1234.5, 1234.5], [7, 7]],
+        (SEMICOLONS, COMMAS, "'1 234,50 лв.' is read as 1234.5", "'1.234,50 PLN' is read as 1234.5"),
+    ),
     "amounts of several currencies": Case(
         "a,price\n€100,1.5\n$100,2.5\n£3,3.5\n", error="'€100' in row 1, in a notation that .*; or .*data.categories"
     ),
@@ -224,6 +230,44 @@ CASES = {
     ),
     "dates with points": Case(
         "day,price\n31.1.2026,1.5\n", error="column 'day' holds dates .*data.features, or .*data.dates"
+    ),
+    "dates with spaces after the points": Case(
+        "day;price\n31. 1. 2026;1,5\n1. 2. 2026;2,5\n", error=r"'day' holds dates \(31. 1. 2026\); .*or data.categories"
+    ),
+    "dates with spaces after the points, listed": Case(
+        "day;price\n31. 1. 2026;1,5\n1. 02. 2026 8:30;2,5\n", [[2026, 1, 6], [2026, 2, 7]], given={"dates": ("day",)}
+    ),
+    "dates with a point at the end": Case(
+        "day;price\n31.1.2026.;1,5\n", error=r"holds dates \(31.1.2026.\); .*data.dates"
+    ),
+    "dates with a point at the end, listed": Case(
+        "day;price\n31.1.2026.;1,5\n01.02.26. 08:30;2,5\n", [[2026, 1, 6], [2026, 2, 7]], given={"dates": ("day",)}
+    ),
+    "dates with the year first and points": Case(
+        "day;price\n2026. 01. 31.;1,5\n2026.02.01.;2,5\n2026.2.1;3,5\n",
+        error=r"holds dates \(2026. 01. 31.\); .*data.dates",
+    ),
+    "dates with the year first and points, listed": Case(
+        "day;price\n2026. 01. 31.;1,5\n2026.02.01. 8:30;2,5\n2026.2.1;3,5\n",
+        [[2026, 1, 6], [2026, 2, 7], [2026, 2, 7]],
+        given={"dates": ("day",)},
+    ),
+    "dates with a word for the year": Case(
+        "day;price\n31.1.2026 г.;1,5\n", error="holds dates .31.1.2026 г..; .*data.dates"
+    ),
+    "dates with a word for the year, listed": Case(
+        "day;price\n31.1.2026 г.;1,5\n1.02.2026г. 8:30;2,5\n", [[2026, 1, 6], [2026, 2, 7]], given={"dates": ("day",)}
+    ),
+    "dates and times with points": Case("day;price\n31.1.2026 14.05;1,5\n", error="holds dates .*data.dates"),
+    "dates and times with points, listed": Case(
+        "day;price\n31.1.2026 14.05;1,5\n01-02-2026 kl. 14.05.30;2,5\n1.2.2026 klo 8.05;3,5\n01/02/2026 10h15;4,5\n",
+        [[2026, 1, 6], [2026, 2, 7], [2026, 2, 7], [2026, 2, 7]],
+        given={"dates": ("day",), "day_first": True},
+    ),
+    "days with spaces after the points and two digits of the year": Case(
+        "day;price\n31. 1. 26;1,5\n",
+        [[0]],
+        (SEMICOLONS, COMMAS, "'day' may hold dates: '31. 1. 26' is read as a category"),
     ),
     "dates with names of months": Case(
         "day,price\n31. Januar 2026,1.5\n", error="column 'day' holds dates .*data.features, or .*data.dates"
