@@ -30,7 +30,7 @@ from serving.worker import Worker
 if json_log.ENABLED:
     json_log.start()
 telemetry.disable()
-supervision.check_workers_often()
+supervision.extend_supervisor()
 supervision.use_own_metrics_folder()
 
 
@@ -91,9 +91,8 @@ def _client_schema() -> bytes:
 
 
 def _workers() -> int:
-    """The number of worker processes."""
-    settings = _settings()
-    return settings.workers or cores.workers(settings.device)
+    """The number of worker processes; in the supervisor, unless it is set, the largest that `Tandem.check` may set."""
+    return _settings().workers or cores.available()
 
 
 @bentoml.service(
@@ -121,9 +120,12 @@ class Tandem:
                 registry_sync.fetch(settings)
             if settings.api_keys_file:
                 key_file.read(settings.api_keys_file)
-            preflight.check(settings)  # forks, so before the threads that follow
+            provider = preflight.check(settings)  # forks, so before the threads that follow
+            if not settings.workers:
+                supervision.set_workers(cores.workers(provider))
             if json_log.ENABLED:
                 json_log.relay_stderr()
+            logging.getLogger("bentoml.tandem").info("workers: %d, on %s", _workers(), provider)
             if registry_sync.follows_alias(settings):
                 registry_sync.follow(settings)
         except InputError as error:

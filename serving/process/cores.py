@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from models.onnx.session import Device, may_use_gpu
+from models.onnx.session import CPU
 
 MOST_GPU_WORKERS = 2  # each has its own CUDA context and copy of the model; one prepares a batch while the other runs
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -19,6 +19,6 @@ def available(quota: Path = QUOTA) -> int:
         return affinity
 
 
-def workers(device: Device) -> int:
-    """Worker processes by default: one per core, on a GPU at most MOST_GPU_WORKERS."""
-    return min(available(), MOST_GPU_WORKERS) if may_use_gpu(device) else available()
+def workers(provider: str) -> int:
+    """Worker processes by default, by execution provider: one per core, on a GPU at most MOST_GPU_WORKERS."""
+    return available() if provider == CPU else min(available(), MOST_GPU_WORKERS)

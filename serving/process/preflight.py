@@ -15,8 +15,8 @@ from serving.settings import Settings
 OWN_FILES = 512  # open files of a worker beside its connections: libraries, quotas, and those that wait for a refusal
 
 
-def check(settings: Settings) -> None:
-    """Load the champion in a separate process.
+def check(settings: Settings) -> str:
+    """Load the champion in a separate process, and return the execution provider that it uses.
 
     Raises InputError if it, the prediction log, the challenger's folder, the gRPC port, so many connections or OTEL_*
     variables cannot be used. The process frees the device's memory when it ends, so that the supervisor holds none.
@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
     method = "fork" if "fork" in get_all_start_methods() else None  # faster: all modules are imported already
     with ProcessPoolExecutor(1, get_context(method)) as pool:
         try:
-            pool.submit(_load, settings).result()
+            return pool.submit(_load, settings).result()
         except BrokenProcessPool:
             raise InputError(f"{settings.champion}: loading was killed; is there too little memory?") from None
 
@@ -88,6 +88,9 @@ def _allow_open_files(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _load(settings: Settings) -> None:
+def _load(settings: Settings) -> str:
     tracing.from_environment()
-    champion.load(settings.champion, settings.device, settings.engines, settings.verify_key, settings.gpu_memory_bytes)
+    loaded = champion.load(
+        settings.champion, settings.device, settings.engines, settings.verify_key, settings.gpu_memory_bytes
+    )
+    return loaded.predictor.provider

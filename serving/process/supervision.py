@@ -7,21 +7,43 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
 CHECK_SECONDS = 2
+WORKERS = "TANDEM_WORKERS"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MEMORY = "/dev/shm"  # POSIX shared memory on Linux
 
 
-def check_workers_often() -> None:
-    """Check for dead workers every 2 s instead of every 10 s, so that a killed one is replaced within 10 s."""
+def extend_supervisor() -> None:
+    """Let BentoML make its supervisor by `_supervisor`."""
     if not isinstance(circus.create_standalone_arbiter, partial):
-        circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=CHECK_SECONDS)
+        circus.create_standalone_arbiter = partial(_supervisor, circus.create_standalone_arbiter)
+
+
+def _supervisor(create: Callable[..., Any], watchers: Sequence[Any], **options: Any) -> Any:
+    """A supervisor that starts as many workers as the environment says.
+
+    It checks for dead ones every 2 s instead of every 10 s, so that a killed one is replaced within 10 s.
+    """
+    if WORKERS in os.environ:
+        for watcher in watchers:
+            watcher.numprocesses = int(os.environ[WORKERS])
+    return create(watchers, check_delay=CHECK_SECONDS, **options)
+
+
+def set_workers(count: int) -> None:
+    """Set the number of workers for the supervisor that this process will start, and for the workers themselves.
+
+    BentoML has read that of the service before the champion was loaded, and the device was known.
+    """
+    os.environ[WORKERS] = str(count)
 
 
 def use_own_metrics_folder() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,13 @@ def serve(folder: Path, home: Path, **changes: str) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def running(
-    target: str, directory: Path, home: Path, host: str = "127.0.0.1", given: bool = True, **changes: str
+    target: str,
+    directory: Path,
+    home: Path,
+    host: str = "127.0.0.1",
+    given: bool = True,
+    program: Sequence[str] = ("-m", "bentoml"),
+    **changes: str,
 ) -> Iterator[Served]:
     """`bentoml serve` of a service or a Bento on a free port, ready; ended by its process id with all below it.
 
@@ -148,7 +154,7 @@ def running(
     """
     port = free_port()
     options = ["--host", host] if given else []
-    command = [sys.executable, "-m", "bentoml", "serve", target, *options, "--port", str(port)]
+    command = [sys.executable, *program, "serve", target, *options, "--port", str(port)]
     output = home / "output.txt"
     home.mkdir(parents=True, exist_ok=True)
     variables = environment(home, **changes)

@@ -14,16 +14,28 @@ import numpy as np
 import psutil
 import pytest
 
+from models.onnx.session import CPU, CUDA
 from serving.errors import RequestError
 from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import PATIENCE, ROOT, Served, environment
+from tests.serving.conftest import PATIENCE, ROOT, Served, environment, running, wait_for
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.
 WATCHED = """
 import sys, httpx
 httpx.post = lambda *args, **options: print("REPORTED", args)
+from bentoml_cli.cli import cli
+cli(sys.argv[1:])
+"""
+# Hidden GPUs let ONNX Runtime fail as a CUDA library does that cannot be loaded.
+THREE_CORES = """
+import os, sys
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+from models.onnx import session
+from serving.process import cores, preflight
+cores.available = lambda: 3
+{change}
 from bentoml_cli.cli import cli
 cli(sys.argv[1:])
 """
@@ -133,6 +145,20 @@ def test_no_telemetry_unless_enabled(tmp_path: Path, wish: str | None) -> None:
     assert "uv run dvc repro" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert ("REPORTED" in ended.stdout) == (wish == "False")
+
+
+@pytest.mark.parametrize(
+    ("change", "count", "provider"),
+    [("session.has_nvidia_driver = lambda: True", 3, CPU), (f"preflight.check = lambda settings: {CUDA!r}", 2, CUDA)],
+)
+def test_the_number_of_workers_follows_the_device_in_use(
+    change: str, count: int, provider: str, digits: Path, tmp_path: Path
+) -> None:
+    """With three cores, a driver, and a GPU that cannot be used in the first case."""
+    code = THREE_CORES.format(change=change)
+    with running("serving.service:Tandem", ROOT, tmp_path, program=("-c", code), TANDEM_CHAMPION=str(digits)) as served:
+        assert f"workers: {count}, on {provider}" in served.output.read_text("utf-8")
+        wait_for(lambda: len(psutil.Process(served.process.pid).children()) == count)
 
 
 def test_serving_needs_no_framework() -> None:

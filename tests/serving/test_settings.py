@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import onnxruntime
 import pytest
 
 from models.errors import InputError
-from models.onnx import session
-from models.onnx.session import Device
+from models.onnx.session import CPU, CUDA, TENSORRT
 from serving.process import cores
 from serving.settings import Settings, read
 
@@ -54,11 +52,9 @@ def test_cores_are_limited_by_the_containers_quota(tmp_path: Path) -> None:
     assert cores.available(quota) == cores.available(tmp_path / "none") >= 1
 
 
-@pytest.mark.parametrize(("device", "driver", "count"), [("cpu", True, 8), ("auto", True, 2), ("auto", False, 8)])
-def test_a_gpu_has_two_workers_unless_more_are_requested(
-    device: Device, driver: bool, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "has_nvidia_driver", lambda: driver)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [session.CUDA, session.CPU])
+@pytest.mark.parametrize(("provider", "count"), [(CPU, 8), (CUDA, 2), (TENSORRT, 2)])
+def test_a_gpu_has_two_workers_by_default(provider: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "available", lambda: 8)
-    assert cores.workers(device) == count
+    assert cores.workers(provider) == count
+    monkeypatch.setattr(cores, "available", lambda: 1)
+    assert cores.workers(provider) == 1

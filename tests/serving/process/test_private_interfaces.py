@@ -19,6 +19,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.serving import ensure_prometheus_dir
+from circus.watcher import Watcher
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.values import MultiProcessValue
@@ -28,6 +29,7 @@ from uvicorn.server import ServerState
 
 from serving.connections import server
 from serving.connections.protocol import Connection
+from serving.process import supervision
 from tests.serving.conftest import ROOT
 
 # What is imported from private modules; every name has a test below.
@@ -63,13 +65,29 @@ def test_the_versions_without_these_interfaces_are_excluded() -> None:
 
 def test_bentoml_takes_the_interval_of_its_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     advice = (
-        "supervision.check_workers_often: BentoML no longer looks up circus.create_standalone_arbiter, or passes its "
+        "supervision.extend_supervisor: BentoML no longer looks up circus.create_standalone_arbiter, or passes its "
         "check_delay on; find where it makes its circus Arbiter, or accept that a killed worker is replaced after 10 s"
     )
     assert "utils.circus import create_standalone_arbiter" in source(bentoml_server.serve_http), advice
     monkeypatch.setattr(circus, "Arbiter", lambda _watchers, **options: options)
-    make = getattr(circus.create_standalone_arbiter, "func", circus.create_standalone_arbiter)
-    assert make([], check_delay=2)["check_delay"] == 2, advice
+    create = getattr(circus.create_standalone_arbiter, "args", (circus.create_standalone_arbiter,))[0]
+    assert create([], check_delay=2)["check_delay"] == 2, advice
+
+
+def test_bentoml_takes_a_number_of_workers_after_its_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    advice = (
+        "supervision.set_workers: BentoML no longer makes the supervisor after `on_deployment`, from watchers whose "
+        "numprocesses can be set; find where it starts its workers, or a GPU has one worker per core"
+    )
+    text = source(bentoml_server.serve_http)
+    assert text.index("server_on_deployment(svc)") < text.index("create_watcher(\n"), advice
+    assert text.index("create_watcher(\n") < text.index("create_standalone_arbiter(**"), advice
+    assert '"watchers": watchers' in text, advice
+    assert "copy_env=True" in source(bentoml.serving.create_watcher), advice
+    monkeypatch.setenv("TANDEM_WORKERS", "3")
+    watcher = Watcher("name", "command")
+    supervision._supervisor(lambda _watchers, **_: None, [watcher])
+    assert watcher.numprocesses == 3, advice
 
 
 def test_bentoml_takes_a_folder_for_the_metrics(tmp_path: Path) -> None:
