@@ -1,4 +1,4 @@
-"""Free ports of the loopback interface."""
+"""Free ports of this machine."""
 
 import errno
 import random
@@ -6,33 +6,31 @@ import socket
 
 HOST = "127.0.0.1"
 PORTS = range(10_000, 32_768)  # below those that Linux, macOS and Windows give to clients, and to servers with port 0
-
-
 IN_USE = {errno.EADDRINUSE, errno.EACCES}  # Windows refuses excluded ranges as a lack of permission
 
 
-def free_port() -> int:
-    """A port on which nothing listens, outside the range from which the system assigns ports by default."""
-    return free_ports(1)[0]
+def free_port(host: str = HOST) -> int:
+    """A port of `host` on which nothing listens, outside the range from which the system assigns ports by default."""
+    return free_ports(1, host)[0]
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, host: str = HOST) -> list[int]:
     """`count` different ports as from `free_port`. Raises OSError if there are not as many."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         if len(ports) == count:
             break
-        if _is_free(port):
+        if _is_free(host, port):
             ports.append(port)
     if len(ports) < count:
-        raise OSError(errno.EADDRINUSE, f"{HOST}: {len(ports)} of {count} ports are free")
+        raise OSError(errno.EADDRINUSE, f"{host}: {len(ports)} of {count} ports are free")
     return ports
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             if error.errno in IN_USE:
                 return False

@@ -19,6 +19,8 @@ import joblib
 import psutil
 
 from models.errors import InputError
+from pipelines.execution.counts import counted
+from pipelines.execution.ports import free_port
 from pipelines.execution.process import THREADS, LocalProcess
 
 LOOPBACK = "127.0.0.1"
@@ -97,8 +99,7 @@ class _Host:
         host = _ray().util.get_node_ip_address()
         interfaces = psutil.net_if_addrs().items()
         interface = next(name for name, found in interfaces if host in {one.address for one in found})
-        with socket.create_server((host, 0)) as server:
-            return interface, host, server.getsockname()[1]
+        return interface, host, free_port(host)
 
     def start(
         self, arguments: list[str], environment: dict[str, str], log: Path, output: Path, text: str | None
@@ -165,7 +166,7 @@ def _bundle(nodes: Sequence[Mapping[str, float]], count: int, device: str) -> di
     if device == "cuda" and not has_gpus:
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)
         raise InputError(
-            f"{count} processes with train.device = 'cuda', but the Ray cluster has {_counted(gpus, 'GPU')}"
+            f"{count} processes with train.device = 'cuda', but the Ray cluster has {counted(gpus, 'GPU')}"
         )
 
     def slots(cores: int) -> int:
@@ -176,13 +177,9 @@ def _bundle(nodes: Sequence[Mapping[str, float]], count: int, device: str) -> di
     if cores is None:
         total = sum(int(node.get("CPU", 0)) for node in nodes)
         raise InputError(
-            f"{count} processes, but the Ray cluster has {_counted(total, 'core')}; allowed: a core for each"
+            f"{count} processes, but the Ray cluster has {counted(total, 'core')}; allowed: a core for each"
         )
     return {"CPU": cores, "GPU": 1} if has_gpus else {"CPU": cores}
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from models.spec import DataSpec
+from pipelines.execution.counts import counted
 from pipelines.promote.pages import document, numbers
 from pipelines.promote.pages.document import Section, Table
 from pipelines.promote.promotion import Promotion
@@ -50,7 +51,7 @@ def _facts(promotion: Promotion) -> Iterator[tuple[str, str]]:
 def _example(spec: DataSpec) -> str:
     if spec.kind == "image":
         return f"image, {spec.dtype} {' × '.join(map(str, spec.shape))} (height, width, channels)"
-    return numbers.counted(len(spec.features), "column")
+    return counted(len(spec.features), "column")
 
 
 def _by_split(values: dict[str, dict[str, float]]) -> Table:

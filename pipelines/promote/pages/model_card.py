@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from models.spec import DataSpec
 from pipelines.artifacts import json_object
 from pipelines.artifacts.records import CandidateRecord
+from pipelines.execution.counts import counted
 from pipelines.promote.pages import document, numbers
 from pipelines.promote.pages.document import Block, Code, Section, Table
 from pipelines.promote.promotion import Promotion
@@ -99,7 +100,7 @@ def _inputs(spec: DataSpec) -> str:
     if spec.kind == "image":
         height, width, channels = spec.shape
         return f"images of {height}×{width} pixels in {'grayscale' if channels == 1 else 'colour'}"
-    return f"{numbers.counted(len(spec.features), 'column')} of a table"
+    return f"{counted(len(spec.features), 'column')} of a table"
 
 
 def _details(promotion: Promotion) -> Table:
@@ -185,7 +186,7 @@ def _training(promotion: Promotion) -> Iterator[Block]:
 def _training_of(champion: CandidateRecord) -> Iterator[Block]:
     record = champion.training
     yield (
-        f"Training took {numbers.seconds(record['seconds'])} for {numbers.counted(record['epochs'], 'epoch')} on "
+        f"Training took {numbers.seconds(record['seconds'])} for {counted(record['epochs'], 'epoch')} on "
         f"{record['device']} in {record['precision']}. The model has {record['parameters']:,} parameters, "
         f"those of epoch {record['stored_epoch']}."
     )

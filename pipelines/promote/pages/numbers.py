@@ -40,11 +40,6 @@ def kibibytes(size: int) -> str:
     return f"{size / 1024:,.1f} KiB" if size < 1 << 20 else f"{size / (1 << 20):,.1f} MiB"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things, whose plural ends in s."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def general(value: Any) -> str:
     """A value of a table or of the parameters."""
     if value is None:

@@ -8,6 +8,7 @@ import numpy as np
 from models.export_formats import INT8
 from pipelines.artifacts import history
 from pipelines.artifacts.records import CandidateRecord
+from pipelines.execution.counts import counted
 from pipelines.promote.pages import charts, document, numbers
 from pipelines.promote.pages.charts import Curve
 from pipelines.promote.pages.document import Table
@@ -58,7 +59,7 @@ def _values(graph: CandidateRecord, promotion: Promotion) -> Iterator[tuple[str,
     """The rows of the float32 graph, and of its int8 copy if there is one."""
     record = graph.training
     yield "parameters", f"{record['parameters']:,}"
-    yield "training", f"{numbers.seconds(record['seconds'])}, {numbers.counted(record['epochs'], 'epoch')}"
+    yield "training", f"{numbers.seconds(record['seconds'])}, {counted(record['epochs'], 'epoch')}"
     yield "device", f"{record['device']}, {record['precision']}"
     if graph.parity["temperature"] is not None:
         yield "temperature", f"{graph.parity['temperature']:.4f}"

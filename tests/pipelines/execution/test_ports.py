@@ -1,6 +1,7 @@
 import errno
 import os
 import socket
+import sys
 
 import pytest
 
@@ -23,7 +24,16 @@ def test_a_port_in_use_is_not_free(monkeypatch):
             ports.free_ports(2)
 
 
-def test_other_errors_are_raised(monkeypatch):
-    monkeypatch.setattr(ports, "HOST", "192.0.2.1")  # RFC 5737: of no machine
+def test_other_errors_are_raised():
     with pytest.raises(OSError, match=os.strerror(errno.EADDRNOTAVAIL)):
-        ports.free_port()
+        ports.free_port("192.0.2.1")  # RFC 5737: of no machine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have 127.0.0.1 alone")
+def test_ports_are_those_of_the_named_address(monkeypatch):
+    used, free = ports.free_ports(2)
+    with socket.create_server(("127.0.0.2", used)):
+        monkeypatch.setattr(ports, "PORTS", [used])
+        assert ports.free_port() == used
+        monkeypatch.setattr(ports, "PORTS", [used, free])
+        assert ports.free_port("127.0.0.2") == free

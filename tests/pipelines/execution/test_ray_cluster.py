@@ -112,10 +112,12 @@ PLACE = """
 import sys
 from pathlib import Path
 from pipelines.execution import ray_cluster
+from pipelines.execution.ports import PORTS
 with ray_cluster.placed(None, 2, "cpu") as slots:
     for slot in slots:
         slot.start(["-c", "input()"], {}, Path("log"), Path("log"), "")
-    print([slot.address()[:2] for slot in slots], flush=True)
+    addresses = [slot.address() for slot in slots]
+    print([(interface, host, port in PORTS) for interface, host, port in addresses], flush=True)
     import ray
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
@@ -129,7 +131,7 @@ def test_a_local_ray_listens_on_the_loopback_interface_alone_and_ends_with_the_c
     pipe = subprocess.PIPE
     command = subprocess.Popen([sys.executable, "-c", PLACE], env=environment, stdin=pipe, stdout=pipe, text=True)
     assert command.stdout is not None
-    assert command.stdout.readline() == "[('lo', '127.0.0.1'), ('lo', '127.0.0.1')]\n"
+    assert command.stdout.readline() == "[('lo', '127.0.0.1', True), ('lo', '127.0.0.1', True)]\n"
     processes = [psutil.Process(command.pid), *psutil.Process(command.pid).children(recursive=True)]
     connections = [one for process in processes for one in process.net_connections("inet")]
     listening = {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
