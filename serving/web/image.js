@@ -23,6 +23,7 @@ export function openImage(example) {
   clear();
   find("clear").addEventListener("click", clear);
   find("layer-details").addEventListener("toggle", loadLayers);
+  find("layers-retry").addEventListener("click", loadLayers);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", loadLayers);
   openExample(example);
   listenToFiles();
@@ -139,6 +140,19 @@ async function explain(pixels, { label, probability }, wanted) {
 const loadLayers = latest(async () => {
   if (!find("layer-details").open || !hasImage()) return;
   const current = epoch;
-  const { layers } = await (await call("predict/activations", await request())).json();
-  if (isCurrent(current)) showLayers(find("layers"), layers);
-}, reject);
+  try {
+    const { layers } = await (await call("predict/activations", await request())).json();
+    if (!isCurrent(current)) return;
+    showLayers(find("layers"), layers);
+    showLayersError("");
+  } catch (error) {
+    if (isCurrent(current)) showLayersError(error.message);
+  }
+}, (error) => showLayersError(error.message));
+
+// As with the occlusion map, the prediction stays.
+function showLayersError(message) {
+  find("layers-error").textContent = message && `No layer outputs: ${message}`;
+  find("layers-rejected").hidden = !message;
+  find("layers").hidden = Boolean(message);
+}

@@ -22,6 +22,7 @@ async function start() {
     show("ready");
     if (!opened) (model.input.kind === "image" ? openImage : openTable)(example);
     else if (!find("rejected").hidden) find("retry").click(); // the request that the key was missing for
+    else if (!find("layers-rejected").hidden) find("layers-retry").click();
     opened = true;
   } catch (error) {
     const isLocked = error.status === 401;

@@ -315,6 +315,28 @@ def test_layer_outputs_are_loaded_on_demand(browser: Chrome, pictures: Served) -
     check_no_errors(browser)
 
 
+def test_the_prediction_stays_without_layer_outputs(browser: Chrome, pictures: Served) -> None:
+    """Their request is rejected where the service is overloaded."""
+    open_page(browser, pictures)
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/activations"]})
+    element(browser, "example").click()
+    answer = wait_for_answer(browser)
+    browser.find_element(By.CSS_SELECTOR, "#layer-details summary").send_keys(Keys.ENTER)
+    error = "No layer outputs: The service cannot be reached."
+    wait(browser, lambda driver: text(driver, "layers-error") == error)
+    assert text(browser, "answer") == answer
+    assert element(browser, "pixels").is_displayed()
+    assert not element(browser, "layers").is_displayed()
+    assert not element(browser, "rejected").is_displayed()
+    check_layout(browser)
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    element(browser, "layers-retry").click()
+    wait(browser, lambda driver: driver.find_elements(By.CSS_SELECTOR, "#layers li"))
+    assert element(browser, "layers").is_displayed()
+    assert not element(browser, "layers-rejected").is_displayed()
+
+
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
 
 
