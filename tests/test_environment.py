@@ -109,9 +109,10 @@ def test_no_two_installed_packages_own_one_file_with_different_contents() -> Non
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     # Ray adds a folder of its own packages to the path of a process that imports it.
     for distribution in metadata.distributions(path=[sysconfig.get_path("purelib")]):
+        name = distribution.name  # reads a file each time
         for file in distribution.files or []:
             if file.hash and ".." not in file.parts:
-                owners[str(file)].setdefault(file.hash.value, distribution.metadata["Name"])
+                owners[str(file)].setdefault(file.hash.value, name)
     assert {file: sorted(each.values()) for file, each in owners.items() if len(each) > 1} == {}
 
 
@@ -120,9 +121,10 @@ def test_every_cuda_library_has_one_owner() -> None:
     site = Path(sysconfig.get_path("purelib"))
     owners: dict[Path, list[str]] = defaultdict(list)
     for distribution in metadata.distributions(path=[str(site)]):
+        name = distribution.name
         for file in distribution.files or []:
             if ".so" in file.name and "nvidia" in file.parts:
-                owners[site / file].append(distribution.metadata["Name"])
+                owners[site / file].append(name)
     libraries = {file for file in site.glob("nvidia/**/*.so*") if file.is_file()}
     if not libraries:
         pytest.skip("no CUDA library is installed")

@@ -40,7 +40,10 @@ def expressions() -> Iterator[Expression]:
 
 def in_file(path: Path) -> Iterator[Expression]:
     """Of `NAME = re.compile(...)` the name decides whether it is searched for in this file."""
-    tree = ast.parse(path.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    if not re.search(r"\bre\.", text):
+        return
+    tree = ast.parse(text)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     searched = {ast.unparse(call.func.value) for call in calls if call.func.attr in USES - {"match", "fullmatch"}}
     names = {id(node.value): ast.unparse(node.targets[0]) for node in ast.walk(tree) if isinstance(node, ast.Assign)}

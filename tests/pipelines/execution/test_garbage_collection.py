@@ -15,9 +15,10 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def _thawed():
+def _frozen_again():
+    """As it was before: pytest searches for garbage when it ends."""
     yield
-    gc.unfreeze()
+    gc.freeze()
 
 
 def test_nothing_is_collected_in_the_block_and_its_objects_are_omitted_later(monkeypatch):
