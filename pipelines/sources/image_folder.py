@@ -81,6 +81,9 @@ def _require_readable(unreadable: Sequence[str], files: int, allowed: float) -> 
         print(f"unreadable: {line}", flush=True)
     if len(unreadable) > allowed * files:
         problem = f"{len(unreadable)} of {files} files cannot be read, more than the permitted {int(allowed * files)}"
-        raise InputError(f"data.unreadable = {allowed:g}: {problem}; the first is {unreadable[0]}")
+        raise InputError(
+            f"data.unreadable = {allowed:g}: {problem}; remove them, or name a larger share, which leaves them out; "
+            f"the first is {unreadable[0]}"
+        )
     if unreadable:
         print(f"left out {len(unreadable)} of {files} files, which cannot be read", flush=True)

@@ -125,7 +125,10 @@ def test_hostile_files_are_left_out_by_the_limits_of_the_service(root: Path) -> 
 @pytest.mark.parametrize("share", [None, 0.0, 0.01, 0.1])
 def test_more_than_that_share_is_refused(root: Path, share: float | None) -> None:
     own.add_unreadable(root)
-    words = r"data\.unreadable = .*: 7 of 61 files cannot be read, more than the permitted [06]; the first is 'blue/te"
+    words = (
+        r"data\.unreadable = .*: 7 of 61 files cannot be read, more than the permitted [06]; "
+        "remove them, or name a larger share, which leaves them out; the first is 'blue/te"
+    )
     with pytest.raises(InputError, match=words):
         read(root, unreadable=share)
 
