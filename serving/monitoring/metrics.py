@@ -22,6 +22,7 @@ from serving.monitoring.model_statistics import LoadedVersions, ModelStatistics
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+MAX_KEPT = 65_536  # outputs of runs, 256 kB, that are counted together
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -81,6 +82,8 @@ class Metrics:
         self.statistics = ModelStatistics(self.registry)
         self._responses: Counts[tuple[str, int]] = Counts()
         self._key_uses: Counts[tuple[str, str]] = Counts()
+        self._outputs: dict[tuple[str, ...], list[np.ndarray]] = {}  # of classifiers, not yet counted, by labels
+        self._kept = 0  # values in them
         self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
             "tandem_champion_info",
@@ -131,13 +134,23 @@ class Metrics:
         self._run.values.append(run)
         self.statistics.run(champion.version, len(outputs), run)
         if champion.spec.is_classification:
+            self._outputs.setdefault(champion.spec.labels, []).append(outputs)
+            self._kept += outputs.size
+            if self._kept > MAX_KEPT:
+                self._count_outputs()
+
+    def _count_outputs(self) -> None:
+        """Count labels and confidences of the kept outputs: run by run, that takes 12 us each."""
+        for labels, parts in self._outputs.items():
+            outputs = np.concatenate(parts)
             confidence, predicted = outputs.max(axis=1), outputs.argmax(axis=1)
             if not (finite := np.isfinite(confidence)).all():  # one NaN would make the sum NaN for good
                 confidence, predicted = confidence[finite], predicted[finite]
-            labels = champion.spec.labels
             counts = np.bincount(predicted, minlength=len(labels))
             self._labels[labels] = self._labels.get(labels, 0) + counts
             self._confidence.arrays.append(confidence)
+        self._outputs.clear()
+        self._kept = 0
 
     def champion_changed(
         self, result: Literal["loaded", "swapped", "refused"], now: Champion, before: Champion
@@ -158,6 +171,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Add the values collected since the last call to the counters."""
+        self._count_outputs()
         for histogram in (self._confidence, self._rows, self._queue, self._run, self._total):
             histogram.flush()
         self.statistics.flush(self._served_version)
