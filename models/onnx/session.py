@@ -8,6 +8,7 @@ mantissa): CUDA's provider has an option against it, TensorRT only obeys the env
 import io
 import logging
 import os
+import re
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -19,7 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from models.gpu_driver import has_nvidia_driver
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -54,15 +55,30 @@ def open_session(
     content = model if isinstance(model, bytes) else str(model)
     providers = _providers(device, tensorrt_options, gpu_memory_bytes)
     try:
-        session = onnxruntime.InferenceSession(content, _options(), providers=providers)
+        session, reason = _with_fallback(content, providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise InputError(f"{setting} = {device!r}: ONNX Runtime cannot open the model: {error}") from error
     used = provider(session)
     if used != REQUIRED.get(device, used):
-        raise InputError(f"{setting} = {device!r}: ONNX Runtime uses {used}; {ADVICE}; allowed: auto, cpu")
+        raise InputError(f"{setting} = {device!r}: ONNX Runtime uses {used}{reason}; {ADVICE}; allowed: auto, cpu")
     if device == "auto" and used == CPU and has_nvidia_driver():
-        log.warning(FALLBACK)
+        log.warning("%s%s", FALLBACK, reason)
     return session
+
+
+def _with_fallback(content: bytes | str, providers: list[tuple[str, dict[str, str]]]) -> tuple[Session, str]:
+    """A session, and the reason if it is one on the CPU because the GPU cannot be used: empty, or after a semicolon.
+
+    ONNX Runtime's own fallback prints to standard output, where commands write results, and applies to later runs too.
+    """
+    try:
+        return onnxruntime.InferenceSession(content, _options(), providers=providers, enable_fallback=0), ""
+    except Exception as error:
+        if providers == [(CPU, {})]:
+            raise
+        session = onnxruntime.InferenceSession(content, _options(), providers=[(CPU, {})], enable_fallback=0)
+        cause = re.search(r"CUDA failure \d+: .+?(?= ;)", one_line(error))
+        return session, f"; {cause[0] if cause else one_line(error)}"
 
 
 def provider(session: Session) -> str:

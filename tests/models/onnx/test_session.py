@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,18 @@ from serving.inference.predictor import Predictor
 from serving.settings import read
 from tests.pipelines import synthetic
 from tests.serving import bundles
+from tests.serving.conftest import ROOT
 
 FLOAT32_CUDA = (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
+OLD_DRIVER = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+HIDDEN_GPUS = """
+import os, sys
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+from pathlib import Path
+from models.onnx import session
+session.has_nvidia_driver = lambda: True
+session.open_session(Path(sys.argv[1]), "auto")
+"""
 GRAPH = bundles.graph(bundles.weights(bundles.DIGITS))
 
 
@@ -33,7 +45,10 @@ class Recorded(onnxruntime.InferenceSession):
     opened: list["Recorded"]
     granted = True
 
-    def __init__(self, model: str | bytes, options: onnxruntime.SessionOptions, providers: list[Any]) -> None:
+    def __init__(
+        self, model: str | bytes, options: onnxruntime.SessionOptions, providers: list[Any], enable_fallback: int
+    ) -> None:
+        assert not enable_fallback  # from a GPU to the CPU at any run, without an exception
         super().__init__(model, options, providers=[CPU])
         self.requested = providers
         self.tf32 = os.environ.get("NVIDIA_TF32_OVERRIDE")
@@ -131,6 +146,37 @@ def test_automatic_selection_takes_the_gpu_or_warns(monkeypatch, caplog, capsys)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"an NVIDIA driver is installed, but ONNX Runtime uses {CPU}; ")
     assert capsys.readouterr().out == ""  # `evaluate` and the readers write results there
+
+
+class Failing(Recorded):
+    """A session that cannot be opened on a GPU, as with an old driver."""
+
+    def __init__(self, *given: Any, providers: list[Any], **options: Any) -> None:
+        if len(providers) > 1:
+            raise RuntimeError(
+                f"cuda_call.cc:122 [with\nTHRW] {OLD_DRIVER} ; GPU=-1 ; hostname=vm ; expr=cudaSetDevice();"
+            )
+        super().__init__(*given, providers=providers, **options)
+
+
+def test_the_reason_of_a_gpu_that_cannot_be_used_is_named(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Failing)
+    assert open_session(GRAPH, "auto").requested == [(CPU, {})]
+    assert caplog.messages == [f"{session.FALLBACK}; {OLD_DRIVER}"]
+    with pytest.raises(InputError, match=f"^device = 'cuda': ONNX Runtime uses {CPU}; {OLD_DRIVER}; .* auto, cpu$"):
+        open_session(GRAPH, "cuda")
+    with pytest.raises(InputError, match=r"^device = 'auto': ONNX Runtime cannot open the model: "):
+        open_session(b"no graph", "auto")
+
+
+def test_a_gpu_that_cannot_be_used_prints_nothing_to_standard_output(tmp_path) -> None:
+    """The real session; hidden GPUs let it fail as an old driver does."""
+    (tmp_path / "model.onnx").write_bytes(GRAPH)
+    command = [sys.executable, "-c", HIDDEN_GPUS, str(tmp_path / "model.onnx")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(session.FALLBACK)
+    assert len(ended.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("granted", "reason"), [(False, session.FALLBACK), (True, None)])
