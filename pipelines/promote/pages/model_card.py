@@ -191,8 +191,13 @@ def _training_of(champion: CandidateRecord) -> Iterator[Block]:
         f"those of epoch {record['stored_epoch']}."
     )
     set_values = ((name, value) for name, value in json_object.flatten(record["params"]) if value not in (None, []))
+    architecture = f"{record['architecture']}."  # of the section `models` of params.yaml
     # Without the place of the data, which is a path on the machine of the training.
-    rows = [(name, numbers.general(value)) for name, value in set_values if name != "data.path"]
+    rows = [
+        (f"models.{name}" if name.startswith(architecture) else name, numbers.general(value))
+        for name, value in set_values
+        if name != "data.path"
+    ]
     yield Table(rows, ("parameter", "value"))
 
 
@@ -200,7 +205,7 @@ def _evaluation(promotion: Promotion) -> Iterator[str]:
     count = f"{promotion.data['examples']['test']:,} test" if _is_of_this_data(promotion) else "Test"
     yield (
         f"{count} examples, which neither training nor selection used. Results are those of the exported file in ONNX "
-        "Runtime; brackets contain confidence intervals."
+        "Runtime; brackets contain confidence intervals (evaluate.confidence)."
     )
     if champion := promotion.champion:
         difference = champion.parity["files"][champion.file]["max_absolute_difference"]

@@ -19,7 +19,7 @@ def html(promotion: Promotion) -> str:
     )
     frameworks = dict.fromkeys(graph.framework for graph in promotion.candidates)
     keys = (f'<span class="key {name}">{name}</span>' for name in frameworks)
-    legend = f"{''.join(keys)}Star: champion. Lines: confidence intervals. Hollow: int8."
+    legend = f"{''.join(keys)}Star: champion. Lines: confidence intervals (evaluate.confidence). Hollow: int8."
     table = document.table(_table(promotion), "Verdicts")
     return f'<div class="charts">{drawings}</div>\n<p class="hint">{legend}</p>\n{table}\n{_rules(promotion)}'
 
@@ -88,5 +88,6 @@ def _rules(promotion: Promotion) -> str:
         f'<p class="hint">Required: parity, validation {numbers.metric_name(rules.gate)} of {rules.minimum:g} or more'
         f"{latency}; of int8 graphs also a shorter median latency than in float32 at every batch size. Graphs that "
         f"differ from the best one with a p-value above {rules.config.significance:g} on the same validation examples "
-        "are tied; of these the fastest becomes champion. The test split is not used for selection.</p>"
+        "are tied; they are measured again in turns, which gives the latencies in the verdicts, and the fastest "
+        "becomes champion. The test split is not used for selection.</p>"
     )

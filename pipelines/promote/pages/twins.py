@@ -81,7 +81,7 @@ def _graph(graph: CandidateRecord, promotion: Promotion) -> Iterator[tuple[str, 
     size = graph.smallest_batch_size
     yield f"latency p50, batch of {size}", numbers.milliseconds(times["p50_ms"])
     yield f"latency p99, batch of {size}", f"{numbers.milliseconds(times['p99_ms'])}, {times['calls']:,} calls"
-    yield "throughput, best batch size", f"{_throughput(graph):,.0f}/s"
+    yield "throughput, best batch size", f"{_throughput(graph):,.0f} examples/s"
     yield "file size", numbers.kibibytes(graph.metrics["model"]["bytes"])
     yield "parity", "passed" if parity["passed"] else "failed"
     yield "largest difference", f"{parity['max_absolute_difference']:.1e}"

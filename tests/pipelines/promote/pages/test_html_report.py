@@ -40,6 +40,7 @@ def test_both_twins_are_side_by_side(promotion):
         ["test calibration error uncalibrated", "0.0540", "0.0540"],
         ["latency p50, batch of 1", "0.125 ms", "0.250 ms"],
         ["latency p99, batch of 1", "0.250 ms, 100 calls", "0.500 ms, 100 calls"],
+        ["throughput, best batch size", "20,000 examples/s", "20,000 examples/s"],
         ["file size", "2.9 KiB", "2.9 KiB"],
         ["parity", "passed", "passed"],
         ["int8: validation accuracy", "0.9600", "–"],
@@ -67,6 +68,13 @@ def test_champion_reason_data_errors_card_and_lineage_are_there(promotion):
     assert "<strong>3</strong> 98.0%<br>actually 8" in page
     assert "How to Get Started with the Model" in page
     assert "data:image/png;base64,YSBQTkc=" in page
+
+
+def test_latencies_of_verdicts_and_intervals_are_explained(promotion):
+    page = html_report.page(promotion, None)
+    assert "measured again in turns, which gives the latencies in the verdicts" in page
+    assert "Lines: confidence intervals (evaluate.confidence)." in page
+    assert "brackets contain confidence intervals (evaluate.confidence)." in page
 
 
 def test_large_errors_are_written_with_all_digits_and_rows_say_where(houses):

@@ -40,6 +40,13 @@ def test_the_hub_reads_metadata_and_results(promotion):
     assert "data.path" not in card.text  # may be a place on this machine
 
 
+def test_parameters_have_their_names_in_params_yaml(promotion):
+    promotion.champion.training["params"]["cnn"] = {"channels": [4, 8]}
+    text = model_card.markdown(promotion)
+    assert "| models.cnn.channels | \\[4, 8\\] |" in text
+    assert "| train.schedule.name | cosine |" in text
+
+
 @pytest.mark.parametrize(("epochs", "words"), [(1, "for 1 epoch on"), (1000, "for 1,000 epochs on")])
 def test_the_number_of_epochs(promotion, epochs, words):
     promotion.champion.training["epochs"] = epochs
