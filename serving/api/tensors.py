@@ -82,26 +82,26 @@ _read_cached = lru_cache(256)(_read)
 
 def write(outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference) -> Response:
     """The response: outputs float32 [N, K] as JSON, or as raw data after the JSON."""
-    document, output = _document(outputs, spec, model, version, request)
-    if not request.binary:
-        output["data"] = outputs.ravel()
-        return Response(_json(document))
-    header, headers = _binary_header(document, output, outputs)
-    return Response(header + outputs.tobytes(), content_type=BINARY, headers=headers)
+    if request.binary:
+        header, headers = _binary_header(outputs, spec, model, version, request)
+        return Response(header + outputs.tobytes(), content_type=BINARY, headers=headers)
+    document, output = _document(outputs.shape, spec.output_name, model, version, request.id)
+    output["data"] = outputs.ravel()
+    return Response(_json(document))
 
 
 async def write_large(
     outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference
 ) -> LargeResponse:
     """The same for a large response."""
-    document, output = _document(outputs, spec, model, version, request)
-    if not request.binary:
-        output["data"] = []
-        head, _, tail = _json(document).rpartition(b"[]")
-        parts = await large_responses.write_list(outputs, lambda rows: _json(rows.ravel()))
-        return LargeResponse(head + b"[", parts=[*parts, b"]" + tail])
-    header, headers = _binary_header(document, output, outputs)
-    return LargeResponse(header, content_type=BINARY, headers=headers, parts=[outputs.tobytes()])
+    if request.binary:
+        header, headers = _binary_header(outputs, spec, model, version, request)
+        return LargeResponse(header, content_type=BINARY, headers=headers, parts=[outputs.tobytes()])
+    document, output = _document(outputs.shape, spec.output_name, model, version, request.id)
+    output["data"] = []
+    head, _, tail = _json(document).rpartition(b"[]")
+    parts = await large_responses.write_list(outputs, lambda rows: _json(rows.ravel()))
+    return LargeResponse(head + b"[", parts=[*parts, b"]" + tail])
 
 
 def response_bytes(values: int, binary: bool) -> int:
@@ -110,24 +110,36 @@ def response_bytes(values: int, binary: bool) -> int:
 
 
 def _document(
-    outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference
+    shape: tuple[int, ...], name: str, model: str, version: str, request_id: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON of a response without its data, and the output in it."""
-    output: dict[str, Any] = {"name": spec.output_name, "datatype": "FP32", "shape": list(outputs.shape)}
+    output: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(shape)}
     document: dict[str, Any] = {"model_name": model, "model_version": version}
-    if request.id:
-        document["id"] = request.id
+    if request_id:
+        document["id"] = request_id
     document["outputs"] = [output]
     return document, output
 
 
 def _binary_header(
-    document: dict[str, Any], output: dict[str, Any], outputs: np.ndarray
+    outputs: np.ndarray, spec: DataSpec, model: str, version: str, request: Inference
 ) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
     """The JSON before raw data, and the header with its length."""
-    output["parameters"] = {"binary_data_size": outputs.nbytes}
+    write_header = _write_header if request.id else _write_header_cached
+    return write_header(outputs.shape, spec.output_name, model, version, request.id)
+
+
+def _write_header(
+    shape: tuple[int, ...], name: str, model: str, version: str, request_id: str
+) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    document, output = _document(shape, name, model, version, request_id)
+    output["parameters"] = {"binary_data_size": FLOAT_BYTES * math.prod(shape)}
     header = orjson.dumps(document)
     return header, ((HEADER_LENGTH, str(len(header)).encode()),)
+
+
+# Responses without an id differ in their data only: caching the rest saves 1 us.
+_write_header_cached = lru_cache(256)(_write_header)
 
 
 def _json(value: Any) -> bytes:

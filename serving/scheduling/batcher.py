@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,13 +63,17 @@ class Batcher:
         self._on_run = on_run
         self._queue: deque[QueuedRequest] = deque()
         self._active = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the last run
         self._thread = ThreadPoolExecutor(1, "model")
 
-    async def predict(self, champion: Champion, inputs: np.ndarray) -> Result:
+    def predict(self, champion: Champion, inputs: np.ndarray) -> Awaitable[Result]:
         """The outputs for validated examples [N, *shape]; an invalid one would fail all requests of its batch."""
+        many = len(inputs) > self._max_batch_rows
+        return self._predict_parts(champion, inputs) if many else self._submit(champion, inputs)
+
+    async def _predict_parts(self, champion: Champion, inputs: np.ndarray) -> Result:
+        """The outputs for more examples than a run has."""
         size = self._max_batch_rows
-        if len(inputs) <= size:
-            return await self._submit(champion, inputs)
         parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         results = [await self._submit(champion, part) for part in parts]  # one at a time, for fairness
         outputs = np.concatenate([result.outputs for result in results])
@@ -81,12 +85,12 @@ class Batcher:
         self._thread.shutdown()
 
     def _submit(self, champion: Champion, inputs: np.ndarray) -> asyncio.Future[Result]:
-        loop = asyncio.get_running_loop()
-        queued = QueuedRequest(champion, inputs, loop.create_future())
-        self._queue.append(queued)
         if not self._active:
             self._active = True
-            loop.call_soon(self._run_queue)
+            self._loop = asyncio.get_running_loop()  # a system call, so not for each request
+            self._loop.call_soon(self._run_queue)
+        queued = QueuedRequest(champion, inputs, asyncio.Future(loop=self._loop))
+        self._queue.append(queued)
         return queued.result
 
     def _run_queue(self) -> None:

@@ -17,6 +17,7 @@ class Deadlines:
         self._limits: dict[asyncio.Task[object], float] = {}
         self._started: dict[asyncio.Task[object], float] = {}
         self._expired: set[asyncio.Task[object]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of `watch`; without it, looking it up takes a system call
 
     def __len__(self) -> int:
         """The number of requests in flight."""
@@ -24,7 +25,7 @@ class Deadlines:
 
     async def within(self, work: Awaitable[Value]) -> Value:
         """Await `work`. Raises TimeoutError after the time limit, which is its argument."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._started[task] = time.monotonic()
         try:
@@ -47,9 +48,13 @@ class Deadlines:
 
     async def watch(self) -> None:
         """Cancel expired requests periodically, until cancelled."""
-        while True:
-            await asyncio.sleep(min(1.0, self._seconds / 10))
-            self.cancel_expired()
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(min(1.0, self._seconds / 10))
+                self.cancel_expired()
+        finally:
+            self._loop = None
 
     def cancel_expired(self) -> None:
         """Cancel the requests that have exceeded the time limit."""
