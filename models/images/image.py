@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from models.errors import InputError
-from models.images.structure import Structure, StructureError, has_all_rows, read_structure
+from models.images.structure import Structure, StructureError, has_all_rows, plain_png, read_structure
 
 PLUGINS: dict[str, type[ImageFile]] = {
     "PNG": PngImageFile,
@@ -109,6 +109,27 @@ def identify(data: bytes) -> str:
 
 def _load(structure: Structure, side: int) -> Image.Image:
     """The decoded first frame, upright; a large JPEG is scaled by its decoder to at least `side` pixels."""
+    image = _load_plain(structure) or _load_file(structure, side)
+    turn = ORIENTATIONS.get(structure.orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _load_plain(structure: Structure) -> Image.Image | None:
+    """The pixels of a small PNG by Pillow's decoder alone, as reading the file would take twice as long: 17 us.
+
+    None for other files and for damaged ones, of which `_load_file` has the error.
+    """
+    if structure.format != "PNG" or structure.raw_bytes > SMALL_BYTES or not (plain := plain_png(structure)):
+        return None
+    mode, pixels = plain
+    try:
+        return Image.frombytes(mode, (structure.width, structure.height), pixels, "zip", mode)
+    except ValueError:
+        return None
+
+
+def _load_file(structure: Structure, side: int) -> Image.Image:
+    """The decoded first frame as it is in the file."""
     image: Image.Image = PLUGINS[structure.format](io.BytesIO(structure.data))
     if image.size != (structure.width, structure.height):
         raise StructureError("its headers contradict each other")
@@ -116,8 +137,7 @@ def _load(structure: Structure, side: int) -> Image.Image:
     image.load()
     if structure.format == "PNG" and not _has_all_rows(image, structure):
         raise StructureError("rows are missing")
-    turn = ORIENTATIONS.get(structure.orientation)
-    return image if turn is None else image.transpose(turn)
+    return image
 
 
 def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
@@ -131,8 +151,10 @@ def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
     """The image without transparency, 8 bits a channel, in `mode` ("L" or "RGB"); in strips to save memory."""
+    if image.mode == mode and not image.has_transparency_data:
+        return image
     rows = max(1, STRIP_PIXELS // image.width)
-    if rows >= image.height or (image.mode == mode and not image.has_transparency_data):
+    if rows >= image.height:
         return _flatten_strip(image, mode)
     flat = Image.new(mode, image.size)
     for top in range(0, image.height, rows):

@@ -25,6 +25,8 @@ BLOCK = 65_536
 SPARE_BYTES = 65_536  # of pixel data that an image of any size may have
 
 PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+PNG_HEADER = b"\0\0\0\rIHDR"
+PNG_PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}  # modes by depth, colour type and the three methods
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -79,6 +81,25 @@ def has_all_rows(structure: Structure) -> bool:
         while missing > 0 and (part := inflate.decompress(block, BLOCK << 4)):
             missing, block = missing - len(part), inflate.unconsumed_tail  # noqa: PLW2901
     return missing <= 0
+
+
+def plain_png(structure: Structure) -> tuple[str, bytes] | None:
+    """Pillow's mode and the compressed pixel data of a small PNG of the most usual kind, None for other files.
+
+    It has grey or RGB with 8 bits a channel, a valid header, and all rows in the one chunk between header and end.
+    """
+    data, mode = structure.data, PNG_PLAIN.get(structure.data[24:29])
+    if not mode or data[8:16] != PNG_HEADER or data[37:41] != b"IDAT":
+        return None
+    length, checksum = int.from_bytes(data[33:37], "big"), int.from_bytes(data[29:33], "big")
+    pixels, end = data[41 : 41 + length], data[45 + length : 53 + length]
+    if end != b"\0\0\0\0IEND" or zlib.crc32(data[12:29]) != checksum:
+        return None
+    try:
+        complete = len(zlib.decompressobj().decompress(pixels, BLOCK << 4)) >= structure.raw_bytes
+    except zlib.error:
+        return None
+    return (mode, pixels) if complete else None
 
 
 def _require_size(width: int, height: int, max_pixels: int) -> None:

@@ -178,12 +178,17 @@ def test_the_limit_is_an_argument() -> None:
         decode(encode(Image.new("L", (9, 9))), GREY, max_pixels=80)
 
 
-def test_too_little_memory_is_no_fault_of_the_picture(ramp: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("times", "owner", "name"), [(1, Image, "frombytes"), (40, PngImageFile, "load")])
+def test_too_little_memory_is_no_fault_of_the_picture(
+    ramp: np.ndarray, monkeypatch: pytest.MonkeyPatch, times: int, owner: object, name: str
+) -> None:
+    """Of a small one and of a larger one."""
+
     def refuse(*_: object) -> None:
         raise MemoryError
 
-    data = encode(Image.fromarray(ramp))
-    monkeypatch.setattr(PngImageFile, "load", refuse)
+    data = encode(Image.fromarray(np.tile(ramp, (times, times))))
+    monkeypatch.setattr(owner, name, refuse)
     with pytest.raises(MemoryError):
         decode(data, GREY)
 
