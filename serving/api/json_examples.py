@@ -71,7 +71,7 @@ def _check_codes(inputs: np.ndarray, position: int, spec: DataSpec) -> None:
 
 def _examples(flat: list[Any], shape: tuple[int, ...], spec: DataSpec, may_have_booleans: bool) -> np.ndarray:
     """The checked numbers as [N, *spec.shape] in the spec's dtype; `shape` is that of one example as written."""
-    numbers = _uint8(flat, shape, may_have_booleans) if spec.dtype == "uint8" else _float32(flat, shape)
+    numbers = _uint8(flat, shape, may_have_booleans) if spec.dtype == "uint8" else _float32(flat, shape, spec)
     inputs = numbers.reshape(-1, *spec.shape)
     check(inputs, spec)
     return inputs
@@ -137,13 +137,14 @@ def _as_uint8(values: list[Any], may_have_booleans: bool = True) -> np.ndarray |
         return None
 
 
-def _float32(flat: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+def _float32(flat: list[Any], shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:
     """Finite numbers -> float32 [n]."""
     if (numbers := _as_float32(flat)) is not None:
         return numbers
     position = _first_wrong(flat, lambda block: _as_float32(block) is not None, is_float32)
     found = summarize(flat[position])
-    raise invalid(f"{_path(position, shape)}: found {found}; allowed: finite numbers within float32")
+    objects = "; rows with the names of categories are objects by column name" if any(spec.categories) else ""
+    raise invalid(f"{_path(position, shape)}: found {found}; allowed: finite numbers within float32{objects}")
 
 
 def _as_float32(values: list[Any]) -> np.ndarray | None:

@@ -49,6 +49,17 @@ def houses(tmp_path: Path) -> Path:
     return write(tmp_path / "champion", weights(HOUSES))
 
 
+def test_a_list_with_the_name_of_a_category_is_rejected_with_the_other_form(
+    houses: Path, tmp_path: Path, local: Make
+) -> None:
+    rejected = local(houses).post("/predict", json={"inputs": [[120, "red", "true"]]})
+    expected = "inputs[0][1]: found text of 3; allowed: finite numbers within float32; "
+    assert rejected.json()["error"] == expected + "rows with the names of categories are objects by column name"
+    iris = write(tmp_path / "iris", weights(IRIS))
+    rejected = local(iris).post("/predict", json={"inputs": [[1, 2, 3, "4"]]})
+    assert rejected.json()["error"] == "inputs[0][3]: found text of 1; allowed: finite numbers within float32"
+
+
 @pytest.mark.parametrize(("row", "raw"), GOOD.values(), ids=GOOD)
 def test_a_row_becomes_raw_columns(houses: Path, local: Make, row: dict[str, Any], raw: list[float]) -> None:
     expected = np.array([raw], np.float32)
