@@ -162,6 +162,7 @@ def test_the_number_of_workers_follows_the_device_in_use(
 
 
 def test_serving_needs_no_framework() -> None:
-    code = f"import sys, serving.service; print([name for name in {FRAMEWORKS} if name in sys.modules])"
+    modules = "sys, serving.service, serving.process.registry_sync"
+    code = f"import {modules}; print([name for name in {FRAMEWORKS} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

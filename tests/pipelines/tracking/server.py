@@ -1,6 +1,7 @@
 """A real MLflow server with a SQL store and proxied artifacts, which tests start, stop and start again."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import requests
 
 from pipelines.execution.ports import free_port
+from tests.pipelines import synthetic
 
 START_SECONDS = 300.0  # at most
 
@@ -21,6 +23,7 @@ class Server:
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
+        shutil.copy(synthetic.store(), folder / "server.db")
 
     def start(self) -> None:
         """Start, and wait until it responds."""

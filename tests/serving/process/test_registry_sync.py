@@ -247,10 +247,3 @@ def test_a_check_without_an_error_is_recorded(tmp_path: Path, monkeypatch: pytes
     while len(checked) < 2:
         registry.follow(NAME, "champion", tmp_path, 1.0, len(checked))
     assert checked == [False, True]
-
-
-def test_serving_imports_neither_mlflow_nor_pipelines() -> None:
-    imports = "import serving.service, serving.process.registry_sync, sys"
-    program = f"{imports}; print('mlflow' in sys.modules, 'pipelines' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-2:] == ["False", "False"]
