@@ -1,6 +1,7 @@
 """The paths of the service."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from serving.api import activations, openapi, predict, predict_image, schemas, static_files, status
 from serving.api import inference_protocol as v2
@@ -94,6 +95,7 @@ def pattern(path: str) -> str:
     return "/v2/models/{name}" + ("/versions/{version}" if parts["version"] else "") + parts["suffix"]
 
 
+@lru_cache(256)
 def find(method: str, path: str) -> Route:
     """The route of a request. Raises RequestError, 404 or 405."""
     route = ROUTES.get(path)

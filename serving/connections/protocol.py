@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +28,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
 LINGER_PAUSE = 0.001  # seconds between two reads of discarded bytes
 UPGRADE_HEADERS = {b"upgrade", b"connection", b"http2-settings"}
+MAX_CACHED_URL = 256  # bytes
 MAX_PIPELINED = 64  # requests that a client sent before the first of them was answered
 
 
@@ -132,7 +134,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless the headers exceed a limit."""
-        if self._asks_for_upgrade:
+        if self.parser.should_upgrade() and self._asks_for_upgrade:
             return  # `_unsupported_upgrade_warning` follows
         self._in_body = True
         self._waiting_since = 0.0
@@ -148,12 +150,11 @@ class Connection(HttpToolsProtocol):
 
     def _begin(self) -> None:
         """Begin to answer as uvicorn does, or after earlier requests."""
-        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        version = self.parser.get_http_version()
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = version
-        self.scope["path"] = unquote(url.path.decode("ascii"))
-        self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
+        split = _split_cached if len(self.url) <= MAX_CACHED_URL else _split
+        self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = split(self.url)
         busy = self._busy
         self.cycle = Cycle(
             scope=self.scope,
@@ -181,7 +182,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Count from here: the next request follows."""
-        if self._asks_for_upgrade:
+        if self.parser.should_upgrade() and self._asks_for_upgrade:
             return  # `_unsupported_upgrade_warning` follows
         self._unparsed = 0
         self._in_body = False
@@ -307,6 +308,15 @@ class Connection(HttpToolsProtocol):
         else:
             seconds = self._settings.header_timeout_seconds
             self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
+
+
+def _split(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, the path as it was sent, and the query. Raises HttpParserInvalidURLError."""
+    parts = httptools.parse_url(url)
+    return unquote(parts.path.decode("ascii")), parts.path, parts.query or b""
+
+
+_split_cached = lru_cache(256)(_split)  # clients request the same few URLs again and again
 
 
 def _head(start_line: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
