@@ -82,7 +82,7 @@ def _decide(
     if challenger.sha256 == current.sha256:
         return Decision(False, f"{challenger.name} is {version}")
     if rules.config.replace == "always":
-        return Decision(True, f"{challenger.name} replaces {version}: promote.replace = always")
+        return Decision(True, f"{challenger.name} is not compared with {version}: promote.replace = always")
     if differing := bundle.data_differences(current.spec, spec):
         return Decision(True, f"{version}, was trained for other data, which differ in: {', '.join(differing)}")
     return decide(comparison.compare(challenger, current, rules, device), rules)

@@ -121,10 +121,12 @@ def test_other_classes_are_not_compared(settings, capsys):
     assert reason in promotion_history.events(model_registry.list_versions("tandem"))[1].reason
 
 
-def test_without_a_comparison_the_best_candidate_replaces_the_champion(settings):
+def test_without_a_comparison_the_best_candidate_replaces_the_champion(settings, capsys):
     promote_graph(settings, STRONG, accuracy=0.97)
     promote_graph(settings, MIDDLE, accuracy=0.93, replace="always")
     assert champion()["version"] == registered().version == "2"
+    reason = "torch-cnn is not compared with the champion, version 1: promote.replace = always"
+    assert reason in capsys.readouterr().out  # also true in the copy of an experiment, which only has a challenger
 
 
 def test_the_champion_of_a_workspace_whose_registry_is_new_is_compared_and_registered(settings, capsys):
