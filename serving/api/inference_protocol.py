@@ -80,7 +80,10 @@ async def infer(worker: Worker, request: Request) -> Response:
 async def _inference(worker: Worker, champion: Champion, request: Request) -> tensors.Inference:
     """The request's tensors. Raises RequestError."""
     document, raw = tensors.split(await request.body(), request.header(tensors.HEADER_LENGTH))
-    parse = partial(tensors.parse, raw=raw, spec=champion.spec, max_examples=worker.settings.max_batch)
+    max_examples = worker.settings.max_batch
+    if raw is not None and len(document) <= tensors.MAX_CACHED_HEADER:  # the usual case, without a turn
+        return tensors.parse(document, raw, champion.spec, max_examples)
+    parse = partial(tensors.parse, raw=raw, spec=champion.spec, max_examples=max_examples)
     return await json_body.read(worker, request, document, parse)
 
 

@@ -54,20 +54,21 @@ class Request:
     `memory_budget`.
     """
 
+    unread = True
+    key_name = ""
+    observed: Observation | None = None
+    load: LoadEstimate | None = None
+    memory_budget: MemoryBudget | None = None
+    deadlines: Deadlines | None = None
+    _complete = False
+    _reserved = 0
+    _response_memory: tuple[MemoryBudget, int] | None = None
+
     def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.scope = scope
         self.receive = receive
-        self.unread = True
-        self.key_name = ""
-        self.observed: Observation | None = None
-        self.load: LoadEstimate | None = None
-        self.memory_budget: MemoryBudget | None = None
-        self.deadlines: Deadlines | None = None
-        self._complete = False
-        self._reserved = 0
-        self._response_memory: tuple[MemoryBudget, int] | None = None
         self._actions: list[Callable[[], None]] = []
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         if len(self._headers) != len(scope["headers"]):

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class QueuedRequest:
     champion: Champion
     inputs: np.ndarray
     result: asyncio.Future[Result]
-    since: float = field(default_factory=time.perf_counter)
+    since: float  # `time.perf_counter`
 
 
 class Batcher:
@@ -89,7 +89,7 @@ class Batcher:
             self._active = True
             self._loop = asyncio.get_running_loop()  # a system call, so not for each request
             self._loop.call_soon(self._run_queue)
-        queued = QueuedRequest(champion, inputs, asyncio.Future(loop=self._loop))
+        queued = QueuedRequest(champion, inputs, asyncio.Future(loop=self._loop), time.perf_counter())
         self._queue.append(queued)
         return queued.result
 
