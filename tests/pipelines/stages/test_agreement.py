@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from dvc.repo import Repo
 from pipelines import registry, rollback
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
-from pipelines.tracking import model_registry
+from pipelines.tracking import model_registry, relocation
 from serving.inference import champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import REPOSITORY, run_main, write_params
@@ -37,16 +38,21 @@ INPUTS = [f"artifacts/{name}" for name in ("checkpoints", "data", "exports", "me
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with the stage `promote` alone and two candidates, of which `params.yaml` names the worse one."""
-    synthetic.enter(tmp_path, monkeypatch, {"frameworks": ["torch"], "architectures": ["cnn"]})
+    enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make `folder` such a repository and the working directory."""
+    synthetic.enter(folder, patch, {"frameworks": ["torch"], "architectures": ["cnn"]})
     for name, strength, accuracy in (("torch-cnn", 1.0, 0.93), ("keras-cnn", 10.0, 1.0)):
         synthetic.write_candidate(name, strength=strength)
         synthetic.write_metrics(name, accuracy=accuracy)
-    (tmp_path / "dvc.yaml").write_text(STAGE)
-    (tmp_path / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n")
+    (folder / "dvc.yaml").write_text(STAGE)
+    (folder / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n")
     call("git", "init", "--quiet")
     call("dvc", "init", "--quiet")
     call("dvc", "add", "--quiet", *INPUTS)
-    return tmp_path
 
 
 def call(*command: str) -> str:
@@ -119,15 +125,31 @@ def test_folder_and_registry_agree_or_the_difference_is_reported_with_what_resol
     assert report().startswith("ok")
 
 
-@pytest.fixture
-def twice_promoted(workspace: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the champion `keras-cnn`, version 2, which replaced `torch-cnn`."""
-    call("dvc", "repro")
-    write_params(workspace, {"frameworks": ["keras"], "architectures": ["cnn"], "evaluate.device": "cpu"})
-    call("dvc", "repro")
-    commit("keras")
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        call("dvc", "repro")
+        write_params(folder, {"frameworks": ["keras"], "architectures": ["cnn"], "evaluate.device": "cpu"})
+        call("dvc", "repro")
+        commit("keras")
+        assert versions() == ("2", "2")
+    return folder
+
+
+@pytest.fixture
+def twice_promoted(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the working directory."""
+    copy = Path(shutil.copytree(original, tmp_path / "copy"))
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    # MLflow remembers the artifact folder of each run; in this process it would be that of the original.
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
+    relocation.main()
     assert versions() == ("2", "2")
-    return workspace
+    return copy
 
 
 def test_an_experiment_after_a_rollback_does_not_restore_what_was_rolled_back(twice_promoted: Path) -> None:
