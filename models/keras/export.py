@@ -1,7 +1,7 @@
 """The graph that is served, and Keras' own formats."""
 
-import contextlib
-import io
+import json
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
+from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 
 from models.export_formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from models.interfaces import Predict
@@ -40,13 +41,43 @@ def served(model: keras.Model, spec: DataSpec) -> Any:
 def export(model: keras.Model, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx`, `saved_model/`, `model.tflite` and `model.keras` (logits) into an existing folder."""
     functional(model, spec).save(folder / KERAS)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", served(model, spec))
-    with contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(str(folder / SAVED_MODEL), verbose=False)
+    _make_reproducible(folder / KERAS)
+    _write_saved_model(model, spec, folder / SAVED_MODEL)
     (folder / LITERT).write_bytes(to_litert(folder / SAVED_MODEL))
     onnx.save(to_onnx(model, spec), folder / ONNX)
+
+
+def _make_reproducible(path: Path) -> None:
+    """Rewrite a `.keras` file without times, and with shared objects numbered in their order, not by their address."""
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    numbers: dict[int, int] = {}
+
+    def renumber(value: dict[str, Any]) -> dict[str, Any]:
+        if (address := value.get("shared_object_id")) is not None:
+            value["shared_object_id"] = numbers.setdefault(address, len(numbers))
+        return value
+
+    entries["config.json"] = json.dumps(json.loads(entries["config.json"], object_hook=renumber)).encode()
+    entries["metadata.json"] = json.dumps({"keras_version": keras.__version__}).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(zipfile.ZipInfo(name), content)
+
+
+def _write_saved_model(model: keras.Model, spec: DataSpec, folder: Path) -> None:
+    """Write the signature `serve` and its variables, with the same bytes in every process.
+
+    Keras' ExportArchive stores each variable twice, in an order that varies, and the states of random generators.
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    module.serve = served(model, spec)
+    tf.saved_model.save(module, str(folder), {"serve": module.serve, "serving_default": module.serve})
+    path = folder / "fingerprint.pb"
+    fingerprint = FingerprintDef.FromString(path.read_bytes())
+    fingerprint.ClearField("uuid")  # random
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
 def functional(model: keras.Model, spec: DataSpec) -> keras.Model:

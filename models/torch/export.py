@@ -36,6 +36,8 @@ class Served(nn.Module):
 def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx` and `model.pt2` into an existing folder."""
     program = trace(Served(model, spec), spec)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it contains paths of this machine
     torch.export.save(program, folder / EXPORTED_PROGRAM)
     onnx.save(to_onnx(program, spec), folder / ONNX)
 

@@ -1,5 +1,8 @@
 """The exported graph: one contract for both frameworks, equal to the model, the same bytes twice."""
 
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import get_args
 
@@ -82,6 +85,33 @@ def test_the_same_model_exports_to_the_same_bytes(
     model, folder = exported(framework, "cnn")
     framework_module(framework, "export").export(model, spec, tmp_path)
     assert (folder / "model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+
+
+def export_new_model(framework: str, spec: DataSpec, folder: Path) -> None:
+    """Export a model whose weights do not depend on the process."""
+    model, store = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"]), framework_module(framework, "store")
+    random = np.random.default_rng(0)
+    weights = store.get_weights(model)
+    store.set_weights(model, {name: random.random(array.shape, np.float32) for name, array in weights.items()})
+    folder.mkdir()
+    framework_module(framework, "export").export(model, spec, folder)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_process_writes_the_same_bytes_and_no_path(framework: str, spec: DataSpec, tmp_path: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for future in [processes.submit(export_new_model, framework, spec, folder) for folder in folders]:
+            future.result()
+    first, second = ({path.relative_to(folder): path for path in folder.rglob("*.*")} for folder in folders)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name].read_bytes() != second[name].read_bytes()] == []
+    for path in first.values():
+        contents = [path.read_bytes()]
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                contents = [file.read(name) for name in file.namelist()]
+        assert not any(root in content for content in contents for root in (b"site-packages", b"/models/"))
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
