@@ -24,10 +24,8 @@ from pipelines.artifacts import paths, split_files
 from pipelines.artifacts.hashing import hash_files
 from pipelines.config import params
 from pipelines.doctor import mlflow_store
-from pipelines.evaluate import __main__ as evaluate
 from pipelines.execution.candidate import Candidate
 from pipelines.export import __main__ as export
-from pipelines.promote import __main__ as promote
 from pipelines.tracking import location, model_registry, relocation
 from pipelines.train import __main__ as train
 from tests.pipelines.workspace import assert_one_error_line, run_main
@@ -355,12 +353,12 @@ def test_where_no_candidate_passes_the_old_champion_stays(copy):
     assert copy.files("artifacts/champion") == before
 
 
-def test_a_candidate_that_is_no_longer_asked_for_is_not_looked_at(local_store):
-    local_store.change({"frameworks": ["torch"]})
-    assert local_store.changed() == {"check", "promote"}
-    done = run_main(promote.main)
+def test_a_candidate_that_is_no_longer_asked_for_is_not_looked_at(copy):
+    copy.change({"frameworks": ["torch"]})
+    done = copy.run("dvc", "repro")
     assert done.returncode == 0, done.stderr
-    assert {name.partition("-")[0] for name in local_store.read("artifacts/metrics.json")} == {"champion", "torch"}
+    assert stages_run(done.stdout) == ["check", "promote"]
+    assert {name.partition("-")[0] for name in copy.read("artifacts/metrics.json")} == {"champion", "torch"}
     assert "keras-cnn" not in done.stdout.partition("verdict")[2].partition("validation accuracy")[0]
 
 
@@ -408,11 +406,9 @@ def test_a_loss_that_is_no_number_is_told_and_the_run_keeps_what_it_has(copy, mo
     assert copy.files("artifacts/checkpoints/torch-cnn") == before
 
 
-def test_a_store_that_cannot_be_reached_is_told_before_training(copy, monkeypatch):
+def test_a_store_that_cannot_be_reached_is_told_before_training(copy):
     before = copy.files("artifacts/checkpoints")
-    monkeypatch.chdir(copy.root)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    done = run_main(train.main, "--framework", "torch", "--architecture", "cnn")
+    done = copy.stage("train", "torch-cnn", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert_one_error_line(done, "MLFLOW_TRACKING_URI = http://127.0.0.1:9", "not reachable")
     assert done.stdout == ""
     assert copy.files("artifacts/checkpoints") == before
@@ -499,20 +495,17 @@ def agreement(workspace: Workspace) -> tuple[str, str, str]:
     )
 
 
-def test_a_moved_folder_keeps_its_runs_and_new_ones_are_within_it(local_store, torch_operators, tmp_path, monkeypatch):
+def test_a_moved_folder_keeps_its_runs_and_new_ones_are_within_it(local_store, tmp_path, monkeypatch):
     earlier, former = local_store.run_of("torch-cnn"), local_store.root
     monkeypatch.chdir(tmp_path)
     moved = Workspace(former.rename(tmp_path / "elsewhere"))
+    moved.change({"frameworks": ["torch"], "train.epochs": 1})
+    output = run(moved, "dvc", "repro")
+    assert "the folder was moved or copied" in output
+    assert stages_run(output) == ["check", *(f"{stage}@torch-cnn" for stage in STAGES), "promote"]
+    assert list(tmp_path.iterdir()) == [moved.root]
     monkeypatch.chdir(moved.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert moved.changed() == set()
-    moved.change({"frameworks": ["torch"], "train.epochs": 1})
-    assert moved.changed() == {"check", "train@torch-cnn", "promote"}
-    assert "the folder was moved or copied" in run(moved, "dvc", "repro", "--single-item", "train@torch-cnn")
-    torch = ("--framework", "torch", "--architecture", "cnn")
-    stages = [run_main(stage.main, *torch) for stage in (export, evaluate)] + [run_main(promote.main)]
-    assert [stage.returncode for stage in stages] == [0, 0, 0], stages
-    assert list(tmp_path.iterdir()) == [moved.root]
     mlflow.set_tracking_uri(location.uri())
     new = moved.run_of("torch-cnn")
     assert new.info.run_id != earlier.info.run_id
