@@ -121,8 +121,7 @@ class Tandem:
             if settings.api_keys_file:
                 key_file.read(settings.api_keys_file)
             provider = preflight.check(settings)  # forks, so before the threads that follow
-            if not settings.workers:
-                supervision.set_workers(cores.workers(provider))
+            supervision.set_workers(settings.workers or cores.workers(provider))
             if json_log.ENABLED:
                 json_log.relay_stderr()
             logging.getLogger("bentoml.tandem").info("workers: %d, on %s", _workers(), provider)

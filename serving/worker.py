@@ -111,6 +111,7 @@ class Worker:
         self.ready = False
         for task in self._tasks:
             task.cancel()
+        self.metrics.flush()
         self.batcher.close()
         if self.canary:
             self.canary.close()

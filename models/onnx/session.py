@@ -70,10 +70,11 @@ def _with_fallback(content: bytes | str, providers: list[tuple[str, dict[str, st
     """A session, and the reason if it is one on the CPU because the GPU cannot be used: empty, or after a semicolon.
 
     ONNX Runtime's own fallback prints to standard output, where commands write results, and applies to later runs too.
+    As in it, other exceptions are not caught, such as that of a model that needs more memory than the GPU's limit.
     """
     try:
         return onnxruntime.InferenceSession(content, _options(), providers=providers, enable_fallback=0), ""
-    except Exception as error:
+    except (ValueError, RuntimeError) as error:
         if providers == [(CPU, {})]:
             raise
         session = onnxruntime.InferenceSession(content, _options(), providers=[(CPU, {})], enable_fallback=0)

@@ -9,6 +9,7 @@ import onnx
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from models.export_formats import EXPORTED_PROGRAM, ONNX
 from models.interfaces import Predict
@@ -36,8 +37,9 @@ class Served(nn.Module):
 def export(model: nn.Module, spec: DataSpec, folder: Path) -> None:
     """Write `model.onnx` and `model.pt2` into an existing folder."""
     program = trace(Served(model, spec), spec)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it contains paths of this machine
+    for module in program.graph_module.modules():  # with the branches of conditions and loops
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it contains paths of this machine
     torch.export.save(program, folder / EXPORTED_PROGRAM)
     onnx.save(to_onnx(program, spec), folder / ONNX)
 

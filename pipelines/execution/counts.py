@@ -1,6 +1,6 @@
-"""Numbers of things as text."""
+"""Counts with their nouns."""
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things, whose plural ends in s."""
+    """A count and its noun, such as `2 cores`; the plural ends in s."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

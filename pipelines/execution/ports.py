@@ -5,7 +5,8 @@ import random
 import socket
 
 HOST = "127.0.0.1"
-PORTS = range(10_000, 32_768)  # below those that Linux, macOS and Windows give to clients, and to servers with port 0
+# Below those that Linux, macOS and Windows give to clients, and to servers with port 0; above those of Ray's workers.
+PORTS = range(20_000, 32_768)
 IN_USE = {errno.EADDRINUSE, errno.EACCES}  # Windows refuses excluded ranges as a lack of permission
 
 

@@ -76,14 +76,15 @@ def _decode(
 
 
 def _require_readable(unreadable: Sequence[str], files: int, allowed: float) -> None:
-    """Print the first MAX_PRINTED. Raises InputError if they exceed the share `allowed` of all files."""
-    for line in unreadable[:MAX_PRINTED]:
+    """Print the first MAX_PRINTED, or all and raise InputError if they exceed the share `allowed` of all files."""
+    is_rejected = len(unreadable) > allowed * files
+    for line in unreadable if is_rejected else unreadable[:MAX_PRINTED]:
         print(f"unreadable: {line}", flush=True)
-    if len(unreadable) > allowed * files:
+    if is_rejected:
         problem = f"{len(unreadable)} of {files} files cannot be read, more than the permitted {int(allowed * files)}"
         raise InputError(
-            f"data.unreadable = {allowed:g}: {problem}; remove them, or name a larger share, which leaves them out; "
-            f"the first is {unreadable[0]}"
+            f"data.unreadable = {allowed:g}: {problem}; remove these files, or raise data.unreadable, which leaves "
+            f"them out; the first is {unreadable[0]}"
         )
     if unreadable:
         print(f"left out {len(unreadable)} of {files} files, which cannot be read", flush=True)

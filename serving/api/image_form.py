@@ -1,5 +1,6 @@
 """Files and fields of a multipart form (RFC 7578), parsed in memory in time linear in its bytes."""
 
+import re
 from functools import lru_cache
 
 from python_multipart.exceptions import FormParserError
@@ -11,6 +12,7 @@ from serving.http.messages import Request
 MAX_FIELDS = 8
 MAX_FIELD_BYTES = 1 << 20
 CHARSETS = {b"utf-8", b"utf8"}
+MAX_PADDING = 64  # spaces and tabs after a boundary, each of which takes the parser a turn of a loop in Python
 
 MAX_CACHED_HEADER = 512  # bytes
 # Clients send the same few headers again and again: caching them saves 5 us of a form.
@@ -31,10 +33,10 @@ class _Parts:
         self.files: list[bytes] = []
         self.fields: list[tuple[str, str]] = []
         self._max_files = max_files
-        self._counts = {True: 0, False: 0}  # of files and of fields whose headers are complete
+        self._begun = {"files": 0, "fields": 0}
         self._header = self._value = self._disposition = b""
         self._name = ""
-        self._is_file = False
+        self._is_file = self._is_complete = False
         self._data: list[bytes] = []
         self._size = 0
 
@@ -47,12 +49,15 @@ class _Parts:
             "on_header_end": self._end_header,
             "on_headers_finished": self._end_headers,
             "on_part_data": self._add_data,
-            "on_part_end": self._end,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
         }
         try:
             MultipartParser(boundary, callbacks).write(body)  # type: ignore[arg-type]
         except FormParserError:
-            raise _FormError("Invalid multipart data.") from None
+            raise _FormError("the form is broken; is the boundary in the content type another one?") from None
+        if not self._is_complete:
+            raise _FormError("the form is broken: found no final boundary; is the form cut off?")
 
     def _begin(self) -> None:
         self._disposition = b""
@@ -72,25 +77,28 @@ class _Parts:
     def _end_headers(self) -> None:
         options = _options(self._disposition)
         if b"name" not in options:
-            raise _FormError('The Content-Disposition header field "name" must be provided.')
+            raise _FormError("the form is broken: a part has no name in its Content-Disposition")
         self._name, self._is_file = _text(options[b"name"]), b"filename" in options
-        self._counts[self._is_file] += 1
         kind, most = ("files", self._max_files) if self._is_file else ("fields", MAX_FIELDS)
-        if self._counts[self._is_file] > most:
-            raise _FormError(f"Too many {kind}. Maximum number of {kind} is {most}.")
+        self._begun[kind] += 1
+        if self._begun[kind] > most:
+            raise _FormError(f"the form has too many {kind}; allowed: {most}")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
         if not self._is_file and self._size > MAX_FIELD_BYTES:
-            raise _FormError(f"Part exceeded maximum size of {MAX_FIELD_BYTES >> 10}KB.")
+            raise _FormError(f"a field of the form is too large; allowed: {MAX_FIELD_BYTES} bytes")
         self._data.append(data[start:end])
 
-    def _end(self) -> None:
+    def _end_part(self) -> None:
         content = b"".join(self._data)
         if self._is_file:
             self.files.append(content)
         else:
             self.fields.append((self._name, _text(content)))
+
+    def _end(self) -> None:
+        self._is_complete = True
 
 
 async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str, str]]:
@@ -102,16 +110,18 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     if (charset := parameters.get(b"charset", b"utf-8")).lower() not in CHARSETS:
         raise invalid(f"the form's charset: found {charset.decode('latin-1')[:50]!r}; allowed: utf-8")
     body, boundary = await request.body(), parameters.get(b"boundary")
+    if not boundary:
+        raise invalid("the form is broken: the content type has no boundary")
     # Each candidate for a boundary costs the parser several calls.
-    if boundary and body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
+    if body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
         raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
+    if re.search(b"--%b[ \t]{%d}" % (re.escape(boundary), MAX_PADDING), body):
+        raise invalid(f"the form is broken: {MAX_PADDING} or more spaces follow a boundary")
     parts = _Parts(max_files)
     try:
-        if boundary is None:
-            raise _FormError("Missing boundary in multipart.")
         parts.parse(body, boundary)
     except _FormError as error:
-        raise invalid(f"the form is broken: {error}; is the boundary missing?") from None
+        raise invalid(str(error)) from None
     # BentoML's client sends omitted fields as null.
     pairs = [(name, value) for name, value in parts.fields if value != "null"]
     fields = dict(pairs)

@@ -81,7 +81,7 @@ async def _inference(worker: Worker, champion: Champion, request: Request) -> te
     """The request's tensors. Raises RequestError."""
     document, raw = tensors.split(await request.body(), request.header(tensors.HEADER_LENGTH))
     max_examples = worker.settings.max_batch
-    if raw is not None and len(document) <= tensors.MAX_CACHED_HEADER:  # the usual case, without a turn
+    if raw is not None and len(document) <= tensors.MAX_CACHED_HEADER:  # never large; saves a coroutine
         return tensors.parse(document, raw, champion.spec, max_examples)
     parse = partial(tensors.parse, raw=raw, spec=champion.spec, max_examples=max_examples)
     return await json_body.read(worker, request, document, parse)

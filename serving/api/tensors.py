@@ -132,6 +132,7 @@ def _binary_header(
 def _write_header(
     shape: tuple[int, ...], name: str, model: str, version: str, request_id: str
 ) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """The same for outputs of this shape and name."""
     document, output = _document(shape, name, model, version, request_id)
     output["parameters"] = {"binary_data_size": FLOAT_BYTES * math.prod(shape)}
     header = orjson.dumps(document)

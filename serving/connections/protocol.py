@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless the headers exceed a limit."""
-        if self.parser.should_upgrade() and self._asks_for_upgrade:
+        if self._asks_for_upgrade:
             return  # `_unsupported_upgrade_warning` follows
         self._in_body = True
         self._waiting_since = 0.0
@@ -182,7 +182,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Count from here: the next request follows."""
-        if self.parser.should_upgrade() and self._asks_for_upgrade:
+        if self._asks_for_upgrade:
             return  # `_unsupported_upgrade_warning` follows
         self._unparsed = 0
         self._in_body = False

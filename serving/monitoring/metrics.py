@@ -22,7 +22,8 @@ from serving.monitoring.model_statistics import LoadedVersions, ModelStatistics
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-MAX_KEPT = 65_536  # outputs of runs, 256 kB, that are counted together
+MAX_KEPT = 65_536  # outputs of runs that are counted together: 256 kB
+RUN_SIZE = 32  # outputs that take as much memory as the array of a run without them
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -83,7 +84,7 @@ class Metrics:
         self._responses: Counts[tuple[str, int]] = Counts()
         self._key_uses: Counts[tuple[str, str]] = Counts()
         self._outputs: dict[tuple[str, ...], list[np.ndarray]] = {}  # of classifiers, not yet counted, by labels
-        self._kept = 0  # values in them
+        self._kept = 0  # their size
         self._labels: dict[tuple[str, ...], np.ndarray] = {}
         self._info = Gauge(
             "tandem_champion_info",
@@ -135,7 +136,7 @@ class Metrics:
         self.statistics.run(champion.version, len(outputs), run)
         if champion.spec.is_classification:
             self._outputs.setdefault(champion.spec.labels, []).append(outputs)
-            self._kept += outputs.size
+            self._kept += outputs.size + RUN_SIZE
             if self._kept > MAX_KEPT:
                 self._count_outputs()
 

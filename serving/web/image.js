@@ -5,7 +5,7 @@ import { showLayers } from "./layers.js";
 import { model } from "./model.js";
 import { lossMap } from "./occlusion.js";
 import { colourOf, fromExample, paint } from "./pixels.js";
-import { showBusy, showEmpty, showError, showPrediction } from "./result.js";
+import { mayHelp, showBusy, showEmpty, showError, showPrediction } from "./result.js";
 import { call, latest } from "./service.js";
 
 const find = (id) => document.getElementById(id);
@@ -59,6 +59,7 @@ function clear() {
   drawing.clear();
   showEmpty("No prediction yet. Draw, choose a file, or start with an example.");
   find("explanation").hidden = true;
+  hideLayersError();
 }
 
 async function useFile(file) {
@@ -144,15 +145,23 @@ const loadLayers = latest(async () => {
     const { layers } = await (await call("predict/activations", await request())).json();
     if (!isCurrent(current)) return;
     showLayers(find("layers"), layers);
-    showLayersError("");
+    hideLayersError();
   } catch (error) {
-    if (isCurrent(current)) showLayersError(error.message);
+    if (isCurrent(current)) showLayersError(error);
   }
-}, (error) => showLayersError(error.message));
+}, showLayersError);
 
 // As with the occlusion map, the prediction stays.
-function showLayersError(message) {
-  find("layers-error").textContent = message && `No layer outputs: ${message}`;
-  find("layers-rejected").hidden = !message;
-  find("layers").hidden = Boolean(message);
+function showLayersError(error) {
+  hideLayersError(); // a message that is set again is announced again
+  find("layers-error").textContent = `No layer outputs: ${error.message}`;
+  find("layers-retry").hidden = !mayHelp(error);
+  find("layers-rejected").hidden = false;
+  find("layers").hidden = true;
+}
+
+function hideLayersError() {
+  find("layers-error").textContent = "";
+  find("layers-rejected").hidden = true;
+  find("layers").hidden = false;
 }

@@ -20,13 +20,16 @@ export function showEmpty(text) {
   announce("");
 }
 
-// `again` repeats the request where that may help: without a response, or one that the service could not give now.
+// Whether the request may be repeated: there was no response, or the service could not give one now.
+export const mayHelp = ({ status }) => status === 0 || status === 429 || status >= 500;
+
+// `again` repeats the request where that may help.
 export function showError(error, again) {
   show("rejected");
   announce("");
   find("error").textContent = error.message;
   retry = again;
-  find("retry").hidden = !(error.status === 0 || error.status === 429 || error.status >= 500);
+  find("retry").hidden = !mayHelp(error);
   find("rejected").scrollIntoView({ block: "nearest" });
 }
 

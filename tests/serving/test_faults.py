@@ -137,6 +137,19 @@ def test_before_a_stop_requests_in_flight_are_answered_and_idle_clients_are_not_
         assert time.monotonic() - started < 25  # after 30 s the worker would be killed
 
 
+def test_the_counts_of_the_last_second_are_kept_at_a_stop(digits: Path, local: Callable[..., Local]) -> None:
+    worker = local(digits).worker
+
+    async def run() -> None:
+        await worker.start()
+        worker.metrics.record_request("predict", 200, 0.1)
+        await worker.stop()
+
+    asyncio.run(run())
+    labels = {"endpoint": "predict", "status": "200"}
+    assert worker.metrics.registry.get_sample_value("tandem_requests_total", labels) == 1
+
+
 def test_a_background_task_that_fails_is_logged_and_starts_again(
     digits: Path, local: Callable[..., Local], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

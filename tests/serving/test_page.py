@@ -337,6 +337,22 @@ def test_the_prediction_stays_without_layer_outputs(browser: Chrome, pictures: S
     assert not element(browser, "layers-rejected").is_displayed()
 
 
+def test_an_error_of_layer_outputs_belongs_to_one_image(browser: Chrome, pictures: Served) -> None:
+    """It offers no second attempt where that cannot help."""
+    open_page(browser, pictures)
+    browser.execute_script(
+        "const real = fetch; window.fetch = (url, ...rest) => String(url).includes('activations')"
+        ' ? Promise.resolve(new Response(\'{"error": "another model"}\', {status: 409})) : real(url, ...rest)'
+    )
+    element(browser, "example").click()
+    wait_for_answer(browser)
+    browser.find_element(By.CSS_SELECTOR, "#layer-details summary").send_keys(Keys.ENTER)
+    wait(browser, lambda driver: text(driver, "layers-error") == "No layer outputs: another model")
+    assert not element(browser, "layers-retry").is_displayed()
+    element(browser, "clear").click()
+    assert element(browser, "layers-rejected").get_attribute("hidden")
+
+
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
 
 

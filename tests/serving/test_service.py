@@ -148,15 +148,20 @@ def test_no_telemetry_unless_enabled(tmp_path: Path, wish: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "count", "provider"),
-    [("session.has_nvidia_driver = lambda: True", 3, CPU), (f"preflight.check = lambda settings: {CUDA!r}", 2, CUDA)],
+    ("change", "wish", "count", "provider"),
+    [
+        ("session.has_nvidia_driver = lambda: True", "0", 3, CPU),
+        (f"preflight.check = lambda settings: {CUDA!r}", "0", 2, CUDA),
+        (f"preflight.check = lambda settings: {CUDA!r}", "1.0", 1, CUDA),
+    ],
 )
 def test_the_number_of_workers_follows_the_device_in_use(
-    change: str, count: int, provider: str, digits: Path, tmp_path: Path
+    change: str, wish: str, count: int, provider: str, digits: Path, tmp_path: Path
 ) -> None:
-    """With three cores, a driver, and a GPU that cannot be used in the first case."""
+    """With three cores, a driver, and a GPU that cannot be used in the first case. The setting may be a whole float."""
+    variables = {"TANDEM_CHAMPION": str(digits), "TANDEM_WORKERS": wish}
     code = THREE_CORES.format(change=change)
-    with running("serving.service:Tandem", ROOT, tmp_path, program=("-c", code), TANDEM_CHAMPION=str(digits)) as served:
+    with running("serving.service:Tandem", ROOT, tmp_path, program=("-c", code), **variables) as served:
         assert f"workers: {count}, on {provider}" in served.output.read_text("utf-8")
         wait_for(lambda: len(psutil.Process(served.process.pid).children()) == count)
 

@@ -88,6 +88,7 @@ def _rules(promotion: Promotion) -> str:
         f'<p class="hint">Required: parity, validation {numbers.metric_name(rules.gate)} of {rules.minimum:g} or more'
         f"{latency}; of int8 graphs also a shorter median latency than in float32 at every batch size. Graphs that "
         f"differ from the best one with a p-value above {rules.config.significance:g} on the same validation examples "
-        "are tied; they are measured again in turns, which gives the latencies in the verdicts, and the fastest "
-        "becomes champion. The test split is not used for selection.</p>"
+        "are tied; several tied graphs are measured again in turns, which gives the latencies of the slower ones in "
+        "the verdicts, and the fastest is selected. It replaces the current champion if it is better on the same "
+        "examples. The test split is not used for selection.</p>"
     )

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from pipelines.sources.tables.number_format import Decimal, all_match, is_text
 
-# 14:05 with anything after it, or 14.05, 14.05.30, kl. 14.05, klo 14.05 and 14h05.
-TIME = r"(?:,?[ T]\d{1,2}:\d{2}.*|,? (?:klo? |kl\. ?)?\d{1,2}[.h]\d{2}(?:\.\d{2})?)?$"
+# 14:05 with anything after it, or 14.05, 14.05.30 and 14h05; after kl. or klo in Scandinavia and Finland.
+TIME = r"(?:,?(?:T| (?:klo? |kl\. ?)?)\d{1,2}:\d{2}.*|,? (?:klo? |kl\. ?)?\d{1,2}[.h]\d{2}(?:\.\d{2})?)?$"
 MARK = r"(?:[-/]|\. ?)"  # a space follows the points in Czech, Slovak, Slovenian and Hungarian
-END = r"\.?(?: ?г\.)?"  # a point in Croatian, Hungarian and Latvian, `г.` (year) in Bulgarian
-YEAR_FIRST = rf"^(?P<year>\d{{4}}){MARK}(?P<a>\d{{1,2}}){MARK}(?P<b>\d{{1,2}}){END}{TIME}"
-YEAR_LAST = rf"^(?P<a>\d{{1,2}})(?P<mark>[-/.]) ?(?P<b>\d{{1,2}}){MARK}(?P<year>\d{{4}}|\d{{2}}){END}{TIME}"
+AFTER_YEAR = r"\.?(?: ?г\.)?"  # a point in Croatian, Hungarian and Latvian, `г.` (year) in Bulgarian
+YEAR_FIRST = rf"(?i)^(?P<year>\d{{4}}){MARK}(?P<a>\d{{1,2}}){MARK}(?P<b>\d{{1,2}}){AFTER_YEAR}{TIME}"
+YEAR_LAST = rf"(?i)^(?P<a>\d{{1,2}})(?P<mark>[-/.]) ?(?P<b>\d{{1,2}}){MARK}(?P<year>\d{{4}}|\d{{2}}){AFTER_YEAR}{TIME}"
 # Texts that are taken for dates without being listed: with two-digit years only 1/31/26 and 31.01.26, as 1.2.10 is a
-# version, too.
+# version, too, as is 2026.1.31.
 NUMERIC = (
-    r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|(?:19|20)\d{2}\. ?\d{1,2}\. ?\d{1,2}\.?|\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2}\.?|"
-    rf"\d{{1,2}}{MARK}\d{{1,2}}{MARK}\d{{4}}{END}"
+    r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2}\.?|"
+    r"(?:19|20)\d{2}\. ?(?:0[1-9]|1[0-2])\. ?(?:0[1-9]|[12]\d|3[01])\.?|"
+    r"(?:19|20)\d{2}\. (?:[1-9]|1[0-2])\. (?:[1-9]|[12]\d|3[01])\.?|"
+    rf"\d{{1,2}}{MARK}\d{{1,2}}{MARK}\d{{4}}{AFTER_YEAR}"
 )
 # How the names of the months begin in German, English, French, Italian, Spanish and Dutch.
 MONTHS = (
@@ -52,7 +54,10 @@ KINDS = {
 # Months, or numbers with four decimals such as 1.2000: only reported, unless the decimal mark is a comma.
 DECIMAL_MONTH = r"^(?:[1-9]|1[0-2])\.(?:19|20)\d{2}$"
 # Possibly dates, or versions: only reported.
-SHORT = r"^(?:0?[1-9]|[12]\d|3[01])\. ?(?:0?[1-9]|1[0-2])\. ?\d{2}\.?$"
+SHORT = (
+    r"^(?:(?:0?[1-9]|[12]\d|3[01])\. ?(?:0?[1-9]|1[0-2])\. ?\d{2}\.?|"
+    r"(?:19|20)\d{2}\.(?:0?[1-9]|1[0-2])\.(?:0?[1-9]|[12]\d|3[01]))$"
+)
 COMPACT = r"^(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?$"  # 20260131, 202601311230 and 20260131123059
 PIVOT = 69  # two-digit years from it on are of the 20th century (POSIX strptime)
 

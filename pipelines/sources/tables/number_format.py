@@ -20,7 +20,7 @@ AS_CATEGORY = "data.categories reads it as a category"
 MINUS = "\u2212"  # the typographic minus sign
 MIN_NUMBERS = 0.5  # smallest share of numbers in the distinct texts of a column that shows the decimal mark
 # What surrounds each number of a column, by kind; the sign of the number is kept.
-CURRENCY = r"(?-i:\p{Sc}|EUR|CHF|PLN|CZK|HUF|RON|SEK|DKK|NOK|GBP|zł|Kč|kr\.?|Ft|lei|лв\.?)"  # ft are feet
+CURRENCY = r"(?-i:\p{Sc}|EUR|CHF|PLN|CZK|HUF|RON|SEK|DKK|NOK|GBP|BGN|USD|zł|Kč|kr\.?|Ft|lei|лв\.?)"  # ft are feet
 UNITS = {
     "percentages": r"()[\s\p{Zs}]*%$",
     "amounts of money": rf"^([+-]?){CURRENCY}[\s\p{{Zs}}]*|[\s\p{{Zs}}]*{CURRENCY}$",

@@ -11,7 +11,8 @@ from models.errors import InputError
 from pipelines.config.params import DataSource
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
-LEGACY = "windows-1252, or windows-1250 in Central Europe"  # Excel's, which has one per region
+# Those of Excel, which has one per region.
+LEGACY = "windows-1252 (Western Europe), windows-1250 (Central Europe) or windows-1251 (Cyrillic)"
 MARKS = (  # byte order marks; those of UTF-32 begin like those of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),

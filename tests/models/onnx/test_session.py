@@ -10,6 +10,7 @@ from typing import Any
 import mlflow
 import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from models.errors import InputError
 from models.onnx import session
@@ -167,6 +168,19 @@ def test_the_reason_of_a_gpu_that_cannot_be_used_is_named(monkeypatch, caplog) -
         open_session(GRAPH, "cuda")
     with pytest.raises(InputError, match=r"^device = 'auto': ONNX Runtime cannot open the model: "):
         open_session(b"no graph", "auto")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_model_that_does_not_fit_the_memory_limit_is_not_opened_on_the_cpu(device, monkeypatch) -> None:
+    class Full(Recorded):
+        def __init__(self, *given: Any, providers: list[Any], **options: Any) -> None:
+            if len(providers) > 1:
+                raise RuntimeException("BFC arena: Available memory of 0 is smaller than requested bytes of 32")
+            super().__init__(*given, providers=providers, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Full)
+    with pytest.raises(InputError, match=f"^device = '{device}': ONNX Runtime cannot open the model: BFC arena: "):
+        open_session(GRAPH, device)
 
 
 def test_a_gpu_that_cannot_be_used_prints_nothing_to_standard_output(tmp_path) -> None:

@@ -127,7 +127,7 @@ def test_more_than_that_share_is_refused(root: Path, share: float | None) -> Non
     own.add_unreadable(root)
     words = (
         r"data\.unreadable = .*: 7 of 61 files cannot be read, more than the permitted [06]; "
-        "remove them, or name a larger share, which leaves them out; the first is 'blue/te"
+        "remove these files, or raise data.unreadable, which leaves them out; the first is 'blue/te"
     )
     with pytest.raises(InputError, match=words):
         read(root, unreadable=share)

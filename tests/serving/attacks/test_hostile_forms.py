@@ -23,6 +23,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "many parts": ((FILE + b"\r\n") * (SIZE // len(FILE)), "too many parts; allowed: 64 files and 8 fields"),
     "many headers": (b"--x\r\n" + b"a: b\r\n" * (SIZE // 6), "the form is broken"),
     "a long header": (FILE[:-10] + b";" * SIZE, "the form is broken"),
+    "spaces after a boundary": (FILE + b"\r\n--x" + b" " * SIZE, "64 or more spaces follow a boundary"),
     "a long epilogue": (FILE + b"hello" + END + b"\r\n" * (SIZE // 2), "not an image: found text"),
 }
 
@@ -39,6 +40,15 @@ def test_others_are_not_delayed(digits: Path, local: Make, name: str) -> None:
     assert longest <= MAX_DELAY
     assert response.status_code == 400
     assert reason in response.json()["error"]
+
+
+def test_an_empty_boundary_does_not_delay_others(digits: Path, local: Make) -> None:
+    headers = {"content-type": 'multipart/form-data; boundary=""'}
+    body = b'--\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + b"\r\n--x" * (SIZE // 5)
+    (response,), longest = attack(local(digits), ("POST", "/predict/image", {"content": body, "headers": headers}))
+    assert longest <= MAX_DELAY
+    assert response.status_code == 400
+    assert response.json()["error"] == "the form is broken: the content type has no boundary"
 
 
 @pytest.mark.parametrize("charset", ["punycode", "utf-7", "utf-16", "idna", "latin-1", "unknown", "Punycode"])
