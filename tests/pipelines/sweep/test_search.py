@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from models.metrics.quality import METRICS
 from pipelines.artifacts import paths
 from pipelines.config import overrides, params
 from pipelines.execution.candidate import Candidate
-from pipelines.sweep import plots, results, search, studies
+from pipelines.sweep import plots, processes, results, search, studies
 from pipelines.sweep.__main__ import main
 from pipelines.tracking.client import mlflow
 from tests.pipelines import synthetic
@@ -46,6 +45,24 @@ QUICK = {
     "train.minimum_steps": 0,
     "train.device": "cpu",
 }
+# A process of a sweep, the first of which kills itself after the first epoch of a trial.
+ONE_IS_KILLED = """
+import os, signal
+from pathlib import Path
+from optuna import Trial
+from pipelines.execution import stage
+from pipelines.sweep import worker
+
+def report(trial, *arguments, original=Trial.report):
+    try:
+        Path("killed").touch(exist_ok=False)
+    except FileExistsError:
+        return original(trial, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Trial.report = report
+stage.run(worker.main)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +99,7 @@ def start():
 def end_within_a_trial(process, signal_number, minimum=1):
     """End the command once a trial is in training, and `minimum` are finished, that of the current parameters too."""
     while process.returncode is None:
-        with suspended([psutil.Process(process.pid)]):
+        with suspended(psutil.Process(process.pid)):
             if trials_in_training("torch"):
                 finished = studies.finished(open_study())
                 if len(finished) >= minimum and any(studies.CURRENT in trial.user_attrs for trial in finished):
@@ -95,17 +112,18 @@ def end_within_a_trial(process, signal_number, minimum=1):
 
 
 @contextmanager
-def suspended(processes):
-    """Suspend processes and those that they have started, so that no trial ends before the signal that follows."""
+def suspended(parent):
+    """Suspend a process and those that it has started, so that no trial ends before the signal that follows."""
+    family = [parent]
     with suppress(psutil.NoSuchProcess):
-        processes = [*processes, *(child for process in processes for child in process.children(recursive=True))]
-    for process in processes:
+        family += parent.children(recursive=True)
+    for process in family:
         with suppress(psutil.NoSuchProcess):
             process.suspend()
     try:
         yield
     finally:
-        for process in processes:
+        for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
@@ -122,8 +140,9 @@ def done(workspace):
     end_within_a_trial(start(), signal.SIGKILL, 2)
     with (paths.sweep("torch-mlp") / studies.JOURNAL).open("ab") as journal:
         journal.write(b'{"op_code":4,"wor')
-    threading.Thread(target=kill_a_worker, daemon=True).start()
-    ended = sweep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "COMMAND", ["-c", ONE_IS_KILLED])
+        ended = sweep()
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -244,7 +263,7 @@ def test_a_sweep_in_postgresql_goes_on_without_a_killed_process(tmp_path, monkey
     synthetic.enter(tmp_path, monkeypatch, {**QUICK, **changes})
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     studies.open_storage(params.read().sweep, tmp_path)  # which makes the tables
-    threading.Thread(target=kill_a_worker, daemon=True).start()
+    monkeypatch.setattr(processes, "COMMAND", ["-c", ONE_IS_KILLED])
     done = sweep()
     assert done.returncode == 0, done.stdout + done.stderr
     study = open_study()
@@ -315,27 +334,6 @@ def test_a_last_process_that_ends_between_two_looks_has_finished_the_sweep(opene
     run = SimpleNamespace(id="0", experiment_id="0")
     with nullcontext() if finishes else pytest.raises(InputError, match="no process is left"):
         search._train_trials(found, study, run)
-
-
-def kill_a_worker():
-    """Kill a process of the sweep in this process as soon as it has a trial."""
-    before = {trial.number for trial in trials_in_training("torch")}  # of the killed sweep
-    while True:
-        workers = [child for child in psutil.Process().children() if is_worker(child)]
-        with suspended(workers):
-            for trial in trials_in_training("torch"):
-                if trial.number not in before:
-                    index = int(trial.user_attrs[studies.PROCESS].split()[-1])
-                    sorted(workers, key=lambda worker: worker.create_time())[index].kill()
-                    return
-        time.sleep(0.01)
-
-
-def is_worker(process):
-    try:
-        return "pipelines.sweep.worker" in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
 
 
 def trials_in_training(framework):
