@@ -72,7 +72,7 @@ def test_champion_reason_data_errors_card_and_lineage_are_there(promotion):
 
 def test_latencies_of_verdicts_and_intervals_are_explained(promotion):
     page = html_report.page(promotion, None)
-    assert "measured again in turns, which gives the latencies in the verdicts" in page
+    assert "measured again in turns, which gives the latencies of the slower ones in the verdicts" in page
     assert "Lines: confidence intervals (evaluate.confidence)." in page
     assert "brackets contain confidence intervals (evaluate.confidence)." in page
 
