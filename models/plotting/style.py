@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,13 @@ def panels(path: Path, count: int, title: str) -> Iterator[NDArray[Any]]:
 
 def fonts() -> list[str]:
     """Matplotlib's own font and the installed FALLBACK_FONTS, tried in turn for each character."""
-    return ["DejaVu Sans", *sorted({*FALLBACK_FONTS} & {*font_manager.get_font_names()}, key=FALLBACK_FONTS.index)]
+    manager = font_manager.fontManager
+    if not {*FALLBACK_FONTS} & {*manager.get_font_names()}:
+        # Matplotlib caches its list of fonts for good.
+        for path in {*font_manager.findSystemFonts()} - {font.fname for font in manager.ttflist}:
+            with suppress(RuntimeError):  # FreeType cannot read it
+                manager.addfont(path)
+    return ["DejaVu Sans", *sorted({*FALLBACK_FONTS} & {*manager.get_font_names()}, key=FALLBACK_FONTS.index)]
 
 
 def histogram(axes: Axes, values: NDArray[np.floating], bins: int, colour: str) -> None:

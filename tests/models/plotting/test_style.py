@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from matplotlib import font_manager
 
 from models.plotting import style
 from models.plotting.style import picture
@@ -34,6 +35,15 @@ def test_characters_are_taken_from_an_installed_fallback_font(tmp_path: Path, mo
         monkeypatch.setattr(style, "FALLBACK_FONTS", ("No Such Font", "STIXGeneral"))
         assert style.fonts() == ["DejaVu Sans", "STIXGeneral"]
         assert title(tmp_path / "a.png", circle) != title(tmp_path / "b.png", square)
+
+
+def test_a_font_that_was_installed_after_the_cache_was_made_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = font_manager.fontManager
+    files = [font.fname for font in manager.ttflist if font.name == "STIXGeneral"]
+    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.name != "STIXGeneral"])
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*files, __file__])
+    monkeypatch.setattr(style, "FALLBACK_FONTS", ("STIXGeneral",))
+    assert style.fonts() == ["DejaVu Sans", "STIXGeneral"]
 
 
 def test_a_fallback_font_without_a_bold_face_is_used_without_a_message(
