@@ -30,6 +30,7 @@ OPEN = (TrialState.RUNNING, TrialState.WAITING)
 MISSED_HEARTBEATS = 3  # after which a trial has failed
 MAX_RETRIES = 2  # of a trial; after that other values are tried
 ORPHAN_SECONDS = 30.0  # at most, until the processes of a killed sweep have ended
+RETRY_SECONDS = 5.0  # at most, between the failure of a trial without heartbeats and its values being enqueued again
 UNNAMED_SECONDS = 60.0  # at most, until a process has written its name to its trial: longer than it waits for a lock
 
 
@@ -125,9 +126,17 @@ def value(trial: FrozenTrial) -> float:
 
 
 def has_free_trial(study: Study, trials: int) -> bool:
-    """True if a trial waits, or fewer than `trials` are finished or in progress."""
-    counted = _counted(study)
-    return len(counted) < trials or any(trial.state is TrialState.WAITING for trial in counted)
+    """True if a trial waits, or fewer than `trials` are finished, in progress or just failed.
+
+    Optuna marks a trial without heartbeats as failed, and then enqueues its values again.
+    """
+    counted, everything, now = _counted(study), study.get_trials(deepcopy=False), datetime.now()
+    if any(trial.state is TrialState.WAITING for trial in counted):
+        return True
+    retried, moment = _retried(everything), timedelta(seconds=RETRY_SECONDS)
+    failed = [one for one in everything if one.state is TrialState.FAIL and one.number not in retried]
+    just_failed = [one for one in failed if now - moment < (one.datetime_complete or datetime.min) <= now]
+    return len(counted) + len(just_failed) < trials
 
 
 def is_surplus(study: Study, number: int, trials: int) -> bool:

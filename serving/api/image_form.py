@@ -1,6 +1,5 @@
 """Files and fields of a multipart form (RFC 7578), parsed in memory in time linear in its bytes."""
 
-import re
 from functools import lru_cache
 
 from python_multipart.exceptions import FormParserError
@@ -112,11 +111,7 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     body, boundary = await request.body(), parameters.get(b"boundary")
     if not boundary:
         raise invalid("the form is broken: the content type has no boundary")
-    # Each candidate for a boundary costs the parser several calls.
-    if body.count(b"--" + boundary) > max_files + MAX_FIELDS + 1:
-        raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
-    if re.search(b"--%b[ \t]{%d}" % (re.escape(boundary), MAX_PADDING), body):
-        raise invalid(f"the form is broken: {MAX_PADDING} or more spaces follow a boundary")
+    _check_boundaries(body, b"--" + boundary, max_files)
     parts = _Parts(max_files)
     try:
         parts.parse(body, boundary)
@@ -130,6 +125,18 @@ async def parse(request: Request, max_files: int) -> tuple[list[bytes], dict[str
     if "files" in fields:
         raise invalid("files: found text; allowed: the bytes of images; no address is fetched")
     return parts.files, fields
+
+
+def _check_boundaries(body: bytes, boundary: bytes, max_files: int) -> None:
+    """Raise RequestError for too many boundaries, or spaces after one: each costs the parser several calls."""
+    end = count = 0
+    while (start := body.find(boundary, end)) >= 0:
+        end, count = start + len(boundary), count + 1
+        if count > max_files + MAX_FIELDS + 1:
+            raise invalid(f"the form has too many parts; allowed: {max_files} files and {MAX_FIELDS} fields")
+        padding = body[end : end + MAX_PADDING]
+        if len(padding) == MAX_PADDING and not padding.strip(b" \t"):
+            raise invalid(f"the form is broken: {MAX_PADDING} or more spaces follow a boundary")
 
 
 def _options(header: bytes) -> dict[bytes, bytes]:

@@ -203,6 +203,16 @@ def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path):
     assert not study.get_trials(states=studies.OPEN)
 
 
+def test_the_place_of_a_trial_that_has_just_failed_is_not_free(config, tmp_path, monkeypatch):
+    """Optuna enqueues the values of one without heartbeats only after it was marked as failed."""
+    study = open_study(config, tmp_path)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert not studies.has_free_trial(study, 1)
+    assert studies.has_free_trial(study, 2)
+    monkeypatch.setattr(studies, "RETRY_SECONDS", 0.0)
+    assert studies.has_free_trial(study, 1)
+
+
 def test_no_other_trial_takes_the_place_of_one_that_begins_anew(config, tmp_path, monkeypatch):
     """Also where the process that restarts it is killed in between."""
     config = config.model_copy(update={"trials": 2})
