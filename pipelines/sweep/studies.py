@@ -5,7 +5,7 @@ has a heartbeat. Those of a journal have none: processes hold locks, which the o
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -130,7 +130,8 @@ def has_free_trial(study: Study, trials: int) -> bool:
 
     Optuna marks a trial without heartbeats as failed, and then enqueues its values again.
     """
-    counted, everything, now = _counted(study), study.get_trials(deepcopy=False), datetime.now()
+    everything, now = study.get_trials(deepcopy=False), datetime.now()
+    counted = _counted(everything)
     if any(trial.state is TrialState.WAITING for trial in counted):
         return True
     retried, moment = _retried(everything), timedelta(seconds=RETRY_SECONDS)
@@ -144,12 +145,11 @@ def is_surplus(study: Study, number: int, trials: int) -> bool:
 
     A failed trial never finishes, so no more than `trials` finish whatever happens to those before.
     """
-    return sum(trial.number < number for trial in _counted(study)) >= trials
+    return sum(trial.number < number for trial in _counted(study.get_trials(deepcopy=False))) >= trials
 
 
-def _counted(study: Study) -> list[FrozenTrial]:
+def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that are finished or in progress, without those in whose place others were enqueued."""
-    trials = study.get_trials(deepcopy=False)
     failing = _retried(trials)
     return [
         trial
