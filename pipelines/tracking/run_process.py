@@ -206,9 +206,15 @@ class Writer:
 
 def _cause(error: BaseException) -> str:
     """The error that led to all others, such as: Connection refused."""
-    while deeper := error.__cause__ or error.__context__:
+    while deeper := error.__cause__ or error.__context__ or _last_argument(error):
         error = deeper
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)[:100]}"
+
+
+def _last_argument(error: BaseException) -> BaseException | None:
+    """The last argument if it is an error: urllib3 passes that of a closed connection so."""
+    argument = error.args[-1] if error.args else None
+    return argument if isinstance(argument, BaseException) else None
 
 
 def _start(box: Outbox, experiment_id: str, tags: Mapping[str, str], interrupted: str) -> bool:

@@ -1,10 +1,13 @@
 """A tracking server that dies, is restarted, or loses a response; processes that are killed."""
 
+import contextlib
 import http.server
 import json
 import multiprocessing
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -125,7 +128,11 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
     assert time.monotonic() - killed < WAITING
     (line,) = [line for line in lines if "does not respond" in line]
     (folder,) = location.outboxes().iterdir()
-    assert line.startswith(f"torch-mlp: {server.uri} does not respond (Connection refused)")
+    # The server dies before a request, or while it reads or answers one.
+    assert line.startswith(f"torch-mlp: {server.uri} does not respond (")
+    assert line.partition(" (")[2].startswith(
+        ("Connection refused)", "Connection reset by peer)", "RemoteDisconnected: ")
+    )
     assert str(folder) in line
     assert "Traceback" not in "".join(lines)
     record = json.loads((paths.checkpoint("torch-mlp") / "run.json").read_text("utf-8"))
@@ -137,6 +144,32 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
     assert list(location.outboxes().iterdir()) == []
     assert steps(record["run_id"], "epoch/train_loss") == list(range(1, 9))
     assert mlflow.get_run(record["run_id"]).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("resets", "cause"),
+    [(True, "Connection reset by peer"), (False, "RemoteDisconnected: Remote end closed connection without response")],
+)
+def test_the_cause_of_an_outage_is_the_error_of_the_connection(monkeypatch, resets, cause):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_connections():
+            with contextlib.suppress(OSError):  # the listener was closed
+                while True:
+                    connection = listener.accept()[0]
+                    connection.recv(65_536)
+                    if resets:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        thread = threading.Thread(target=close_connections)
+        thread.start()
+        with pytest.raises(mlflow.MlflowException) as found:
+            mlflow.MlflowClient(f"http://127.0.0.1:{listener.getsockname()[1]}").get_run("0" * 32)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert run_process._cause(found.value) == cause
 
 
 class LosesResponses(http.server.BaseHTTPRequestHandler):
