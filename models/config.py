@@ -202,7 +202,7 @@ class Convolutional(Hidden):
             )
 
     def normalises_one_position(self, examples: Examples) -> bool:
-        """True if the last feature maps have one position."""
+        """True if the last feature maps have one position: a stride rounds an odd size up."""
         sides: tuple[int, ...] = examples.shape[:2]
         return bool(sides) and max(sides) <= 2**self.halvings
 
@@ -215,6 +215,11 @@ class CNN(Convolutional):
     """
 
     dense: Count
+
+    def normalises_one_position(self, examples: Examples) -> bool:
+        """True if the last feature maps have one position: the maximum drops the last row of an odd number."""
+        sides: tuple[int, ...] = examples.shape[:2]
+        return bool(sides) and max(sides) >> self.halvings <= 1
 
     def minimum_weights(self, examples: Examples) -> int:
         """The number of weights of the 3x3 convolutions and of the dense layer."""

@@ -183,10 +183,10 @@ def test_a_small_image_is_refused_by_name(spec: DataSpec) -> None:
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
 def test_one_normalised_position_needs_three_examples_in_a_batch(architecture: str, spec: DataSpec) -> None:
     config = CONFIGS[architecture].model_copy(update={"channels": (8, 8, 8)})
-    sizes = {"cnn": 8, "resnet": 4}  # that end as 1x1
-    config.require_batches(replace(spec, shape=(2 * sizes[architecture],) * 2 + (1,)), 2)
+    largest = {"cnn": 15, "resnet": 4}[architecture]  # that ends as 1x1
+    config.require_batches(replace(spec, shape=(largest + 1,) * 2 + (1,)), 2)
     with pytest.raises(InputError, match=rf"batch_size = 2: models\.{architecture}\.normalization = 'batch' needs two"):
-        config.require_batches(replace(spec, shape=(sizes[architecture],) * 2 + (1,)), 2)
+        config.require_batches(replace(spec, shape=(largest,) * 2 + (1,)), 2)
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "resnet"])
