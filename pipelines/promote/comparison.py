@@ -45,19 +45,23 @@ def choose(
 
 
 def compare(challenger: CandidateRecord, champion: CurrentChampion, rules: Rules, device: Device) -> Comparison:
-    """The challenger and the current champion, whose graph is run again, on the current validation split."""
+    """The challenger and the current champion, whose graph is run again, on the current validation split.
+
+    Their scores are those of examples that neither was trained on. Of the gate of the champion all examples count: its
+    training examples can only be in its favour, and a few others would decide by chance.
+    """
     inputs, targets = split_files.read(paths.split("validation"))
     targets, metric = np.asarray(targets), METRICS[rules.metric]
     session = open_session(champion.model, device, "evaluate.device")
     outputs = inference.predict(session, inputs), _outputs(challenger, len(targets))
+    quality = METRICS[rules.gate](outputs[0], targets)
     rows, note = _comparable(inputs, challenger, champion)
     targets, outputs = targets[rows], (outputs[0][rows], outputs[1][rows])
     before, now = (metric.terms(each, targets) for each in outputs)
-    quality, score = METRICS[rules.gate](outputs[0], targets), float(metric.summarise(before))
     p99_ms = _p99_ms(session, inputs, challenger, rules)
     return Comparison(
         replace(_score(challenger, rules, {}), score=float(metric.summarise(now))),
-        CandidateScore(str(champion.manifest["name"]), True, quality, score, p99_ms),
+        CandidateScore(str(champion.manifest["name"]), True, quality, float(metric.summarise(before)), p99_ms),
         champion.version,
         _p_value(now, before, rules),
         len(targets),

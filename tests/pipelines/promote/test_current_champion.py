@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnxruntime
 import pytest
 
 from models.errors import InputError
@@ -108,6 +109,22 @@ def test_new_data_are_compared_without_the_examples_that_the_champion_was_traine
     promote_graph(settings, MIDDLE, accuracy=1.0)
     shown = capsys.readouterr().out
     assert "on the same 270 examples, some of which the champion may have been trained on, p = " in shown
+
+
+def test_a_few_new_examples_do_not_fail_the_gate_of_the_champion(settings, capsys):
+    promote_graph(settings, MIDDLE, accuracy=0.97)
+    inputs, targets = synthetic.digits()["validation"]
+    session = onnxruntime.InferenceSession(paths.CHAMPION / champion()["model"]["file"])
+    wrong = np.flatnonzero(session.run(None, {"image": inputs})[0].argmax(axis=1) != targets)[:2]
+    for name, values in zip(("inputs", "targets"), synthetic.digits()["train"], strict=True):
+        file = paths.split("validation") / f"{name}.npy"
+        changed = values[: len(targets)].copy()
+        changed[wrong] = np.load(file)[wrong]
+        np.save(file, changed)
+    promote_graph(settings, STRONG, accuracy=1.0, data="e" * 64)
+    assert champion()["version"] == "1"
+    reason = "not significantly better than the champion, version 1: validation accuracy 1.0000 against 0.0000 on the"
+    assert f"{reason} same 2 examples, which neither was trained on" in capsys.readouterr().out
 
 
 def test_other_classes_are_not_compared(settings, capsys):
