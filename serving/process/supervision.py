@@ -30,11 +30,12 @@ def extend_supervisor() -> None:
 def _supervisor(create: Callable[..., Any], watchers: Sequence[Any], **options: Any) -> Any:
     """A supervisor that starts as many workers as the environment says.
 
-    It checks for dead ones every 2 s instead of every 10 s, so that a killed one is replaced within 10 s.
+    It checks for dead ones every 2 s instead of every 10 s, so that a killed one is replaced within 10 s. BentoML
+    replaces none in a container, whose end would show it; that holds for a single worker only.
     """
-    if WORKERS in os.environ:
-        for watcher in watchers:
-            watcher.numprocesses = int(os.environ[WORKERS])
+    for watcher in watchers:
+        watcher.numprocesses = int(os.environ.get(WORKERS, watcher.numprocesses))
+        watcher.respawn = watcher.respawn or watcher.numprocesses > 1
     return create(watchers, check_delay=CHECK_SECONDS, **options)
 
 

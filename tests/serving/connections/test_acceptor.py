@@ -29,10 +29,11 @@ REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two workers that close no idle connection while a test holds it."""
+    """Two workers as in a container, that close no idle connection while a test holds it."""
     home = tmp_path_factory.mktemp("two")
     folder = write(home / "champion", weights(DIGITS))
-    with serve(folder, home / "bentoml", TANDEM_WORKERS="2", TANDEM_HEADER_TIMEOUT_SECONDS="600") as served:
+    container = {"BENTOML_CONTAINERIZED": "true", "TANDEM_HEADER_TIMEOUT_SECONDS": "600"}
+    with serve(folder, home / "bentoml", TANDEM_WORKERS="2", **container) as served:
         wait_for_workers(served)
         yield served
 

@@ -90,6 +90,26 @@ def test_bentoml_takes_a_number_of_workers_after_its_hooks(monkeypatch: pytest.M
     assert watcher.numprocesses == 3, advice
 
 
+@pytest.mark.parametrize(("workers", "replaced"), [("1", False), ("2", True)])
+def test_bentoml_takes_whether_a_dead_worker_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, workers: str, replaced: bool
+) -> None:
+    advice = (
+        "supervision._supervisor: BentoML's watchers have no `respawn` that can be set; find how a container decides "
+        "whether a dead worker is replaced, or state in docs/serving.md that several workers are not replaced there"
+    )
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    monkeypatch.setenv("TANDEM_WORKERS", workers)
+    bentoml.serving.running_inside_container.cache_clear()
+    try:
+        watcher = bentoml.serving.create_watcher("name", [])
+    finally:
+        bentoml.serving.running_inside_container.cache_clear()
+    assert not watcher.respawn, advice
+    supervision._supervisor(lambda _watchers, **_: None, [watcher])
+    assert watcher.respawn == replaced, advice
+
+
 def test_bentoml_takes_a_folder_for_the_metrics(tmp_path: Path) -> None:
     advice = (
         "supervision.use_own_metrics_folder: BentoML no longer reads BentoMLContainer.prometheus_multiproc_dir; find "
