@@ -131,18 +131,16 @@ async def _infer(worker: Worker, champion: Champion, inputs: np.ndarray) -> Resu
     started = time.perf_counter()
     try:
         result = await worker.batcher.predict(champion, inputs)
+        if inputs.dtype != np.uint8 and not (finite := np.isfinite(result.outputs).all(axis=1)).all():
+            raise RequestError(
+                422,
+                "overflow",
+                f"inputs[{int(finite.argmin())}]: the values are too large; the output of the model is not finite",
+            )
     except BaseException:  # a timeout, too, is a failure
         worker.metrics.statistics.failure(champion.version, time.perf_counter() - started)
         raise
     _record(worker, champion, inputs, result)
-    if inputs.dtype == np.uint8:
-        return result
-    if not (finite := np.isfinite(result.outputs).all(axis=1)).all():
-        raise RequestError(
-            422,
-            "overflow",
-            f"inputs[{int(finite.argmin())}]: the values are too large; the output of the model is not finite",
-        )
     return result
 
 

@@ -329,6 +329,9 @@ def test_overflow_fails_only_its_own_request(iris: Path, local: Make) -> None:
     assert [response.status_code for response in responses] == [200, 422, 200]
     assert "inputs[1]" in responses[1].json()["error"]
     assert "nan" not in service.get("/metrics").text.lower()
+    (statistics,) = service.get("/v2/models/tandem/stats").json()["model_stats"]
+    counts = {name: statistics["inference_stats"][name]["count"] for name in ("success", "fail")}
+    assert counts == {"success": 2, "fail": 1}
 
 
 def test_total_pixels_of_a_request_are_limited(folder: Path, local: Make) -> None:
