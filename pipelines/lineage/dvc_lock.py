@@ -92,7 +92,7 @@ def locks() -> Iterator[Lock]:
 
 
 def _exported(lock: Lock) -> Iterator[Recorded]:
-    """Each exported file of a lock whose parity report is in the cache."""
+    """Each exported file of a lock whose parity report and record of the training are in the cache."""
     for name in lock.stages:
         stage, _, candidate = name.partition("@")
         if stage != "export":
@@ -101,8 +101,8 @@ def _exported(lock: Lock) -> Iterator[Recorded]:
         training = _cached_json(
             lock, f"train@{candidate}", paths.checkpoint(candidate).as_posix(), training_record.FILE
         )
-        for file in (parity or {}).get("files", {}):
-            yield Recorded(lock, candidate, file, training or {}, parity["files"])
+        for file in parity["files"] if parity and training else ():
+            yield Recorded(lock, candidate, file, training, parity["files"])
 
 
 def _cached_json(lock: Lock, stage: str, folder: str, name: str) -> Any:

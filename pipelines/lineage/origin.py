@@ -6,7 +6,7 @@ from typing import Any
 
 from models.errors import InputError
 from models.export_formats import INT8, ONNX
-from pipelines.artifacts import paths, records
+from pipelines.artifacts import paths, records, training_record
 from pipelines.lineage import dvc_lock, git
 from pipelines.lineage.dvc_lock import Lock
 from pipelines.lineage.subject import Subject
@@ -48,17 +48,19 @@ def find(subject: Subject, versions: Sequence[ModelVersion]) -> Origin:
     if origin is None:
         raise InputError(
             f"{subject.text}: nothing is known about SHA-256 {subject.sha256}: it is in no dvc.lock whose outputs are "
-            "in DVC's cache (`dvc pull` fetches them from a remote), not in artifacts/exports, and not in the registry"
+            "in DVC's cache (`dvc pull` fetches them from a remote), not in artifacts/exports with its training in "
+            "artifacts/checkpoints, and not in the registry"
         )
     return origin
 
 
 def _of_workspace(sha256: str) -> Origin | None:
-    """From artifacts/exports, where a stage ran without DVC."""
+    """From artifacts, where a stage ran without DVC; None without the record of the training."""
     for path in sorted(paths.exports("").glob(f"*/{records.PARITY}")):
         candidate = path.parent.name
+        is_trained = (paths.checkpoint(candidate) / training_record.FILE).is_file()
         for file, entry in records.parity(candidate)["files"].items():
-            if entry["sha256"] == sha256:
+            if entry["sha256"] == sha256 and is_trained:
                 return Origin(sha256, candidate, file, records.training(candidate), None)
     return None
 
