@@ -90,7 +90,8 @@ def page(results: Sequence[ColumnDrift], context: Mapping[str, str], plot: bytes
     image = f'<img alt="Distributions of each column" src="data:image/png;base64,{b64encode(plot).decode()}">'
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f'<meta charset="utf-8">{viewport}<title>Drift</title><style>{STYLE}</style>'
-    body = f"<h1>{escape(verdict(results).capitalize())}</h1>\n{_scrolling(about)}\n{_scrolling(table)}\n{image}"
+    heading = verdict(results)
+    body = f"<h1>{escape(heading[:1].upper() + heading[1:])}</h1>\n{_scrolling(about)}\n{_scrolling(table)}\n{image}"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 

@@ -116,6 +116,11 @@ def test_only_the_tables_of_the_page_scroll_on_a_narrow_screen(tmp_path):
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
+def test_the_heading_has_the_names_of_the_columns_as_they_are():
+    results = [statistical_tests.ColumnDrift("MonthlyIncome", "Kolmogorov-Smirnov", 0.5, 0.001, True)]
+    assert "<h1>Drift in 1 of 1 column: MonthlyIncome</h1>" in report.page(results, {}, b"")
+
+
 def test_predictions_drift_where_the_inputs_are_of_few_kinds(settings):
     images, targets = synthetic.digits()["train"]
     serve(images[targets < 3])
