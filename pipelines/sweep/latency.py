@@ -33,11 +33,11 @@ class LatencyLimit:
         if model_config not in self.measured:
             self.chosen.framework_module("device").choose(settings.train)
             self.measured[model_config] = self._measure(model_config)
-        found = self.measured[model_config]
-        trial.set_user_attr("latency_ms", found)
-        trial.set_constraint("latency", found / self.limit - 1)
-        if found > self.limit:
-            raise TrialPruned(f"p99 latency {found:.3f} ms > sweep.maximum_latency_ms = {self.limit:g}")
+        p99_ms = self.measured[model_config]
+        trial.set_user_attr("latency_ms", p99_ms)
+        trial.set_constraint("latency", p99_ms / self.limit - 1)
+        if p99_ms > self.limit:
+            raise TrialPruned(f"p99 latency {p99_ms:.3f} ms > sweep.maximum_latency_ms = {self.limit:g}")
 
     def _measure(self, model_config: ModelConfig) -> float:
         """The 99th percentile in milliseconds at the smallest batch size."""
@@ -48,4 +48,5 @@ class LatencyLimit:
             session = open_session(Path(folder) / ONNX, self.config.device, "evaluate.device")
         size, seconds = min(self.config.latency_batches), self.config.latency_seconds
         (times,) = graph_latency.time_sessions([session], self.data.validation.inputs, size, seconds, MIN_TAIL_CALLS)
-        return times.p99_ms or times.p90_ms
+        assert times.p99_ms is not None  # as so many calls were measured
+        return times.p99_ms

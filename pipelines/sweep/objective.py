@@ -145,7 +145,7 @@ class Objective:
         outputs = self._outputs(self.predictor(model, self.data.spec))
         value = self.metric(outputs, self.targets)
         others = [studies.value(other) for other in studies.complete(trial.study)]
-        if trial.user_attrs.get(studies.CURRENT) or all(self.metric.advantage(value, other) > 0 for other in others):
+        if trial.user_attrs.get(studies.CURRENT) or all(self.metric.advantage(value, other) >= 0 for other in others):
             self.folder.mkdir(parents=True, exist_ok=True)
             np.save(outputs_file(self.folder, trial.number), outputs)
         return value

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from pipelines.config import overrides
 from pipelines.config.params import Params
 from pipelines.config.sweep import SearchSpace
 from pipelines.execution.candidate import Candidate
+from pipelines.execution.counts import counted
 from pipelines.sweep import plots, processes, results, space, studies
 from pipelines.sweep.processes import Processes
 from pipelines.sweep.progress import Display
@@ -107,6 +108,8 @@ def run(chosen: Candidate, settings: Params) -> Result:
 def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
     content = settings.model_dump(mode="json")
     names = ("seed", "warmup", "maximum_parameters", "maximum_latency_ms")
+    evaluate, limited = settings.evaluate, settings.sweep.maximum_latency_ms is not None
+    latency = {"device": evaluate.device, "batch": min(evaluate.latency_batches)}
     return {
         "data_sha256": validation_report.read()["data_sha256"],
         "prepare": content["prepare"],
@@ -115,6 +118,7 @@ def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
         "metric": settings.promote.metric,
         "sweep": {name: content["sweep"][name] for name in names},
         "space": {name: content["sweep"]["parameters"][name] for name in settings.sweep.space(chosen.architecture)},
+        **({"latency": latency} if limited else {}),
     }
 
 
@@ -124,6 +128,7 @@ def _open_study(search: Search) -> Study:
     if config.storage is None:
         studies.unlock(search.folder)
     storage = studies.open_storage(config, search.folder)
+    _report_other_studies(search, optuna.get_all_study_names(storage))
     higher_is_better = METRICS[search.metric].higher_is_better
     direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
     study = optuna.create_study(storage=storage, study_name=search.study_name, direction=direction, load_if_exists=True)
@@ -136,9 +141,18 @@ def _open_study(search: Search) -> Study:
     return study
 
 
-def _report_failed(search: Search, numbers: list[int]) -> None:
-    for number in numbers:
-        print(f"{search.title}: trial {number} of a killed process is restarted", flush=True)
+def _report_other_studies(search: Search, names: Sequence[str]) -> None:
+    """Print a line if a new study begins beside others of the candidate."""
+    others = [name for name in names if name.startswith(f"{search.chosen.name} ")]
+    if others and search.study_name not in others:
+        count = counted(len(others), "earlier one")
+        print(f"{search.title}: a new study begins, with other parameters or data than {count}", flush=True)
+
+
+def _report_failed(search: Search, trials: Mapping[int, bool]) -> None:
+    for number, is_restarted in trials.items():
+        fate = "restarted" if is_restarted else f"abandoned after {studies.MAX_RETRIES + 1} attempts"
+        print(f"{search.title}: trial {number} of a killed process is {fate}", flush=True)
 
 
 def _search(search: Search, study: Study) -> None:

@@ -159,16 +159,18 @@ def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
-def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> list[int]:
-    """Fail the running trials whose process no longer exists, and enqueue their values again; their numbers.
+def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> dict[int, bool]:
+    """Fail the running trials whose process no longer exists, and enqueue their values again, MAX_RETRIES times.
 
-    They are enqueued first, so that no other trial takes their place, and none is lost if this process is killed.
+    Their numbers, and whether the values were enqueued. They are enqueued first, so that no other trial takes their
+    place, and none is lost if this process is killed.
     """
     dead = [trial for trial in study.get_trials(states=(TrialState.RUNNING,)) if is_dead(trial)]
     for trial in dead:
         _enqueue_again(study, trial)
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-    return [trial.number for trial in dead]
+    retried = _retried(study.get_trials(deepcopy=False))
+    return {trial.number: trial.number in retried for trial in dead}
 
 
 def _enqueue_again(study: Study, trial: FrozenTrial) -> None:

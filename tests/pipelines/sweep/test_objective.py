@@ -99,6 +99,12 @@ def test_the_current_parameters_are_never_pruned(workspace):
     assert study.trials[1].value < study.trials[0].value
 
 
+def test_the_outputs_of_equally_good_trials_are_kept_as_any_of_them_may_be_the_best(workspace):
+    study, _ = run(workspace(), "torch", [({"train.learning_rate": 0.01}, {})] * 2)
+    assert study.trials[0].value == study.trials[1].value
+    assert {path.name for path in Path("outputs").iterdir()} == {"outputs-0.npy", "outputs-1.npy"}
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_trial_that_diverges_is_pruned_and_the_next_one_is_not(workspace, framework):
     space = {"train.learning_rate": {"low": 0.001, "high": 1e30, "log": True}}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -309,6 +310,37 @@ def test_current_parameters_whose_trial_has_failed_are_enqueued_again(opened):
         search._open_study(found)
         (waiting,) = study.get_trials(states=(TrialState.WAITING,))
         assert waiting.user_attrs == {studies.CURRENT: True}
+
+
+def test_a_trial_that_is_not_restarted_is_reported_as_abandoned(opened, capsys):
+    found, study = opened
+    for _ in range(studies.MAX_RETRIES + 1):
+        study.ask()
+        search._open_study(found)
+    assert [line.removeprefix("torch-mlp sweep: ") for line in capsys.readouterr().out.splitlines()] == [
+        "trial 0 of a killed process is restarted",
+        "trial 1 of a killed process is restarted",
+        "trial 2 of a killed process is abandoned after 3 attempts",
+    ]
+
+
+def test_other_parameters_begin_another_study_with_a_line(opened, capsys):
+    found, _ = opened
+    search._open_study(found)
+    assert capsys.readouterr().out == ""
+    search._open_study(replace(found, sections={"train": {}}))
+    message = "torch-mlp sweep: a new study begins, with other parameters or data than 1 earlier one"
+    assert capsys.readouterr().out.splitlines() == [message]
+
+
+@pytest.mark.parametrize(("limit", "differs"), [(None, False), (1.0, True)])
+def test_a_latency_is_of_a_batch_size_and_a_device(tmp_path, monkeypatch, limit, differs):
+    synthetic.enter(tmp_path, monkeypatch)
+    chosen, names = Candidate("torch", "mlp"), set()
+    for changes in ({}, {"evaluate.latency_batches": [32]}, {"evaluate.device": "cpu"}):
+        settings = params.read(write_params(tmp_path, {"sweep.maximum_latency_ms": limit, **changes}))
+        names.add(search.Search(chosen, settings, "accuracy", search._sections(chosen, settings)).study_name)
+    assert len(names) == (3 if differs else 1)
 
 
 @pytest.mark.parametrize("finishes", [True, False])

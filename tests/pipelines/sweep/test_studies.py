@@ -193,11 +193,13 @@ def test_another_seed_or_process_has_other_values(config, tmp_path):
 
 def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path):
     study = open_study(config, tmp_path)
+    restarted = {}
     for _ in range(3):
         trial = study.ask()
         trial.suggest_float("x", -1, 1)
         trial.set_user_attr(studies.PROCESS, "process 0")
-        studies.fail(study, partial(studies.is_of, {"process 0"}))
+        restarted |= studies.fail(study, partial(studies.is_of, {"process 0"}))
+    assert restarted == {0: True, 1: True, 2: False}
     assert [studies.retry_of(trial) for trial in study.trials] == [None, 0, 0]
     assert len({trial.params["x"] for trial in study.trials}) == 1
     assert not study.get_trials(states=studies.OPEN)
@@ -233,7 +235,7 @@ def test_no_other_trial_takes_the_place_of_one_that_begins_anew(config, tmp_path
     assert studies.has_free_trial(study, 2)
     (waiting,) = study.get_trials(states=(TrialState.WAITING,))
     assert not studies.is_surplus(study, waiting.number, 2)
-    assert studies.fail(study, is_dead) == [0]
+    assert studies.fail(study, is_dead) == {0: True}
     study.tell(1, 0.5)
     worker.optimize(study, quadratic, config, "process 2", 2)
     assert [trial.number for trial in studies.finished(study)] == [1, waiting.number]
@@ -244,16 +246,16 @@ def test_a_trial_that_begins_anew_is_not_of_the_process_that_was_killed(config, 
     study = open_study(config, tmp_path)
     study.ask().set_user_attr(studies.PROCESS, "process 0")
     is_dead = partial(studies.is_of, {"process 0"})
-    assert studies.fail(study, is_dead) == [0]
+    assert studies.fail(study, is_dead) == {0: True}
     assert study.ask().number == 1  # by another process, which has not written its name yet
-    assert studies.fail(study, is_dead) == []
+    assert studies.fail(study, is_dead) == {}
 
 
 def test_a_trial_without_the_name_of_its_process_is_left_to_it_for_a_while(config, tmp_path):
     study = open_study(config, tmp_path)
     study.ask()
-    assert studies.fail(study, partial(studies.is_of, {"process 0"})) == []
-    assert studies.fail(study, lambda _: True) == [0]
+    assert studies.fail(study, partial(studies.is_of, {"process 0"})) == {}
+    assert studies.fail(study, lambda _: True) == {0: True}
 
 
 def test_one_sweep_at_a_time_uses_a_folder(tmp_path):
