@@ -4,6 +4,7 @@ It answers in place of BentoML's own application, whose tracing and per-request 
 Unknown paths share one name, so that no path becomes a metric's label.
 """
 
+import asyncio
 import itertools
 import logging
 import os
@@ -23,6 +24,7 @@ from serving.settings import Settings
 from serving.worker import Worker
 
 log = logging.getLogger("bentoml.tandem")
+CANCELLED = 499  # of a call that its client ended, by gRPC; the status of nginx for a closed connection
 MIN_IN_FLIGHT = 8  # complete requests that a worker accepts at any speed, so that a slow model is used at all
 Find = Callable[[str, str], Route]
 HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
@@ -60,11 +62,14 @@ class Application:
         given_id = request.header(b"x-request-id")
         request_id = given_id if given_id and REQUEST_ID.fullmatch(given_id) else next(self._ids)
         context = self._begin(self._worker, request, request_id, started) if self._has_context else None
+        cancelled = None
         try:
             name, response = await self._respond(self._worker, request)
             await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         except TimeoutError:  # of a large response; the server closes the connection
             self._worker.metrics.count_rejection("unread")
+        except asyncio.CancelledError as error:
+            name, response, cancelled = self._name(request), Response(b"", CANCELLED), error
         finally:
             request.release_response()
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
@@ -72,6 +77,8 @@ class Application:
         if context and context.trace:
             pattern = routes.pattern(request.path) or (request.path if name != "unknown" else "")
             context.trace.end(pattern, response.status, request_id.decode())
+        if cancelled:
+            raise cancelled
         if request.observed:
             self._worker.observe(request_id, request.observed)
 
@@ -91,8 +98,14 @@ class Application:
         except RequestError:
             return False
 
+    def _name(self, request: Request) -> str:
+        try:
+            return self._find(request.method, request.path).name
+        except RequestError:
+            return "unknown"
+
     async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
-        """The name of the route and its response, or an error as a response. Raises nothing."""
+        """The name of the route and its response, or an error as a response. Raises CancelledError alone."""
         name = "unknown"
         try:
             request.check_size()

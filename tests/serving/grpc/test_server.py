@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import struct
@@ -26,8 +27,10 @@ from serving.grpc.server import Server
 from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, onnx_outputs, raw, weights, write
+from tests.serving.collector import Collector
 from tests.serving.conftest import PATIENCE, unused_application, wait_for
 from tests.serving.grpc.conftest import LocalServer
+from tests.serving.monitoring.test_tracing import attributes
 
 triton = pytest.importorskip("tritonclient.grpc")
 Make = Callable[..., LocalServer]
@@ -262,8 +265,16 @@ def test_slow_messages_have_a_deadline_and_share_a_memory_budget(digits: Path, s
     wait_for(lambda: len(server.worker.deadlines) == server.worker.load.in_flight == 0)
 
 
-def test_the_deadline_of_the_client(digits: Path, serve_grpc: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = serve_grpc(digits)
+def test_the_deadline_of_the_client(
+    digits: Path,
+    serve_grpc: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    collector: Collector,
+) -> None:
+    """A call that it ends is in the metrics, the log and the trace, as one that is answered."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    server = serve_grpc(digits, log_share=1.0)
     predict = server.worker.champion.predictor.predict
     slow = server.worker.reloader.champion.__class__(**vars(server.worker.champion) | {"inline": False})
     server.worker.reloader.champion = slow
@@ -273,6 +284,14 @@ def test_the_deadline_of_the_client(digits: Path, serve_grpc: Make, monkeypatch:
         with pytest.raises(triton.InferenceServerException) as caught:
             client.infer("tandem", [tensor(raw(DIGITS, 210))], client_timeout=0.2)
         assert caught.value.status() == str(Code.DEADLINE_EXCEEDED)
+        labels = {"endpoint": "grpc_infer", "status": "499"}
+        metrics = server.worker.metrics
+        wait_for(lambda: metrics.registry.get_sample_value("tandem_requests_total", labels) == 1)
+        (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert (line["endpoint"], line["status"], line["bytes"]) == ("grpc_infer", 499, 0)
+        server.worker.tracing._provider.force_flush()
+        (span,) = collector.spans
+        assert attributes(span)["http.response.status_code"] == 499
         ended.set()
         monkeypatch.setattr(slow.predictor, "predict", predict)
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))], client_timeout=PATIENCE)
