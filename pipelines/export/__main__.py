@@ -112,12 +112,12 @@ def check_parity(
     """
     validation = Split(*split_files.read(paths.split("validation")))
     sample = evenly_spaced(validation, config.examples)
-    inputs, targets = with_missing_and_unknown(*sample, spec)
+    inputs = with_missing_and_unknown(sample.inputs, spec)
     expected = temperature.outputs(predict(trained, inputs, max(BATCH_SIZES)), spec, fitted)
     files = {}
     existing = [folder / name for name in READERS if (folder / name).exists()]
     for file, outputs in readers.predict(existing, spec, inputs):
-        result = parity.compare(expected, outputs, targets, spec, config.absolute_tolerance)
+        result = parity.compare(expected, outputs, sample.targets, spec, config.absolute_tolerance)
         failures = parity.int8_failures(result, config.int8) if file.name == INT8 else []
         if file.name != INT8:
             parity.require_within_tolerances(result, file.name, config)
@@ -125,14 +125,18 @@ def check_parity(
     return {"temperature": fitted, "examples": len(sample.targets), "batches": BATCH_SIZES, "files": files}
 
 
-def with_missing_and_unknown(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """The examples; of a table also the first one with missing values, and with unknown categories, if allowed."""
-    if spec.kind == "image" or not any_missing(spec):
-        return inputs, targets
+def with_missing_and_unknown(inputs: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """The examples; after those of a table also the first one with missing values, if allowed, and with unknown
+    categories, if it has any. These have no target."""
     missing, unknown = inputs[:1].copy(), inputs[:1].copy()
-    missing[0, [value is not None for value in spec.fill]] = np.nan
-    unknown[0, [bool(names) for names in spec.categories]] = UNKNOWN
-    return np.concatenate([inputs, missing, unknown]), np.concatenate([targets, targets[:1], targets[:1]])
+    added = []
+    if any_missing(spec):
+        missing[0, [value is not None for value in spec.fill]] = np.nan
+        added.append(missing)
+    if any(spec.categories):
+        unknown[0, [bool(names) for names in spec.categories]] = UNKNOWN
+        added.append(unknown)
+    return np.concatenate([inputs, *added]) if added else inputs
 
 
 def print_report(report: Mapping[str, Any]) -> None:

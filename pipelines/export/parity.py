@@ -37,17 +37,19 @@ class Parity:
 def compare(expected: np.ndarray, outputs: np.ndarray, targets: np.ndarray, spec: DataSpec, tie: float) -> Parity:
     """Compare a file's `outputs` [batches, N, K] with the trained model's, [N, K].
 
-    Classes whose probabilities differ by at most `tie` are tied.
+    The first examples have `targets`: agreement and accuracy are theirs. Classes whose probabilities differ by at most
+    `tie` are tied.
     """
     scale = difference_scale(spec)
     difference, size = np.abs(outputs - expected) / scale, np.abs(expected) / scale
     relative = np.where(size > NEGLIGIBLE, difference / np.maximum(size, NEGLIGIBLE), 0.0)
-    loss = accuracy(expected, targets) - accuracy(outputs, targets) if spec.is_classification else np.zeros(1)
+    trained, exported = expected[: len(targets)], outputs[:, : len(targets)]
+    loss = accuracy(trained, targets) - accuracy(exported, targets) if spec.is_classification else np.zeros(1)
     return Parity(
         max_absolute_difference=float(np.fmax.reduce(difference, axis=None)),
         max_relative_difference=float(np.fmax.reduce(relative, axis=None)),
         nan_count=int(np.isnan(difference).sum()),
-        top1_agreement=agreement(expected, outputs, tie) if spec.is_classification else 1.0,
+        top1_agreement=agreement(trained, exported, tie) if spec.is_classification else 1.0,
         accuracy_difference=float(np.max(np.abs(loss))),
         accuracy_loss=float(np.max(loss)),
         where=largest_difference(expected, outputs, difference),

@@ -119,10 +119,13 @@ def test_both_twins_export_the_same_graph(
     assert ("Equal" in operators["torch"]) == (spec is MESSY)
 
 
-def test_rows_that_a_proof_adds_have_the_target_of_the_row_they_are_made_of() -> None:
-    inputs, targets = export.with_missing_and_unknown(ROWS[[0, 4]], np.array([7.0, 8.0]), MESSY)
+def test_a_proof_adds_rows_with_missing_values_and_unknown_categories_where_there_may_be_any() -> None:
+    inputs = export.with_missing_and_unknown(ROWS[[0, 4]], MESSY)
+    np.testing.assert_array_equal(inputs[:2], ROWS[[0, 4]])
     np.testing.assert_array_equal(inputs[2:], [[NAN] * 4, [12, -1, 2004, -1]])
-    assert targets.tolist() == [7, 8, 7, 7]
+    without_missing = replace(MESSY, fill=(None,) * 4)
+    np.testing.assert_array_equal(export.with_missing_and_unknown(ROWS[:1], without_missing)[1:], [[12, -1, 2004, -1]])
+    assert export.with_missing_and_unknown(ROWS[:1], replace(without_missing, categories=((),) * 4)).shape == (1, 4)
 
 
 def optimised(folder: Path) -> Any:

@@ -134,6 +134,16 @@ def test_an_int8_graph_is_held_to_its_own_tolerances():
     assert "allowed: at most export.int8.accuracy_loss = 0.02" in found[2]
 
 
+def test_examples_without_a_target_are_compared_by_their_outputs_only():
+    """The last one is classified as another class."""
+    wrong = np.roll(outputs(), 1, axis=1)
+    table = np.concatenate([outputs()[:-1], wrong[-1:]])
+    expected, found = predict(TRAINED, INPUTS, max(BATCH_SIZES)), predict_in_all_sizes(model_of(table), INPUTS)
+    result = parity.compare(expected, found, TARGETS[:-1], synthetic.SPEC, CONFIG.absolute_tolerance)
+    assert (result.top1_agreement, result.accuracy_loss, result.accuracy_difference) == (1.0, 0.0, 0.0)
+    assert result.max_absolute_difference > 0.6
+
+
 def test_an_int8_graph_may_get_more_right_than_the_trained_model():
     trained = outputs()
     trained[:2] = trained[:2, ::-1]
