@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
 from pipelines.config.params import Prepare
+from pipelines.execution.counts import counted
 from pipelines.prepare import grouping
 
 NAMES = ("train", "validation", "test")
@@ -41,15 +42,19 @@ def split(raw: RawData, config: Prepare) -> dict[str, SplitRows]:
 def assign(raw: RawData, shares: dict[str, float], config: Prepare) -> dict[str, NDArray[np.int64]]:
     """Row indices (int64, ascending) of each split named in `shares`, and of `train`, which gets the rest.
 
-    Raises InputError if a class would have no example in one of them.
+    Raises InputError if a class would have no example in one of them, or if there are fewer groups or different values
+    of the order than splits.
     """
     # A regression is split as a single class.
     targets = np.asarray(raw.train_targets) if raw.is_classification else np.zeros(len(raw.train_targets), np.int64)
-    labels = raw.labels or (raw.target,)
+    labels = raw.labels or ("",)
     if raw.order is not None:
+        _require_parts("prepare.order", len(np.unique(raw.order)), "different value", len(shares) + 1)
         rows = in_order(np.asarray(raw.order), shares)
     elif raw.groups is not None or config.group_duplicates:
         units = grouping.units(raw, config.group_duplicates)
+        key, noun = ("group_duplicates", "different example") if raw.groups is None else ("group", "group")
+        _require_parts(f"prepare.{key}", len(np.unique(units)), noun, len(shares) + 1)
         rows = grouping.keep_together(targets, units, shares, config.seed, len(labels))
     else:
         rows = stratify(targets, shares, config.seed, len(labels))
@@ -87,17 +92,26 @@ def stratify(
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 
 
+def _require_parts(key: str, count: int, noun: str, minimum: int) -> None:
+    """Raise InputError if there are fewer parts, which are not divided, than splits."""
+    if count < minimum:
+        raise InputError(f"{key}: {counted(count, noun)}; allowed: {minimum} or more, one for each split")
+
+
 def _require_examples(label: str, counts: Mapping[str, int]) -> None:
-    """Raise InputError if one of the splits, whose `counts` of examples of the class these are, has none."""
-    examples = sum(counts.values())
+    """Raise InputError if one of the splits, whose `counts` of examples of the class these are, has none.
+
+    The label is empty for a regression, whose examples are of no class.
+    """
+    examples, unit = sum(counts.values()), f"examples of class '{label}'" if label else "rows"
     if examples < len(counts):
         allowed = f"{len(counts)} or more, one for each split; add examples, or remove the class"
-        raise InputError(f"examples of class '{label}': {examples}; allowed: {allowed}")
+        raise InputError(f"{unit}: {examples}; allowed: {allowed}")
     for name, count in counts.items():
         if count == 0:
             key = "prepare.validation + prepare.test" if name == "train" else f"prepare.{name}"
             change = "reduce" if name == "train" else "increase"
             raise InputError(
-                f"{key}: none of the {examples} examples of class '{label}' is left for the {name} split; "
+                f"{key}: none of the {examples} {unit} is left for the {name} split; "
                 f"allowed: 1 or more in each split; {change} that share or add examples"
             )

@@ -107,6 +107,31 @@ def test_a_class_that_ends_before_the_test_split_is_an_error(workspace: Path) ->
         splits.split(raw, prepare_config(workspace, order="time"))
 
 
+@pytest.mark.parametrize(
+    ("columns", "changes", "words"),
+    [
+        ({"groups": np.arange(COUNT) % 2}, {"group": "region"}, r"prepare\.group: 2 groups; allowed: 3 or more"),
+        ({"order": np.zeros(COUNT)}, {"order": "time"}, r"prepare\.order: 1 different value; allowed: 3 or more"),
+        (
+            {"train_inputs": np.zeros((COUNT, 1), np.float32)},
+            {"group_duplicates": True},
+            r"prepare\.group_duplicates: 1 different example; allowed: 3 or more",
+        ),
+        (
+            {"order": np.maximum(np.arange(COUNT) - 397, 0)},
+            {"order": "time"},
+            r"prepare\.validation: none of the 400 rows is left for the validation split",
+        ),
+    ],
+)
+def test_rows_of_a_regression_that_cannot_fill_the_splits_are_an_error(
+    workspace: Path, columns: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    raw = make_raw(labels=(), train_targets=np.arange(COUNT, dtype=np.float32), **columns)
+    with pytest.raises(InputError, match=words):
+        splits.split(raw, prepare_config(workspace, **changes))
+
+
 def prepare_config(folder: Path, **changes: Any) -> Any:
     values = {f"prepare.{key}": value for key, value in {**SHARES, **changes}.items()}
     return params.read(write_params(folder, values)).prepare
