@@ -19,7 +19,7 @@ class Promotion:
     """All graphs, the choice among them, the decision against the earlier champion, the rules, and champion.json.
 
     By candidate: `histories`, the epochs of its training, and `errors`, its largest errors on the test split. `data` is
-    the report on the splits.
+    the report on the splits, and `data_spec` their specification: a champion may have been trained on others.
     """
 
     candidates: Sequence[CandidateRecord]
@@ -30,6 +30,7 @@ class Promotion:
     histories: Mapping[str, np.ndarray]
     errors: Mapping[str, Mapping[str, Any]]
     data: Mapping[str, Any]
+    data_spec: DataSpec
 
     @cached_property
     def champion(self) -> CandidateRecord | None:

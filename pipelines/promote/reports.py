@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.spec import DataSpec
 from pipelines.artifacts import history, json_object, paths, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.records import CandidateRecord
@@ -27,7 +28,9 @@ def write(
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     errors = {name: json_object.read(paths.errors(name)) for name in names}
     data = validation_report.read()
-    promotion = Promotion(candidates, choice, decision, rules, manifest, histories, errors, data)
+    promotion = Promotion(
+        candidates, choice, decision, rules, manifest, histories, errors, data, DataSpec.read(paths.SPEC)
+    )
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
         comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
         history.write_combined(histories, beside / paths.LEARNING_CURVES.name)

@@ -19,12 +19,12 @@ def html(promotion: Promotion, samples: bytes | None) -> str:
     if samples is None:
         return content
     source = f"data:image/png;base64,{b64encode(samples).decode()}"
-    alt = f"Training examples of {promotion.spec.name}, a row for each class"
+    alt = f"Training examples of {promotion.data_spec.name}, a row for each class"
     return f'{content}\n<h3>Examples</h3>\n<img class="paper" alt="{escape(alt, quote=True)}" src="{source}">'
 
 
 def _sections(promotion: Promotion) -> Iterator[Section]:
-    data, spec = promotion.data, promotion.spec
+    data, spec = promotion.data, promotion.data_spec
     yield Section("Data set", [Table(list(_facts(promotion)))])
     if "classes" in data:
         yield Section("Classes", [_by_split(data["classes"])])
@@ -36,7 +36,7 @@ def _sections(promotion: Promotion) -> Iterator[Section]:
 
 
 def _facts(promotion: Promotion) -> Iterator[tuple[str, str]]:
-    data, spec = promotion.data, promotion.spec
+    data, spec = promotion.data, promotion.data_spec
     source = promotion.candidates[0].training["params"]["data"]
     yield "name", spec.name
     yield "source", source["source"] if source["path"] in (None, "data") else f"{source['source']}: {source['path']}"
@@ -68,7 +68,7 @@ def _first(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _columns(promotion: Promotion) -> Table:
-    spec, data = promotion.spec, promotion.data
+    spec, data = promotion.data_spec, promotion.data
     rows = [
         (
             name,

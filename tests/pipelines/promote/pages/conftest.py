@@ -60,6 +60,7 @@ def promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Promotion:
         {name: history.read(paths.checkpoint(name) / history.FILE) for name in ("torch-cnn", "keras-cnn")},
         {name: json_object.read(paths.errors(name)) for name in ("torch-cnn", "keras-cnn")},
         validation_report.read(),
+        synthetic.SPEC,
     )
 
 
@@ -87,6 +88,7 @@ def houses(promotion: Promotion) -> Promotion:
         manifest={**manifest_of(candidates[0]), "spec": spec.to_dict()},
         errors={name: {"examples": 15, "misclassified": None, "worst": worst} for name in promotion.errors},
         data=data,
+        data_spec=spec,
     )
 
 

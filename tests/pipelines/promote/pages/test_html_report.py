@@ -101,6 +101,11 @@ def test_a_regression_of_a_table(houses):
     assert "the largest differences among 15 test examples" in page
 
 
+def test_the_data_sheet_is_of_the_current_data_and_not_of_those_of_an_earlier_champion(houses):
+    page = html_report.page(replace(houses, data_spec=replace(houses.data_spec, mean=(2.5, 0.0))), None)
+    assert ["size", "number", "2.5", "1", "3"] in rows(page)
+
+
 def test_nothing_is_requested_and_no_name_is_markup(houses):
     page = html_report.page(houses, None)
     assert HOSTILE not in page

@@ -36,7 +36,9 @@ def promotion(tmp_path, monkeypatch):
         synthetic.write_metrics(name, accuracy, p50_ms=0.125)
     rules = Rules(settings.promote, "accuracy", "accuracy")
     candidates = [*records.read("torch-cnn"), *records.read("keras-cnn")]
-    return Promotion(candidates, CHOICE, DECISION, rules, RECORD, histories={}, errors={}, data={})
+    return Promotion(
+        candidates, CHOICE, DECISION, rules, RECORD, histories={}, errors={}, data={}, data_spec=synthetic.SPEC
+    )
 
 
 def test_the_table_has_a_line_for_each_candidate_in_straight_columns(promotion):
