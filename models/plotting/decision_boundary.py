@@ -34,15 +34,16 @@ def is_applicable(spec: DataSpec) -> bool:
     return spec.is_classification and spec.kind == "tabular" and spec.categories == ((), ())
 
 
-def plane(inputs: np.ndarray, targets: np.ndarray) -> Plane:
+def plane(inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> Plane:
     """The plane around examples [N, 2] with a margin of a tenth; examples with a missing value are left out.
 
-    Along a constant feature it is as wide as for a range of 1.
+    It is as wide as for a range of 1 along a constant feature, and around the mean of `spec` for one without values.
     """
     chosen = np.unique(np.linspace(0, len(inputs) - 1, MAX_EXAMPLES).astype(int))
     points, classes = np.asarray(inputs[chosen]), np.asarray(targets[chosen])
     known = ~np.isnan(points).any(axis=1)
-    low, high = (extreme(points, axis=0).astype(np.float64) for extreme in (np.nanmin, np.nanmax))
+    low, high = (extreme.reduce(points, axis=0).astype(np.float64) for extreme in (np.fmin, np.fmax))
+    low, high = (np.where(np.isnan(corner), spec.mean, corner) for corner in (low, high))
     size, centre = np.where(high > low, high - low, 1.0), (low + high) / 2
     low, high = centre - 0.6 * size, centre + 0.6 * size
     across, down = np.linspace(low[0], high[0], GRID_SIZE), np.linspace(high[1], low[1], GRID_SIZE)

@@ -87,7 +87,7 @@ def _write_plots(graph: GraphPredictions, config: Evaluate, training: Mapping[st
 
 
 def _write_boundary(graph: GraphPredictions, name: str, path: Path) -> None:
-    plane = decision_boundary.plane(graph.test.inputs, graph.test.targets)
+    plane = decision_boundary.plane(graph.test.inputs, graph.test.targets, graph.test.spec)
     probabilities = inference.predict(graph.session, plane.grid)
     classification_plots.decision_boundary(plane, probabilities, graph.test.spec, name, path)
 

@@ -29,8 +29,9 @@ class TrainingMonitor:
         self.epochs = epochs
         self.histograms = histograms
         self.batch = evenly_spaced(data.train, INSPECTED_EXAMPLES)
+        points = data.train.inputs, data.train.targets
         has_boundary = decision_boundary.is_applicable(data.spec)
-        self.plane = decision_boundary.plane(data.train.inputs, data.train.targets) if has_boundary else None
+        self.plane = decision_boundary.plane(*points, data.spec) if has_boundary else None
         self.layers: list[Row] = []
         self.unrecorded: list[tuple[Epoch, Mapping[str, float]]] = []  # inspected epochs with their layer statistics
 

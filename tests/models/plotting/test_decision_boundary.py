@@ -32,7 +32,7 @@ def test_only_points_of_a_plane_with_classes_have_a_picture(changes, expected):
 
 def test_up_is_up_and_right_is_right():
     points = np.array([[-1, -1], [1, 1], [np.nan, 0]], np.float32)
-    plane = decision_boundary.plane(points, np.array([0, 1, 1]))
+    plane = decision_boundary.plane(points, np.array([0, 1, 1]), spec())
     assert len(plane.points) == 2
     above = (plane.grid[:, 1] > 0) & (plane.grid[:, 0] > 0)
     image = decision_boundary.draw(plane, np.stack([~above, above], axis=1).astype(float), PALETTE)
@@ -48,11 +48,19 @@ def test_up_is_up_and_right_is_right():
 @pytest.mark.parametrize("constant", [1.0, 1e9])
 def test_points_on_a_line_are_drawn_too(constant):
     points = np.stack([np.linspace(-1, 1, 30), np.full(30, constant)], axis=1).astype(np.float32)
-    plane = decision_boundary.plane(points, np.zeros(30, np.int64))
+    plane = decision_boundary.plane(points, np.zeros(30, np.int64), spec())
     image = decision_boundary.draw(plane, np.full((len(plane.grid), 2), 0.5), PALETTE)
     rows, columns = (image == (255, 0, 0)).all(axis=2).nonzero()
     assert rows.mean() == pytest.approx(image.shape[0] / 2, abs=2)
     assert columns.min() < 0.1 * image.shape[1] < 0.9 * image.shape[1] < columns.max()
+
+
+def test_a_feature_without_any_value_is_drawn_around_its_mean_in_training():
+    points = np.stack([np.linspace(-1, 1, 30), np.full(30, np.nan)], axis=1).astype(np.float32)
+    plane = decision_boundary.plane(points, np.zeros(30, np.int64), spec(mean=(0.0, 5.0), fill=(None, 5.0)))
+    assert len(plane.points) == 0
+    assert (plane.low[1], plane.high[1]) == pytest.approx((4.4, 5.6))
+    assert np.isfinite(plane.grid).all()
 
 
 @pytest.mark.parametrize("epochs", [1, 20, 50, 51, 99, 100, 1000])
