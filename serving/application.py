@@ -83,7 +83,7 @@ class Application:
             self._worker.observe(request_id, request.observed)
 
     def _begin(self, worker: Worker, request: Request, request_id: bytes, started: float) -> RequestContext:
-        """Set the context of a request, where log lines or traces need it; health checks and pages have no trace."""
+        """Set the context of a request, where log lines or traces need it; probes have no trace."""
         trace = None
         if worker.tracing and not self._is_probe(request):
             trace = worker.tracing.begin(request.method, request.path, request.text_headers, started)

@@ -43,7 +43,7 @@ ROUTES: dict[str, Route] = {
         schemas.ActivationsResponse, method="POST", request=IMAGE, images=True,
     ),
     "/model": Route("model", status.model, MODEL, "Version, run, commit, data hash, metrics and provider of the model"),
-    "/metrics": Route("metrics", status.metrics, MODEL, "Metrics in the text format of Prometheus", str),
+    "/metrics": Route("metrics", status.metrics, MODEL, "Metrics in the text format of Prometheus", str, probe=True),
     "/livez": LIVE,
     "/healthz": replace(LIVE, id="healthz"),
     "/readyz": READY,
@@ -111,3 +111,12 @@ def find(method: str, path: str) -> Route:
         allow = ((b"allow", route.method.encode()),)
         raise RequestError(405, "method", f"method {method[:20]!r}; allowed: {route.method}", allow)
     return route
+
+
+def is_probe(method: str, path: str) -> bool:
+    """True for health checks and metrics, which are answered while the worker holds too many connections."""
+    try:
+        route = find(method, path)
+    except RequestError:
+        return False
+    return route.probe and route is not PAGE

@@ -17,6 +17,7 @@ import orjson
 from bentoml.exceptions import BentoMLException
 
 from models.errors import InputError
+from serving import routes
 from serving.api import predict, predict_image
 from serving.api.schemas import ImageForm, PredictRequest, PredictResponse
 from serving.application import Application
@@ -43,7 +44,8 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         index = max(0, (bentoml.server_context.worker_index or 1) - 1)
         inner, file = super().to_asgi(is_main), supervision.connection_counts_file()
         headers = partial(cors.headers, settings.cors_origins)
-        server.install(settings, file, _workers(), index, _count_rejection, headers, _grpc_server(inner, settings))
+        grpc_server = _grpc_server(inner, settings)
+        server.install(settings, file, _workers(), index, _count_rejection, headers, routes.is_probe, grpc_server)
         application = Application(inner, settings, _worker)
         return cors.allow(application, settings.cors_origins)
 
@@ -57,10 +59,10 @@ def _grpc_server(inner: ASGIApp, settings: Settings) -> server.Companion | None:
     """The gRPC server of this worker, if it has a port."""
     if not settings.grpc_port:
         return None
-    from serving.grpc import routes
+    from serving.grpc import routes as grpc_routes
     from serving.grpc.server import Server
 
-    return Server(Application(inner, settings, _worker, routes.find), settings)
+    return Server(Application(inner, settings, _worker, grpc_routes.find), settings)
 
 
 def _count_rejection(reason: str) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +27,7 @@ from serving.settings import Settings
 Headers = tuple[tuple[bytes, bytes], ...]
 LINGER_SECONDS = 2.0  # after a refusal, for a client that is still sending and reads afterwards
 LINGER_PAUSE = 0.001  # seconds between two reads of discarded bytes
+SURPLUS_SECONDS = 1.0  # for the request of a connection beyond the limit, which is refused then
 UPGRADE_HEADERS = {b"upgrade", b"connection", b"http2-settings"}
 MAX_CACHED_URL = 256  # bytes
 MAX_PIPELINED = 64  # requests that a client sent before the first of them was answered
@@ -36,13 +37,14 @@ MAX_PIPELINED = 64  # requests that a client sent before the first of them was a
 class Shared:
     """What the connections of a worker share: limits, the counter of refusals, a call when one opens or closes.
 
-    `cors` returns the headers of a refusal for an origin.
+    `cors` returns the headers of a refusal for an origin, `is_probe` whether a method and a path are those of a probe.
     """
 
     settings: Settings
     rejected: Callable[[str], None]
     changed: Callable[[], None]
     cors: Callable[[bytes], Headers] = lambda _: ()
+    is_probe: Callable[[str, str], bool] = lambda _method, _path: False
 
 
 class Connection(HttpToolsProtocol):
@@ -63,7 +65,8 @@ class Connection(HttpToolsProtocol):
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
         self._idle_since = 0.0  # when the last request was answered; 0 unless none has followed
         self._error: RequestError | None = None
-        self._refused_at = 0.0  # 0 unless the connection was refused
+        self._refused_at = 0.0  # 0 unless the connection was refused, or will be unless its request is a probe
+        self._is_surplus = False  # it is beyond the limit and has sent nothing yet
         self.is_stuck = False  # nothing was sent since the last check though there is something to send
         self._unsent = 0
         self._unsent_since = 0.0
@@ -79,13 +82,13 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: Any) -> None:
-        """Refuse the connection (503) where the worker holds too many."""
+        """Accept nothing but a probe where the worker holds too many."""
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         self._shared.changed()
         if len(self.connections) > self._settings.max_connections:
-            message = "too many connections; try again in a second"
-            self._refuse(RequestError(503, "connections", message, ((b"retry-after", b"1"),)))
+            self._is_surplus = True
+            self._refused_at = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count the connection no longer."""
@@ -95,11 +98,28 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse in pieces no larger than the headers may be: so much is kept before the next check."""
         if self._refused_at:
-            self._discard()
+            if self._is_surplus:
+                self._answer_surplus(data)
+            else:
+                self._discard()
         elif len(data) <= self._max_header_bytes:
             self._parse(data)
         else:
             self._parse_pieces(memoryview(data))
+
+    def _answer_surplus(self, data: bytes) -> None:
+        """Answer a probe whose headers arrive at once, and close; refuse other requests (503)."""
+        self._is_surplus = False
+        if _is_head(data, self._shared.is_probe):
+            self._refused_at = 0.0
+            self.app = partial(_answer_once, self.app)
+            self.data_received(data)
+        else:
+            self._refuse_surplus()
+
+    def _refuse_surplus(self) -> None:
+        message = "too many connections; try again in a second"
+        self._refuse(RequestError(503, "connections", message, ((b"retry-after", b"1"),)))
 
     def _parse_pieces(self, rest: memoryview) -> None:
         while rest and not self._refused_at and not self.transport.is_closing():
@@ -274,7 +294,11 @@ class Connection(HttpToolsProtocol):
 
     def expire(self, now: float) -> None:
         """Close the connection where its client is late at `now`, a time of the event loop."""
-        if self._refused_at:
+        if self._is_surplus:
+            if now - self._refused_at > SURPLUS_SECONDS:
+                self._is_surplus = False
+                self._refuse_surplus()
+        elif self._refused_at:
             if now - self._refused_at > LINGER_SECONDS:
                 self.transport.abort()
         elif self._unread(now):
@@ -308,6 +332,24 @@ class Connection(HttpToolsProtocol):
         else:
             seconds = self._settings.header_timeout_seconds
             self._refuse(RequestError(408, "slow_headers", f"the headers did not arrive within {seconds} s"))
+
+
+async def _answer_once(application: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request by the application, and close its connection (ASGI 3)."""
+
+    async def closing(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    await application(scope, receive, closing)
+
+
+def _is_head(data: bytes, matches: Callable[[str, str], bool]) -> bool:
+    """True for the headers of a request whose method and path match."""
+    start_line, _, rest = data.partition(b"\r\n")
+    method, _, target = start_line.decode("latin-1").partition(" ")
+    return b"\r\n\r\n" in rest and matches(method, target.partition(" ")[0].partition("?")[0])
 
 
 def _split(url: bytes) -> tuple[str, bytes, bytes]:

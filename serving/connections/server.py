@@ -21,7 +21,7 @@ from serving.connections.shared_counts import SharedCounts
 from serving.settings import Settings
 
 WATCH_SECONDS = 0.25  # between two checks of all connections: the precision of their time limits
-REFUSED = 64  # connections beyond the limit that are accepted to be refused with 503; more wait in the queue
+SURPLUS = 64  # connections beyond the limit that are accepted for a probe, or to be refused; more wait in the queue
 MAX_UNSENT_BYTES = 67_108_864  # of responses that clients have not read, in a worker
 SILENT = (
     "Invalid HTTP request received.",
@@ -45,7 +45,8 @@ class Companion(Protocol):
 class Server(uvicorn.Server):
     """Serves `settings.max_connections` connections at a time.
 
-    `rejected` counts refusals by reason, `cors` returns their headers for an origin.
+    `rejected` counts refusals by reason, `cors` returns their headers for an origin, and `is_probe` whether a method
+    and a path are those of a probe, which is answered beyond that limit.
 
     The `first` of the workers warns where the address that all share is public and needs a key. `companion` is started
     and stopped together with this server.
@@ -58,6 +59,7 @@ class Server(uvicorn.Server):
         counts: SharedCounts,
         rejected: Callable[[str], None],
         cors: Callable[[bytes], Headers],
+        is_probe: Callable[[str, str], bool],
         first: bool = True,
         companion: Companion | None = None,
     ) -> None:
@@ -67,7 +69,7 @@ class Server(uvicorn.Server):
         self._first = first
         self._settings = settings
         self._counts = counts
-        self._shared = Shared(settings, rejected, self._count, cors)
+        self._shared = Shared(settings, rejected, self._count, cors, is_probe)
         self._acceptors: list[Acceptor] = []
         self._watcher: asyncio.Task[None] | None = None
 
@@ -78,7 +80,7 @@ class Server(uvicorn.Server):
         self._watcher = asyncio.create_task(self._watch())
         if self._companion and sockets:
             await self._companion.start(sockets[0].getsockname()[0], self.config)
-        limit = self._settings.max_connections + REFUSED
+        limit = self._settings.max_connections + SURPLUS
         for listener in sockets or []:
             if self._first:
                 _warn_without_key(listener, self._settings)
@@ -171,6 +173,7 @@ def install(
     index: int,
     rejected: Callable[[str], None],
     cors: Callable[[bytes], Headers],
+    is_probe: Callable[[str, str], bool],
     companion: Companion | None = None,
 ) -> None:
     """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
@@ -181,6 +184,7 @@ def install(
         "counts": counts,
         "rejected": rejected,
         "cors": cors,
+        "is_probe": is_probe,
         "first": index == 0,
         "companion": companion,
     }

@@ -203,17 +203,23 @@ def test_many_pipelined_requests_end_the_connection(strict: Served) -> None:
     assert talk(strict, (HEAD + b"\r\n") * 60).count(b"HTTP/1.1 200") == 60
 
 
-def test_more_connections_than_the_limit_are_refused(strict: Served) -> None:
+def test_more_connections_than_the_limit_are_refused_but_for_probes(strict: Served) -> None:
+    """Kubernetes would end a worker, and with it all connections, because of a probe that is refused."""
+    requests = [HEAD + b"\r\n", HEAD.replace(b"livez", b"metrics") + b"\r\n", HEAD, POST + b"\r\n" + BODY]
+    expected = [200, 200, 503, 503, 503]
     held = psutil.Process(strict.process.pid).children()[0].num_fds()
     for _ in range(20):  # on a busy machine the first are closed, as they send nothing, before the last is open
         with contextlib.ExitStack() as stack:
             for _ in range(CONNECTIONS):
                 stack.enter_context(connect(strict))
-            answer = read(stack.enter_context(connect(strict)))
+            silent = stack.enter_context(connect(strict))
+            statuses = [status(talk(strict, request)) for request in requests]
             open_files = psutil.Process(strict.process.pid).children()[0].num_fds()
-        if answer:
+            answer = read(silent)
+        statuses.append(status(answer) if answer else 0)
+        if statuses == expected:
             break
-    assert status(answer) == 503
+    assert statuses == expected
     assert open_files < held + CONNECTIONS + 80
     wait_for(lambda: httpx.get(f"{strict.url}/livez").status_code == 200)
 

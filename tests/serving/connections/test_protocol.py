@@ -9,11 +9,13 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from serving import routes
 from serving.connections.protocol import Connection, Shared
 from serving.http import cors
 from serving.settings import Settings
 
 BODY = b'{"inputs": []}'
+GET = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 ASKING = b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
 
 
@@ -50,6 +52,9 @@ class Closing(Transport):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -137,6 +142,34 @@ def test_pages_of_allowed_origins_can_read_a_refusal(origins: tuple[str, ...], o
         assert [line for line in lines if line.startswith(b"access-control-allow-origin")] == (
             [b"access-control-allow-origin: " + allowed] if allowed else []
         )
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [([GET, GET], [b"200"]), ([GET + GET], [b"200"]), ([GET[:9], GET[9:]], [b"503"]), ([b"\xff\r\n\r\n"], [b"503"]),
+     ([GET.replace(b"livez", b"docs")], [b"503"]), ([GET.replace(b"x", b"x" * 20_000)], [b"431"]),
+     ([GET.replace(b"GET", b"POST")], [b"503"]), ([], [b"503"])],
+)  # fmt: skip
+def test_a_connection_beyond_the_limit_has_one_probe(pieces: list[bytes], expected: list[bytes]) -> None:
+    async def run() -> tuple[bytes, bool]:
+        config = Config(answer_at_once, lifespan="off", log_config=None)
+        config.load()
+        shared = Shared(Settings(max_connections=1), lambda reason: None, lambda: None, is_probe=routes.is_probe)
+        state, transport = ServerState(), Closing()
+        for wire in (Closing(), transport):
+            connection = Connection(config, state, {}, shared)
+            connection.connection_made(wire)
+        for piece in pieces:
+            if not transport.closed:
+                connection.data_received(piece)
+            await asyncio.sleep(0)
+        connection.expire(connection.loop.time() + 1.1)
+        return transport.written, transport.closed
+
+    written, closed = asyncio.run(run())
+    assert [part[:3] for part in written.split(b"HTTP/1.1 ")[1:]] == expected
+    assert closed
+    assert b"connection: close" in written
 
 
 def test_a_refusal_is_not_written_into_a_response() -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from uvicorn import Config
 
+from serving import routes
 from serving.connections.server import Server, _limit_unsent
 from serving.connections.shared_counts import SharedCounts
 from serving.settings import Settings
@@ -75,7 +76,14 @@ def test_a_connection_that_cannot_be_checked_leaves_the_others_their_time_limits
             checked.append(now)
 
     async def go() -> None:
-        server = Server(Config(unused_application), Settings(), SharedCounts(None, 1, 0), lambda _: None, lambda _: ())
+        server = Server(
+            Config(unused_application),
+            Settings(),
+            SharedCounts(None, 1, 0),
+            lambda _: None,
+            lambda _: (),
+            routes.is_probe,
+        )
         server.server_state.connections = cast(Any, {*broken, Checked()})
         watcher = asyncio.create_task(server._watch())
         await asyncio.sleep(0)
@@ -91,6 +99,6 @@ def test_the_application_is_called_without_uvicorns_proxy_headers() -> None:
     """They would be read for each request, and the application uses neither the client's address nor the scheme."""
 
     config = Config(unused_application, log_config=None)
-    Server(config, Settings(), SharedCounts(None, 1, 0), lambda _: None, lambda _: ())
+    Server(config, Settings(), SharedCounts(None, 1, 0), lambda _: None, lambda _: (), routes.is_probe)
     config.load()
     assert config.loaded_app is unused_application
