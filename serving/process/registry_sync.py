@@ -30,8 +30,8 @@ log = logging.getLogger("bentoml.tandem")
 
 
 def follows_alias(settings: Settings) -> bool:
-    """Return whether the champion comes from a registry."""
-    return settings.champion.parent == REGISTRY
+    """Return whether the champion comes from a registry: other folders beside its downloads have no alias."""
+    return settings.champion.parent == REGISTRY and "@" in settings.champion.name
 
 
 def fetch(settings: Settings) -> None:

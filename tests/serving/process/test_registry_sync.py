@@ -129,6 +129,9 @@ def test_errors_are_one_line(promoted: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_setting_names_a_folder_for_each_address() -> None:
     assert read({"TANDEM_CHAMPION": "models:/tandem@champion"}).champion == REGISTRY / "tandem@champion"
+    assert registry_sync.follows_alias(read({"TANDEM_CHAMPION": "models:/tandem@champion"}))
+    for folder in ("artifacts/registry", "artifacts/registry/champion", "elsewhere/tandem@champion"):
+        assert not registry_sync.follows_alias(read({"TANDEM_CHAMPION": folder}))
     for wrong in ("models:/tandem/3", "models:/../x@y", "models:/tandem@"):
         with pytest.raises(InputError, match=r"models:/NAME@ALIAS"):
             read({"TANDEM_CHAMPION": wrong})
