@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
@@ -53,7 +54,7 @@ def use_own_metrics_folder() -> None:
     BentoML uses one folder for all services of a user and empties it whenever one starts. It is in memory where the
     system allows it: the workers map its files, and a full disk would end them by SIGBUS.
     """
-    if METRICS_FOLDER in os.environ:  # set by the supervisor for its workers
+    if bentoml.server_context.worker_index is not None:  # a worker; its supervisor has set METRICS_FOLDER
         return
     memory = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
     folder = tempfile.mkdtemp(prefix="tandem-counters-", dir=memory)

@@ -75,7 +75,7 @@ def test_the_files_are_in_memory_where_that_is_possible(
     (tmp_path / "memory").mkdir()
     monkeypatch.setattr(supervision, "MEMORY", str(tmp_path / "memory" if memory else tmp_path / "nowhere"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.delenv(supervision.METRICS_FOLDER, raising=False)
+    monkeypatch.setenv(supervision.METRICS_FOLDER, str(tmp_path))  # for another program
     try:
         supervision.use_own_metrics_folder()
         folder = Path(BentoMLContainer.prometheus_multiproc_dir.get())

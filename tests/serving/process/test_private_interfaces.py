@@ -164,7 +164,13 @@ def test_bentoml_numbers_its_workers_from_1() -> None:
         "TandemService.to_asgi, Tandem.__init__: server_context.worker_index is no longer the number of the worker; "
         "the counts of connections and the prediction log need another number from 1 per worker"
     )
-    assert "server_context.worker_index = worker_id" in source(_bentoml_impl.worker.service.main), advice
+    text = source(_bentoml_impl.worker.service.main)
+    assert "server_context.worker_index = worker_id" in text, advice
+    earlier = (
+        "supervision.use_own_metrics_folder: a worker has no number while it imports the service; find another mark"
+    )
+    assert text.index("server_context.worker_index = worker_id") < text.index("load(bento_identifier"), earlier
+    assert bentoml.server_context.worker_index is None, earlier
     assert '"$(CIRCUS.WID)"' in source(bentoml_server.serve_http), advice
 
 
