@@ -67,7 +67,7 @@ def change(
     if drawn.share is None or drawn.partners is None:
         return inputs, targets
     if outputs > 1:
-        targets = np.eye(outputs, dtype=np.float32)[targets]
+        targets = (targets[:, None] == np.arange(outputs)).astype(np.float32)
     share, partners = np.float32(drawn.share), drawn.partners
     blended = share * inputs + (1 - share) * inputs[partners]
     blended = np.rint(blended) if inputs.dtype == np.uint8 else blended

@@ -1,9 +1,12 @@
 """Batches of a split, their groups, and samples that cover its targets."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from models.config import Train
+from models.config import Augment, Train
+from models.training.augment import Draw, change
 from models.training.batches import (
     BYTES_PER_CALL,
     STEPS_PER_CALL,
@@ -15,6 +18,19 @@ from models.training.batches import (
     grouped,
     shuffled,
 )
+
+
+def test_blended_targets_take_the_memory_of_the_batch_however_many_classes_there_are() -> None:
+    rows, classes = np.arange(32), 10_000
+    drawn = Draw(rows, share=np.float32(0.25), partners=rows[::-1])
+    config = Augment(shift=0, flip=False, mixup=0.2)
+    tracemalloc.start()
+    _, blended = change(np.zeros((32, 2), np.float32), rows, drawn, config, classes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (blended.shape, blended.dtype) == ((32, classes), np.float32)
+    assert (blended[0, 0], blended[0, 31], blended[0].sum()) == (0.25, 0.75, 1)
+    assert peak < 10 * blended.nbytes
 
 
 @pytest.mark.parametrize("order", ["sorted", "shuffled", "alternating"])
