@@ -21,7 +21,8 @@ def ended_together() -> Iterator[list[Process]]:
         yield workers
     finally:
         end(workers)
-    print(*workers[0].lines(), sep="\n", end="", file=sys.stderr)
+    for line in workers[0].lines():
+        print(line, file=sys.stderr)
 
 
 def watch(workers: Sequence[Process], each_time: Callable[[], None] = lambda: None) -> None:
