@@ -31,6 +31,11 @@ class Metric:
         return value - over if self.higher_is_better else over - value
 
 
+def formatted(value: float) -> str:
+    """A metric as text: four decimals, or five significant digits of a value that is smaller or larger."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 100 else f"{value:,.5g}"
+
+
 def is_correct(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """True of each example whose most probable class is the true one, bool [N]."""
     return np.asarray(probabilities.argmax(axis=1) == targets)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.metrics.quality import METRICS
+from models.metrics.quality import METRICS, formatted
 from pipelines.promote import selection
 from pipelines.promote.selection import CandidateScore, Rules
 
@@ -44,7 +44,7 @@ def decide(comparison: Comparison, rules: Rules) -> Decision:
     if gain <= 0:
         return Decision(False, f"{name} is not better than {version}: {scores}", comparison)
     if gain < config.minimum_gain:
-        limit = f"gain {gain:.4f} < promote.minimum_gain = {config.minimum_gain:g}"
+        limit = f"gain {formatted(gain)} < promote.minimum_gain = {config.minimum_gain:g}"
         return Decision(False, f"{name} is not sufficiently better than {version}: {scores}; {limit}", comparison)
     if comparison.p_value > config.significance:
         limit = f"> promote.significance = {config.significance:g}"
@@ -55,6 +55,6 @@ def decide(comparison: Comparison, rules: Rules) -> Decision:
 def _scores(comparison: Comparison, rules: Rules) -> str:
     challenger, champion = (graph.score for graph in (comparison.challenger, comparison.champion))
     return (
-        f"validation {rules.metric_name} {challenger:.4f} against {champion:.4f} on the same "
+        f"validation {rules.metric_name} {formatted(challenger)} against {formatted(champion)} on the same "
         f"{comparison.examples} examples{comparison.note}, p = {comparison.p_value:.2g}"
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models.errors import InputError
 from models.metrics.latency import Latency
-from models.metrics.quality import METRICS
+from models.metrics.quality import METRICS, formatted
 from pipelines.config.params import Promote
 
 PValue = Callable[[str, str], float]  # of the difference between the best candidate and another one, by their names
@@ -152,7 +152,7 @@ def _verdict(
 
 
 def _reason(selected: RankedCandidate, best: CandidateScore, ranking: Sequence[RankedCandidate], rules: Rules) -> str:
-    highest = f"best validation {rules.metric_name}, {best.score:.4f}"
+    highest = f"best validation {rules.metric_name}, {formatted(best.score)}"
     tied = [ranked.name for ranked in ranking if ranked.is_tied]
     if len(tied) == 1:
         return f"{selected.name} has the {highest}"

@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from models.errors import InputError
 from models.interfaces import FrameworkModel, Learner, Predict
-from models.metrics.quality import METRICS
+from models.metrics.quality import METRICS, formatted
 from models.spec import DataSpec
 from models.training.batches import in_order
 from models.training.device import Device
@@ -107,7 +107,7 @@ class Objective:
         is_judged = epoch > settings.sweep.warmup * epochs and not trial.user_attrs.get(studies.CURRENT)
         if is_judged and trial.should_prune():
             place = f"in epoch {epoch} of {epochs}"
-            raise TrialPruned(f"{self.metric_name} {value:.4f} {place}: worse than the median")
+            raise TrialPruned(f"{self.metric_name} {formatted(value)} {place}: worse than the median")
 
     def _settings(self, values: Mapping[str, Any]) -> Params:
         """Raises TrialPruned if the values are incompatible with each other or with the data."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
+from models.metrics.quality import formatted
 from pipelines.sweep import studies
 
 LINE_SECONDS = 2.0  # least time between lines
@@ -55,7 +56,7 @@ class Display:
         if not complete:
             return pruned
         best = (max if self.higher_is_better else min)(complete, key=studies.value)
-        return f"{pruned}, best {self.metric} {studies.value(best):.4f} in trial {best.number}"
+        return f"{pruned}, best {self.metric} {formatted(studies.value(best))} in trial {best.number}"
 
     def close(self) -> None:
         """Remove the bar."""

@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.errors import InputError
 from models.metrics import paired_test
-from models.metrics.quality import METRICS
+from models.metrics.quality import METRICS, formatted
 from pipelines.artifacts import json_object, paths, split_files
 from pipelines.config.params import Promote
+from pipelines.execution.counts import counted
 from pipelines.sweep import studies
 from pipelines.sweep.objective import outputs_file
 
@@ -61,12 +62,11 @@ class Result:
     def lines(self) -> list[str]:
         """The result for the terminal."""
         name = self.metric.replace("_", " ")
-        trials = "1 trial" if self.finished == 1 else f"{self.finished} trials"
-        first = f"{self.candidate} sweep: {trials} finished, {self.pruned} of them pruned"
+        first = f"{self.candidate} sweep: {counted(self.finished, 'trial')} finished, {self.pruned} of them pruned"
         current = self._current(name)
         if self.is_current:
             return [first, f"{current}; no trial is better"]
-        best = f"best: validation {name} {self.value:.4f} in trial {self.trial}; {current}"
+        best = f"best: validation {name} {formatted(self.value)} in trial {self.trial}; {current}"
         if self.current_trial is not None:
             best += f", {self._significance()}"
         changed = [
@@ -78,7 +78,8 @@ class Result:
     def _current(self, name: str) -> str:
         if self.current_value is None:
             return f"the current parameters were not trained to the end: {self.current_failure}"
-        return f"validation {name} {self.current_value:.4f} with the current parameters (trial {self.current_trial})"
+        place = f"with the current parameters (trial {self.current_trial})"
+        return f"validation {name} {formatted(self.current_value)} {place}"
 
     def _significance(self) -> str:
         if self.p_value is None:

@@ -221,6 +221,7 @@ def fit(
         try:
             module = chosen.framework_module("fit")
             epochs = module.fit(model, data, config, device, monitor.inspect, display.step, progress, workers)
+            display.finish()
         except NotFiniteError:
             record()
             state_file.delete()  # it would end in the same way again

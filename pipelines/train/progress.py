@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from models.metrics.quality import formatted
 from models.training.epoch import Epoch, Progress
+from pipelines.execution.counts import counted
 
 LINE_SECONDS = 2.0  # least time between lines
 TERMINAL_LINE_SECONDS = 0.1  # the same on a terminal: small data sets have hundreds of epochs
@@ -21,21 +23,34 @@ class Display:
         self.bar = tqdm(unit=" examples", disable=not sys.stdout.isatty(), leave=False, file=sys.stdout)
         self.interval = LINE_SECONDS if self.bar.disable else TERMINAL_LINE_SECONDS
         self.last_line = 0.0
+        self.unprinted: Epoch | None = None
 
     def step(self, progress: Progress) -> None:
         """Update the bar with loss and metric of the epoch so far."""
         if progress.examples < self.bar.n or self.bar.total is None:
             self.bar.reset(progress.total)
         self.bar.set_description(f"{self.candidate} epoch {progress.epoch}/{self.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {progress.loss:.4f} {progress.metric} {progress.value:.4f}", refresh=False)
+        self.bar.set_postfix_str(
+            f"loss {formatted(progress.loss)} {progress.metric} {formatted(progress.value)}", refresh=False
+        )
         self.bar.update(progress.examples - self.bar.n)
 
     def epoch(self, epoch: Epoch) -> None:
         """Print a line for the first epoch, the last, and some between."""
         now = time.monotonic()
         if epoch.epoch not in (1, self.epochs) and now - self.last_line < self.interval:
+            self.unprinted = epoch
             return
         self.last_line = now
+        self._print(epoch)
+
+    def finish(self) -> None:
+        """Print the last epoch of a training that has ended before all its epochs."""
+        if self.unprinted:
+            self._print(self.unprinted)
+
+    def _print(self, epoch: Epoch) -> None:
+        self.unprinted = None
         self.bar.clear()
         print(epoch_line(epoch, self.epochs, self.candidate), flush=True)
 
@@ -47,9 +62,8 @@ class Display:
 def outcome(history: Sequence[Epoch], seconds: float) -> str:
     """The duration of a training, and the number of steps that were not taken, which is known of float16."""
     skipped = sum(epoch.skipped_steps or 0 for epoch in history)
-    steps = f"; gradients of {skipped} steps overflowed, which were not taken" if skipped else ""
-    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
-    return f"{epochs} in {seconds:.1f} s{steps}"
+    steps = f"; {counted(skipped, 'step')} not taken, as gradients overflowed" if skipped else ""
+    return f"{counted(len(history), 'epoch')} in {seconds:.1f} s{steps}"
 
 
 def epoch_line(epoch: Epoch, epochs: int, candidate: str) -> str:
@@ -58,7 +72,7 @@ def epoch_line(epoch: Epoch, epochs: int, candidate: str) -> str:
     metric = "mae" if "train_mae" in values else "accuracy"
     return (
         f"{candidate} epoch {epoch.epoch}/{epochs}: "
-        f"loss {epoch.train_loss:.4f} {metric} {values[f'train_{metric}']:.4f} | "
-        f"validation loss {epoch.validation_loss:.4f} {metric} {values[f'validation_{metric}']:.4f} | "
+        f"loss {formatted(epoch.train_loss)} {metric} {formatted(values[f'train_{metric}'])} | "
+        f"validation loss {formatted(epoch.validation_loss)} {metric} {formatted(values[f'validation_{metric}'])} | "
         f"{epoch.examples_per_second:,.0f} examples/s"
     )

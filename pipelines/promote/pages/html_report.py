@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from models.metrics.quality import formatted
 from models.plotting.palette import PALETTE
 from pipelines.promote.pages import data_sheet, document, examples, model_card, numbers, overview, twins
 from pipelines.promote.pages.document import Section, Table
@@ -58,7 +59,7 @@ def _card(name: str, heading: str, content: str) -> str:
 def _facts(promotion: Promotion) -> str:
     size, milliseconds = promotion.smallest_batch
     facts = {
-        f"Test {numbers.metric_name(promotion.metric)}": numbers.score(promotion.test[promotion.metric]),
+        f"Test {numbers.metric_name(promotion.metric)}": formatted(promotion.test[promotion.metric]),
         f"Median latency, batch of {size}": numbers.milliseconds(milliseconds),
         "File size": numbers.kibibytes(promotion.manifest["model"]["bytes"]),
         "Git commit": str(promotion.manifest["provenance"]["git_commit"])[:10],  # in one line at 390 px

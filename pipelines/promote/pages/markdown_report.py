@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from models.metrics.latency import MIN_TAIL_CALLS
+from models.metrics.quality import formatted
 from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import paths
@@ -58,7 +59,7 @@ def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
     times = candidate.smallest_batch
     return {
         "candidate": candidate.name,
-        f"validation {rules.metric_name}": numbers.score(candidate.validation_score(rules.metric)),
+        f"validation {rules.metric_name}": formatted(candidate.validation_score(rules.metric)),
         f"test {rules.metric_name}": numbers.with_interval(candidate.metrics["test"], rules.metric),
         "p50 ms": _milliseconds(times["p50_ms"]),
         "p99 ms (calls)": f"{_milliseconds(times['p99_ms'])} ({times['calls']:,})",
@@ -92,7 +93,7 @@ def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
     rows = [
         [
             ranked.name,
-            f"{ranked.deficit:.4f}",
+            formatted(ranked.deficit),
             "-" if ranked.name == choice.best else f"{ranked.p_value:.3g}",
             "yes" if ranked.is_tied else "no",
             *([f"{ranked.latency.p50_ms:.4f}", f"{ranked.latency.calls:,}"] if ranked.latency else ["-", "-"]),
@@ -113,7 +114,7 @@ def _selection(choice: Choice, rules: Rules, batch_size: int) -> str:
 def _test_metrics(candidates: Sequence[CandidateRecord]) -> str:
     """A row for each metric, a column for each candidate."""
     rows = [
-        [name.replace("_", " "), *(numbers.score(record.metrics["test"][name]) for record in candidates)]
+        [name.replace("_", " "), *(formatted(record.metrics["test"][name]) for record in candidates)]
         for name in candidates[0].metrics["test"]
     ]
     return "## Test split\n" + _github(["metric", *(record.name for record in candidates)], rows)

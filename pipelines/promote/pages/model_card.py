@@ -141,11 +141,15 @@ def _limitations_of_data(data: Mapping[str, Any]) -> Iterator[str]:
         counts = classes["train"]
         rare, common = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         yield (
-            f"The training split has {counts[rare]:,} examples of the rarest class ({rare}) and {counts[common]:,} of "
-            f"the most frequent one ({common})."
+            f"The training split has {counted(counts[rare], 'example')} of the rarest class ({rare}) and "
+            f"{counts[common]:,} of the most frequent one ({common})."
         )
-    if repeated := sum(data["duplicates"].values()):
-        yield f"{repeated:,} examples occur in more than one split, which overestimates the quality on new data."
+    pairs = ((*pair.split("/"), count) for pair, count in data["duplicates"].items())
+    if repeated := [f"{count:,} of {later} in {earlier}" for earlier, later, count in pairs if count]:
+        yield (
+            f"Examples of one split occur in another ({', '.join(repeated)}), which overestimates the quality on new "
+            "data."
+        )
 
 
 def _how_to(spec: DataSpec) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.metrics.quality import formatted
+
 NAMES = {"r2": "R²", "mae": "mean absolute error", "rmse": "root mean squared error", "roc_auc": "ROC AUC"}
 
 
@@ -14,13 +16,8 @@ def metric_name(metric: str) -> str:
 def with_interval(metrics: Mapping[str, float], metric: str) -> str:
     """A metric of the test split with its confidence interval, if it has one."""
     low, high = (metrics.get(f"{metric}_{end}") for end in ("low", "high"))
-    interval = "" if low is None or high is None else f" [{score(low)}, {score(high)}]"
-    return f"{score(metrics[metric])}{interval}"
-
-
-def score(value: float) -> str:
-    """Four decimals, or five significant digits of a larger number."""
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.5g}"
+    interval = "" if low is None or high is None else f" [{formatted(low)}, {formatted(high)}]"
+    return f"{formatted(metrics[metric])}{interval}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -32,7 +29,8 @@ def milliseconds(value: float | None) -> str:
 
 def seconds(value: float) -> str:
     """Seconds, or minutes and seconds."""
-    return f"{value:.1f} s" if value < 60 else f"{value // 60:.0f} min {value % 60:02.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{value:.1f} s" if round(value, 1) < 60 else f"{minutes} min {rest:02} s"
 
 
 def kibibytes(size: int) -> str:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from models.export_formats import INT8
+from models.metrics.quality import formatted
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.promote.pages import charts, document, numbers
 from pipelines.promote.pages.charts import Bar
@@ -41,7 +42,7 @@ def _charts(promotion: Promotion) -> Iterator[tuple[str, str]]:
 def _interval(graph: CandidateRecord, metric: str, promotion: Promotion) -> Bar:
     test, is_champion = graph.metrics["test"], graph is promotion.champion
     interval = (test[f"{metric}_low"], test[f"{metric}_high"]) if f"{metric}_low" in test else None
-    return Bar(graph.name, _style(graph), test[metric], numbers.score(test[metric]), interval, is_champion)
+    return Bar(graph.name, _style(graph), test[metric], formatted(test[metric]), interval, is_champion)
 
 
 def _bars(
@@ -65,7 +66,7 @@ def _table(promotion: Promotion) -> Table:
         (
             graph.name,
             promotion.choice.verdicts[graph.name],
-            numbers.score(graph.validation_score(metric)),
+            formatted(graph.validation_score(metric)),
             numbers.with_interval(graph.metrics["test"], promotion.metric),
         )
         for graph in promotion.candidates

@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 
 from models.export_formats import INT8
+from models.metrics.quality import formatted
 from pipelines.artifacts import history
 from pipelines.artifacts.records import CandidateRecord
 from pipelines.execution.counts import counted
@@ -73,7 +74,7 @@ def _graph(graph: CandidateRecord, promotion: Promotion) -> Iterator[tuple[str, 
     test, times, parity = graph.metrics["test"], graph.smallest_batch, graph.parity["files"][graph.file]
     yield (
         f"validation {numbers.metric_name(promotion.rules.metric)}",
-        numbers.score(graph.validation_score(promotion.rules.metric)),
+        formatted(graph.validation_score(promotion.rules.metric)),
     )
     for name in (promotion.metric, "mae", "log_loss", "calibration_error", "calibration_error_uncalibrated"):
         if name in test:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from models.metrics.quality import METRICS, classes, macro_precision
+from models.metrics.quality import METRICS, classes, formatted, macro_precision
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +12,22 @@ def drawn():
     targets = random.choice(6, 500, p=[0.5, 0.3, 0.1, 0.05, 0.03, 0.02])
     powers = np.exp(random.normal(size=(500, 6)) + 2 * np.eye(6)[targets])
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32), targets
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0000"),
+        (0.97034, "0.9703"),
+        (-0.001, "-0.0010"),
+        (0.00012345678, "0.00012346"),
+        (-1.5e-5, "-1.5e-05"),
+        (123.456, "123.46"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_small_and_large_values_have_significant_digits(value, text):
+    assert formatted(value) == text
 
 
 def test_classifications_agree_with_scikit_learn(drawn):

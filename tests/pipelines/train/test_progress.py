@@ -33,10 +33,18 @@ def test_a_regression_tells_its_error_in_place_of_an_accuracy():
     )
 
 
-@pytest.mark.parametrize(("skipped", "words"), [(None, ""), (0, ""), (3, "; gradients of 6 steps overflowed, which")])
+@pytest.mark.parametrize(
+    ("skipped", "words"), [(None, ""), (0, ""), (3, "; 6 steps not taken, as gradients overflowed")]
+)
 def test_the_outcome_has_the_steps_that_were_not_taken(skipped, words):
     history = [replace(epoch(number), skipped_steps=skipped) for number in (1, 2)]
-    assert progress.outcome(history, 1.25) == "2 epochs in 1.2 s" + (f"{words} were not taken" if words else "")
+    assert progress.outcome(history, 1.25) == f"2 epochs in 1.2 s{words}"
+
+
+def test_small_errors_have_significant_digits():
+    regression = Epoch(3, 0.5, 0.25, 0.003, 12345.6, 1.5, train_mae=1.23456e-5, validation_mae=0.0)
+    line = progress.epoch_line(regression, 20, "torch-mlp")
+    assert "loss 0.5000 mae 1.2346e-05 | validation loss 0.2500 mae 0.0000 |" in line
 
 
 def test_one_epoch_is_singular():
@@ -65,6 +73,18 @@ def test_elsewhere_than_on_a_terminal_lines_are_plain_and_few(capsys, monkeypatc
     assert "\r" not in shown.out
     assert "\x1b" not in shown.out
     assert shown.err == ""
+
+
+def test_the_last_epoch_is_printed_where_patience_ends_the_training(capsys, monkeypatch):
+    clock = iter([0.0, 0.1, 0.2])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    display = Display("torch-cnn", 6)
+    for number in (1, 2, 3):
+        display.epoch(epoch(number))
+    for _ in range(2):
+        display.finish()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["torch-cnn epoch 1/6", "torch-cnn epoch 3/6"]
 
 
 def test_on_a_terminal_there_is_a_bar_and_a_line_for_each_epoch_that_can_be_read(monkeypatch):

@@ -145,6 +145,13 @@ def test_the_traceback_of_a_worker_is_shown(tmp_path, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
+def test_the_log_of_the_first_worker_ends_with_a_line_break(tmp_path, capsys):
+    with supervisor.ended_together() as workers:
+        workers.append(worker(tmp_path, 0, "print('first'); print('second')"))
+        supervisor.watch(workers)
+    assert capsys.readouterr().err == "first\nsecond\n"
+
+
 def test_workers_meet_on_this_machine_and_share_its_cores(tmp_path, monkeypatch):
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
@@ -161,7 +168,7 @@ def test_a_launcher_with_another_number_of_processes_is_refused(tmp_path, monkey
     for name, value in launchers.write("torch", ["127.0.0.1:1"] * 3, 1, 1).items():
         monkeypatch.setenv(name, value)
     done = run_main(train.main, "--framework", "torch", "--architecture", "mlp")
-    assert_one_error_line(done, "train.workers = 2, but the launcher has started 3 processes; allowed: 3")
+    assert_one_error_line(done, "train.workers = 2, but the number of processes of the launcher is 3; allowed: 3")
 
 
 def test_torchrun_starts_the_workers(tmp_path, monkeypatch):

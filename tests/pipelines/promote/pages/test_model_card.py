@@ -61,7 +61,7 @@ def test_a_regression_of_a_table(houses):
         "mae": 12345.6,
     }
     assert sections(card.text) == SECTIONS
-    assert "2 examples occur in more than one split" in card.text
+    assert "Examples of one split occur in another (2 of test in train), which" in card.text
 
 
 def test_text_of_the_data_is_no_markup(houses):
