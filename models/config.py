@@ -456,7 +456,7 @@ class Train(Config):
         """Raise InputError where a launcher has started another number of `processes` than `workers`."""
         if processes != self.workers:
             raise InputError(
-                f"train.workers = {self.workers}, but the launcher has started {processes} processes; "
+                f"train.workers = {self.workers}, but the number of processes of the launcher is {processes}; "
                 f"allowed: {processes}"
             )
 
@@ -464,7 +464,8 @@ class Train(Config):
         """Raise InputError where there are fewer `examples` to train on than workers."""
         if examples < self.workers:
             raise InputError(
-                f"train.workers = {self.workers}: {examples} training examples; allowed: at most {examples}"
+                f"train.workers = {self.workers}: the number of training examples is {examples}; "
+                f"allowed: at most {examples}"
             )
 
     def require_compatible(self, spec: DataSpec) -> None:
@@ -480,5 +481,6 @@ class Train(Config):
         weights = self.class_weights
         if weights not in (None, "balanced") and len(weights) != classes:
             raise InputError(
-                f"train.class_weights has {len(weights)} numbers; allowed: {classes}, one for each class of '{name}'"
+                f"the length of train.class_weights is {len(weights)}; "
+                f"allowed: {classes}, a number for each class of '{name}'"
             )

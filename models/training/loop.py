@@ -180,6 +180,6 @@ def _skipped_steps(history: list[Epoch], steps: int) -> int:
 
 def _overflow(history: list[Epoch], steps: int) -> NotFiniteError:
     return NotFiniteError(
-        f"in float16 the gradients of the last {_skipped_steps(history, steps)} steps overflowed, so that none of them "
-        "was taken; set train.precision = 'float32'"
+        f"in float16 gradients overflowed in every step, so that none was taken ({_skipped_steps(history, steps)} in a "
+        "row); set train.precision = 'float32'"
     )

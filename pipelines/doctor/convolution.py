@@ -20,6 +20,7 @@ from models.onnx.session import CUDA, open_session, provider, reason_against_gpu
 from pipelines.config import params
 from pipelines.execution import stage
 from pipelines.execution.candidate import Candidate
+from pipelines.execution.counts import counted
 
 IMAGE = np.ones((1, 1, 8, 8), np.float32)  # [N, C, H, W]
 KERNEL = np.ones((1, 1, 3, 3), np.float32)
@@ -76,7 +77,7 @@ def _torch(requested: str) -> tuple[str, str, np.ndarray]:
     image, kernel = (torch.from_numpy(array).to(device) for array in (IMAGE, KERNEL))
     result = torch.nn.functional.conv2d(image, kernel)
     if result.device.type == "cpu":
-        return "cpu", f"on the CPU, {torch.get_num_threads()} threads", result.numpy()
+        return "cpu", f"on the CPU, {counted(torch.get_num_threads(), 'thread')}", result.numpy()
     version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     built = f"CUDA {torch.version.cuda}, cuDNN {version}"
     return "cuda", f"on {torch.cuda.get_device_name()}, {built}", result.cpu().numpy()

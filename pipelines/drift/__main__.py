@@ -28,6 +28,7 @@ from pipelines.drift import prediction_log, report, statistical_tests
 from pipelines.drift.prediction_log import LoggedPredictions
 from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
 from pipelines.execution import stage
+from pipelines.execution.counts import counted
 
 DRIFTED = 2
 
@@ -88,8 +89,9 @@ def _require_rows(logged: LoggedPredictions, folder: Path, config: Drift) -> Non
     """Raise InputError where there are fewer rows than `drift.minimum_rows`."""
     if len(logged.inputs) < config.minimum_rows:
         raise InputError(
-            f"{folder}: {len(logged.inputs)} examples of the champion ({logged.other_models} lines of other models, "
-            f"{logged.unreadable} unreadable); drift.minimum_rows = {config.minimum_rows}"
+            f"{folder}: {counted(len(logged.inputs), 'example')} of the champion "
+            f"({counted(logged.other_models, 'line')} of other models, {logged.unreadable} unreadable); "
+            f"drift.minimum_rows = {config.minimum_rows}"
         )
 
 

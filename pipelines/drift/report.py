@@ -16,6 +16,7 @@ from pipelines.artifacts.atomic import staged
 from pipelines.config.params import Drift
 from pipelines.drift.prediction_log import LoggedPredictions
 from pipelines.drift.statistical_tests import ColumnDrift, ColumnSamples
+from pipelines.execution.counts import counted
 
 MAX_PANELS = 24
 BINS = 30
@@ -51,7 +52,7 @@ def _rank(result: ColumnDrift) -> tuple[bool, float]:
 def verdict(results: Sequence[ColumnDrift]) -> str:
     """One line with the columns that drifted."""
     drifted = [result.name for result in results if result.drifted]
-    columns = "1 column" if len(results) == 1 else f"{len(results)} columns"
+    columns = counted(len(results), "column")
     return f"drift in {len(drifted)} of {columns}: {', '.join(drifted)}" if drifted else f"no drift in {columns}"
 
 
@@ -61,7 +62,7 @@ def context(champion: Mapping[str, Any], logged: LoggedPredictions, config: Drif
         "champion": f"{champion['name']}, version {champion['version']}",
         "training data": f"SHA-256 {str(champion['provenance']['data_sha256'])[:12]}",
         "logged examples": f"{len(logged.inputs)}, from {_iso(logged.first)} to {_iso(logged.last)}",
-        "ignored": f"{logged.other_models} lines of other models, {logged.unreadable} unreadable",
+        "ignored": f"{counted(logged.other_models, 'line')} of other models, {logged.unreadable} unreadable",
         "drift criterion": f"p-value below {config.significance:g} ({config.correction.replace('_', ' ')}) "
         f"and distance of at least {config.distance:g}",
         "reference of the inputs": "training split",

@@ -9,6 +9,7 @@ from models.errors import InputError
 from models.manifest import MANIFEST
 from pipelines.artifacts import bundle, log_files, paths
 from pipelines.artifacts.hashing import hash_files
+from pipelines.execution.counts import counted
 from pipelines.tracking.model_registry import ModelVersion
 
 
@@ -51,7 +52,9 @@ def _request(request_id: str, log: Path) -> Subject:
     for line in log_files.lines(files):
         if text in line and (subject := _logged(line, request_id)):
             return subject
-    raise InputError(f"{request_id}: no such file or version, and no such request in the {len(files)} files of {log}")
+    raise InputError(
+        f"{request_id}: no such file or version, and no such request in {counted(len(files), 'file')} of {log}"
+    )
 
 
 def _logged(line: bytes, request_id: str) -> Subject | None:

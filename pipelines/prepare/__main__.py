@@ -99,7 +99,7 @@ def _summary(raw: RawData, report: Mapping[str, Any]) -> Iterator[str]:
     for pair, count in report["duplicates"].items():
         if count:
             earlier, later = pair.split("/")
-            yield f"note: {count} of the {later} {unit} are also in the {earlier} split (prepare.group_duplicates)"
+            yield f"note: {later} {unit} that are also in the {earlier} split: {count} (prepare.group_duplicates)"
     yield from (f"note: {note}" for note in _report_module(raw).notes(report))
 
 

@@ -36,6 +36,6 @@ def notes(report: Mapping[str, Any]) -> Iterator[str]:
     """A note for each anomaly of images."""
     for name, constant in report["constant_images"].items():
         if constant["count"]:
-            yield f"{constant['count']} of the {name} images are empty, with a single value"
+            yield f"{name} images that are empty, with a single value: {constant['count']}"
     if report["constant_channels"]:
         yield f"the channels {report['constant_channels']} of the train images are constant"

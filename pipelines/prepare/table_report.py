@@ -38,7 +38,7 @@ def notes(report: Mapping[str, Any]) -> Iterator[str]:
     """A note for each anomaly of a table."""
     for split, unknown in report["unknown"].items():
         for name, count in unknown.items():
-            yield f"{count} of the {split} rows have a category of '{name}' unseen in training"
+            yield f"{split} rows with a category of '{name}' unseen in training: {count}"
 
 
 def _range(targets: NDArray[np.float32]) -> dict[str, float]:

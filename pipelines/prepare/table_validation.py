@@ -10,6 +10,7 @@ from models.errors import InputError
 from pipelines.artifacts import raw_data
 from pipelines.artifacts.npy import spans
 from pipelines.artifacts.raw_data import RawData, Table
+from pipelines.execution.counts import counted
 from pipelines.prepare import class_validation
 
 MIN_ROWS = 10  # of a regression
@@ -45,6 +46,6 @@ def _check_numbers(path: Path, targets: NDArray[Any], count: int) -> None:
         row = int(np.isfinite(targets).argmin())
         raise InputError(f"{path}: {targets[row]} in row {row}; allowed: finite numbers")
     if count < MIN_ROWS:
-        raise InputError(f"{path}: {count} rows; allowed: {MIN_ROWS} or more")
+        raise InputError(f"{path}: {counted(count, 'row')}; allowed: {MIN_ROWS} or more")
     if targets.min() == targets.max():
         raise InputError(f"{path}: every target is {targets[0]:g}; allowed: numbers that differ")

@@ -1,6 +1,7 @@
 """Outboxes of ended processes: records that are not delivered, and runs that are not ended."""
 
 from models.errors import one_line
+from pipelines.execution.counts import counted
 from pipelines.tracking import location, outbox
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.outbox import Outbox
@@ -24,7 +25,7 @@ def _deliver(box: Outbox) -> None:
         records = box.undelivered()
         for record in records:
             delivery.deliver(record, repeated=True)
-        count = "1 record" if len(records) == 1 else f"{len(records)} records"
+        count = counted(len(records), "record")
         print(f"{box.header.name}: {count} of run {box.header.run_id} delivered", flush=True)
     box.delete()
 

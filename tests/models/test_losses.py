@@ -175,7 +175,10 @@ def test_balanced_weights_let_all_classes_count_the_same(train_config: Train) ->
             r"train\.loss = 'mse' does not fit 'digits', a classification; allowed: auto, cross_entropy, ",
         ),
         ({"loss": "binary_cross_entropy"}, r"needs 2 classes; 'digits' has 10"),
-        ({"class_weights": (1.0, 2.0)}, r"train\.class_weights has 2 numbers; allowed: 10, one for each class"),
+        (
+            {"class_weights": (1.0, 2.0)},
+            r"the length of train\.class_weights is 2; allowed: 10, a number for each class",
+        ),
     ],
 )
 def test_what_does_not_fit_classes_is_refused_by_name(

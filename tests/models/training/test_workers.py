@@ -112,8 +112,12 @@ def test_there_is_an_example_for_each_worker(train_config: Train) -> None:
         Train(**train_config.model_dump() | {"batch_size": 7, "workers": 4})
     config = Train(**train_config.model_dump() | {"batch_size": 8, "workers": 4})
     config.require_examples(4)
-    with pytest.raises(InputError, match=r"train\.workers = 4: 3 training examples; allowed: at most 3"):
+    with pytest.raises(
+        InputError, match=r"train\.workers = 4: the number of training examples is 3; allowed: at most 3"
+    ):
         config.require_examples(3)
     config.require_processes(4)
-    with pytest.raises(InputError, match=r"train\.workers = 4, but the launcher has started 2 processes; allowed: 2"):
+    with pytest.raises(
+        InputError, match=r"train\.workers = 4, but the number of processes of the launcher is 2; allowed: 2"
+    ):
         config.require_processes(2)

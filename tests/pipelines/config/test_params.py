@@ -306,7 +306,7 @@ MISFITS = {
     ),
     "too few class weights": (
         {"train.class_weights": [1, 2]},
-        "train.class_weights has 2 numbers; allowed: 10, one for each class of 'digits'",
+        "the length of train.class_weights is 2; allowed: 10, a number for each class of 'digits'",
     ),
     "a shift out of the image": (
         {"train.augment.shift": 8},

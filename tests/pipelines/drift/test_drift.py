@@ -155,9 +155,9 @@ def test_lines_of_other_models_and_broken_ones_are_passed_over_and_counted(setti
     lines = file.read_text("utf-8").splitlines()
     other = json.dumps(json.loads(lines[0]) | {"sha256": "0" * 64})
     short = json.dumps(json.loads(lines[0]) | {"inputs": [1.0]})
-    file.write_text("\n".join([*lines, other, other, short, lines[0][:50]]), "utf-8")
+    file.write_text("\n".join([*lines, other, short, lines[0][:50]]), "utf-8")
     compare(settings)
-    assert "2 lines of other models, 2 unreadable" in paths.DRIFT_REPORT.read_text("utf-8")
+    assert "1 line of other models, 2 unreadable" in paths.DRIFT_REPORT.read_text("utf-8")
 
 
 def test_too_few_rows_say_nothing(settings):

@@ -76,7 +76,7 @@ def test_a_category_unseen_in_training_is_unknown_and_reported(capsys: pytest.Ca
     assert DataSpec.read(paths.SPEC).categories[1] == ("blue", "green")
     assert (read_split("test")[0][:, 1] == -1).sum() == len(rare) == report["unknown"]["test"]["colour"]
     assert report["unknown"]["train"] == {}
-    assert "of the test rows have a category of 'colour' unseen in training" in capsys.readouterr().out
+    assert "note: test rows with a category of 'colour' unseen in training: " in capsys.readouterr().out
 
 
 def test_where_nothing_may_be_missing_nothing_is_filled() -> None:
