@@ -21,6 +21,7 @@ MISSING = (
 )
 # Error values of spreadsheets, such as #N/A in German (#NV), Italian (#N/D) and Dutch (#N/B), #DIV/0! and #NAME?.
 ERROR_VALUE = r"^#(?:NV|N/[BD]!?|[¡¿]?[\p{Lu}/]+0?[!?])$"
+BOOLEAN = r"(?i)^(?:true|false)$"
 PLACEHOLDER = r"^(?:[-–—.?*_/]+|(?i)[kn]\. ?[abdv]\.)$"  # probably a missing value: -, ?, k. A., n. v.
 MAX_CATEGORIES = 1000  # each is one input column of the model
 # Share of a column's distinct texts that are numbers: a note from the first on, an error above the second.
@@ -134,9 +135,8 @@ def normalized(array: Any, missing: Sequence[str] | None) -> Any:
 
 
 def _parse_booleans(array: Any) -> Any:
-    """Booleans if each text is true or false, else the array; 0 and 1 remain numbers."""
-    booleans = _cast(array, pa.bool_()) if _cast(array, pa.float64()) is None else None
-    return array if booleans is None else booleans
+    """Booleans if each text is true or false, else the array; 0 and 1 are numbers, or categories beside other texts."""
+    return pc.cast(array, pa.bool_()) if number_format.all_match(array, BOOLEAN) else array
 
 
 def _cast(array: Any, dtype: Any) -> Any:

@@ -163,7 +163,8 @@ def _signed(texts: Any) -> Any:
 
 def all_match(texts: Any, expression: str) -> bool:
     """True if all texts match a regular expression; the first rows are tried before the others."""
-    return all(pc.all(pc.match_substring_regex(part, expression)).as_py() for part in (texts[:HEAD], texts))
+    head = pc.all(pc.match_substring_regex(texts[:HEAD], expression), min_count=0)  # all of them may be missing
+    return bool(head.as_py() and pc.all(pc.match_substring_regex(texts, expression)).as_py())
 
 
 def _currency_signs(texts: Any) -> int:

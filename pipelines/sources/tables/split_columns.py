@@ -1,6 +1,7 @@
 """Columns by which rows are assigned to splits: `prepare.group` and `prepare.order`."""
 
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from models.errors import InputError
 from pipelines.config.params import DataSource
 from pipelines.sources.tables import columns, date_features
 from pipelines.sources.tables.number_format import Decimal
+
+UNITS = {"us": 1, "ns": 1000}  # of Arrow's timestamps, and how many of them are a microsecond
+ISO_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:"
 
 
 def select(path: Path, names: list[str], group: str | None, order: str | None) -> tuple[str, ...]:
@@ -51,11 +55,25 @@ def _times(where: str, array: Any, config: DataSource) -> NDArray[np.float64]:
     """Microseconds since 1970 of times in ISO 8601 or of a temporal type, days of other dates."""
     if pa.types.is_time(array.type) or pa.types.is_duration(array.type) or pa.types.is_interval(array.type):
         raise InputError(f"{where} is of type {array.type}; allowed: numbers or dates")
-    for zone in (None, "UTC"):  # all texts without an offset such as +02:00, or all with one
+    # all texts without an offset such as +02:00, or all with one; as nanoseconds if one has more than six decimals
+    for unit, zone in product(UNITS, (None, "UTC")):
         with suppress(pa.ArrowInvalid):
-            times = pc.cast(array, pa.timestamp("us", zone), safe=False).cast(pa.int64())
-            return np.asarray(times.to_numpy(zero_copy_only=False), np.float64)
-    return date_features.days(where, array, config.day_first).astype(np.float64)
+            times = pc.cast(array, pa.timestamp(unit, zone), safe=False).cast(pa.int64())
+            return np.asarray(times.to_numpy(zero_copy_only=False) // UNITS[unit], np.float64)
+    days = date_features.days(where, array, config.day_first)
+    _require_no_times(where, array)
+    return days.astype(np.float64)
+
+
+def _require_no_times(where: str, array: Any) -> None:
+    """Raise InputError for a time of ISO 8601, among others of which one is written in another way."""
+    times = np.flatnonzero(np.asarray(pc.match_substring_regex(array, ISO_TIME)))
+    if len(times):
+        row = int(times[0])
+        raise InputError(
+            f"{where} holds '{str(array[row])[:40]}' in row {row + 1}, and the times are not all of one notation; "
+            "allowed: times such as 2026-01-31 12:00:00.5 with up to 9 decimals, all with an offset (+02:00, Z) or none"
+        )
 
 
 def _require_complete(where: str, missing: NDArray[np.bool_]) -> None:

@@ -188,6 +188,9 @@ def test_the_columns_are_no_features_unless_named(tmp_path: Path) -> None:
         (["2026-01-31T10:00:00", "2026-01-30T11:00:00"], False),
         (["31.01.2026", "01.02.2026"], True),
         (["2026-01-31T12:00:00+02:00", "2026-01-31T11:00:00Z"], True),
+        (["2026-01-31 09:00:00.123456789", "2026-01-31 10:00:00.123456789"], True),
+        (["2026-01-31T10:00:00+00:00", "2026-01-31T10:00:00.1234567Z"], True),
+        (["31.01.2026 10:00", "01.02.2026 09:00"], True),
         (["10", "9"], False),
         (["31. Januar 2026", "1. Februar 2026"], True),
     ],
@@ -196,6 +199,16 @@ def test_order_is_by_time_or_number(tmp_path: Path, times: list[str], ascending:
     order = load_table(tmp_path, f"day,size,price\n{times[0]},1,1.5\n{times[1]},2,2.5\n", order="day").order
     assert order is not None
     assert (order[0] < order[1]) is np.bool_(ascending)
+
+
+@pytest.mark.parametrize("other", ["2026-01-31 09:00Z", "2026-01-31", "2026-01-31 09:00 AM", "31.01.2026 09:00"])
+def test_order_by_times_that_are_not_of_one_notation_is_an_error(tmp_path: Path, other: str) -> None:
+    """Not an order by day, which is coarser."""
+    times = "2026-01-31 10:00" if other != "2026-01-31" else "2026-01-31 10:00Z"
+    with pytest.raises(
+        InputError, match=r"column 'day' holds '2026-01-31 10:00Z?' in row 1, and the times are not all"
+    ):
+        load_table(tmp_path, f"day,size,price\n{times},1,1.5\n{other},2,2.5\n", order="day")
 
 
 def test_order_is_by_times_finer_than_microseconds() -> None:

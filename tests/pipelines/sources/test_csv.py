@@ -11,6 +11,7 @@ from models.errors import InputError
 from pipelines.artifacts.raw_data import RawData
 from pipelines.load import __main__ as load_stage
 from pipelines.sources import csv
+from pipelines.sources.tables import number_format
 from tests.pipelines.workspace import data, write_params
 
 NAN = np.nan
@@ -77,6 +78,18 @@ def test_truth_values_are_two_categories(tmp_path, words):
     raw = load(tmp_path, f"sold,price\n{words[0]},1.5\n{words[1]},2.5\n")
     assert raw.table.categories == (("false", "true"),)
     np.testing.assert_array_equal(raw.train_inputs, [[1], [0]])
+
+
+def test_truth_values_beside_0_and_1_are_four_categories(tmp_path):
+    """As in a request, whose text "1" is not true."""
+    raw = load(tmp_path, "sold,price\ntrue,1.5\n1,2.5\n0,3.5\nfalse,4.5\n")
+    assert raw.table.categories == (("0", "1", "false", "true"),)
+
+
+def test_missing_values_before_all_dates_do_not_hide_them(tmp_path):
+    rows = "".join(f",{row},{row}.5\n" for row in range(number_format.HEAD))
+    with pytest.raises(InputError, match=r"column 'day' holds dates \(2026-01-31\)"):
+        load(tmp_path, f"day,size,price\n{rows}2026-01-31,1,1.5\n")
 
 
 def test_selected_columns_keep_the_order_of_the_parameter(tmp_path):
