@@ -110,6 +110,24 @@ def test_promtool_accepts_the_configuration_for_kubernetes(tmp_path: Path) -> No
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("phase", "port", "kept"),
+    [("Running", "http", True), ("Running", "grpc", False), ("Pending", "http", False), ("Failed", "http", False),
+     ("Succeeded", "http", False)],
+)  # fmt: skip
+def test_prometheus_scrapes_the_port_of_running_pods(phase: str, port: str, kept: bool) -> None:
+    """Others would be reported as a service that is down, for as long as they are listed."""
+    configuration = yaml.safe_load((FOLDER / "prometheus-kubernetes.yaml").read_text("utf-8"))
+    pod = {"pod_label_app_kubernetes_io_name": "tandem", "pod_container_port_name": port, "pod_phase": phase}
+    labels = {f"__meta_kubernetes_{name}": value for name, value in pod.items()}
+    keep = True
+    for rule in configuration["scrape_configs"][0]["relabel_configs"]:
+        if rule.get("action") in ("keep", "drop"):
+            value = ";".join(labels[name] for name in rule["source_labels"])
+            keep &= bool(re.fullmatch(rule["regex"], value)) == (rule["action"] == "keep")
+    assert keep == kept
+
+
 @contextlib.contextmanager
 def prometheus(service: str, folder: Path) -> Iterator[httpx.Client]:
     """A Prometheus that scrapes the service every 3 seconds, with its real configuration otherwise."""
