@@ -24,6 +24,7 @@ from serving.monitoring.observation import Observation
 from serving.worker import Worker
 
 MAX_PARAMETERS = 100  # of a request or a tensor
+HTTP_PARAMETERS = ("binary_data_output", "binary_data")  # of Triton's binary tensor data extension
 MAX_DIMENSIONS = 8  # that are read of a shape: no spec has as many
 CONTENT_TYPE = b"application/grpc"
 CONTENTS = {"uint8": "uint_contents", "float32": "fp32_contents"}  # field of typed data, by NumPy's names
@@ -188,10 +189,13 @@ def _document(given: Any) -> dict[str, Any]:
 
 
 def _keys(parameters: Sequence[Any]) -> dict[str, Any]:
-    """The names of parameters: their presence alone is checked. Raises RequestError if there are too many."""
+    """The names of parameters: their presence alone is checked. Raises RequestError if there are too many.
+
+    Those by which a client requests raw outputs over HTTP are ignored: the outputs are as raw as the inputs.
+    """
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"found {len(parameters)} parameters; allowed: {MAX_PARAMETERS}")
-    return dict.fromkeys(parameter.key for parameter in parameters)
+    return dict.fromkeys(parameter.key for parameter in parameters if parameter.key not in HTTP_PARAMETERS)
 
 
 def _from_contents(contents: Any, shape: tuple[int, ...], spec: DataSpec) -> np.ndarray:

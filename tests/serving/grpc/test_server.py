@@ -157,6 +157,14 @@ def test_rejections(digits: Path, serve_grpc: Make) -> None:
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))])
 
 
+def test_parameters_for_http_are_ignored(channel: grpc.Channel) -> None:
+    request = typed(raw(DIGITS, 1), DIGITS)
+    request.parameters["binary_data_output"].bool_param = True
+    request.outputs.add(name=DIGITS.output_name).parameters["binary_data"].bool_param = True
+    request.inputs[0].parameters["binary_data_size"].int64_param = 64
+    assert channel.unary_unary(INFER)(request.SerializeToString())
+
+
 def test_rejected_messages(channel: grpc.Channel) -> None:
     infer = channel.unary_unary(INFER)
     images = raw(DIGITS, 2)
