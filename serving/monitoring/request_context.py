@@ -21,7 +21,10 @@ class RequestContext:
         return {"request_id": self.request_id} | ({"trace_id": self.trace_id} if self.trace_id else {})
 
 
-TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# Versions after 00 may have further fields (W3C Trace Context, section 4.3).
+TRACEPARENT = re.compile(
+    rb"(?!ff|00.{53}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 
 def client_trace_id(traceparent: bytes) -> str:

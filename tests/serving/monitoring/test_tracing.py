@@ -81,9 +81,16 @@ def test_long_headers_of_traces_are_ignored(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("later", [f"01-{TRACE}-{PARENT}-01", f"01-{TRACE}-{PARENT}-01-more"])
+def test_a_traceparent_of_a_later_version_has_its_trace(later: str) -> None:
+    assert client_trace_id(later.encode()) == TRACE
+
+
 @pytest.mark.parametrize(
-    "invalid", [f"ff-{TRACE}-{PARENT}-01", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE}"]
-)
+    "invalid",
+    [f"ff-{TRACE}-{PARENT}-01", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE}",
+     f"00-{TRACE}-{PARENT}-01-more", f"01-{TRACE}-{PARENT}-01more"],
+)  # fmt: skip
 def test_an_invalid_traceparent_has_no_trace(invalid: str) -> None:
     assert client_trace_id(TRACEPARENT["traceparent"].encode()) == TRACE
     assert client_trace_id(invalid.encode()) == ""
