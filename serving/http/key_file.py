@@ -30,14 +30,14 @@ class NamedKey:
 def read(file: Path) -> dict[bytes, NamedKey]:
     """The keys of the file by their SHA-256. Raises InputError with the line, but nothing of its content."""
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"TANDEM_API_KEYS_FILE: {file}: {reason}") from None
     keys: dict[bytes, NamedKey] = {}
     rates: dict[str, int | None] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             digest, key = _parse(line)

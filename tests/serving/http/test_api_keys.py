@@ -23,7 +23,7 @@ from tests.serving.bundles import DIGITS, raw
 from tests.serving.conftest import PATIENCE, ROOT, Local, environment
 
 ALICE, BOB = "alice-has-this-key", "bob-has-that-key"
-LINES = f"# comment\n\nalice {ALICE} 2\nbob sha256:{hashlib.sha256(BOB.encode()).hexdigest()} unlimited\n"
+LINES = f"# comment\n  # indented\n\nalice {ALICE} 2\nbob sha256:{hashlib.sha256(BOB.encode()).hexdigest()} unlimited\n"
 BODY = {"inputs": raw(DIGITS, 1).tolist()}
 TAKE = """
 import sys
@@ -39,7 +39,7 @@ print(sum(quota.take() == 0 for _ in range(20_000)))
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     file = tmp_path / "keys"
-    file.write_text(LINES, "utf-8")
+    file.write_text(LINES, "utf-8-sig")
     return file
 
 
@@ -52,7 +52,7 @@ def test_named_keys_and_the_single_key_are_accepted(keys: Path, digits: Path, lo
     for accepted in (ALICE, BOB, "single"):
         assert service.get("/model", **header(accepted)).status_code == 200
     assert service.get("/model", headers={"authorization": f"Bearer {BOB}"}).status_code == 200
-    hashed = LINES.split()[5]
+    hashed = LINES.split()[-2]
     for rejected in ("", "other", "alice", hashed, hashed.removeprefix("sha256:")):
         response = service.get("/model", **header(rejected))
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
