@@ -15,6 +15,10 @@ PREFIX = "TANDEM_"
 CHAMPION = Path(__file__).parents[1] / "artifacts" / "champion"  # relative to the code, also in a Bento
 REGISTRY = Path("artifacts", "registry")  # downloaded champions, in a folder for each NAME@ALIAS
 ADDRESS = re.compile(r"models:/([\w. -]+@[\w.-]+)")
+# In lower case, without a path and without the default port (RFC 6454); `null` is that of a local file.
+ORIGIN = re.compile(
+    r"\*|null|(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
 RESERVED_NAMES = ("stats", ".", "..")  # /v2/models/stats has the statistics of all models
 GPU_MEMORY_BYTES = 1 << 31
 ENGINES = Path.home() / ".cache" / "tandem" / "engines"
@@ -23,6 +27,14 @@ ENGINES = Path.home() / ".cache" / "tandem" / "engines"
 def _split(value: object) -> object:
     """Split a comma-separated list."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise ValueError for what no browser sends as the header `Origin`: it would allow nothing."""
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is no origin; allowed: such as https://app.example or http://localhost:8080")
+    return origins
 
 
 def _folder(value: object) -> object:
@@ -117,7 +129,7 @@ class Settings(BaseModel):
     signing_key: OptionalPath = Field(
         None, description="private key that `promote` and `pipelines.rollback` sign with; not used by the service"
     )
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_are_origins)] = Field(
         (), description="comma-separated origins whose pages may call the service, or *"
     )
     log_format: Literal["text", "json"] = Field("text", description="format of all log lines: text or json")

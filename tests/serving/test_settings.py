@@ -18,6 +18,13 @@ def test_defaults_and_changes() -> None:
 
 
 @pytest.mark.parametrize(
+    "origin", ["*", "null", "http://localhost:8080", "https://[::1]:8443", "chrome-extension://abc", "http://a:4430"]
+)
+def test_origins_of_pages(origin: str) -> None:
+    assert read({"TANDEM_CORS_ORIGINS": origin}).cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("TANDEM_WORKERS", "many", "TANDEM_WORKERS: 'many': Input should be a valid integer"),
@@ -34,6 +41,14 @@ def test_defaults_and_changes() -> None:
         ("TANDEM_MODEL_NAME", "stats", "TANDEM_MODEL_NAME: 'stats': Value error, reserved (model name "),
         ("TANDEM_MODEL_NAME", "..", "other than stats, ., .."),
         ("TANDEM_MODEL_NAME", "a" * 101, "String should match"),
+        (
+            "TANDEM_CORS_ORIGINS",
+            "http://a, https://app.example/",
+            "'https://app.example/' is no origin; allowed: such as",
+        ),
+        ("TANDEM_CORS_ORIGINS", "app.example", "no origin"),
+        ("TANDEM_CORS_ORIGINS", "https://App.example", "no origin"),
+        ("TANDEM_CORS_ORIGINS", "https://app.example:443", "no origin"),
         ("TANDEM_WORKER", "1", "TANDEM_WORKER: no such setting; allowed: TANDEM_CHAMPION"),
     ],
 )
