@@ -8,7 +8,8 @@ const MAX_BYTES = 1 << 20; // of covered images in one request
 // The mean loss of probability of a label by pixel, Float32 [H * W]; null once the result is not `wanted` any more.
 export async function lossMap(pixels, label, probability, wanted) {
   const [height, width] = model.input.shape;
-  const side = Math.max(2, Math.round(width / 7));
+  const shorter = Math.min(height, width);
+  const side = Math.min(shorter, Math.max(2, Math.round(shorter / 7)));
   const places = grid(height, width, side);
   const outputs = [];
   const count = Math.max(1, Math.min(model.max_batch, Math.floor(MAX_BYTES / pixels.length)));
@@ -29,10 +30,15 @@ export async function lossMap(pixels, label, probability, wanted) {
 }
 
 function grid(height, width, side) {
+  return starts(height, side).flatMap((y) => starts(width, side).map((x) => [y, x]));
+}
+
+// Where parts begin along an axis; the last one ends at its end.
+function starts(size, side) {
   const step = Math.max(1, side >> 1);
-  const places = [];
-  for (let y = 0; y + side <= height; y += step) for (let x = 0; x + side <= width; x += step) places.push([y, x]);
-  return places;
+  const positions = [];
+  for (let at = 0; at + side < size; at += step) positions.push(at);
+  return [...positions, size - side];
 }
 
 function* part([top, left], side, width) {

@@ -5,7 +5,7 @@ import { announce, showBusy, showEmpty, showError, showPrediction } from "./resu
 import { call, latest } from "./service.js";
 
 const find = (id) => document.getElementById(id);
-const fields = () => [...find("row").elements];
+const fields = () => [...find("row").elements]; // without a `name`, which would replace such properties of the form
 
 export function openTable(example) {
   find("table").hidden = false;
@@ -22,7 +22,7 @@ export function openTable(example) {
 
 function fill(example) {
   fields().forEach((field, index) => {
-    const value = Array.isArray(example) ? example[index] : example[field.name];
+    const value = Array.isArray(example) ? example[index] : example[field.dataset.column];
     if (value === null && field.required) return;
     field.value = typeof value === "number" ? Number(value.toPrecision(6)) : String(value ?? "");
   });
@@ -33,11 +33,11 @@ const predictRow = latest(async () => {
   const wrong = fields().find((field) => !field.validity.valid);
   for (const field of fields()) field.setAttribute("aria-invalid", String(!field.validity.valid));
   if (wrong) {
-    showEmpty(`No prediction: enter a number for ${wrong.name}.`);
+    showEmpty(`No prediction: enter a number for ${wrong.dataset.column}.`);
     announce(find("empty-text").textContent);
     return;
   }
-  const row = Object.fromEntries(fields().map((field) => [field.name, valueOf(field)]));
+  const row = Object.fromEntries(fields().map((field) => [field.dataset.column, valueOf(field)]));
   const options = { method: "POST", body: JSON.stringify({ inputs: [row] }), headers: { "content-type": "application/json" } };
   showBusy(true);
   try {
@@ -57,12 +57,14 @@ function valueOf(field) {
 
 function number(name, index) {
   const missing = model.missing[index];
-  const field = Object.assign(document.createElement("input"), { type: "number", step: "any", name, required: !missing });
+  const field = Object.assign(document.createElement("input"), { type: "number", step: "any", required: !missing });
+  field.dataset.column = name;
   return missing ? Object.assign(field, { placeholder: "missing" }) : field;
 }
 
 function choice(name, index) {
-  const field = Object.assign(document.createElement("select"), { name });
+  const field = document.createElement("select");
+  field.dataset.column = name;
   field.append(...model.categories[index].map((category) => new Option(category, category)));
   if (model.missing[index]) field.append(new Option("(missing)", ""));
   return field;

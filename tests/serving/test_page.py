@@ -47,6 +47,18 @@ return [...document.querySelectorAll('select')].filter((select) => {
 """
 
 
+# The occlusion map of an image of so many bytes whose label loses all probability whatever is covered.
+NO_PROBABILITY = """
+const [bytes, labels, done] = arguments;
+window.fetch = async (_, {body, headers}) => {
+    const images = (body.size - Number(headers['inference-header-content-length'])) / bytes;
+    return new Response(new Float32Array(images * labels), {headers: {'inference-header-content-length': '0'}});
+};
+import('./occlusion.js').then(({lossMap}) => lossMap(new Uint8Array(bytes), 0, 1, () => true))
+    .then((loss) => done([...loss]), (error) => done(String(error)));
+"""
+
+
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with chromium(tmp_path_factory.mktemp("browser")) as driver:
@@ -282,6 +294,16 @@ def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, r
     check_no_errors(browser)
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 1), (8, 64, 1), (1, 9, 1)])
+def test_each_pixel_is_covered_in_an_occlusion_map(
+    browser: Chrome, replaced: Callable[..., Served], shape: tuple[int, ...]
+) -> None:
+    spec = replace(DIGITS, shape=shape, mean=(9.0,) * shape[2], std=(1.0,) * shape[2])
+    open_page(browser, replaced(weights(spec)))
+    loss = browser.execute_async_script(NO_PROBABILITY, int(np.prod(shape)), len(DIGITS.labels))
+    assert loss == [1.0] * (shape[0] * shape[1])
+
+
 def test_the_prediction_stays_without_an_occlusion_map(browser: Chrome, pictures: Served) -> None:
     """Its requests are rejected where the service is overloaded or the quota of a key is used up."""
     open_page(browser, pictures)
@@ -360,7 +382,7 @@ def test_a_row_starts_as_the_example_and_rejects_an_empty_number(browser: Chrome
     unlock(browser, locked)
     first = wait_for_answer(browser)
     fields = browser.find_elements(By.CSS_SELECTOR, "#row input")
-    assert [field.get_attribute("name") for field in fields] == list(IRIS.features)
+    assert [field.get_attribute("data-column") for field in fields] == list(IRIS.features)
     example = raw(IRIS, 3)[0]
     assert [float(str(field.get_property("value"))) for field in fields] == pytest.approx(example.tolist(), rel=1e-5)
     fields[2].clear()
@@ -384,6 +406,15 @@ def test_a_row_with_categories_and_missing_values(browser: Chrome, replaced: Cal
     options[3].click()
     size.clear()
     wait_for_another(browser, first, red)
+    check_no_errors(browser)
+
+
+def test_columns_with_names_of_a_forms_properties(browser: Chrome, replaced: Callable[..., Served]) -> None:
+    spec = replace(HOUSES, features=("elements", "addEventListener", "__proto__"))
+    open_page(browser, replaced(weights(spec)), "table")
+    first = wait_for_answer(browser, "price")
+    browser.find_elements(By.CSS_SELECTOR, "#row option")[2].click()
+    wait_for_another(browser, first)
     check_no_errors(browser)
 
 
