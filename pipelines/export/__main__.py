@@ -13,6 +13,7 @@ from models.config import ModelConfig
 from models.encoding import any_missing
 from models.export_formats import INT8, ONNX
 from models.interfaces import FrameworkModel, Predict
+from models.metrics.outputs import from_logits
 from models.spec import UNKNOWN, DataSpec
 from models.training.batches import Split, evenly_spaced
 from pipelines.artifacts import json_object, paths, records, split_files
@@ -113,7 +114,7 @@ def check_parity(
     validation = Split(*split_files.read(paths.split("validation")))
     sample = evenly_spaced(validation, config.examples)
     inputs = with_missing_and_unknown(sample.inputs, spec)
-    expected = temperature.outputs(predict(trained, inputs, max(BATCH_SIZES)), spec, fitted)
+    expected = from_logits(predict(trained, inputs, max(BATCH_SIZES)), spec, fitted)
     files = {}
     existing = [folder / name for name in READERS if (folder / name).exists()]
     for file, outputs in readers.predict(existing, spec, inputs):

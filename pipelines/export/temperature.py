@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from models.errors import InputError
-from models.spec import DataSpec
 
 LAST_LAYER = "logits"
 LOWEST, HIGHEST = 0.05, 20.0
@@ -35,8 +34,8 @@ def fit(logits: np.ndarray, targets: np.ndarray) -> float:
         total = float(np.mean(logsumexp(inverse * logits, axis=1)))
         return (1 + weight) * total - inverse * float(true + weight * mean)
 
-    found = minimize_scalar(loss, bounds=(1 / HIGHEST, 1 / LOWEST), method="bounded", options={"xatol": 1e-6})
-    return round(1 / float(found.x), DECIMALS)
+    minimum = minimize_scalar(loss, bounds=(1 / HIGHEST, 1 / LOWEST), method="bounded", options={"xatol": 1e-6})
+    return round(1 / float(minimum.x), DECIMALS)
 
 
 def scale_weights(weights: Mapping[str, np.ndarray], temperature: float) -> dict[str, np.ndarray]:
@@ -51,14 +50,3 @@ def scale_weights(weights: Mapping[str, np.ndarray], temperature: float) -> dict
             "or allowed: none"
         )
     return {name: array / np.float32(temperature) if name in scaled else array for name, array in weights.items()}
-
-
-def outputs(logits: np.ndarray, spec: DataSpec, temperature: float | None) -> np.ndarray:
-    """The outputs that an exported graph should have, from those of the trained model: logits [N, K], or [N, 1].
-
-    float32 probabilities [N, K], or predictions [N, 1] in the unit of the target.
-    """
-    values = logits.astype(np.float64)
-    if spec.is_classification:
-        return np.asarray(softmax(values / (temperature or 1.0), axis=1), np.float32)
-    return np.asarray(values * spec.target_std + spec.target_mean, np.float32)

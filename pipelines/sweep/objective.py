@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from optuna import Trial, TrialPruned
-from scipy.special import softmax
 
 from models.errors import InputError
 from models.interfaces import FrameworkModel, Learner, Predict
+from models.metrics.outputs import from_logits
 from models.metrics.quality import METRICS, formatted
-from models.spec import DataSpec
 from models.training.batches import in_order
 from models.training.device import Device
 from models.training.epoch import Epoch, Progress
@@ -153,14 +152,7 @@ class Objective:
     def _outputs(self, predict: Predict) -> np.ndarray:
         """Probabilities [N, K] or predictions [N, 1] of the validation split, float32."""
         batches = in_order(self.data.validation, self.settings.train.batch_size)
-        return activation(np.concatenate([predict(batch.inputs) for batch in batches]), self.data.spec)
-
-
-def activation(logits: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """Logits [N, K] to probabilities, or standardised targets [N, 1] to the target's unit."""
-    if spec.is_classification:
-        return np.asarray(softmax(logits, axis=1))
-    return logits * np.float32(spec.target_std) + np.float32(spec.target_mean)
+        return from_logits(np.concatenate([predict(batch.inputs) for batch in batches]), self.data.spec)
 
 
 def outputs_file(folder: Path, trial: int) -> Path:

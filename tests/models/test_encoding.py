@@ -11,10 +11,10 @@ import pytest
 
 from models.config import Augment, Train
 from models.errors import InputError
+from models.metrics.outputs import from_logits
 from models.spec import DataSpec
 from models.training.batches import Split, TrainingData, changed, shuffled
 from pipelines.export import __main__ as export
-from pipelines.export import temperature
 from pipelines.export.reader import READERS
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.models.readers import Readers
@@ -85,7 +85,7 @@ def exported(
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     files = [folder / name for name in READERS if (folder / name).exists()]
-    trained = temperature.outputs(framework_module(framework, "export").predictor(model, spec)(rows(spec)), spec, None)
+    trained = from_logits(framework_module(framework, "export").predictor(model, spec)(rows(spec)), spec, None)
     return session, {"trained": trained, **readers.read(files, spec, rows(spec))}
 
 

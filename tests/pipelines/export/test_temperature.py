@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from models.errors import InputError
-from models.spec import DataSpec
+from models.metrics.outputs import from_logits
 from pipelines.export import temperature
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module
 from tests.pipelines import synthetic
@@ -36,7 +36,7 @@ def test_where_all_examples_are_right_confidence_stays_below_certainty() -> None
 
 def test_the_order_of_the_classes_stays_the_same() -> None:
     logits, _ = drawn(1.0, examples=500)
-    outputs = temperature.outputs(logits, synthetic.SPEC, 0.37)
+    outputs = from_logits(logits, synthetic.SPEC, 0.37)
     np.testing.assert_array_equal(outputs.argmax(1), logits.argmax(1))
     np.testing.assert_allclose(outputs, softmax(logits / 0.37, axis=1), atol=1e-6)
 
@@ -55,10 +55,3 @@ def test_scaled_weights_divide_the_logits_of_every_architecture(framework: str, 
 def test_a_model_without_a_layer_of_logits_is_refused() -> None:
     with pytest.raises(InputError, match="no layer called 'logits'"):
         temperature.scale_weights({"dense/kernel": np.ones((2, 2))}, 2.0)
-
-
-def test_a_regression_has_none_and_its_own_unit() -> None:
-    spec = DataSpec("made", "regression", "tabular", (1,), "float32", (), "price", ("x",), (0.0,), (1.0,),
-                    ((),), (None,), target_mean=100.0, target_std=20.0)  # fmt: skip
-    found = temperature.outputs(np.array([[0.0], [1.5]], np.float32), spec, None)
-    np.testing.assert_array_equal(found, np.array([[100], [130]], np.float32))

@@ -1,7 +1,6 @@
 """Single trials, in this process."""
 
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from models.metrics.quality import METRICS
 from pipelines.artifacts import history, paths
 from pipelines.execution.candidate import Candidate
 from pipelines.sweep import studies
-from pipelines.sweep.objective import Objective, activation
+from pipelines.sweep.objective import Objective
 from pipelines.tracking import runs
 from pipelines.tracking.client import mlflow
 from pipelines.train import __main__ as train
@@ -156,8 +155,3 @@ def test_current_values_outside_of_the_search_space_are_trained_and_not_shown_to
     values = study.trials[1].user_attrs[studies.VALUES]
     assert set(values) == set(space)
     assert all(value == float(f"{value:.4g}") for value in values.values())
-
-
-def test_a_regression_is_judged_in_the_unit_of_its_target():
-    spec = replace(synthetic.SPEC, task="regression", labels=(), target_mean=10.0, target_std=2.0)
-    assert activation(np.float32([[0.0], [1.5]]), spec).tolist() == [[10.0], [13.0]]
