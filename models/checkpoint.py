@@ -27,11 +27,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def require_match(shapes: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:
     """Raise InputError where the weights' names or shapes are not those of the model."""
-    found = {name: array.shape for name, array in weights.items()}
-    wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+    given = {name: array.shape for name, array in weights.items()}
+    wrong = sorted(name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name))
     if wrong:
         name = wrong[0]
         raise InputError(
-            f"weights do not fit the model at '{name}': found {found.get(name, 'none')}, "
+            f"weights do not fit the model at '{name}': found {given.get(name, 'none')}, "
             f"allowed {shapes.get(name, 'none')} ({len(wrong)} of {len(shapes)} differ)"
         )

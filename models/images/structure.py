@@ -106,18 +106,18 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
     """Raises InputError for an image that is too large, StructureError for one without pixels."""
     if width < 1 or height < 1:
         raise StructureError
-    found = f"the image is too large: {width} x {height} pixels"
+    size = f"the image is too large: {width} x {height} pixels"
     if width * height > max_pixels:
-        raise InputError(f"{found}, at most {max_pixels} pixels are allowed")
+        raise InputError(f"{size}, at most {max_pixels} pixels are allowed")
     if max(width, height) > MAX_SIDE:
-        raise InputError(f"{found}, at most {MAX_SIDE} pixels a side are allowed")
+        raise InputError(f"{size}, at most {MAX_SIDE} pixels a side are allowed")
 
 
 def _require_bytes(name: str, count: int, width: int, height: int, allowed: int) -> None:
     """Raises InputError for more coded bytes than the pixels can need."""
     if count > allowed:
-        found = f"the {name} has {count} bytes of pixel data for {width} x {height} pixels"
-        raise InputError(f"{found}; at most {allowed} are allowed")
+        size = f"the {name} has {count} bytes of pixel data for {width} x {height} pixels"
+        raise InputError(f"{size}; at most {allowed} are allowed")
 
 
 def _png(data: bytes, max_pixels: int) -> Structure:
@@ -330,8 +330,8 @@ def _bmp(data: bytes, max_pixels: int) -> Structure:
     cost = 8
     if coding in BMP_RUN_LENGTHS:
         if width * height > MAX_RLE_PIXELS:
-            found = f"the run-length coded BMP has {width} x {height} pixels"
-            raise InputError(f"{found}; at most {MAX_RLE_PIXELS} are allowed")
+            size = f"the run-length coded BMP has {width} x {height} pixels"
+            raise InputError(f"{size}; at most {MAX_RLE_PIXELS} are allowed")
         _require_bytes("BMP", len(data), width, height, 2 * width * height + 4 * height + 4096)
         cost = 600
     return Structure("BMP", width, height, data, 60_000 + cost * width * height)

@@ -20,9 +20,9 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     """Copy weights in. Raises InputError where names or shapes differ from the model's."""
-    found = variables(model)
-    require_match({name: _shape(variable) for name, variable in found.items()}, weights)
-    for name, variable in found.items():
+    by_name = variables(model)
+    require_match({name: _shape(variable) for name, variable in by_name.items()}, weights)
+    for name, variable in by_name.items():
         variable.assign(weights[name].reshape(variable.shape))
 
 
@@ -48,11 +48,11 @@ def to_shared(variable: keras.Variable, values: Any) -> np.ndarray:
 
 def variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Each weight and moving statistic by its shared name: layer, and models below this one that it is part of."""
-    found: dict[str, keras.Variable] = {}
+    by_name: dict[str, keras.Variable] = {}
     for layer in model.layers:
         inner = variables(layer) if isinstance(layer, keras.Model) else {own.name: own for own in layer.weights}
-        found |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
-    return found
+        by_name |= {f"{layer.name}/{name}": variable for name, variable in inner.items()}
+    return by_name
 
 
 def _shape(variable: keras.Variable) -> tuple[int, ...]:

@@ -51,8 +51,8 @@ def write(framework: Framework, addresses: Sequence[str], rank: int, local_rank:
 def _require_none(other: tuple[int, int] | None, framework: Framework) -> None:
     if other and other[1] > 1:
         names = {"torch": (KERAS, "torchrun"), "keras": ("RANK", KERAS)}
-        found, allowed = names[framework]
-        raise InputError(f"{found} is set, which {framework} does not read; allowed for {framework}: {allowed}")
+        unread, allowed = names[framework]
+        raise InputError(f"{unread} is set, which {framework} does not read; allowed for {framework}: {allowed}")
 
 
 def _torch(environment: Mapping[str, str]) -> tuple[int, int] | None:

@@ -98,7 +98,7 @@ class _Host:
     def address(self) -> tuple[str, str, int]:
         host = _ray().util.get_node_ip_address()
         interfaces = psutil.net_if_addrs().items()
-        interface = next(name for name, found in interfaces if host in {one.address for one in found})
+        interface = next(name for name, addresses in interfaces if host in {one.address for one in addresses})
         return interface, host, free_port(host)
 
     def start(

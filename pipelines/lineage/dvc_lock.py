@@ -77,7 +77,7 @@ class Recorded:
 def find(sha256: str) -> Recorded | None:
     """The newest record of the file with this SHA-256; None if there is none whose outputs are in the cache."""
     return next(
-        (found for lock in locks() for found in _exported(lock) if found.parity[found.file]["sha256"] == sha256), None
+        (each for lock in locks() for each in _exported(lock) if each.parity[each.file]["sha256"] == sha256), None
     )
 
 

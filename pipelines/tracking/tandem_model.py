@@ -59,8 +59,8 @@ def encode(rows: pd.DataFrame, spec: Mapping[str, Any]) -> np.ndarray:
     known, given = set(spec["features"]), set(map(str, rows.columns))
     if given != known:
         names = {"missing features": known - given, "unknown features": given - known}
-        found = [f"{kind}: {', '.join(sorted(wrong))[:200]}" for kind, wrong in names.items() if wrong]
-        raise ValueError("; ".join(found))
+        wrong = [f"{kind}: {', '.join(sorted(columns))[:200]}" for kind, columns in names.items() if columns]
+        raise ValueError("; ".join(wrong))
     columns = zip(spec["features"], spec["categories"], spec["fill"], strict=True)
     encoded = [_encode_column(_cells(rows[name]), name, names, fill is not None) for name, names, fill in columns]
     return np.array(encoded, np.float32).T.copy()

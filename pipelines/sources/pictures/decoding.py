@@ -81,8 +81,8 @@ def _open(path: Path, max_pixels: int) -> Structure:
     """The structure of the file. Raises InputError if it is not an image or too large."""
     structure = image.read_header(_bytes(path, max(MAX_BYTES, MAX_BYTES_PER_PIXEL * max_pixels)), PILLOW_LIMIT)
     if structure.width * structure.height > max_pixels:
-        found = f"{structure.width} x {structure.height} pixels"
-        raise InputError(f"the image is too large: {found}; allowed: at most {max_pixels}, set by data.max_pixels")
+        size = f"{structure.width} x {structure.height} pixels"
+        raise InputError(f"the image is too large: {size}; allowed: at most {max_pixels}, set by data.max_pixels")
     return structure
 
 

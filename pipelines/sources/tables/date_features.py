@@ -126,13 +126,13 @@ def days(where: str, array: Any, day_first: bool | None) -> NDArray[np.datetime6
         raise InputError(f"{problem}; allowed: {allowed}")
     y, m, d = (np.where(missing, 1, part).astype(np.int64) for part in (year, month, day))
     months = (y - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (m - 1).astype("timedelta64[M]")
-    found: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
-    valid = (m >= 1) & (m <= 12) & (d >= 1) & (found.astype("datetime64[M]") == months)
+    dates: NDArray[np.datetime64] = months.astype("datetime64[D]") + (d - 1).astype("timedelta64[D]")
+    valid = (m >= 1) & (m <= 12) & (d >= 1) & (dates.astype("datetime64[M]") == months)
     if not valid.all():
         row = int(valid.argmin())
         raise InputError(f"{where}, row {row + 1}: '{array[row]}'; allowed: dates that exist")
-    found[missing] = np.datetime64("NaT")
-    return found
+    dates[missing] = np.datetime64("NaT")
+    return dates
 
 
 def _parts(where: str, array: Any, day_first: bool | None) -> tuple[NDArray[np.float64], ...]:

@@ -89,8 +89,8 @@ def decimal(path: Path, columns: Mapping[str, Any], text: TextFormat | None) -> 
         votes, other = _votes(partial)
         ambiguous = ambiguous or other
     if len(votes) == len(OTHER):
-        found = " and ".join(f"'{value}' in column '{name}'" for name, value in votes.values())
-        raise InputError(f"{path}: {found} have different decimal marks; set data.decimal to point or comma")
+        examples = " and ".join(f"'{value}' in column '{name}'" for name, value in votes.values())
+        raise InputError(f"{path}: {examples} have different decimal marks; set data.decimal to point or comma")
     if votes:
         comma = ("numbers are read with decimal commas (data.decimal)",)
         return Detected("comma", comma) if "comma" in votes else Detected("point")
