@@ -9,6 +9,8 @@ from models.training.launchers import Place
 from pipelines.train import __main__ as train
 from pipelines.train import progress
 from pipelines.train.progress import Display
+from tests.pipelines import synthetic
+from tests.pipelines.train.test_recovery import QUICK, run_train
 
 
 class Terminal(io.StringIO):
@@ -85,6 +87,12 @@ def test_the_last_epoch_is_printed_where_patience_ends_the_training(capsys, monk
         display.finish()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["torch-cnn epoch 1/6", "torch-cnn epoch 3/6"]
+
+
+def test_the_stage_prints_the_last_epoch_before_its_patience_ends(tmp_path, monkeypatch):
+    early = {"train.patience": 2, "train.learning_rate": 1e-30, "train.epochs": 9}
+    synthetic.enter(tmp_path, monkeypatch, {**QUICK, **early})
+    assert "torch-mlp epoch 3/9: " in run_train("torch").stdout
 
 
 def test_on_a_terminal_there_is_a_bar_and_a_line_for_each_epoch_that_can_be_read(monkeypatch):
