@@ -5,7 +5,7 @@ import { showLayers } from "./layers.js";
 import { model } from "./model.js";
 import { lossMap } from "./occlusion.js";
 import { colourOf, fromExample, paint } from "./pixels.js";
-import { mayHelp, showBusy, showEmpty, showError, showPrediction } from "./result.js";
+import { hide, mayHelp, showBusy, showEmpty, showError, showPrediction } from "./result.js";
 import { call, latest } from "./service.js";
 
 const find = (id) => document.getElementById(id);
@@ -153,15 +153,16 @@ const loadLayers = latest(async () => {
 
 // As with the occlusion map, the prediction stays.
 function showLayersError(error) {
-  hideLayersError(); // a message that is set again is announced again
+  find("layers-error").textContent = ""; // a message that is set again is announced again
   find("layers-error").textContent = `No layer outputs: ${error.message}`;
-  find("layers-retry").hidden = !mayHelp(error);
+  if (mayHelp(error)) find("layers-retry").hidden = false;
+  else hide(find("layers-retry"), find("layers-summary"));
   find("layers-rejected").hidden = false;
   find("layers").hidden = true;
 }
 
 function hideLayersError() {
   find("layers-error").textContent = "";
-  find("layers-rejected").hidden = true;
+  hide(find("layers-rejected"), find("layers-summary"));
   find("layers").hidden = false;
 }

@@ -44,6 +44,8 @@ export function openKeyForm(start) {
     event.preventDefault();
     storeKey(input.value);
     hide();
+    showKeyState();
+    find("key-change").focus();
     start();
   });
 }

@@ -4,12 +4,15 @@ import { loadExample } from "./example.js";
 import { openImage } from "./image.js";
 import { openKeyForm, showKeyState } from "./key.js";
 import { loadModel, model } from "./model.js";
+import { hide } from "./result.js";
 import { openTable } from "./table.js";
 
 const find = (id) => document.getElementById(id);
 
 function show(state) {
-  for (const id of ["failed", "ready"]) find(id).hidden = id !== state;
+  for (const id of ["failed", "ready"])
+    if (id === state) find(id).hidden = false;
+    else hide(find(id), find("title"));
 }
 
 let opened = false;

@@ -9,8 +9,15 @@ const PAUSE = 500; // milliseconds without a new result before a screen reader i
 let retry = () => {};
 find("retry").addEventListener("click", () => retry());
 
+// Hides an element; if it has the focus, `next` gets it.
+export function hide(element, next) {
+  if (element.contains(document.activeElement)) next.focus();
+  element.hidden = true;
+}
+
 function show(state) {
-  for (const id of ["empty", "rejected", "predicted"]) find(id).hidden = id !== state;
+  find(state).hidden = false;
+  for (const id of ["empty", "rejected", "predicted"]) if (id !== state) hide(find(id), find("result-title"));
 }
 
 export function showEmpty(text) {
@@ -29,7 +36,8 @@ export function showError(error, again) {
   announce("");
   find("error").textContent = error.message;
   retry = again;
-  find("retry").hidden = !mayHelp(error);
+  if (mayHelp(error)) find("retry").hidden = false;
+  else hide(find("retry"), find("result-title"));
   find("rejected").scrollIntoView({ block: "nearest" });
 }
 

@@ -274,9 +274,20 @@ def test_a_service_that_cannot_be_reached(browser: Chrome, pictures: Served) -> 
     element(browser, "example").click()
     wait(browser, lambda driver: text(driver, "error") == "The service cannot be reached.")
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", network | {"offline": False})
-    element(browser, "retry").click()
+    element(browser, "retry").send_keys(Keys.ENTER)
     wait_for_answer(browser)
     assert not element(browser, "rejected").is_displayed()
+    assert browser.switch_to.active_element == element(browser, "result-title")
+
+
+def test_the_focus_is_not_lost_once_the_model_is_loaded(browser: Chrome, pictures: Served) -> None:
+    open_page(browser, pictures)
+    browser.execute_script(
+        "document.getElementById('failed').hidden = false; document.getElementById('ready').hidden = true"
+    )
+    element(browser, "reload").send_keys(Keys.ENTER)
+    wait(browser, lambda driver: element(driver, "canvas").is_displayed())
+    assert browser.switch_to.active_element == element(browser, "title")
 
 
 def test_occlusion_maps_of_large_images_take_several_requests(browser: Chrome, replaced: Callable[..., Served]) -> None:
@@ -353,8 +364,9 @@ def test_the_prediction_stays_without_layer_outputs(browser: Chrome, pictures: S
     assert not element(browser, "rejected").is_displayed()
     check_layout(browser)
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
-    element(browser, "layers-retry").click()
+    element(browser, "layers-retry").send_keys(Keys.ENTER)
     wait(browser, lambda driver: driver.find_elements(By.CSS_SELECTOR, "#layers li"))
+    assert browser.switch_to.active_element == element(browser, "layers-summary")
     assert element(browser, "layers").is_displayed()
     assert not element(browser, "layers-rejected").is_displayed()
 
@@ -446,6 +458,7 @@ def test_the_key_is_kept_for_the_session_and_can_be_changed(browser: Chrome, loc
     wait(browser, lambda driver: text(driver, "key-error") == "The service does not accept this key.")
     element(browser, "key-input").send_keys("secret" + Keys.ENTER)
     wait_for_answer(browser)
+    assert browser.switch_to.active_element == element(browser, "key-change")
     browser.get(locked.url)
     wait_for_answer(browser)
     assert not element(browser, "key").is_displayed()
