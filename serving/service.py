@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import bentoml
 import orjson
-from bentoml.exceptions import BentoMLException
 
 from models.errors import InputError
 from serving import routes
@@ -75,15 +74,7 @@ def _settings() -> Settings:
     try:
         return read()
     except InputError as error:
-        raise _start_error(error) from error
-
-
-def _start_error(error: InputError) -> BaseException:
-    """The exception that ends the start with one line, in the format of the log."""
-    if not json_log.ENABLED:
-        return cast(BaseException, BentoMLException(str(error)))
-    logging.getLogger("bentoml.tandem").error("%s", error)
-    return SystemExit(1)
+        raise supervision.start_error(error) from error
 
 
 @cache
@@ -130,7 +121,7 @@ class Tandem:
             if registry_sync.follows_alias(settings):
                 registry_sync.follow(settings)
         except InputError as error:
-            raise _start_error(error) from error
+            raise supervision.start_error(error) from error
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -4,20 +4,26 @@ Applied while the service is imported, before `bentoml serve` reads these defaul
 """
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLException
+
+from models.errors import InputError
+from serving.process import json_log
 
 CHECK_SECONDS = 2
 WORKERS = "TANDEM_WORKERS"
+GRPC_PORT = "TANDEM_GRPC_PORT"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MEMORY = "/dev/shm"  # POSIX shared memory on Linux
 
@@ -28,16 +34,32 @@ def extend_supervisor() -> None:
         circus.create_standalone_arbiter = partial(_supervisor, circus.create_standalone_arbiter)
 
 
+def start_error(error: InputError) -> BaseException:
+    """The exception that ends the start with one line, in the format of the log."""
+    if not json_log.ENABLED:
+        return cast(BaseException, BentoMLException(str(error)))
+    logging.getLogger("bentoml.tandem").error("%s", error)
+    return SystemExit(1)
+
+
 def _supervisor(create: Callable[..., Any], watchers: Sequence[Any], **options: Any) -> Any:
     """A supervisor that starts as many workers as the environment says.
 
     It checks for dead ones every 2 s instead of every 10 s, so that a killed one is replaced within 10 s. BentoML
     replaces none in a container, whose end would show it; that holds for a single worker only.
     """
+    _require_own_grpc_port(options.get("sockets", ()))
     for watcher in watchers:
         watcher.numprocesses = int(os.environ.get(WORKERS, watcher.numprocesses))
         watcher.respawn = watcher.respawn or watcher.numprocesses > 1
     return create(watchers, check_delay=CHECK_SECONDS, **options)
+
+
+def _require_own_grpc_port(sockets: Sequence[Any]) -> None:
+    """End the start if a port of HTTP is that of gRPC, on which each worker would fail, again and again."""
+    port = os.environ.get(GRPC_PORT)
+    if port and int(port) in {each.port for each in sockets}:
+        raise start_error(InputError(f"{GRPC_PORT}: {port}: the port of HTTP; name another one"))
 
 
 def set_workers(count: int) -> None:

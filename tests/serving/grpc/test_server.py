@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from serving.process import preflight
 from serving.settings import Settings
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, onnx_outputs, raw, weights, write
 from tests.serving.collector import Collector
-from tests.serving.conftest import PATIENCE, unused_application, wait_for
+from tests.serving.conftest import PATIENCE, ROOT, environment, unused_application, wait_for
 from tests.serving.grpc.conftest import LocalServer
 from tests.serving.monitoring.test_tracing import attributes
 
@@ -442,6 +443,18 @@ def test_the_certificate_is_that_of_http(digits: Path, serve_grpc: Make, tmp_pat
         assert client.infer("tandem", [tensor(raw(DIGITS, 1))])
     with grpc.insecure_channel(server.address) as channel:
         assert status_of(lambda: channel.unary_unary(INFER)(b""))[0] == Code.UNAVAILABLE
+
+
+def test_the_port_of_http_is_an_error_at_start(digits: Path, tmp_path: Path) -> None:
+    port = str(free_port())
+    variables = environment(tmp_path / "home", TANDEM_CHAMPION=str(digits), TANDEM_GRPC_PORT=port)
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Tandem", "--port", port]
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert f"TANDEM_GRPC_PORT: {port}: the port of HTTP; name another one" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_port_in_use_is_an_error_at_start(digits: Path) -> None:

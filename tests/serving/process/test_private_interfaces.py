@@ -19,6 +19,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.serving import ensure_prometheus_dir
+from circus.sockets import CircusSocket
 from circus.watcher import Watcher
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -108,6 +109,15 @@ def test_bentoml_takes_whether_a_dead_worker_is_replaced(
     assert not watcher.respawn, advice
     supervision._supervisor(lambda _watchers, **_: None, [watcher])
     assert watcher.respawn == replaced, advice
+
+
+def test_bentoml_passes_its_sockets_to_its_supervisor() -> None:
+    advice = (
+        "supervision._require_own_grpc_port: BentoML's supervisor is not made with `sockets` that have a port; find "
+        "where the port of HTTP is known before the workers start, or TANDEM_GRPC_PORT may name it"
+    )
+    assert '"sockets": sockets' in source(bentoml_server.serve_http), advice
+    assert CircusSocket(name="name", host="127.0.0.1", port=3000).port == 3000, advice
 
 
 def test_bentoml_takes_a_folder_for_the_metrics(tmp_path: Path) -> None:
