@@ -62,14 +62,15 @@ class Application:
         given_id = request.header(b"x-request-id")
         request_id = given_id if given_id and REQUEST_ID.fullmatch(given_id) else next(self._ids)
         context = self._begin(self._worker, request, request_id, started) if self._has_context else None
-        cancelled = None
+        is_cancelled = False
         try:
             name, response = await self._respond(self._worker, request)
             await response.send(send, ((b"x-request-id", request_id), *HEADERS), request)
         except TimeoutError:  # of a large response; the server closes the connection
             self._worker.metrics.count_rejection("unread")
-        except asyncio.CancelledError as error:
-            name, response, cancelled = self._name(request), Response(b"", CANCELLED), error
+        except asyncio.CancelledError:
+            route, is_cancelled = self._route(request), True
+            name, response = route.name if route else "unknown", Response(b"", CANCELLED)
         finally:
             request.release_response()
         self._worker.metrics.record_request(name, response.status, time.perf_counter() - started)
@@ -77,32 +78,29 @@ class Application:
         if context and context.trace:
             pattern = routes.pattern(request.path) or (request.path if name != "unknown" else "")
             context.trace.end(pattern, response.status, request_id.decode())
-        if cancelled:
-            raise cancelled
+        if is_cancelled:
+            raise asyncio.CancelledError  # a new one: a variable with the caught one would keep this frame in memory
         if request.observed:
             self._worker.observe(request_id, request.observed)
 
     def _begin(self, worker: Worker, request: Request, request_id: bytes, started: float) -> RequestContext:
-        """Set the context of a request, where log lines or traces need it; probes have no trace."""
-        trace = None
-        if worker.tracing and not self._is_probe(request):
+        """Set the context of a request, where log lines or traces need it.
+
+        Health checks, metrics and pages have no trace.
+        """
+        route, trace = self._route(request) if worker.tracing else None, None
+        if worker.tracing and not (route and route.probe):
             trace = worker.tracing.begin(request.method, request.path, request.text_headers, started)
         trace_id = trace.trace_id if trace else client_trace_id(request.header(b"traceparent"))
         context = RequestContext(request_id.decode(), trace_id, trace)
         CURRENT.set(context)
         return context
 
-    def _is_probe(self, request: Request) -> bool:
+    def _route(self, request: Request) -> Route | None:
         try:
-            return self._find(request.method, request.path).probe
+            return self._find(request.method, request.path)
         except RequestError:
-            return False
-
-    def _name(self, request: Request) -> str:
-        try:
-            return self._find(request.method, request.path).name
-        except RequestError:
-            return "unknown"
+            return None
 
     async def _respond(self, worker: Worker, request: Request) -> tuple[str, Response]:
         """The name of the route and its response, or an error as a response. Raises CancelledError alone."""

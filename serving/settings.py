@@ -33,7 +33,7 @@ def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     """Raise ValueError for what no browser sends as the header `Origin`: it would allow nothing."""
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin!r} is no origin; allowed: such as https://app.example or http://localhost:8080")
+            raise ValueError(f"{origin!r} is no origin; allowed: *, null or origins such as https://app.example")
     return origins
 
 

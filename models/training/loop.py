@@ -180,6 +180,6 @@ def _skipped_steps(history: list[Epoch], steps: int) -> int:
 
 def _overflow(history: list[Epoch], steps: int) -> NotFiniteError:
     return NotFiniteError(
-        f"in float16 gradients overflowed in every step, so that none was taken ({_skipped_steps(history, steps)} in a "
-        "row); set train.precision = 'float32'"
+        "in float16 the last steps were not taken, as their gradients overflowed (number of steps: "
+        f"{_skipped_steps(history, steps)}); set train.precision = 'float32'"
     )

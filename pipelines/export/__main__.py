@@ -127,14 +127,17 @@ def check_parity(
 
 
 def with_missing_and_unknown(inputs: np.ndarray, spec: DataSpec) -> np.ndarray:
-    """The examples; after those of a table also the first one with missing values, if allowed, and with unknown
-    categories, if it has any. These have no target."""
-    missing, unknown = inputs[:1].copy(), inputs[:1].copy()
+    """The examples, and after them the first one with missing values and with unknown categories, if there can be any.
+
+    The added ones have no target.
+    """
     added = []
     if any_missing(spec):
+        missing = inputs[:1].copy()
         missing[0, [value is not None for value in spec.fill]] = np.nan
         added.append(missing)
     if any(spec.categories):
+        unknown = inputs[:1].copy()
         unknown[0, [bool(names) for names in spec.categories]] = UNKNOWN
         added.append(unknown)
     return np.concatenate([inputs, *added]) if added else inputs

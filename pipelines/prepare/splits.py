@@ -49,11 +49,11 @@ def assign(raw: RawData, shares: dict[str, float], config: Prepare) -> dict[str,
     targets = np.asarray(raw.train_targets) if raw.is_classification else np.zeros(len(raw.train_targets), np.int64)
     labels = raw.labels or ("",)
     if raw.order is not None:
-        _require_parts("prepare.order", len(np.unique(raw.order)), "different value", len(shares) + 1)
+        _require_parts("prepare.order", len(np.unique(raw.order)), "distinct value", len(shares) + 1)
         rows = in_order(np.asarray(raw.order), shares)
     elif raw.groups is not None or config.group_duplicates:
         units = grouping.units(raw, config.group_duplicates)
-        key, noun = ("group_duplicates", "different example") if raw.groups is None else ("group", "group")
+        key, noun = ("group_duplicates", "distinct example") if raw.groups is None else ("group", "group")
         _require_parts(f"prepare.{key}", len(np.unique(units)), noun, len(shares) + 1)
         rows = grouping.keep_together(targets, units, shares, config.seed, len(labels))
     else:

@@ -18,10 +18,10 @@ class Route:
     """A path's method and handler, its access and its documentation.
 
     `name` is its label in the metrics, `id` its operation id where that differs; a route without a `tag` is not
-    documented. A `public` route needs no key, a `probe` is answered under any load, `images` routes exist for models
-    of images only. `request` has the body's type by media type, `options` the parameters of the query, and `statuses`
-    are those beyond the usual ones. Where `raw` is true, raw data can follow the JSON of request and response, as in
-    Triton's binary tensor extension.
+    documented. A `public` route needs no key, a `probe` is answered however many requests are in progress, `images`
+    routes exist for models of images only. `request` has the body's type by media type, `options` the parameters of the
+    query, and `statuses` are those beyond the usual ones. Where `raw` is true, raw data can follow the JSON of request
+    and response, as in Triton's binary tensor extension.
     """
 
     name: str

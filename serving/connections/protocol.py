@@ -110,7 +110,7 @@ class Connection(HttpToolsProtocol):
     def _answer_surplus(self, data: bytes) -> None:
         """Answer a probe whose headers arrive at once, and close; refuse other requests (503)."""
         self._is_surplus = False
-        if _is_head(data, self._shared.is_probe):
+        if len(data) <= self._max_header_bytes and _is_head(data, self._shared.is_probe):
             self._refused_at = 0.0
             self.app = partial(_answer_once, self.app)
             self.data_received(data)

@@ -66,13 +66,14 @@ def _times(where: str, array: Any, config: DataSource) -> NDArray[np.float64]:
 
 
 def _require_no_times(where: str, array: Any) -> None:
-    """Raise InputError for a time of ISO 8601, among others of which one is written in another way."""
+    """Raise InputError for a time that is not of ISO 8601, or is of another notation than other times."""
     times = np.flatnonzero(np.asarray(pc.match_substring_regex(array, ISO_TIME)))
     if len(times):
         row = int(times[0])
         raise InputError(
-            f"{where} holds '{str(array[row])[:40]}' in row {row + 1}, and the times are not all of one notation; "
-            "allowed: times such as 2026-01-31 12:00:00.5 with up to 9 decimals, all with an offset (+02:00, Z) or none"
+            f"{where} holds '{str(array[row])[:40]}' in row {row + 1}, and not all values are times of ISO 8601 in one "
+            "notation; allowed: times such as 2026-01-31 12:00:00.5 with up to 9 decimals, all with an offset (+02:00, "
+            "Z) or none"
         )
 
 

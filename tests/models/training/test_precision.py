@@ -138,7 +138,7 @@ def test_a_training_in_float16_that_takes_no_step_is_an_error(
     config = train_config.model_copy(update={"epochs": 1})
     few = replace(data, train=Split(data.train.inputs[:64], data.train.targets[:64]))
     with pytest.raises(
-        NotFiniteError, match=r"gradients overflowed in every step, so that none was taken \(1 in a row\)"
+        NotFiniteError, match=r"the last steps were not taken, as their gradients overflowed \(number of steps: 1\)"
     ):
         loop.run(float16_learner(framework, 2.0**60), few, config, lambda *_: None, lambda _: None)
 
@@ -171,7 +171,7 @@ def test_a_training_in_float16_that_takes_no_further_step_is_an_error(
         if epoch.epoch == 2:
             SET_SCALE[framework](learner, 2.0**60)
 
-    with pytest.raises(NotFiniteError, match=r"gradients overflowed .* \(16 in a row\); set train\.precision"):
+    with pytest.raises(NotFiniteError, match=r"gradients overflowed \(number of steps: 16\); set train\.precision"):
         loop.run(learner, data, train_config.model_copy(update={"epochs": 9}), on_epoch, lambda _: None)
     assert seen == [0, 0, 8, 8]
 

@@ -111,11 +111,11 @@ def test_a_class_that_ends_before_the_test_split_is_an_error(workspace: Path) ->
     ("columns", "changes", "words"),
     [
         ({"groups": np.arange(COUNT) % 2}, {"group": "region"}, r"prepare\.group: 2 groups; allowed: 3 or more"),
-        ({"order": np.zeros(COUNT)}, {"order": "time"}, r"prepare\.order: 1 different value; allowed: 3 or more"),
+        ({"order": np.zeros(COUNT)}, {"order": "time"}, r"prepare\.order: 1 distinct value; allowed: 3 or more"),
         (
             {"train_inputs": np.zeros((COUNT, 1), np.float32)},
             {"group_duplicates": True},
-            r"prepare\.group_duplicates: 1 different example; allowed: 3 or more",
+            r"prepare\.group_duplicates: 1 distinct example; allowed: 3 or more",
         ),
         (
             {"order": np.maximum(np.arange(COUNT) - 397, 0)},
@@ -206,7 +206,7 @@ def test_order_by_times_that_are_not_of_one_notation_is_an_error(tmp_path: Path,
     """Not an order by day, which is coarser."""
     times = "2026-01-31 10:00" if other != "2026-01-31" else "2026-01-31 10:00Z"
     with pytest.raises(
-        InputError, match=r"column 'day' holds '2026-01-31 10:00Z?' in row 1, and the times are not all"
+        InputError, match=r"column 'day' holds '2026-01-31 10:00Z?' in row 1, and not all values are times of"
     ):
         load_table(tmp_path, f"day,size,price\n{times},1,1.5\n{other},2,2.5\n", order="day")
 

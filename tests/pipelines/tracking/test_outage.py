@@ -163,13 +163,13 @@ def test_the_cause_of_an_outage_is_the_error_of_the_connection(monkeypatch, rese
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.close()
 
-        thread = threading.Thread(target=close_connections)
+        thread = threading.Thread(target=close_connections, daemon=True)
         thread.start()
-        with pytest.raises(mlflow.MlflowException) as found:
+        with pytest.raises(mlflow.MlflowException) as caught:
             mlflow.MlflowClient(f"http://127.0.0.1:{listener.getsockname()[1]}").get_run("0" * 32)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert run_process._cause(found.value) == cause
+    assert run_process._cause(caught.value) == cause
 
 
 class LosesResponses(http.server.BaseHTTPRequestHandler):

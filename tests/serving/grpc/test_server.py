@@ -287,7 +287,7 @@ def test_the_deadline_of_the_client(
     predict = server.worker.champion.predictor.predict
     slow = server.worker.reloader.champion.__class__(**vars(server.worker.champion) | {"inline": False})
     server.worker.reloader.champion = slow
-    ended = threading.Event()
+    ended, lines = threading.Event(), list[str]()
     monkeypatch.setattr(slow.predictor, "predict", lambda inputs: (ended.wait(PATIENCE), predict(inputs))[1])
     with triton.InferenceServerClient(server.address) as client:
         with pytest.raises(triton.InferenceServerException) as caught:
@@ -296,9 +296,10 @@ def test_the_deadline_of_the_client(
         labels = {"endpoint": "grpc_infer", "status": "499"}
         metrics = server.worker.metrics
         wait_for(lambda: metrics.registry.get_sample_value("tandem_requests_total", labels) == 1)
-        (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+        wait_for(lambda: lines.extend(capsys.readouterr().out.splitlines()) or lines)
+        (line,) = map(json.loads, lines)
         assert (line["endpoint"], line["status"], line["bytes"]) == ("grpc_infer", 499, 0)
-        server.worker.tracing._provider.force_flush()
+        wait_for(lambda: server.worker.tracing._provider.force_flush() and collector.spans)
         (span,) = collector.spans
         assert attributes(span)["http.response.status_code"] == 499
         ended.set()
