@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks import machine, output, processes, workspace
 from benchmarks.paths import RESULTS
 from benchmarks.scale import images, report
-from benchmarks.training.twins import RECIPES
+from benchmarks.training.twins import RECIPE
 
 CORES = 2
 PACKAGES = ("torch", "tensorflow", "keras", "numpy", "pillow", "mlflow")
@@ -74,7 +74,7 @@ def parameters(folder: Path) -> dict[str, Any]:
         "data.size": (images.SIDE,) * 2,
         "data.channels": 1,
     }
-    return {**RECIPES["cnn"], **data, "train.epochs": 1, "train.minimum_steps": 0}
+    return {**RECIPE, **data, "train.epochs": 1, "train.minimum_steps": 0}
 
 
 def _prepare(folder: Path, size: int, cores: int) -> None:

@@ -2,7 +2,7 @@
 
 Time to 0.92 test accuracy, accuracy after fixed times, and images per second. Times do not include evaluation. Each run
 has its own process; for each seed the systems run in turn, and medians over the seeds are reported. It takes about an
-hour and a half on an idle machine.
+hour on an idle machine.
 """
 
 import argparse

@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from benchmarks import machine
 
 TITLES = {
-    "tandem-torch-cnn": "Tandem `cnn`, PyTorch twin",
-    "tandem-keras-cnn": "Tandem `cnn`, Keras twin",
-    "tandem-torch-resnet": "Tandem `resnet`, PyTorch twin",
-    "tandem-keras-resnet": "Tandem `resnet`, Keras twin",
+    "tandem-torch": "Tandem, PyTorch twin",
+    "tandem-keras": "Tandem, Keras twin",
     "pytorch-example": "PyTorch MNIST example",
     "keras-example": "Keras MNIST example",
     "plain-torch": "plain PyTorch loop",
@@ -72,7 +70,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for number, (system, runs) in enumerate(results["curves"].items()):
         for index, run in enumerate(runs):
             seconds, accuracies = ([point[name] for point in run] for name in ("seconds", "accuracy"))
-            label = TITLES[system].replace("`", "") if index == 0 else None
+            label = TITLES[system] if index == 0 else None
             axes.plot(seconds, accuracies, f"C{number}", label=label, marker=".", alpha=0.8)
     axes.axhline(results["target"], color="grey", linewidth=1, linestyle="--")
     axes.set(xlabel="seconds of training", ylabel="test accuracy", ylim=(0.8, 0.95))

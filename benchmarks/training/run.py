@@ -17,16 +17,9 @@ from benchmarks.training.fashion import Fashion
 
 INTERVAL = 10.0  # seconds of training between evaluations of the peers
 Train = Callable[[Fashion, int, Clock], str | None]  # returns the precision, None is float32
-SYSTEMS = (
-    "tandem-torch-cnn",
-    "tandem-keras-cnn",
-    "tandem-torch-resnet",
-    "tandem-keras-resnet",
-    "pytorch-example",
-    "keras-example",
-)
+SYSTEMS = ("tandem-torch", "tandem-keras", "pytorch-example", "keras-example")
 FLOAT32 = "float32"
-THROUGHPUT = ("tandem-torch-cnn", "plain-torch", "tandem-keras-cnn", "plain-keras")
+THROUGHPUT = ("tandem-torch", "plain-torch", "tandem-keras", "plain-keras")
 
 
 def main() -> None:
@@ -52,14 +45,14 @@ def trainer(system: str) -> Train:
     """The function that trains a system of SYSTEMS."""
     kind, _, name = system.partition("-")
     if kind == "tandem":
-        return partial(importlib.import_module("benchmarks.training.twins").train, *name.split("-"))
+        return partial(importlib.import_module("benchmarks.training.twins").train, name)
     train: Train = importlib.import_module(f"benchmarks.training.peers.{kind}_mnist").train
     return train
 
 
 def throughput(system: str, data: Fashion, seconds: float) -> tuple[str, Any]:
     """The precision of a system of THROUGHPUT, and its images per second."""
-    kind, framework = system.split("-")[:2]
+    kind, _, framework = system.partition("-")
     module = importlib.import_module("benchmarks.training.throughput")
     if kind == "tandem":
         measured: tuple[str, Any] = module.twin(framework, data, seconds)
