@@ -15,7 +15,7 @@ from serving.inference.champion import Champion
 
 MAX_TURN_SECONDS = 0.005  # longest time that runs block the event loop before other tasks continue
 # Iterations of the event loop between the first request and its run. Each one reads what has arrived by then, so that
-# runs are fewer and larger: 2 take about 3 µs, and save 4 % of a worker's CPU time at 16 connections.
+# runs are fewer and larger: 2 save 4 % of the CPU time of a worker with 16 connections.
 COLLECTING_ITERATIONS = 2
 
 # Called after each run with its outputs [N, K], its champion, the longest wait and the run time in seconds.
