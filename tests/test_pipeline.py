@@ -386,9 +386,9 @@ def interrupted(workspace: Workspace, sign: str, *command: str) -> tuple[int, st
     lines = []
     assert process.stdout
     for line in process.stdout:
-        lines.append(line)
-        if sign in line:
+        if sign in line and not any(sign in earlier for earlier in lines):
             os.killpg(process.pid, signal.SIGINT)
+        lines.append(line)
     return process.wait(), "".join(lines)
 
 

@@ -40,9 +40,22 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {place}{error.strerror or error}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not was_interrupted(error):
+            raise
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """True for a KeyboardInterrupt, and for an error that one has caused: it is raised within the code of any library.
+
+    Python's own `threading.Condition` then releases a lock that it does not hold, which is a RuntimeError.
+    """
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
 
 
 def _command() -> str:

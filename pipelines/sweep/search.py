@@ -216,13 +216,22 @@ def _recovering(search: Search, study: Study, tasks: list[Task]) -> Iterator[Pro
             yield started
             has_killed = bool(started.failed())
     except BaseException:
-        studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
+        if search.settings.sweep.storage is None:
+            _fail_all(search, study)
+        else:
+            studies.fail(study, partial(studies.is_of, {task.process for task in tasks}))
         raise
     finally:
         if has_killed:
             with suppress(InputError):  # otherwise the next command delivers them
                 store.connect()
                 abandoned.deliver()
+
+
+def _fail_all(search: Search, study: Study) -> Mapping[int, bool]:
+    """Fail the running trials of a study that no other sweep uses, whose processes have ended."""
+    studies.unlock(search.folder)
+    return studies.fail(study, lambda _: True)
 
 
 def _recover(search: Search, study: Study, started: Processes, known: set[str]) -> None:

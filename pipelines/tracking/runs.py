@@ -13,6 +13,7 @@ from typing import Any
 
 from models.errors import InputError
 from pipelines.execution import garbage_collection
+from pipelines.execution.stage import was_interrupted
 from pipelines.tracking import location, outbox
 from pipelines.tracking.outbox import Header, Outbox
 from pipelines.tracking.run import Run
@@ -139,8 +140,9 @@ def _ended(run: Run, header: Header) -> Iterator[None]:
     try:
         yield
         status = "FINISHED"
-    except KeyboardInterrupt:
-        status = header.status or "KILLED"
+    except BaseException as error:
+        if was_interrupted(error):
+            status = header.status or "KILLED"
         raise
     finally:
         run.end(status, header.end_time)

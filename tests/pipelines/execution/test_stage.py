@@ -128,6 +128,24 @@ def test_a_stage_ends_in_order_after_its_shell(tmp_path, monkeypatch) -> None:
     assert Path("ended").exists()
 
 
+INTERRUPTED = """
+from pipelines.execution import stage
+def main():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise RuntimeError("release unlocked lock")
+stage.run(main)
+"""
+
+
+def test_an_interruption_within_a_library_that_then_fails_is_an_interruption(tmp_path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 100
     while not condition():

@@ -303,6 +303,22 @@ def opened(tmp_path, monkeypatch):
     return found, search._open_study(found)
 
 
+def test_an_interrupted_sweep_has_no_trial_in_progress(opened, monkeypatch):
+    """Not even one that was just begun, whose process was killed before it could write its name to it."""
+    found, study = opened
+    monkeypatch.setattr(processes, "started", lambda tasks, settings: nullcontext(processes.Processes({})))
+
+    def interrupt():
+        with search._recovering(found, study, []):
+            study.ask()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert len(study.get_trials(states=(TrialState.FAIL,))) == 1
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
 def test_current_parameters_whose_trial_has_failed_are_enqueued_again(opened):
     found, study = opened
     study.tell(study.ask(), state=TrialState.FAIL)

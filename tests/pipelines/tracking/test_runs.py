@@ -45,8 +45,17 @@ def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(workspace):
     assert found.data.tags["framework"] == "torch"
 
 
+class UnlockedError(RuntimeError):
+    """What `threading.Condition` raises if it is interrupted while it waits."""
+
+    def __init__(self):
+        super().__init__("release unlocked lock")
+        self.__context__ = KeyboardInterrupt()
+
+
 @pytest.mark.parametrize(
-    ("error", "status"), [(ValueError, "FAILED"), (SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED")]
+    ("error", "status"),
+    [(ValueError, "FAILED"), (SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED"), (UnlockedError, "KILLED")],
 )
 def test_an_interrupted_run_has_its_status_and_keeps_what_was_logged(workspace, error, status):
     ids = []
