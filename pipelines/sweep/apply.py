@@ -1,32 +1,79 @@
 """Parameters written into `params.yaml`, with everything else as it is, comments included."""
 
-from collections.abc import Mapping
+import codecs
+import copy
+import shutil
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
+from models.errors import InputError
+from pipelines.artifacts import json_object
 from pipelines.artifacts.atomic import naming, replacing
 from pipelines.config import overrides, params
+from pipelines.config.params import Params
 
 WIDTH = 4096  # no line is broken
 
 
 def write(values: Mapping[str, Any], path: Path = params.FILE) -> None:
-    """Replace the values of parameters by dotted name. Raises InputError if the result is not valid."""
-    yaml = _yaml()
-    content = yaml.load(path)
+    """Replace the values of parameters by dotted name; the file keeps its place, mode and line endings.
+
+    Raises InputError if the result is not valid, or would change others that share a section by a YAML anchor.
+    """
+    expected = overrides.replace(params.read(path), values)
+    text = path.read_bytes()
+    content = _yaml().load(text.replace(b"\r\n", b"\n"))
     for name, value in values.items():
         section, key = overrides.locate(content, name)
-        if isinstance(value, list) and isinstance(section[key], CommentedSeq):
-            section[key][:] = value  # in place: it holds the comment
-        else:
-            section[key] = value
-    with replacing(path) as beside:
+        section[key] = _own(section[key], value)
+    with replacing(path.resolve()) as beside:
         with naming(path):
-            yaml.dump(content, beside)
-        params.read(beside)
+            beside.write_bytes(_dump(content, text))
+            shutil.copymode(path, beside)
+        if changed := _differences(params.read(beside), expected):
+            anchors = ", ".join(sorted({anchor for name in values for anchor in _anchors(content, name)}))
+            problem = f"the YAML anchor {anchors} would also change {', '.join(changed)}"
+            raise InputError(f"{path}: {', '.join(values)} not written: {problem}; write its content out in each place")
+
+
+def _own(current: object, value: Any) -> Any:
+    """The value; a list in the notation of the current one, with its comment, but not shared by its aliases."""
+    if not (isinstance(value, list) and isinstance(current, CommentedSeq)):
+        return value
+    own = copy.deepcopy(current)
+    own.yaml_set_anchor(None)
+    own[:] = value  # in place: it holds the comment
+    return own
+
+
+def _dump(content: Any, text: bytes) -> bytes:
+    """The content in YAML, with the byte order mark and the line endings of another text."""
+    stream = BytesIO()
+    _yaml().dump(content, stream)
+    dumped = stream.getvalue()
+    if 2 * text.count(b"\r\n") > text.count(b"\n"):
+        dumped = dumped.replace(b"\n", b"\r\n")
+    return codecs.BOM_UTF8 + dumped if text.startswith(codecs.BOM_UTF8) else dumped
+
+
+def _differences(settings: Params, expected: Params) -> list[str]:
+    """The names of the parameters whose values differ."""
+    values = dict(json_object.flatten(expected.model_dump(mode="json")))
+    flat = json_object.flatten(settings.model_dump(mode="json"))
+    return [name for name, value in flat if values.get(name) != value]
+
+
+def _anchors(content: Any, name: str) -> Iterator[str]:
+    """The anchors of the sections that hold a parameter."""
+    for section in name.split(".")[:-1]:
+        content = content[section]
+        if anchor := content.anchor.value:
+            yield f"&{anchor}"
 
 
 def _yaml() -> YAML:

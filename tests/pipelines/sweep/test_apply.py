@@ -1,3 +1,4 @@
+import codecs
 import difflib
 
 import pytest
@@ -50,3 +51,56 @@ def test_an_invalid_result_leaves_the_file_as_it_is(file):
         apply.write({"train.nesterov": True}, file)
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_a_list_with_an_anchor_changes_in_one_place_only(file, name):
+    text = file.read_text("utf-8").replace("channels: [32, 64]\n", "channels: &widths [32, 64]\n")
+    file.write_text(text.replace("channels: [32, 64, 128]", "channels: *widths"), "utf-8")
+    values = {f"models.{name}.channels": [8, 16, 32]}
+    expected = overrides.replace(params.read(file), values)
+    apply.write(values, file)
+    assert params.read(file) == expected
+
+
+@pytest.fixture
+def merged(file):
+    """The initializer of `linear` is also that of `cnn`, by a merge key."""
+    text = file.read_text("utf-8").replace("  linear:\n", "  linear: &initial\n")
+    start = text.index("    initializer: he_uniform\n", text.index("  cnn:\n"))
+    file.write_text(text[:start] + "    <<: *initial\n" + text[text.index("  resnet:\n") :], "utf-8")
+    return file
+
+
+def test_a_merged_value_is_replaced_by_one_of_its_own(merged):
+    values = {"models.cnn.initializer": "he_normal"}
+    expected = overrides.replace(params.read(merged), values)
+    apply.write(values, merged)
+    assert params.read(merged) == expected
+
+
+def test_a_value_that_is_merged_elsewhere_is_not_changed(merged):
+    before = merged.read_bytes()
+    with pytest.raises(InputError, match=r"the YAML anchor &initial would also change models\.cnn\.initializer;"):
+        apply.write({"models.linear.initializer": "he_normal"}, merged)
+    assert merged.read_bytes() == before
+
+
+def test_the_byte_order_mark_and_the_line_endings_are_kept(file):
+    lines = file.read_bytes()
+    file.write_bytes(codecs.BOM_UTF8 + lines.replace(b"\n", b"\r\n"))
+    apply.write({"train.epochs": 21}, file)
+    changed = lines.replace(b"  epochs: 20\n", b"  epochs: 21\n")
+    assert file.read_bytes() == codecs.BOM_UTF8 + changed.replace(b"\n", b"\r\n")
+
+
+def test_a_symbolic_link_and_the_mode_are_kept(file, tmp_path):
+    target = tmp_path / "shared" / "parameters.yaml"
+    target.parent.mkdir()
+    file.rename(target).chmod(0o640)
+    file.symlink_to(target)
+    apply.write({"train.epochs": 21}, file)
+    assert file.readlink() == target
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert params.read(target).train.epochs == 21
+    assert list(target.parent.iterdir()) == [target]
