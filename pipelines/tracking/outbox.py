@@ -19,10 +19,11 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from pipelines.artifacts.atomic import remove_incomplete_line, replacing
+from pipelines.artifacts.atomic import naming, remove_incomplete_line, replacing
 
 HEADER, RECORDS, DELIVERED, FILES = "header.json", "records.jsonl", "delivered", "files"
 WRITER_LOCK, DELIVERY_LOCK = "lock", "delivery.lock"
+APPEND_LOCK = "append.lock"  # held by either process while it writes a record
 RUN_TAG = "tandem.outbox"  # of a run: the outbox of the process that created it
 REQUEST_SECONDS = 60.0  # the process that delivers ends after the other one and its current request
 INVISIBLE = ".partial"  # suffix of a folder that is being created or deleted
@@ -61,7 +62,6 @@ class Outbox:
         self.folder = folder
         self.header = read_header(folder)
         self._locks = locks
-        # Two processes append: a write of that mode is never mixed with another.
         self._descriptor = os.open(folder / RECORDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._number, self._offset = 0, 0  # of the next record to be read
 
@@ -90,9 +90,19 @@ class Outbox:
         return self.folder / FILES / record.files
 
     def append(self, kind: str, content: Mapping[str, Any], files: Path | None = None) -> None:
-        """Write a record. It survives the end of the process; `sync` makes it survive a power failure."""
+        """Write a record. It survives the end of the process; `sync` makes it survive a power failure.
+
+        Raises OSError, for example where the disk is full; nothing of the record is then left.
+        """
         line = json.dumps([kind, content, files.name if files else ""]) + "\n"
-        os.write(self._descriptor, line.encode())
+        path = self.folder / RECORDS
+        with naming(path), FileLock(self.folder / APPEND_LOCK):
+            remove_incomplete_line(path)  # of a process that was killed
+            try:
+                _write_all(self._descriptor, line.encode())
+            except BaseException:
+                remove_incomplete_line(path)
+                raise
 
     def sync(self) -> None:
         """Wait until the records are on the disk."""
@@ -204,6 +214,12 @@ def _take_over(folder: Path, tracking_uri: str) -> Outbox | None:
     for lock in locks:
         lock.release()
     return None
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """Write the whole of `content`: on a full disk the first call may write a part without an error."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 
+from models.errors import one_line
 from pipelines.tracking.client import mlflow
 
 INTERVAL = 1.0  # seconds
@@ -21,14 +22,18 @@ class SystemMetricsThread(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """Sample until `close`."""
+        """Sample until `close`, or an error such as a full disk."""
         step = 0
         while not self.stopped.is_set():
             for monitor in self.monitors:
                 monitor.collect_metrics()
             if self.stopped.wait(INTERVAL if step else FIRST_INTERVAL):
                 return
-            self.log(self._aggregated(), step)
+            try:
+                self.log(self._aggregated(), step)
+            except OSError as error:
+                print(f"no more system metrics are logged: {one_line(error)}", flush=True)
+                return
             step += 1
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """A tracking server that dies, is restarted, or loses a response; processes that are killed."""
 
 import contextlib
+import errno
 import http.server
 import json
 import multiprocessing
@@ -317,6 +318,17 @@ def test_system_metrics_behind_the_end_of_a_run_are_left_out(local, capfd):
     assert not thread.is_alive()
     assert writer.deliveries == list(location.outboxes().iterdir()) == []
     assert capfd.readouterr().out == ""
+
+
+def test_system_metrics_end_in_one_line_where_the_disk_is_full(capfd):
+    def log(_values, _step):
+        raise OSError(errno.ENOSPC, "No space left on device", "records.jsonl")
+
+    thread = SystemMetricsThread("run", log)
+    thread.start()
+    thread.join(WAITING)
+    message = "no more system metrics are logged: [Errno 28] No space left on device: 'records.jsonl'\n"
+    assert capfd.readouterr() == (message, "")
 
 
 def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):

@@ -1,5 +1,7 @@
-"""Outboxes that ended processes have left, whole and damaged."""
+"""Outboxes that ended processes have left, whole and damaged, and on a full disk."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,45 @@ def test_an_outbox_that_another_process_deletes_meanwhile_is_left_out(
     paths = [left / outbox.HEADER, left.parent / "deleted" / outbox.HEADER]
     monkeypatch.setattr(Path, "glob", lambda *_: iter(paths))
     assert [box.id for box in abandoned(left)] == [left.name]
+
+
+# A file of limited size gives what a full disk does: a short count, then an error.
+FULL_DISK = """
+import json, resource, signal, sys
+from pathlib import Path
+from pipelines.tracking import outbox
+
+box = outbox.create(Path(sys.argv[1]), outbox.Header("", "torch-cnn"))
+delivery = outbox.join(box.folder)
+box.append("params", {"values": {"seed": 0}})
+size = (box.folder / outbox.RECORDS).stat().st_size
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
+for writer in (box, delivery):
+    try:
+        writer.append("metrics", {"values": {"loss": 0.5}, "step": 1, "timestamp": 1})
+    except OSError as error:
+        print(error.filename == str(box.folder / outbox.RECORDS), flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+box.append("end", {"status": "FAILED"})
+print(json.dumps([record.kind for record in delivery.new_records()]))
+"""
+
+
+def test_a_full_disk_is_an_error_and_the_records_remain_readable(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["True", "True", '["params", "end"]']
+    (box,) = outbox.abandoned(tmp_path, "")
+    assert [record.kind for record in box.undelivered()] == ["params", "end"]
+    box.delete()
+
+
+def test_an_incomplete_line_of_the_other_process_is_cut_before_the_next_record(left: Path) -> None:
+    (box,) = outbox.abandoned(left.parent, STORE)
+    with (left / outbox.RECORDS).open("ab") as file:
+        file.write(b'["tags", {"val')
+    box.append("end", {"status": "KILLED"})
+    assert [record.kind for record in box.new_records()] == ["params", "tags", "end"]
+    box.delete()
