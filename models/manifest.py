@@ -5,6 +5,7 @@ from typing import Literal
 
 MANIFEST = "champion.json"
 CHECKED = ".checked"  # its modification time is that of the last successful check of a model registry
+LOCK = ".lock"  # held by a process that replaces the bundle
 ROLLED_BACK = "rolled_back.json"  # the challenger with this hash is not to answer requests any more
 Schema = Literal[1]
 SCHEMA: Schema = 1

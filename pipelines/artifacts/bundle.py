@@ -1,5 +1,6 @@
 """The champion bundle: `champion.json`, the ONNX file that it names, and its signature, consistent at all times."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -7,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from models.errors import InputError
-from models.manifest import MANIFEST, SCHEMA, signature_file
+from models.manifest import LOCK, MANIFEST, SCHEMA, signature_file
 from models.spec import DataSpec
 from pipelines.artifacts import json_object
 from pipelines.artifacts.atomic import replacing
@@ -69,23 +72,32 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
 
     Raises InputError before the block where the SHA-256 of its model is not the recorded one, or an unsigned bundle
     would replace a signed one. After this or any other failure, also one in the block, the earlier bundle is unchanged.
+    Another process that is replacing the bundle in `folder` is waited for.
     """
     model, signature = read(source)["model"], source / signature_file((source / MANIFEST).read_bytes())
-    if any(folder.glob("*.sig")) and not signature.exists():
-        raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with replacing(folder / model["file"], flushed=True) as beside:
-            shutil.copyfile(source / model["file"], beside)
-            require_sha256(beside, model["sha256"])
-        if signature.exists():
-            with replacing(folder / signature.name, flushed=True) as beside:
-                shutil.copyfile(signature, beside)
-        with replacing(folder / MANIFEST, flushed=True) as beside:
-            shutil.copyfile(source / MANIFEST, beside)
-            yield
-    finally:
-        _remove_others(folder)
+    with FileLock(_lock_file(folder)):
+        if any(folder.glob("*.sig")) and not signature.exists():
+            raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
+        try:
+            with replacing(folder / model["file"], flushed=True) as beside:
+                shutil.copyfile(source / model["file"], beside)
+                require_sha256(beside, model["sha256"])
+            if signature.exists():
+                with replacing(folder / signature.name, flushed=True) as beside:
+                    shutil.copyfile(signature, beside)
+            with replacing(folder / MANIFEST, flushed=True) as beside:
+                shutil.copyfile(source / MANIFEST, beside)
+                yield
+        finally:
+            _remove_others(folder)
+
+
+def _lock_file(folder: Path) -> Path:
+    """Beside the folder, as DVC records all files in it; in the folder if it is a volume on a read-only file system."""
+    folder = folder.resolve()
+    is_beside = os.access(folder.parent, os.W_OK)
+    return folder.with_name(f".{folder.name}{LOCK}") if is_beside else folder / LOCK
 
 
 def _remove_others(folder: Path) -> None:

@@ -91,7 +91,7 @@ def keep(champion: CurrentChampion) -> None:
     """Make the current champion the bundle of the workspace, and sign it if there is a key and it is not signed."""
     sign = signature.signer()
     with TemporaryDirectory() as beside:
-        folder = Path(beside)
+        folder = Path(beside) / "bundle"
         bundle.install(champion.folder, folder)
         if sign and not any(folder.glob("*.sig")):
             sign(folder)

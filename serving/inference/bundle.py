@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.manifest import CHECKED, MANIFEST, ROLLED_BACK, Schema, signature_file
+from models.manifest import CHECKED, LOCK, MANIFEST, ROLLED_BACK, Schema, signature_file
 from models.spec import DataSpec
 from serving.inference import signature
 
-NOT_OF_THE_BUNDLE = (CHECKED, ROLLED_BACK)  # the beginnings of their names
+NOT_OF_THE_BUNDLE = (CHECKED, LOCK, ROLLED_BACK)  # the beginnings of their names
 ADVICE = "run `uv run dvc repro` to create a champion"
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import tempfile
 import threading
 from dataclasses import replace
@@ -156,6 +157,39 @@ def test_a_failure_in_the_block_leaves_the_old_champion_whole(tmp_path):
     with bundle.installing(newer, folder):
         assert read(folder)[0]["version"] == "3"
     assert read(folder)[0]["version"] == "4"
+
+
+def test_of_two_that_replace_a_bundle_at_once_one_waits_for_the_other(tmp_path):
+    folder, sources = tmp_path / "champion", [tmp_path / "first", tmp_path / "second"]
+    for source in sources:
+        source.mkdir()
+        bundle.build({**RECORD, "version": source.name}, *make(tmp_path / "model.onnx", source.name.encode()), source)
+    other = threading.Thread(target=bundle.install, args=(sources[1], folder))
+    with bundle.installing(sources[0], folder):
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+    other.join()
+    record, content = read(folder)
+    assert (record["version"], content) == ("second", b"second")
+    assert {path.name for path in folder.iterdir()} == {"champion.json", record["model"]["file"]}
+
+
+def test_a_volume_on_a_read_only_file_system_can_be_written_to(tmp_path):
+    disk = tmp_path / "disk"
+    volume = disk / "champion"
+    mount_small_disk(disk, kilobytes=64)
+    try:
+        mount_small_disk(volume, kilobytes=64)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for content in (b"first", b"second"):
+            write(RECORD, *make(tmp_path / "model.onnx", content), volume)
+        record, content = read(volume)
+        assert content == b"second"
+        assert {path.name for path in volume.iterdir()} == {".lock", "champion.json", record["model"]["file"]}
+    finally:
+        unmount(volume)
+        unmount(disk)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, InvalidProtobuf, RuntimeException
 
 from models.errors import InputError
-from models.manifest import CHECKED
+from models.manifest import CHECKED, LOCK
 from models.onnx.session import CUDA
 from serving.inference import bundle, champion, gpu_batches, retry
 from serving.inference.reloader import Reloader
@@ -188,10 +188,11 @@ def test_a_model_that_could_not_be_read_or_opened_is_tried_again() -> None:
         assert not due(None)
 
 
-def test_the_time_of_the_last_check_of_the_registry_is_not_a_change(digits: Path) -> None:
+def test_the_time_of_the_last_check_of_the_registry_and_a_lock_are_not_a_change(digits: Path) -> None:
     before = bundle.fingerprint(digits)
     assert bundle.registry_age(digits) is None
     (digits / CHECKED).touch()
+    (digits / LOCK).touch()
     assert bundle.fingerprint(digits) == before
     assert 0 <= (bundle.registry_age(digits) or 0) < 5
 
