@@ -25,6 +25,7 @@ def chromium(folder: Path, *flags: str) -> Iterator[Chrome]:
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options, Service(shutil.which("chromedriver")))
+    driver.set_script_timeout(120)  # for axe-core on a busy machine; 30 s otherwise
     try:
         yield driver
     finally:

@@ -98,7 +98,7 @@ class Trace:
         if status >= 500:
             self._span.set_attribute("error.type", str(status))
             self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end()
+        self._span.end(self._nanoseconds(time.perf_counter()))
 
     def _add(self, name: str, started: float, ended: float, attributes: Attributes) -> None:
         parent = set_span_in_context(self._span)

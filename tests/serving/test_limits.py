@@ -23,6 +23,7 @@ from serving.http.cors import allow
 from serving.process import preflight
 from serving.scheduling.load_estimate import LoadEstimate
 from serving.settings import Settings
+from tests.serving.attacks.served import memory
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, PRICES, raw, weights, write
 from tests.serving.conftest import PATIENCE, Local, Served
 
@@ -49,14 +50,6 @@ def exchange(served: Served, *pieces: bytes, pause: float = 0.0) -> bytes:
 
 def head(*lines: str) -> bytes:
     return "\r\n".join(("POST /predict HTTP/1.1", "Host: x", "Content-Type: application/json", *lines, "", "")).encode()
-
-
-def memory(served: Served) -> int:
-    """Resident bytes of the service and its workers."""
-    import psutil
-
-    parent = psutil.Process(served.process.pid)
-    return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
 
 
 def test_a_hundred_megabytes_are_rejected_unread(strict: Served) -> None:

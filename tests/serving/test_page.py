@@ -568,8 +568,8 @@ def test_keyboard_alone(browser: Chrome, pictures: Served) -> None:
     type_keys(browser, " ")
     wait(browser, lambda driver: announced(driver) == "Pen down" or announced(driver).startswith("Prediction: "))
     type_keys(browser, Keys.ARROW_DOWN, Keys.ARROW_DOWN, " ")
-    answer = wait_for_answer(browser)
-    wait(browser, lambda driver: announced(driver) in (f"Prediction: {answer}", "Pen up"))
+    wait_for_answer(browser)
+    wait(browser, lambda driver: announced(driver) in (f"Prediction: {text(driver, 'answer')}", "Pen up"))
     type_keys(browser, Keys.DELETE)
     assert text(browser, "empty").startswith("No prediction yet.")
     assert announced(browser) == ""

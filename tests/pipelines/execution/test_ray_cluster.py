@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,7 @@ needs_ray = pytest.mark.skipif(
 )
 # Five batches an epoch.
 SMALL = {"train.minimum_steps": 0, "train.batch_size": 256, "train.device": "cpu", "models.mlp.hidden": [16]}
-ON_RAY = SMALL | {"train.epochs": 20, "train.workers": 2, "run.engine": "ray"}
+ON_RAY = SMALL | {"train.epochs": 60, "train.workers": 2, "run.engine": "ray"}
 SECONDS = 600.0  # at most, for a command to come so far
 
 
@@ -76,10 +77,11 @@ def worker(framework: str, rank: int, command: "subprocess.Popen[str]") -> psuti
     """The training process of this rank, somewhere below a command."""
     found = []
     for process in psutil.Process(command.pid).children(recursive=True):
-        place = launchers.read(framework, process.environ()) if "pipelines.train" in process.cmdline() else None
-        # Worker 0 has forked a process that writes to MLflow.
-        if place is not None and place.rank == rank:
-            found.append(process)
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            place = launchers.read(framework, process.environ()) if "pipelines.train" in process.cmdline() else None
+            # Worker 0 has forked a process that writes to MLflow.
+            if place is not None and place.rank == rank:
+                found.append(process)
     return min(found, key=lambda process: process.create_time())
 
 

@@ -63,7 +63,7 @@ def wait_until(condition):
 
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_after_a_worker_is_killed_all_end_and_the_next_start_resumes(framework, tmp_path, monkeypatch):
-    synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 30})
+    synthetic.enter(tmp_path, monkeypatch, {**QUICK, "train.epochs": 100})
     file = paths.training_state(f"{framework}-mlp") / "state.npz"
     stage = start(framework)
     wait_until(lambda: file.exists() or stage.poll() is not None)
@@ -84,7 +84,7 @@ def test_after_a_worker_is_killed_all_end_and_the_next_start_resumes(framework, 
     found = weights(framework)
     alone = tmp_path / "alone"
     alone.mkdir()
-    synthetic.enter(alone, monkeypatch, {**QUICK, "train.epochs": 30, "train.workers": 1})
+    synthetic.enter(alone, monkeypatch, {**QUICK, "train.epochs": 100, "train.workers": 1})
     assert run_main(train.main, "--framework", framework, "--architecture", "mlp").returncode == 0
     for name, array in weights(framework).items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-4, err_msg=name)

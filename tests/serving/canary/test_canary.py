@@ -285,11 +285,11 @@ def test_requests_of_more_than_one_run_are_answered_by_the_champion(
 
 def test_a_queue_for_the_challenger_ends_before_its_time_limit(local: Make, digits: Path, challenger: Path) -> None:
     """Otherwise more requests than either model can answer in time would roll back a good challenger."""
-    limits = {"canary_timeout_seconds": 4.0, "canary_min_requests": 8}
+    limits = {"canary_timeout_seconds": 8.0, "canary_min_requests": 8}
     service = local(digits, challenger=challenger, canary_share=1.0, run_rows=3, shadow_share=0.0, **limits)
 
     def predict(inputs: np.ndarray) -> np.ndarray:
-        time.sleep(0.3)
+        time.sleep(0.6)
         return weights(DIGITS, 2).expected(inputs)
 
     break_challenger(service, predict)

@@ -290,8 +290,9 @@ def test_the_deadline_of_the_client(
     ended, lines = threading.Event(), list[str]()
     monkeypatch.setattr(slow.predictor, "predict", lambda inputs: (ended.wait(PATIENCE), predict(inputs))[1])
     with triton.InferenceServerClient(server.address) as client:
+        grpc.channel_ready_future(client._channel).result(PATIENCE)  # connected before the deadline begins
         with pytest.raises(triton.InferenceServerException) as caught:
-            client.infer("tandem", [tensor(raw(DIGITS, 210))], client_timeout=0.2)
+            client.infer("tandem", [tensor(raw(DIGITS, 210))], client_timeout=1.0)
         assert caught.value.status() == str(Code.DEADLINE_EXCEEDED)
         labels = {"endpoint": "grpc_infer", "status": "499"}
         metrics = server.worker.metrics

@@ -74,6 +74,7 @@ def test_a_damaged_image_is_named(decoder: ImageDecoder) -> None:
 
 def test_computing_time_is_limited(decoder: ImageDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_decoder, "SECONDS", 0.05)
+    monkeypatch.setattr(image_decoder, "QUICK_SECONDS", 0.05)
     small = image.read_header(encode(noise(30, 20)))
     decode(decoder, [small])
     for structure in (SLOW, SLOW._replace(cost=1)):
