@@ -41,9 +41,11 @@ def close(service: Local) -> None:
 
 
 def test_the_spans_follow_each_other_and_agree_with_the_response(
-    collector: Collector, traced: Callable[..., Local]
+    collector: Collector, traced: Callable[..., Local], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the system's clock is set back meanwhile."""
     service = traced()
+    monkeypatch.setattr("opentelemetry.sdk.trace.time_ns", lambda: 0)
     response = service.post("/predict", json=BODY)
     close(service)
     queue, inference, request = sorted(collector.spans, key=lambda span: span.end_time_unix_nano)
