@@ -10,7 +10,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node
 
 from models.errors import InputError, one_line
 
@@ -26,6 +28,17 @@ ALLOWED = {
     "too_short": "a list of at least one",
     "tuple_type": "a list",
 }
+
+
+class _Constructor(SafeConstructor):
+    """Names the place of a value that is not valid for its type, such as the date 2026-02-30."""
+
+    def construct_non_recursive_object(self, node: Node, tag: str | None = None) -> Any:
+        try:
+            return super().construct_non_recursive_object(node, tag)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            problem = f"not a valid {str(node.tag).rpartition(':')[2]}: {one_line(error)}"
+            raise ConstructorError(None, None, problem, node.start_mark) from error
 
 
 def read(path: Path, model: type[Parsed], replaced: Mapping[str, str] = MappingProxyType({})) -> Parsed:
@@ -50,11 +63,15 @@ def input_error(
 
 def _load(path: Path) -> object:
     """The content of a YAML 1.2 file, as DVC reads it: 1e-3 is a number."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
     try:
-        return YAML(typ="safe", pure=True).load(path)
+        return yaml.load(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; run from the root of the repository") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply") from error
+    except (YAMLError, ArithmeticError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {_syntax(error)}") from error
 
 
@@ -92,8 +109,11 @@ def message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str
 
 
 def _as_yaml(value: object) -> str:
-    """The value in YAML notation: null, true, .nan."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """The value in YAML notation: null, true, .nan; in that of Python if it has none in JSON, as one in itself."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):
+        text = one_line(value)
     return {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}.get(text, text)
 
 

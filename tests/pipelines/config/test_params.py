@@ -140,6 +140,29 @@ def test_content_that_is_not_a_section_is_rejected(tmp_path: Path, content: byte
     assert "allowed: a section with keys" in message(path) or "not valid YAML" in message(path)
 
 
+@pytest.mark.parametrize("value", ["2026-02-30", "2024-01-01T99:99:99Z", "0x_", "!!int abc", "!!bool 1", "!!float ''"])
+def test_a_value_that_is_not_valid_for_its_type_is_rejected_by_its_place(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("  seed: 0\n", f"  seed: {value}\n", 1), "utf-8")
+    assert message(path).startswith(f"{path}: not valid YAML: line {SEED_LINE}, column 9: not a valid ")
+
+
+@pytest.mark.parametrize("value", ["&x [*x]", "&x {a: *x}", "{2026-02-28: 1}", "{[1]: 1}"])
+def test_a_value_that_json_does_not_have_is_rejected_by_name(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("epochs: 20", f"epochs: {value}"), "utf-8")
+    assert "train.epochs = " in message(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [("- " * 1000, "nested too deeply"), ('"\\UFFFFFFFF"', "not valid YAML")]
+)
+def test_content_that_cannot_be_parsed_is_rejected(tmp_path: Path, content: str, problem: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(content, "utf-8")
+    assert problem in message(path)
+
+
 def test_an_item_that_is_wrong_is_named_once(tmp_path: Path) -> None:
     path = write_params(tmp_path, {"models.cnn.channels": [0]})
     assert message(path) == f"{path}: models.cnn.channels.0 = 0; allowed: greater than or equal to 1"
