@@ -46,7 +46,7 @@ def read(path: Path, model: type[Parsed], replaced: Mapping[str, str] = MappingP
 
     Raises InputError, one line, naming each wrong key, its value and the allowed values.
     """
-    values = _load(path)
+    values = load(path, str(path))
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -61,18 +61,21 @@ def input_error(
     return InputError(f"{path}: {'; '.join(message(problem, model, replaced) for problem in problems)}")
 
 
-def _load(path: Path) -> object:
-    """The content of a YAML 1.2 file, as DVC reads it: 1e-3 is a number."""
+def load(source: Path | str, where: str) -> object:
+    """The content of a file or a text in YAML 1.2, as DVC reads it: 1e-3 is a number.
+
+    Raises InputError, one line, beginning with `where`.
+    """
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Constructor
     try:
-        return yaml.load(path)
+        return yaml.load(source)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: not found; run from the root of the repository") from error
+        raise InputError(f"{where}: not found; run from the root of the repository") from error
     except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply") from error
+        raise InputError(f"{where}: nested too deeply") from error
     except (YAMLError, ArithmeticError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML: {_syntax(error)}") from error
+        raise InputError(f"{where}: not valid YAML: {_syntax(error)}") from error
 
 
 def _syntax(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """`dvc.lock` in the working tree and in each commit: which of them recorded a file, and from what."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 
+from models.errors import InputError
 from pipelines.artifacts import paths, records, training_record
+from pipelines.config import yaml_model
 from pipelines.lineage import git
 
 FILE, PARAMS = "dvc.lock", "params.yaml"
@@ -59,7 +59,7 @@ class Lock:
         deps = {dep["path"]: dep["md5"] for stage in stages for dep in stage["deps"] if not _is_output(dep["path"])}
         changed = [path for path, md5 in deps.items() if md5 not in (git.md5(commit, path), _md5_on_disk(path))]
         values = {key: value for stage in stages for key, value in stage.get("params", {}).get(PARAMS, {}).items()}
-        parameters = _parse(git.read(commit, PARAMS) or "")
+        parameters = _of_commit(commit, PARAMS) or {}
         return [*changed, *(key for key, value in values.items() if _lookup(parameters, key) != value)]
 
 
@@ -75,20 +75,26 @@ class Recorded:
 
 
 def find(sha256: str) -> Recorded | None:
-    """The newest record of the file with this SHA-256; None if there is none whose outputs are in the cache."""
+    """The newest record of the file with this SHA-256; None if there is none whose outputs are in the cache.
+
+    Raises InputError as `locks`.
+    """
     return next(
         (each for lock in locks() for each in _exported(lock) if each.parity[each.file]["sha256"] == sha256), None
     )
 
 
 def locks() -> Iterator[Lock]:
-    """That of the working tree, and that of each commit that changed it, the newest first."""
+    """That of the working tree, and that of each commit that changed it and in which it is valid, the newest first.
+
+    Raises InputError if that of the working tree is not valid, as while a merge has conflicts.
+    """
     path = Path(FILE)
     if path.is_file():
-        yield Lock("", _parse(path.read_text("utf-8")).get("stages", {}))
+        yield Lock("", _mapping(path).get("stages", {}))
     for commit in git.changes_of(FILE):
-        if (text := git.read(commit, FILE)) is not None:
-            yield Lock(commit, _parse(text).get("stages", {}))
+        if (content := _of_commit(commit, FILE)) is not None:
+            yield Lock(commit, content.get("stages", {}))
 
 
 def _exported(lock: Lock) -> Iterator[Recorded]:
@@ -146,8 +152,21 @@ def _md5_on_disk(path: str) -> str | None:
     return None if Path(path).parts[0] in CODE else git.md5_of_working_tree(Path(path))
 
 
-def _parse(text: str) -> dict[str, Any]:
-    return dict(YAML(typ="safe").load(io.StringIO(text)) or {})
+def _of_commit(commit: str, path: str) -> Mapping[str, Any] | None:
+    """The content of a YAML file of a commit; None if the commit has none, or one that is not valid."""
+    try:
+        text = git.read(commit, path)
+        return None if text is None else _mapping(text)
+    except (InputError, UnicodeDecodeError):
+        return None
+
+
+def _mapping(source: Path | str) -> Mapping[str, Any]:
+    """The content of a YAML file or text. Raises InputError where it has no keys."""
+    content = yaml_model.load(source, FILE) or {}
+    if not isinstance(content, Mapping):
+        raise InputError(f"{FILE}: holds {type(content).__name__}; allowed: a section with keys")
+    return content
 
 
 def _lookup(values: Any, key: str) -> Any:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from models.errors import InputError
 from pipelines.artifacts import paths, records, training_record
-from pipelines.lineage import dvc_lock, origin
+from pipelines.lineage import dvc_lock, git, origin
 from pipelines.lineage.subject import Subject
 
 SHA256 = "a" * 64
@@ -64,3 +64,37 @@ def test_without_one_of_them_the_advice_is_to_fetch_the_outputs(cached, stage):
     (folder / name).write_text(json.dumps(content), "utf-8")
     with pytest.raises(InputError, match=r"nothing is known about SHA-256 a+: .*dvc pull"):
         origin.find(Subject(SHA256, "model.onnx"), [])
+
+
+CONFLICT = "<<<<<<< HEAD\nstages:\n  a: 1\n=======\nstages:\n  a: 2\n>>>>>>> branch\n"
+
+
+def _commit(*paths: str) -> str:
+    """A commit of files of the working tree."""
+    subprocess.run(["git", "add", *paths], check=True)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", *identity, "commit", "-q", "--no-verify", "-m", "test", *paths], check=True)
+    return git.run("rev-parse", "HEAD").decode().strip()
+
+
+@pytest.mark.parametrize("damaged", [CONFLICT, "a: 2026-02-30\n", "- 1\n", "\xff"])
+def test_commits_with_a_damaged_lock_are_skipped(cached, damaged):
+    lock = Path(dvc_lock.FILE)
+    commit = _commit(dvc_lock.FILE)
+    lock.write_text(damaged, "latin-1")
+    _commit(dvc_lock.FILE)
+    lock.unlink()
+    assert dvc_lock.find(SHA256).lock.commit == commit
+
+
+def test_a_damaged_lock_of_the_working_tree_is_an_error_in_one_line(cached):
+    Path(dvc_lock.FILE).write_text(CONFLICT, "utf-8")
+    with pytest.raises(InputError, match=r"dvc\.lock: not valid YAML: line \d+, column \d+: [^\n]+\Z"):
+        dvc_lock.find(SHA256)
+
+
+def test_a_commit_with_damaged_parameters_does_not_have_those_of_a_stage(cached):
+    Path(dvc_lock.PARAMS).write_text(CONFLICT, "utf-8")
+    stage = {"deps": (), "params": {dvc_lock.PARAMS: {"train.epochs": 1}}}
+    lock = dvc_lock.Lock("", {"train@torch-cnn": stage})
+    assert lock.differences("torch-cnn", _commit(dvc_lock.PARAMS)) == ["train.epochs"]
