@@ -121,10 +121,12 @@ def precision_note(column: ParsedColumn) -> str:
 
 
 def normalized(array: Any, missing: Sequence[str] | None) -> Any:
-    """A single chunk; text trimmed, null if MISSING, an ERROR_VALUE or `missing`; float64 if all values are null."""
+    """A single chunk; text trimmed, null if MISSING, an ERROR_VALUE or `missing`; NaN null; float64 if all are null."""
     array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     if is_text(array):
         array = pc.utf8_trim_whitespace(array)
         is_missing = pc.is_in(array, value_set=pa.array((*MISSING, *(missing or ())), array.type))

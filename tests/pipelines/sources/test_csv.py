@@ -119,6 +119,29 @@ def test_missing_marks_in_the_text_of_parquet(tmp_path):
     np.testing.assert_array_equal(raw.train_inputs, [[1.5, 0], [NAN, 1], [2.5, NAN]])
 
 
+@pytest.mark.parametrize("dtype", [pa.float16(), pa.float32(), pa.float64()])
+def test_nan_in_parquet_is_missing(tmp_path, dtype):
+    numbers = pa.array([1, NAN, 2], pa.float64()).cast(dtype)
+    raw = load_parquet(tmp_path, pa.table({"a": numbers, "b": numbers, "price": [1.5, 2, 3]}), categories=("b",))
+    assert raw.table.categories == ((), ("1", "2"))
+    np.testing.assert_array_equal(raw.train_inputs, [[1, 0], [NAN, NAN], [2, 1]])
+
+
+@pytest.mark.parametrize("key", ["group", "order"])
+def test_nan_in_parquet_has_no_split(tmp_path, key):
+    path = tmp_path / "houses.parquet"
+    parquet.write_table(pa.table({"a": [1, 2, 3], "sold": [1.0, NAN, 2.0], "price": [1.5, 2, 3]}), path)
+    with pytest.raises(InputError, match=rf"prepare\.{key}, column 'sold' is missing in 1 of 3 rows, first in 2"):
+        csv.load(data("csv", path=str(path), target="price"), **{key: "sold"})
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_nan_in_parquet_is_no_target(tmp_path, task):
+    frame = pa.table({"a": [1, 2, 3], "price": [1.0, NAN, 2.0]})
+    with pytest.raises(InputError, match=r"'price'.* missing"):
+        load_parquet(tmp_path, frame, task=task, categories=("price",) if task == "classification" else None)
+
+
 def test_the_folders_of_a_parquet_file_are_no_columns(tmp_path):
     (tmp_path / "season=2020").mkdir()
     raw = load_parquet(tmp_path / "season=2020", pa.table({"a": [1, 2], "price": [1.5, 2.5]}))
