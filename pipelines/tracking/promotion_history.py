@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from pipelines.tracking import model_registry, store
@@ -52,10 +52,17 @@ def promote(version: ModelVersion, replaced: ModelVersion | None, reason: str) -
 
     Raises InputError if the store does not respond; what could be changed is then changed back.
     """
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    event = {"time": time, "replaces": replaced.version if replaced else None, "reason": reason}
+    event = {"time": _time(replaced), "replaces": replaced.version if replaced else None, "reason": reason}
     with _tagged(version, f"{PREFIX}{uuid4().hex[:8]}", json.dumps(event)):
         model_registry.set_alias(version, model_registry.CHAMPION)
+
+
+def _time(replaced: ModelVersion | None) -> str:
+    """The present time, or a later one that keeps the order if the clock is behind the event that is replaced."""
+    times = [datetime.now(UTC)]
+    if replaced and (earlier := events([replaced])):
+        times.append(datetime.fromisoformat(earlier[-1].time) + timedelta(milliseconds=1))
+    return max(times).isoformat(timespec="milliseconds")
 
 
 def roll_back(version: ModelVersion, replaced: ModelVersion, reason: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import OrderedDict
+from datetime import datetime, timedelta
 
 import mlflow
 import pytest
@@ -12,7 +13,7 @@ from pipelines import registry, rollback
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
 from pipelines.promote import __main__ as promote
-from pipelines.tracking import location, model_registry, relocation
+from pipelines.tracking import location, model_registry, promotion_history, relocation
 from serving.inference import champion as served_champion
 from tests.pipelines import synthetic
 from tests.pipelines.workspace import assert_one_error_line, run_main
@@ -95,6 +96,20 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     assert "rollback: wrong for 5" in lines[5]
     assert lines[4].endswith("wrong for 5")
     assert lines[3].endswith("slow")
+
+
+def test_a_clock_that_is_behind_does_not_change_the_order_of_the_history(settings, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(days=1)
+
+    monkeypatch.setattr(promotion_history, "datetime", Clock)
+    promote_graph(settings, 100.0, replace="always")
+    history = promotion_history.events(model_registry.list_versions("tandem"))
+    assert [(event.version, event.replaces) for event in history] == [("1", None), ("2", "1"), ("3", "2"), ("4", "3")]
+    assert run("--reason", "x").returncode == 0
+    assert version() == ("3", "3")
 
 
 def test_a_rollback_that_was_killed_between_alias_and_bundle_is_completed(settings, tmp_path):
