@@ -137,6 +137,8 @@ def _load_file(structure: Structure, side: int) -> Image.Image:
     image.load()
     if structure.format == "PNG" and not _has_all_rows(image, structure):
         raise StructureError("rows are missing")
+    if structure.is_deep_rgb and "transparency" in image.info:
+        image.putalpha(_opaque(image, structure))
     return image
 
 
@@ -147,6 +149,21 @@ def _has_all_rows(image: Image.Image, structure: Structure) -> bool:
         if any(last_row.tobytes()):
             return True
     return has_all_rows(structure)
+
+
+def _opaque(image: Image.Image, structure: Structure) -> Image.Image:
+    """255, or 0 for the transparent colour of a PNG in RGB with 16 bits, of which `image` has the high bytes."""
+    low = PngImageFile(io.BytesIO(structure.data))
+    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the second byte of each value, here the low one
+    low.load()
+    high_bytes, low_bytes = np.array(image.info["transparency"], ">u2").view(np.uint8).reshape(3, 2).T
+    opaque, rows = Image.new("L", image.size), max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        differs = (np.asarray(image.crop(box)) != high_bytes) | (np.asarray(low.crop(box)) != low_bytes)
+        red, green, blue = np.moveaxis(differs, 2, 0)
+        opaque.paste(Image.fromarray(red | green | blue), box)
+    return opaque
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
@@ -165,7 +182,11 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 def _flatten_strip(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey
-        image = Image.fromarray(np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+        values, transparent = np.asarray(image), image.info.get("transparency")
+        grey = np.rint(values.clip(0, 65535) / 257).astype(np.uint8)
+        if transparent is not None:
+            grey[values == transparent] = 255
+        image = Image.fromarray(grey)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, WHITE), rgba)

@@ -27,6 +27,7 @@ SPARE_BYTES = 65_536  # of pixel data that an image of any size may have
 PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 PNG_HEADER = b"\0\0\0\rIHDR"
 PNG_PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}  # modes by depth, colour type and the three methods
+PNG_DEEP_RGB = b"\x10\x02"  # depth and colour type
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -57,6 +58,11 @@ class Structure(NamedTuple):
     cost: int
     orientation: int = 1
     raw_bytes: int = 0
+
+    @property
+    def is_deep_rgb(self) -> bool:
+        """True of a PNG in RGB with 16 bits a channel."""
+        return self.format == "PNG" and self.data[24:26] == PNG_DEEP_RGB
 
 
 def read_structure(data: bytes, max_pixels: int) -> Structure | None:
@@ -132,7 +138,10 @@ def _png(data: bytes, max_pixels: int) -> Structure:
         orientation = metadata.orientation(*_png_metadata([(k, data[a + 8 : b - 4]) for k, a, b in chunks]))
         data = _without(data, chunks)
     _require_bytes("PNG", len(data), width, height, 2 * raw + 16 * height + 4096)
-    return Structure("PNG", width, height, data, 40_000 + 4 * raw + 10 * width * height, orientation, raw)
+    cost = 40_000 + 4 * raw + 10 * width * height
+    if data[24:26] == PNG_DEEP_RGB and any(kind == b"tRNS" for kind, *_ in _png_chunks(data)):
+        cost *= 2  # decoded once for the high bytes and once for the low ones
+    return Structure("PNG", width, height, data, cost, orientation, raw)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from models.errors import InputError
-from models.images.image import decode, identify
+from models.images.image import decode, identify, read_header
+from tests.models.hostile_images import PNG, chunk
 
 GREY = (8, 8, 1)
 COLOUR = (8, 8, 3)
@@ -83,6 +84,40 @@ def test_transparency_is_laid_over_white() -> None:
 def test_a_palette_with_a_transparent_colour_is_laid_over_white() -> None:
     data = encode(Image.new("P", (8, 8), 0), transparency=0)
     assert decode(data, COLOUR).min() == 255
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_the_transparent_colour_of_16_bit_grey_is_laid_over_white(shape: tuple[int, ...]) -> None:
+    values = np.full((8, 8), 30_001, np.uint16)  # the same as 30,000 in 8 bits
+    values[2, 3] = 30_000
+    pixels = decode(encode(Image.fromarray(values), transparency=30_000), shape)
+    assert (pixels[2, 3] == 255).all()
+    assert np.argwhere(pixels[..., 0] != 117).tolist() == [[2, 3]]
+
+
+def deep_rgb_png(values: np.ndarray, transparent: tuple[int, ...]) -> bytes:
+    """A PNG in RGB with 16 bits a channel and a transparent colour, which Pillow cannot write."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    colour = chunk(b"tRNS", struct.pack(">3H", *transparent))
+    return PNG + header + colour + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND")
+
+
+@pytest.mark.parametrize("side", [8, 600])  # one strip, several strips
+def test_the_transparent_colour_of_16_bit_rgb_is_laid_over_white(side: int) -> None:
+    values = np.full((side, side, 3), (257, 30_001, 65_535), np.uint16)  # the same as the colour in 8 bits
+    values[-2, 3] = 257, 30_000, 65_535
+    pixels = decode(deep_rgb_png(values, (257, 30_000, 65_535)), values.shape)
+    assert pixels[-2, 3].tolist() == [255, 255, 255]
+    assert np.argwhere((pixels != (1, 117, 255)).any(axis=2)).tolist() == [[side - 2, 3]]
+
+
+def test_the_second_decoding_for_a_transparent_colour_is_part_of_the_cost() -> None:
+    values = np.zeros((8, 8, 3), np.uint16)
+    transparent = deep_rgb_png(values, (0, 0, 0))
+    opaque = transparent.replace(chunk(b"tRNS", b"\0" * 6), b"")
+    assert read_header(transparent).cost == 2 * read_header(opaque).cost
 
 
 def test_exif_orientation_is_applied(ramp: np.ndarray) -> None:
