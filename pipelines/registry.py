@@ -1,8 +1,8 @@
 """Download the bundle of a registered model by its alias: `python -m pipelines.registry models:/NAME@ALIAS FOLDER`.
 
-With `--poll SECONDS` it checks the alias repeatedly and downloads the bundle again whenever the alias moves. The
-service starts this command itself if TANDEM_CHAMPION is such an address. Where FOLDER is `artifacts/champion`,
-dvc.lock records the bundle.
+With `--poll SECONDS` it checks the alias repeatedly and downloads the bundle again whenever the alias moves or the
+bundle is deleted. The service starts this command itself if TANDEM_CHAMPION is such an address. Where FOLDER is
+`artifacts/champion`, dvc.lock records the bundle.
 """
 
 import argparse
@@ -13,13 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.errors import InputError
-from models.manifest import CHECKED
+from models.manifest import CHECKED, MANIFEST
 from pipelines.artifacts import bundle, paths
 from pipelines.execution import stage
 from pipelines.tracking import dvc_record, model_registry
 from pipelines.tracking.model_registry import ModelVersion
 
 PREFIX = "models:/"
+MAX_SECONDS = 86_400  # between two checks
 
 
 def main() -> None:
@@ -35,8 +36,10 @@ def main() -> None:
         version = fetch(name, alias, arguments.folder)
         if arguments.folder.resolve() == paths.CHAMPION.resolve():
             dvc_record.update(version.version)
-    else:
+    elif 0 < arguments.poll <= MAX_SECONDS:
         follow(name, alias, arguments.folder, arguments.poll, arguments.parent)
+    else:
+        raise InputError(f"--poll {arguments.poll}: allowed: seconds above 0, at most {MAX_SECONDS}")
 
 
 def parse(address: str) -> tuple[str, str]:
@@ -48,9 +51,9 @@ def parse(address: str) -> tuple[str, str]:
 
 
 def follow(name: str, alias: str, folder: Path, seconds: float, parent: int | None = None) -> None:
-    """Fetch whenever the alias moves, until `parent` ends. Errors are retried; repetitions are not printed.
+    """Fetch whenever the alias moves or the bundle is deleted, until `parent` ends.
 
-    The file CHECKED in the folder is touched after each check without an error.
+    Errors are retried; repetitions are not printed. The file CHECKED in the folder is touched after each check without an error.
     """
     known: ModelVersion | None = None
     last_error = ""
@@ -67,12 +70,12 @@ def follow(name: str, alias: str, folder: Path, seconds: float, parent: int | No
 
 
 def fetch(name: str, alias: str, folder: Path, known: ModelVersion | None = None) -> ModelVersion:
-    """Write the bundle of the version with the alias, unless it is the `known` one; that version.
+    """Write the bundle of the version with the alias, unless it is the `known` one and was not deleted; that version.
 
     Raises InputError if the store cannot be reached or the version was not registered by `promote`.
     """
     version = model_registry.get_version(name, alias)
-    if version == known:
+    if version == known and (folder / MANIFEST).exists():
         return version
     with TemporaryDirectory() as beside:
         bundle.install(model_registry.download(version, Path(beside)), folder)

@@ -101,6 +101,15 @@ def test_the_downloaded_bundle_equals_the_one_written_by_promote(client: mlflow.
     assert registry.fetch(NAME, "champion", fetched, version) == version
 
 
+def test_a_bundle_that_is_deleted_is_fetched_again(client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    folder = tmp_path / "fetched"
+    version = registry.fetch(NAME, "champion", folder)
+    before = content(folder)
+    shutil.rmtree(folder)
+    assert registry.fetch(NAME, "champion", folder, version) == version
+    assert content(folder) == before
+
+
 def test_a_version_that_promote_did_not_register_leaves_the_folder_unchanged(
     client: mlflow.MlflowClient, promoted: Path
 ) -> None:
@@ -125,6 +134,12 @@ def test_errors_are_one_line(promoted: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert_one_error_line(run_main(registry.main, "models:/tandem@champion", "nowhere"), "not reachable")
     assert not Path("nowhere").exists()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "1e300"])
+def test_a_wrong_interval_is_rejected(seconds: str) -> None:
+    done = run_main(registry.main, "models:/tandem@champion", "nowhere", f"--poll={seconds}")
+    assert_one_error_line(done, f"--poll {float(seconds)}: allowed: seconds above 0, at most 86400")
 
 
 def test_the_setting_names_a_folder_for_each_address() -> None:
