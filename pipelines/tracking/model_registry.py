@@ -140,16 +140,17 @@ def training_examples(version: ModelVersion) -> np.ndarray | None:
 def download(version: ModelVersion, folder: Path) -> Path:
     """Fetch the bundle of a version into a new folder within `folder`; its path.
 
-    Raises InputError if a file is missing, or the SHA-256 of the model is not the registered one.
+    Raises InputError if a file is missing, the SHA-256 of the model is not the registered one, or the store does not
+    respond.
     """
-    try:
-        with quiet():
+    with store.errors_reported(), quiet():
+        try:
             model = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder))
             beside = mlflow.artifacts.download_artifacts(
                 run_id=version.run_id, artifact_path=_manifest_folder(version), dst_path=str(folder)
             )
-    except (mlflow.MlflowException, OSError) as error:
-        raise InputError(f"{version.uri}: not registered by `promote` ({one_line(error)})") from error
+        except (mlflow.MlflowException, OSError) as error:
+            raise InputError(f"{version.uri}: not registered by `promote` ({one_line(error)})") from error
     return _complete(version, Path(model) / logged_models.ONNX_FILE, Path(beside))
 
 

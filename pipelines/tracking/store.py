@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import requests
 from filelock import FileLock
 
 from models.errors import InputError, one_line
 from pipelines.artifacts.atomic import staged
+from pipelines.execution.stage import was_interrupted
 from pipelines.tracking import location, reachability, relocation
 from pipelines.tracking.client import mlflow, quiet
 
@@ -19,11 +19,16 @@ NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the 
 
 @contextmanager
 def errors_reported() -> Iterator[None]:
-    """Raise an error of MLflow as InputError, in one line with the location of the store."""
+    """Raise an error of MLflow or a client that it uses as InputError, in one line with the location of the store."""
     try:
         yield
-    except (mlflow.MlflowException, requests.RequestException) as error:
-        raise InputError(f"MLflow store {location.public_uri()}: {one_line(error)}") from error
+    except InputError:
+        raise
+    except Exception as error:  # clients of artifact stores raise exceptions of their own
+        if was_interrupted(error):
+            raise
+        kind = "" if isinstance(error, mlflow.MlflowException) else f"{type(error).__name__}: "
+        raise InputError(f"MLflow store {location.public_uri()}: {kind}{one_line(error)}") from error
 
 
 def require_reachable() -> None:

@@ -23,7 +23,7 @@ import requests
 
 from models.errors import InputError
 from pipelines.artifacts import paths
-from pipelines.tracking import abandoned, location, model_registry, outbox, run_process, runs
+from pipelines.tracking import abandoned, location, model_registry, outbox, run_process, runs, store
 from pipelines.tracking.delivery import Delivery
 from pipelines.tracking.run import Run
 from pipelines.tracking.system_metrics import SystemMetricsThread
@@ -329,6 +329,32 @@ def test_system_metrics_end_in_one_line_where_the_disk_is_full(capfd):
     thread.join(WAITING)
     message = "no more system metrics are logged: [Errno 28] No space left on device: 'records.jsonl'\n"
     assert capfd.readouterr() == (message, "")
+
+
+class EndpointConnectionError(Exception):
+    """As that of boto3, which neither MLflow nor Python knows."""
+
+
+def test_an_error_of_the_client_of_an_artifact_store_is_one_line(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise EndpointConnectionError("Could not connect\nto the endpoint")
+
+    synthetic.enter(tmp_path, monkeypatch)
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", fail)
+    version = model_registry.ModelVersion("tandem", "1", "run", {})
+    for function in (model_registry.download, model_registry.store_beside_model):
+        with pytest.raises(InputError) as caught:
+            function(version, tmp_path)
+        words = "EndpointConnectionError: Could not connect to the endpoint"
+        assert str(caught.value) == f"MLflow store {location.public_uri()}: {words}"
+
+
+def test_an_interruption_within_the_client_is_no_error_of_the_store():
+    error = RuntimeError("cannot release un-acquired lock")
+    error.__context__ = KeyboardInterrupt()
+    with pytest.raises(RuntimeError, match="un-acquired"), store.errors_reported():
+        raise error
 
 
 def test_delivery_that_was_not_noted_may_be_repeated_as_a_whole(local):
