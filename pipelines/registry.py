@@ -53,7 +53,8 @@ def parse(address: str) -> tuple[str, str]:
 def follow(name: str, alias: str, folder: Path, seconds: float, parent: int | None = None) -> None:
     """Fetch whenever the alias moves or the bundle is deleted, until `parent` ends.
 
-    Errors are retried; repetitions are not printed. The file CHECKED in the folder is touched after each check without an error.
+    Errors are retried; repetitions are not printed. The file CHECKED in the folder is touched after each check without
+    an error.
     """
     known: ModelVersion | None = None
     last_error = ""
