@@ -29,9 +29,10 @@ def check() -> CheckResult:
         return CheckResult("ok", "MLflow store", f"{missing} does not exist yet; the first run creates it")
     try:
         store.require_reachable()
+        outdated = store.outdated_artifact_folders()
     except InputError as error:
         return CheckResult("problem", "MLflow store", str(error))
-    if outdated := store.outdated_artifact_folders():
+    if outdated:
         detail = f"the folder was moved or copied; artifacts are recorded in {', '.join(outdated)}"
         return CheckResult(
             "warning", "MLflow store", detail, "run `python -m pipelines.tracking.relocation`, or any stage"
@@ -41,9 +42,9 @@ def check() -> CheckResult:
 
 def check_champion() -> CheckResult:
     """Whether bundle and alias are of the same version. No database is created or corrected."""
-    if store.outdated_artifact_folders():
-        return CheckResult("warning", "champion", "not compared with the registry: the folder was moved or copied")
     try:
+        if store.outdated_artifact_folders():
+            return CheckResult("warning", "champion", "not compared with the registry: the folder was moved or copied")
         name = params.read().promote.model_name
         registered = None if _missing_file() else model_registry.find_alias(name, model_registry.CHAMPION)
         difference = divergence.compare(name, registered)

@@ -5,8 +5,11 @@ those of new runs are written to the old place. Every stage that opens the store
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from models.errors import InputError, one_line
 
 # Where MLflow keeps addresses of artifacts.
 COLUMNS = {
@@ -25,7 +28,10 @@ def main() -> None:
 
 
 def outdated(database: Path, folder: Path) -> list[str]:
-    """Addresses of artifact folders of the same name as `folder` that experiments were created with elsewhere."""
+    """Addresses of artifact folders of the same name as `folder` that experiments were created with elsewhere.
+
+    Raises InputError if the database cannot be read.
+    """
     if not database.exists():
         return []
     with _opened(database) as connection:
@@ -36,7 +42,10 @@ def outdated(database: Path, folder: Path) -> list[str]:
 
 
 def correct(database: Path, folder: Path) -> None:
-    """Replace addresses of an earlier place by those of `folder`, all or none, and print what was replaced."""
+    """Replace addresses of an earlier place by those of `folder`, all or none, and print what was replaced.
+
+    Raises InputError if the database cannot be written to.
+    """
     for old in outdated(database, folder):
         with _opened(database) as connection, connection:
             for table, columns in COLUMNS.items():
@@ -47,8 +56,14 @@ def correct(database: Path, folder: Path) -> None:
         )
 
 
-def _opened(database: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(database, timeout=60))
+@contextmanager
+def _opened(database: Path) -> Iterator[sqlite3.Connection]:
+    """A connection; its errors are raised as InputError with the name of the file."""
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise InputError(f"{database}: not usable as the local MLflow store ({one_line(error)})") from error
 
 
 def _replace_prefix(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> None:

@@ -1,15 +1,19 @@
 """The folder of a local store moved, copied and opened elsewhere."""
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
 
+from models.errors import InputError
 from pipelines.artifacts import paths
 from pipelines.doctor import mlflow_store
 from pipelines.tracking import location, model_registry, relocation, runs, store
 from tests.pipelines import synthetic
+from tests.pipelines.workspace import assert_one_error_line, run_main
 
 
 @pytest.fixture
@@ -72,6 +76,27 @@ def test_an_unmoved_store_and_other_experiments_are_left_alone(original, capfd):
     store.connect()
     assert (folder / "mlflow.db").read_bytes() == before
     assert capfd.readouterr().out == ""
+
+
+def test_a_file_that_is_no_database_is_one_line_that_names_it(tmp_path, monkeypatch):
+    synthetic.enter(tmp_path, monkeypatch)
+    location.database().write_bytes(b"garbage" * 1000)
+    message = f"{location.database()}: not usable as the local MLflow store (file is not a database)"
+    assert_one_error_line(run_main(relocation.main), message)
+    with pytest.raises(InputError, match="file is not a database"), runs.Tracker("tandem").start("torch-cnn", {}):
+        pass
+    results = mlflow_store.check(), mlflow_store.check_champion()
+    assert [result.status for result in results] == ["problem", "warning"]
+    assert all(message in result.detail for result in results)
+
+
+def test_a_database_that_cannot_be_corrected_is_one_line_that_names_it(tmp_path):
+    database = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE experiments (artifact_location)")
+        connection.execute("INSERT INTO experiments VALUES ('file:///elsewhere/mlartifacts')")
+    with pytest.raises(InputError, match=r"mlflow\.db: not usable as the local MLflow store \(no such table: runs\)"):
+        relocation.correct(database, tmp_path / "mlartifacts")
 
 
 def test_what_an_outage_left_is_delivered_in_the_moved_folder(original, monkeypatch):
