@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import Node
 from models.errors import InputError, one_line
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
+MAX_VALUE_LENGTH = 200  # characters of a value in a message
 # Allowed values in terms of YAML, in place of pydantic's messages in terms of Python.
 ALLOWED = {
     "bool_type": "true or false",
@@ -117,7 +118,7 @@ def _as_yaml(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError):
         text = one_line(value)
-    return {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}.get(text, text)
+    return {"NaN": ".nan", "Infinity": ".inf", "-Infinity": "-.inf"}.get(text, text)[:MAX_VALUE_LENGTH]
 
 
 def _allowed_keys(location: tuple[Any, ...], model: type[BaseModel]) -> str:

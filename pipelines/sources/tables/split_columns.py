@@ -28,10 +28,13 @@ def select(path: Path, names: list[str], group: str | None, order: str | None) -
 
 
 def groups(path: Path, name: str, array: Any, config: DataSource) -> NDArray[np.int64]:
-    """A number for each value of a column, int64 [N]. Raises InputError where one is missing."""
-    array = columns.normalized(array, config.missing)
-    _require_complete(f"{path}: prepare.group, column '{name}'", np.asarray(array.is_null()))
-    return np.asarray(pc.dictionary_encode(array).indices, np.int64)
+    """A number for each value of a column, int64 [N]. Raises InputError where one is missing, and for nested values."""
+    array, where = columns.normalized(array, config.missing), f"{path}: prepare.group, column '{name}'"
+    _require_complete(where, np.asarray(array.is_null()))
+    try:
+        return np.asarray(pc.dictionary_encode(array).indices, np.int64)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(f"{where} is of type {array.type}; allowed: numbers, text, dates or times") from error
 
 
 def order(path: Path, name: str, array: Any, config: DataSource, decimal: Decimal) -> NDArray[np.float64]:

@@ -154,6 +154,12 @@ def test_a_value_that_json_does_not_have_is_rejected_by_name(tmp_path: Path, val
     assert "train.epochs = " in message(path)
 
 
+def test_a_long_value_is_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("epochs: 20", f"epochs: {list(range(1000))}"), "utf-8")
+    assert len(message(path)) < len(str(path)) + 300
+
+
 @pytest.mark.parametrize(
     ("content", "problem"), [("- " * 1000, "nested too deeply"), ('"\\UFFFFFFFF"', "not valid YAML")]
 )

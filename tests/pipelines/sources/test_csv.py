@@ -135,6 +135,13 @@ def test_nan_in_parquet_has_no_split(tmp_path, key):
         csv.load(data("csv", path=str(path), target="price"), **{key: "sold"})
 
 
+def test_nested_values_in_parquet_are_no_groups(tmp_path):
+    path = tmp_path / "houses.parquet"
+    parquet.write_table(pa.table({"a": [1, 2, 3], "sold": [[1], [2], [1]], "price": [1.5, 2, 3]}), path)
+    with pytest.raises(InputError, match=r"prepare\.group, column 'sold' is of type list<.*>; allowed: numbers"):
+        csv.load(data("csv", path=str(path), target="price"), group="sold")
+
+
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_nan_in_parquet_is_no_target(tmp_path, task):
     frame = pa.table({"a": [1, 2, 3], "price": [1.0, NAN, 2.0]})
