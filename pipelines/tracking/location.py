@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from models.errors import InputError
+
 
 def workspace() -> Path:
     """The root of the user's workspace, also from within the copy that `dvc exp run --temp` creates."""
@@ -22,8 +24,15 @@ def uri() -> str:
 
 
 def public_uri() -> str:
-    """The tracking URI without user name, password and query, for display and records."""
-    parts = urlsplit(uri())
+    """The tracking URI without user name, password and query, for display and records.
+
+    Raises InputError, which does not contain it, if it is not valid.
+    """
+    try:
+        parts = urlsplit(uri())
+    except ValueError:
+        # The reason may contain the password.
+        raise InputError("MLFLOW_TRACKING_URI is not a valid address; allowed: such as http://HOST:PORT") from None
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}" if "://" in uri() else uri()
 

@@ -14,10 +14,12 @@ import pytest
 
 from models.errors import InputError
 from models.plotting.palette import PALETTE
+from pipelines import rollback
 from pipelines.artifacts import paths
+from pipelines.doctor import mlflow_store
 from pipelines.tracking import location, model_registry, runs
 from tests.pipelines import synthetic
-from tests.pipelines.workspace import REPOSITORY
+from tests.pipelines.workspace import REPOSITORY, assert_one_error_line, run_main
 
 SOON = 120.0  # seconds within which an unreachable store is reported, on a busy machine; MLflow's retries take minutes
 
@@ -287,6 +289,16 @@ def test_no_message_and_no_record_shows_a_password(workspace, monkeypatch):
     assert "MLFLOW_TRACKING_URI = http://127.0.0.1:9/mlflow:" in message
     for word in ("user", "secret", "hidden"):
         assert word not in message
+
+
+@pytest.mark.parametrize("address", ["http://user:secret@[bad", "http://user:se\u2100cret@host"])
+def test_an_invalid_address_is_one_line_without_the_password(workspace, monkeypatch, capfd, address):
+    message = refusal(address, monkeypatch)
+    assert message == "MLFLOW_TRACKING_URI is not a valid address; allowed: such as http://HOST:PORT"
+    assert_one_error_line(run_main(rollback.main, "--list"), message)
+    assert mlflow_store.check().detail == message
+    assert mlflow_store.check_champion().detail == f"not compared with the registry: {message}"
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
