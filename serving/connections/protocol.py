@@ -66,6 +66,7 @@ class Connection(HttpToolsProtocol):
         self._idle_since = 0.0  # when the last request was answered; 0 unless none has followed
         self._error: RequestError | None = None
         self._refused_at = 0.0  # 0 unless the connection was refused, or will be unless its request is a probe
+        self._refusal = b""  # a response that follows those to earlier requests
         self._is_surplus = False  # it is beyond the limit and has sent nothing yet
         self.is_stuck = False  # nothing was sent since the last check though there is something to send
         self._unsent = 0
@@ -209,13 +210,15 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Begin the next request that waits; without one `expire` closes the connection, not a timer per response."""
+        """Begin the next request that waits, or refuse it; without one `expire` closes the connection, not a timer per response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal:
+            self._send_refusal()
         else:
             self._idle_since = self.loop.time()
 
@@ -251,15 +254,27 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._error or RequestError(400, "malformed", msg))
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer with an error and close; a client that is still sending has a moment to read it."""
+        """Answer with an error after all earlier requests, and close."""
         self._refused_at = self.loop.time()
         self._shared.rejected(error.reason)
-        if self._busy and (self.pipeline or self.cycle.response_started):
-            self.transport.abort()  # the refusal would be taken for a part of a response, or for an earlier one
-            return
         origin = dict(self.scope["headers"] if self._in_body else self.headers or ()).get(b"origin", b"")
-        headers = [*self.server_state.default_headers, *self._shared.cors(origin)]
-        self.transport.write(_response(error, headers))
+        self._refusal = _response(error, [*self.server_state.default_headers, *self._shared.cors(origin)])
+        if not self._busy:
+            self._send_refusal()
+        elif self.cycle.more_body:  # the latest request is refused, of which the application has the headers
+            self._refuse_begun()
+
+    def _refuse_begun(self) -> None:
+        if self.pipeline or self.cycle.response_started:
+            self.transport.abort()  # the refusal would be taken for a part of a response, or for an earlier one
+        else:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        """Send the refusal and close; a client that is still sending has a moment to read it."""
+        self._refused_at = self.loop.time()
+        self.transport.write(self._refusal)
+        self._refusal = b""
         if self._busy or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -276,9 +291,10 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection open for the answer where the client has sent a whole request and no more follows."""
-        if not self._busy or self._in_body or self.scheme == "https":
+        if not self._busy or self.cycle.more_body or self.scheme == "https":
             return False
-        self.cycle.keep_alive = False
+        if not self._refusal:
+            self.cycle.keep_alive = False
         return True
 
     @property
@@ -298,7 +314,7 @@ class Connection(HttpToolsProtocol):
             if now - self._refused_at > SURPLUS_SECONDS:
                 self._is_surplus = False
                 self._refuse_surplus()
-        elif self._refused_at:
+        elif self._refused_at and not self._refusal:
             if now - self._refused_at > LINGER_SECONDS:
                 self.transport.abort()
         elif self._unread(now):

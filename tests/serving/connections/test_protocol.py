@@ -208,6 +208,51 @@ def test_a_refusal_is_not_written_into_a_response() -> None:
     assert not aborted
 
 
+LARGE = GET.replace(b"x", b"x" * 20_000)
+TWO_HOSTS = GET.replace(b"host: x", b"host: x\r\nhost: y")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [([GET, b"GARBAGE\r\n\r\n"], [b"200", b"400"]), ([PLAIN + b"GARBAGE\r\n\r\n"], [b"200", b"400"]),
+     ([GET, LARGE], [b"200", b"431"]), ([GET, GET + TWO_HOSTS, GET], [b"200", b"200", b"400"])],
+)  # fmt: skip
+def test_a_refusal_follows_the_responses_to_earlier_requests(
+    pieces: list[bytes], expected: list[bytes], ends: bool
+) -> None:
+    """However long these take, and also where the client sends no more."""
+
+    async def run() -> tuple[bytes, bytes]:
+        answering = asyncio.Event()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await answering.wait()
+            await answer_at_once(scope, receive, send)
+
+        config = Config(application, lifespan="off", log_config=None)
+        config.load()
+        transport = Closing()
+        connection = Connection(config, ServerState(), {}, Shared(Settings(), lambda reason: None, lambda: None))
+        connection.connection_made(transport)
+        for piece in pieces:
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+        assert not ends or connection.eof_received()
+        connection.expire(connection.loop.time() + 5)
+        before = transport.written
+        answering.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert transport.closed
+        assert not transport.aborted
+        return before, transport.written
+
+    before, written = asyncio.run(run())
+    assert before == b""
+    assert [part[:3] for part in written.split(b"HTTP/1.1 ")[1:]] == expected
+
+
 def test_httptools_takes_it_for_a_request_without_a_body() -> None:
     """Otherwise `Connection._unsupported_upgrade_warning` is not needed any more."""
     parser = httptools.HttpRequestParser(object())

@@ -251,7 +251,7 @@ def test_uvicorn_begins_a_request_as_connections_do() -> None:
     "name",
     [
         "chunked_encoding", "default_headers", "disconnected", "expected_content_length", "flow", "keep_alive",
-        "response_complete", "response_started", "transport", "waiting_for_100_continue",
+        "more_body", "response_complete", "response_started", "transport", "waiting_for_100_continue",
     ],
 )  # fmt: skip
 def test_uvicorn_has_the_attributes_of_a_request_that_are_used(name: str) -> None:
