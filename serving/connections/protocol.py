@@ -210,7 +210,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Begin the next request that waits, or refuse it; without one `expire` closes the connection, not a timer per response."""
+        """Begin the next request that waits, or refuse it.
+
+        Without one `expire` closes the connection, not a timer per response.
+        """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
