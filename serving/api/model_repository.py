@@ -20,6 +20,8 @@ from serving.inference.champion import Champion
 from serving.monitoring import model_statistics
 from serving.worker import Worker
 
+MAX_INT32 = (1 << 31) - 1  # Triton's configuration has numbers of 32 bits
+
 
 async def config(worker: Worker, request: Request) -> Response:
     """The configuration of the model. Raises RequestError (404) for another model or version."""
@@ -30,12 +32,12 @@ def model_config(worker: Worker, champion: Champion) -> ModelConfig:
     """The configuration of the champion."""
     spec, settings = champion.spec, worker.settings
     data_type = f"TYPE_{DATATYPES[spec.dtype]}"
-    batching = {"preferred_batch_size": [settings.run_rows], "max_queue_delay_microseconds": 0}
+    batching = {"preferred_batch_size": [min(settings.run_rows, MAX_INT32)], "max_queue_delay_microseconds": 0}
     return ModelConfig(
         name=settings.model_name,
         platform=PLATFORM,
         default_model_filename=f"{champion.sha256}.onnx",
-        max_batch_size=settings.max_batch,
+        max_batch_size=min(settings.max_batch, MAX_INT32),
         input=[ConfigTensor(name=spec.input_name, data_type=data_type, dims=list(spec.shape))],
         output=[ConfigTensor(name=spec.output_name, data_type="TYPE_FP32", dims=[spec.outputs])],
         dynamic_batching=batching,

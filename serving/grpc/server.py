@@ -44,6 +44,7 @@ AGE_MILLISECONDS = 600_000
 PING_MILLISECONDS = 30_000  # of silence, after which a connection must answer a ping
 MAX_STREAMS = 100  # calls at a time on one connection
 MAX_WATCHES = 64  # calls that watch the health of a worker: they need no key, and last as long as their clients like
+MAX_OPTION = (1 << 31) - 2  # options of gRPC's core have 32 bits; it aborts with a larger number of connections
 NOTICE_SECONDS = 0.1  # from NOT_SERVING until the end of the calls that watch it
 Context = Any  # grpc.aio.ServicerContext
 
@@ -203,7 +204,7 @@ def _credentials(config: uvicorn.Config) -> grpc.ServerCredentials:
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     """The limits of gRPC's core that are those of HTTP (grpc/include/grpc/impl/channel_arg_names.h)."""
-    return [
+    options = [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
@@ -219,6 +220,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.server_handshake_timeout_ms", _milliseconds(settings.header_timeout_seconds)),
     ]
+    return [(name, int(min(value, MAX_OPTION))) for name, value in options]
 
 
 def _call_seconds(settings: Settings) -> float:
@@ -226,5 +228,5 @@ def _call_seconds(settings: Settings) -> float:
     return settings.timeout_seconds + settings.turn_seconds
 
 
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
+def _milliseconds(seconds: float) -> float:
+    return seconds * 1000

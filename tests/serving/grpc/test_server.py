@@ -410,6 +410,16 @@ def test_the_memory_of_a_large_response_is_held_until_the_call_ends(digits: Path
     wait_for(lambda: budget.available == budget.total)
 
 
+def test_the_largest_settings_are_within_grpcs_numbers_of_32_bits(digits: Path, serve_grpc: Make) -> None:
+    seconds = ("timeout_seconds", "turn_seconds", "header_timeout_seconds", "write_timeout_seconds")
+    counts = ("max_body_bytes", "max_header_bytes", "max_connections", "max_batch", "run_rows")
+    server = serve_grpc(digits, **dict.fromkeys(seconds, 1e306), **dict.fromkeys(counts, 1 << 40))
+    with triton.InferenceServerClient(server.address) as client:
+        assert client.infer("tandem", [tensor(raw(DIGITS, 1))])
+        config = client.get_model_config("tandem").config
+        assert config.max_batch_size == config.dynamic_batching.preferred_batch_size[0] == (1 << 31) - 1
+
+
 def test_calls_that_watch_the_health_are_limited(
     digits: Path, serve_grpc: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
