@@ -1,5 +1,6 @@
 """The access log: a line of JSON for a share of the requests, without their content."""
 
+import contextlib
 import random
 import sys
 import time
@@ -46,5 +47,6 @@ class Log:
             line["key"] = request.key_name
         if context:
             line |= context.ids()
-        sys.stdout.write(orjson.dumps(line).decode() + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason for a request to fail
+            sys.stdout.write(orjson.dumps(line).decode() + "\n")
+            sys.stdout.flush()

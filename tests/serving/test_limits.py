@@ -1,7 +1,10 @@
 """Limits and API keys: in this process, and over sockets where the transport matters."""
 
 import asyncio
+import errno
+import io
 import json
+import os
 import re
 import socket
 import sys
@@ -340,6 +343,22 @@ def test_the_access_log_has_one_line_per_request_without_content(
     assert (first["endpoint"], first["status"], first["request_id"]) == ("predict", 200, "mine")
     assert (second["endpoint"], second["status"]) == ("unknown", 404)
     assert "inputs" not in first
+
+
+def test_a_line_of_the_access_log_that_cannot_be_written_fails_no_request(
+    digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        """As a file on a full disk."""
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    service, observed = local(digits, log_share=1.0), list[Any]()
+    monkeypatch.setattr(service.worker, "observe", lambda *given: observed.append(given))
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert service.post("/predict", **BODY).status_code == 200
+    assert len(observed) == 1
 
 
 @pytest.mark.parametrize(
