@@ -105,10 +105,11 @@ class Shadow:
         if challenger is None or random.random() >= self._settings.shadow_share:
             return
         is_canary = observation.champion is challenger
+        is_current = is_canary or observation.champion is self.champion  # not replaced since it has answered
         other = self.champion if is_canary else challenger
         if self._running:
             self._metrics.count_skipped("busy")
-        elif not comparable(other, observation.champion):
+        elif not is_current or not comparable(other, observation.champion):
             self._metrics.count_skipped("incompatible")
         else:
             work = partial(_compare, other, observation, self._settings.run_rows, is_canary)

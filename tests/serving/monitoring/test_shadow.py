@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from serving.inference import champion, retry
 from serving.monitoring import shadow
+from serving.monitoring.observation import Observation
 from serving.monitoring.shadow_metrics import ShadowMetrics
 from tests.serving.bundles import DIGITS, HOUSES, IRIS, raw, weights, write
 from tests.serving.conftest import Local, wait_for
@@ -88,6 +89,26 @@ def test_requests_during_a_comparison_are_skipped(
 def test_a_challenger_with_other_inputs_is_not_run(local: Make, digits: Path, tmp_path: Path) -> None:
     service = local(digits, challenger=write(tmp_path / "challenger", weights(IRIS)))
     compare(service, raw(DIGITS, 1))
+    assert value(service, "shadow_requests_total", result="incompatible") == 1
+
+
+@pytest.mark.parametrize("is_canary", [False, True])
+def test_answers_of_a_model_that_was_replaced_are_not_compared(
+    local: Make, digits: Path, challenger: Path, is_canary: bool
+) -> None:
+    """They would count for the new challenger, or against it."""
+    service, images = local(digits, challenger=challenger), raw(DIGITS, 5)
+    compare(service)
+    replaced = service.worker.shadow.challenger if is_canary else service.worker.champion
+    write(challenger if is_canary else digits, weights(DIGITS, 3), "3")
+    asyncio.run(service.worker.reloader.poll())
+    compare(service)
+
+    async def observe() -> None:
+        service.worker.observe(b"", Observation(replaced, images, replaced.predictor.predict(images)))
+
+    asyncio.run(observe())
+    assert service.worker.shadow._running is None
     assert value(service, "shadow_requests_total", result="incompatible") == 1
 
 
