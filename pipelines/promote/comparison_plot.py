@@ -39,9 +39,9 @@ def _draw_cost(axes: Axes, candidates: Sequence[CandidateRecord], selected: str,
     for candidate in candidates:
         test, time, metric = candidate.metrics["test"], candidate.smallest_batch["p50_ms"], candidate.metric
         score = test[metric]
-        interval = [[score - test[f"{metric}_low"]], [test[f"{metric}_high"] - score]]
+        low, high = test[f"{metric}_low"], test[f"{metric}_high"]  # percentiles, which need not enclose the score
         colour, hollow = colours[candidate.candidate], candidate.file == INT8
-        axes.errorbar(time, score, interval, color=colour, alpha=0.5, capsize=3, zorder=1)
+        axes.errorbar(time, (low + high) / 2, (high - low) / 2, color=colour, alpha=0.5, capsize=3, zorder=1)
         marker, size = ("*", 260) if candidate.name == selected else ("o", 70)
         inside, edge = ("white", colour) if hollow else (colour, INK)
         axes.scatter(
