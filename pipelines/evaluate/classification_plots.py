@@ -1,10 +1,14 @@
 """Plots of the predictions of an exported classifier on the test split, and of learning curves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
@@ -43,13 +47,12 @@ def roc(test: Predictions, name: str, path: Path) -> None:
     with picture(path, 11.5, 4.8, f"{name}: receiver operating characteristic on the test split") as figure:
         whole, corner = figure.subplots(1, 2)
         _draw_rocs(whole, test)
-        _draw_rocs(corner, test)
+        lines = _draw_rocs(corner, test)
         whole.plot([0, 1], [0, 1], color=FAINT, linestyle="--")
         whole.set(title="full range")
         corner.set(title="upper left corner", xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
-        handles, names = corner.get_legend_handles_labels()
-        shown = slice(None) if len(names) <= MAX_LABELLED_CLASSES + 1 else slice(-1, None)
-        figure.legend(handles[shown], names[shown], loc="outside right center", title="class (area)")
+        shown = lines if len(lines) <= MAX_LABELLED_CLASSES + 1 else lines[-1:]
+        _add_legend(figure, shown, [line.get_label() for line in shown], "class (area)")
 
 
 def reliability(bins: Bins, name: str, path: Path) -> None:
@@ -90,12 +93,14 @@ def decision_boundary(plane: Plane, probabilities: np.ndarray, spec: DataSpec, n
     with picture(path, 7.0, 6.0, f"{name}: decision boundary and test examples") as figure:
         axes = figure.subplots()
         axes.imshow(blend_colours(probabilities, PALETTE), extent=corners, aspect="auto")
-        for index, label in enumerate(spec.labels):
-            x, y = plane.points[plane.classes == index].T
-            axes.scatter(x, y, 16, PALETTE[index % len(PALETTE)], edgecolor="white", linewidth=0.5, label=label)
+        groups = [plane.points[plane.classes == index].T for index in range(len(spec.labels))]
+        handles = [
+            axes.scatter(x, y, 16, PALETTE[index % len(PALETTE)], edgecolor="white", linewidth=0.5)
+            for index, (x, y) in enumerate(groups)
+        ]
         axes.set(xlabel=spec.features[0], ylabel=spec.features[1])
         axes.grid(False)
-        figure.legend(loc="outside right center", title=spec.target)
+        _add_legend(figure, handles, spec.labels, spec.target)
 
 
 def misclassified(test: Predictions, name: str, path: Path) -> None:
@@ -151,16 +156,26 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
 
 
-def _draw_rocs(axes: Axes, test: Predictions) -> None:
+def _add_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], title: str) -> None:
+    """A legend beside the axes; names are given, as Matplotlib omits labels of artists that begin with `_`."""
+    figure.legend(handles, names, loc="outside right center", title=title)
+
+
+def _draw_rocs(axes: Axes, test: Predictions) -> list[Line2D]:
+    """The curve of each class, labelled with the area under it, and their mean."""
+    lines: list[Line2D] = []
     rocs = roc_curves.class_rocs(test.probabilities, test.targets, test.spec.labels)
     for index, (label, roc) in enumerate(rocs.items()):
         colour, style = PALETTE[index % len(PALETTE)], ("-", "--", ":")[index // len(PALETTE) % 3]
         name = f"{label} ({roc.area:.4f})"
-        axes.plot(roc.false_positive_rate, roc.true_positive_rate, style, color=colour, linewidth=1, label=name)
+        lines += axes.plot(
+            roc.false_positive_rate, roc.true_positive_rate, style, color=colour, linewidth=1, label=name
+        )
     macro = roc_curves.macro_roc(test.probabilities, test.targets)
     name = f"{roc_curves.MACRO} ({macro.area:.4f})"
-    axes.plot(macro.false_positive_rate, macro.true_positive_rate, color=INK, linewidth=2.4, label=name)
+    lines += axes.plot(macro.false_positive_rate, macro.true_positive_rate, color=INK, linewidth=2.4, label=name)
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    return lines
 
 
 def _draw_reliability(axes: Axes, bins: Bins, width: float) -> None:

@@ -1,6 +1,8 @@
 import csv
 import json
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -10,6 +12,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.onnx.session import CUDA, open_session, provider
+from models.plotting import decision_boundary, style
 from models.spec import DataSpec
 from pipelines.artifacts import paths, validation_outputs
 from pipelines.config import params
@@ -237,6 +240,26 @@ def test_pictures_of_any_number_of_classes_channels_and_mistakes(tmp_path, chann
             picture.verify()
     plot_tables.roc(made, tmp_path / "roc.csv")
     plot_tables.confusion(made, tmp_path / "confusion.csv")
+
+
+def test_legends_have_every_class(tmp_path, monkeypatch):
+    figures = []
+
+    @contextmanager
+    def picture(*arguments):
+        with style.picture(*arguments) as figure:
+            figures.append(figure)
+            yield figure
+
+    monkeypatch.setattr(classification_plots, "picture", picture)
+    made = predictions(channels=1, classes=3, wrong=7)
+    made = replace(made, spec=replace(made.spec, labels=("_a", "b", "_"), features=("x", "y")))
+    classification_plots.roc(made, "torch-cnn", tmp_path / "roc.png")
+    corner, grid = np.ones(2), np.full((decision_boundary.GRID_SIZE**2, 3), 1 / 3)
+    plane = decision_boundary.Plane(grid, np.zeros((60, 2)), made.targets, -corner, corner)
+    classification_plots.decision_boundary(plane, grid, made.spec, "torch-cnn", tmp_path / "boundary.png")
+    names = [[text.get_text().split(" (")[0] for text in figure.legends[0].get_texts()] for figure in figures]
+    assert names == [["_a", "b", "_", "macro average"], ["_a", "b", "_"]]
 
 
 def test_misclassified_examples_are_ordered_by_confidence():
