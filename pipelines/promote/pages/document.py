@@ -46,14 +46,14 @@ def markdown(sections: Sequence[Section]) -> str:
 def _markdown(block: Block) -> str:
     if isinstance(block, Table):
         heading = block.heading or [""] * len(block.rows[0])
-        lines = [heading, ["---"] * len(heading), *([_plain(cell) for cell in row] for row in block.rows)]
+        lines = [heading, ["---"] * len(heading), *([plain(cell) for cell in row] for row in block.rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if isinstance(block, Code):
         return f"```{block.language}\n{block.text}\n```"
-    return _plain(block)
+    return plain(block)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text without meaning for Markdown, on one line."""
     return one_line(text).translate(MARKDOWN_SPECIAL)
 

@@ -12,7 +12,7 @@ from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.promote.pages import numbers
+from pipelines.promote.pages import document, numbers
 from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules
 
@@ -28,8 +28,9 @@ ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
 
 def table(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, style: str = "simple") -> str:
-    """A line for each candidate; `style` is one of tabulate's, such as `simple` or `github`."""
-    rows = [{**_row(candidate, rules), "verdict": choice.verdicts[candidate.name]} for candidate in candidates]
+    """A line for each candidate; `style` is one of tabulate's: `simple`, or `github` with text escaped for Markdown."""
+    verdicts = {name: document.plain(text) if style == "github" else text for name, text in choice.verdicts.items()}
+    rows = [{**_row(candidate, rules), "verdict": verdicts[candidate.name]} for candidate in candidates]
     # Text, so that each column keeps its significant digits.
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
 
@@ -40,7 +41,8 @@ def page(promotion: Promotion) -> str:
     manifest, trained = promotion.manifest, promotion.trained
     parts = [
         f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`",
-        f"{choice.reason}.\n\nComparison with the champion before: {promotion.decision.reason}.",
+        f"{document.plain(choice.reason)}.",
+        f"Comparison with the champion before: {document.plain(promotion.decision.reason)}.",
         table(candidates, choice, rules, "github"),
         INTERVALS,
         f"![All candidates]({_link(paths.COMPARISON)})",
@@ -181,7 +183,7 @@ def _link(path: Path) -> str:
 
 
 def _provenance(manifest: Mapping[str, Any]) -> str:
-    rows = [[key.replace("_", " "), f"`{value}`"] for key, value in manifest["provenance"].items()]
+    rows = [[key.replace("_", " "), document.plain(str(value))] for key, value in manifest["provenance"].items()]
     rows.append(["SHA-256 of the graph", f"`{manifest['model']['sha256']}`"])
     return "## Provenance\n" + _github(["", manifest["name"]], rows)
 

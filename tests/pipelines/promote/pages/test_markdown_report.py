@@ -55,7 +55,17 @@ def test_the_table_has_a_line_for_each_candidate_in_straight_columns(promotion):
 def test_the_page_says_what_was_chosen_why_and_from_where(promotion):
     page = markdown_report.page(promotion)
     assert page.startswith("# Champion: torch-cnn, version 7 of `tandem`\n\ntorch-cnn is the best.\n\nComparison")
-    for text in ("| run id", "`r1`", "`c1`", "`True`", "a" * 64, "at least 0.9", "2.4e-07", "100.00%", "not limited"):
+    for text in (
+        "| run id",
+        "| r1 ",
+        "| c1 ",
+        "| True ",
+        "a" * 64,
+        "at least 0.9",
+        "2.4e-07",
+        "100.00%",
+        "not limited",
+    ):
         assert text in page
     for name in ("torch-cnn", "keras-cnn"):
         assert f"(plots/{name}/pictures/most_wrong.png)" in page
@@ -90,3 +100,14 @@ def test_tables_of_the_page_are_whole(promotion):
     assert len(tables) == 6
     for lines in tables:
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_text_is_not_markup(promotion):
+    text = "a | b `c` *d* <img src=x> [e](f)\n# g"
+    manifest = {**RECORD, "provenance": {**RECORD["provenance"], "experiment": text}}
+    choice = replace(CHOICE, reason=text, verdicts={**CHOICE.verdicts, "keras-cnn": text})
+    decision = replace(DECISION, reason=text)
+    page = markdown_report.page(replace(promotion, choice=choice, decision=decision, manifest=manifest))
+    assert page.count(r"a \| b \`c\` \*d\* \<img src=x\> \[e\](f) \# g") == 4
+    shown = markdown_report.table(promotion.candidates, choice, promotion.rules)
+    assert "a | b `c` *d* <img src=x> [e](f)" in shown
