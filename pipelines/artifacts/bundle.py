@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
-from models.manifest import LOCK, MANIFEST, SCHEMA, signature_file
+from models.manifest import LOCK, MANIFEST, SCHEMA, Schema, signature_file
 from models.spec import DataSpec
 from pipelines.artifacts import json_object
 from pipelines.artifacts.atomic import replacing
@@ -22,7 +23,51 @@ INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "feat
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class _Provenance(BaseModel):
+    run_id: str
+    git_commit: str
+    git_dirty: bool
+    data_sha256: str
+    created: str
+
+
+class _Model(BaseModel):
+    bytes: int
+
+
+class _Example(BaseModel):
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+class _Manifest(BaseModel):
+    """The keys of champion.json that are read, and their types."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Schema = Field(alias="schema")
+    name: str
+    version: str
+    model: _Model
+    spec: dict[str, Any]
+    metrics: dict[str, float]
+    provenance: _Provenance
+    example: _Example
+
+
 def read(folder: Path) -> Mapping[str, Any]:
+    """The content of champion.json. Raises InputError where it is missing or damaged."""
+    content = _with_model(folder)
+    try:
+        _Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = ".".join(map(str, first["loc"]))
+        raise InputError(f"{folder / MANIFEST}: {location}: {first['msg']}; run `dvc repro`") from error
+    return content
+
+
+def _with_model(folder: Path) -> Mapping[str, Any]:
     """The content of champion.json. Raises InputError where it is missing or names no model by its SHA-256."""
     content = json_object.read(folder / MANIFEST)
     model = content.get("model")
@@ -110,4 +155,4 @@ def _remove_others(folder: Path) -> None:
 
 def _files(folder: Path) -> tuple[str, str]:
     """The names of model and signature."""
-    return str(read(folder)["model"]["file"]), signature_file((folder / MANIFEST).read_bytes())
+    return str(_with_model(folder)["model"]["file"]), signature_file((folder / MANIFEST).read_bytes())

@@ -16,7 +16,14 @@ from tests.pipelines import synthetic
 from tests.pipelines.workspace import mount_small_disk, unmount
 from tests.serving.bundles import HOUSES
 
-RECORD = {"name": "torch-cnn", "version": "3", "spec": {}, "metrics": {"test/accuracy": 0.98}}
+RECORD = {
+    "name": "torch-cnn",
+    "version": "3",
+    "spec": {},
+    "metrics": {"test/accuracy": 0.98},
+    "provenance": {"run_id": "1", "git_commit": "2", "git_dirty": False, "data_sha256": "3", "created": "2026-12-01"},
+    "example": {"inputs": [], "outputs": []},
+}
 
 
 def make(path, content):

@@ -49,7 +49,10 @@ def write_champion():
         "version": "1",
         "spec": synthetic.SPEC.to_dict(),
         "metrics": {},
-        "provenance": {"data_sha256": synthetic.DATA},
+        "provenance": {
+            **{"run_id": "r1", "git_commit": synthetic.COMMIT, "git_dirty": False},
+            **{"data_sha256": synthetic.DATA, "created": "2026-12-01T00:00:00+00:00"},
+        },
         "example": {"inputs": example.tolist(), "outputs": outputs.tolist()},
     }
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)

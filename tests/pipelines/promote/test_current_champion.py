@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -10,6 +11,8 @@ import onnxruntime
 import pytest
 
 from models.errors import InputError
+from models.onnx import inference
+from models.onnx.session import open_session
 from pipelines.artifacts import bundle, paths, records
 from pipelines.artifacts.hashing import hash_files
 from pipelines.promote import __main__ as promote
@@ -220,14 +223,42 @@ def test_an_experiment_that_is_not_better_has_the_champion_of_the_workspace(sett
     assert len(promotion_history.events(model_registry.list_versions("tandem"))) == 1
 
 
-def test_a_bundle_that_cannot_be_compared_is_reported(settings, monkeypatch, capsys):
+EXAMPLE = synthetic.SPEC.example(2).tolist()
+KEYS, ABSENT = ("name", "version", "spec", "metrics", "provenance", "example"), ...
+UNUSABLE: list[dict[str, Any]] = [
+    *({key: value} for key in KEYS for value in (None, ABSENT)),
+    {"version": 1},
+    {"provenance": {}},
+    {"spec": synthetic.SPEC.to_dict() | {"shape": [8, 9, 1]}},
+    {"example": {"inputs": EXAMPLE}},
+    {"example": {"inputs": None, "outputs": None}},
+    {"example": {"inputs": [], "outputs": []}},
+    {"example": {"inputs": [[1]], "outputs": [[0.1] * 10]}},
+    {"example": {"inputs": [["text"]], "outputs": [[0.1] * 10]}},
+    {"example": {"inputs": [[300]], "outputs": [[0.1] * 10]}},
+    {"example": {"inputs": EXAMPLE, "outputs": [[2.0] * 10] * 2}},
+    {"example": {"inputs": EXAMPLE, "outputs": [[0.1], [0.1, 0.9]]}},
+]
+
+
+@pytest.mark.parametrize("change", UNUSABLE)
+def test_a_bundle_that_cannot_be_compared_is_reported(tmp_path, monkeypatch, capsys, change):
+    monkeypatch.chdir(tmp_path)
     synthetic.write_candidate("torch-cnn")
     graph = records.model("torch-cnn")
+    provenance = {"run_id": "r1", "git_commit": "c1", "git_dirty": False, "data_sha256": "d1", "created": "2026-12-01"}
+    outputs = inference.run(open_session(graph, "cpu"), synthetic.SPEC.example(2)).tolist()
+    record = {"name": "torch-cnn", "version": "1", "spec": synthetic.SPEC.to_dict(), "metrics": {"a": 1}}
+    record |= {"provenance": provenance, "example": {"inputs": EXAMPLE, "outputs": outputs}}
     paths.CHAMPION.mkdir(parents=True)
-    example = {"inputs": synthetic.SPEC.example().tolist(), "outputs": [[2.0] * synthetic.SPEC.outputs]}
-    record = {"name": "torch-cnn", "version": "1", "spec": synthetic.SPEC.to_dict(), "example": example}
     bundle.build(record, graph, hash_files([graph]), paths.CHAMPION)
     monkeypatch.setattr(model_registry, "find_alias", lambda *_: None)
     with current_champion.opened("tandem") as current:
+        assert current
+    values = {key: value for key, value in (champion() | change).items() if value is not ABSENT}
+    synthetic.write_json(paths.CHAMPION / "champion.json", values)
+    capsys.readouterr()
+    with current_champion.opened("tandem") as current:
         assert current is None
-    assert "cannot be compared" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "promote: the bundle in artifacts/champion cannot be compared: " in lines[-1]
