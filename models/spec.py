@@ -3,15 +3,18 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from models.errors import InputError
 
 Task = Literal["classification", "regression"]
 Kind = Literal["image", "tabular"]
+Dtype = Literal["uint8", "float32"]
 Metric = Literal["accuracy", "mae"]  # of a training, beside its loss
 
 UNKNOWN = -1.0  # in a categorical column: a category that the training split has not
@@ -34,8 +37,8 @@ class DataSpec:
     name: str
     task: Task
     kind: Kind
-    shape: tuple[int, ...]
-    dtype: str
+    shape: Annotated[tuple[int, ...], Field(min_length=1)]
+    dtype: Dtype
     labels: tuple[str, ...]
     target: str
     features: tuple[str, ...]
@@ -86,12 +89,18 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "spec") -> "DataSpec":
-        """The reverse of `to_dict`. Raises InputError for missing or unknown keys, naming `where`."""
+        """The reverse of `to_dict`. Raises InputError for missing or unknown keys and wrong types, naming `where`."""
         names = {field.name for field in fields(cls)}
         if names != set(values):
             wrong = ", ".join(sorted(names ^ set(values)))
             raise InputError(f"{where}: missing or unknown keys: {wrong}; allowed: {', '.join(sorted(names))}")
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+        try:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = first["msg"].removeprefix("Value error, ")  # of `__post_init__`
+            location = ".".join(map(str, first["loc"]))
+            raise InputError(": ".join(filter(None, [where, location, reason]))) from error
 
     @classmethod
     def read(cls, path: Path) -> "DataSpec":
@@ -111,9 +120,10 @@ class DataSpec:
         return np.zeros((count, *self.shape), self.dtype)
 
 
-def _frozen(value: Any) -> Any:
-    """JSON's lists as tuples, inner ones too."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+@cache
+def _adapter() -> TypeAdapter[DataSpec]:
+    """Checks the types of a spec from JSON, whose lists become tuples; building it takes long."""
+    return TypeAdapter(DataSpec)
 
 
 def scaling(spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:

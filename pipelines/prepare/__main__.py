@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spec import DataSpec
+from models.spec import DataSpec, Dtype
 from pipelines.artifacts import npy, paths, raw_data, split_files, validation_report
 from pipelines.artifacts.atomic import staged
 from pipelines.artifacts.hashing import hash_arrays
@@ -123,7 +123,7 @@ def _make_spec(
         task="classification" if raw.is_classification else "regression",
         kind="tabular" if raw.table else "image",
         shape=tuple(inputs.shape[1:]),
-        dtype=str(inputs.dtype),
+        dtype=cast(Dtype, str(inputs.dtype)),
         labels=raw.labels,
         target=raw.target,
         features=raw.table.features if raw.table else (),

@@ -66,7 +66,7 @@ class Bundle:
         stored = self.manifest.example
         try:
             return np.asarray(stored.inputs, self.spec.dtype), np.asarray(stored.outputs, np.float32)
-        except (ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{MANIFEST}: the stored example does not match the spec ({error})") from error
 
 
@@ -120,7 +120,7 @@ def _manifest(path: Path) -> tuple[bytes, Manifest]:
 def _check_unique(spec: DataSpec, where: str) -> None:
     """Raise InputError if two labels, features or categories of a feature have the same name."""
     categories = [
-        (f"categories of {name!r}", values) for name, values in zip(spec.features, spec.categories, strict=True)
+        (f"categories of {name!r}", values) for name, values in zip(spec.features, spec.categories, strict=False)
     ]
     for kind, names in [("labels", spec.labels), ("features", spec.features), *categories]:
         if duplicates := sorted(name for name, count in Counter(names).items() if count > 1):

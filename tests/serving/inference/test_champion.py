@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -85,6 +86,9 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "version: String should match": lambda folder: edit(folder, lambda content: content.update(version="1\r\nx: y")),
     "version: String should match pattern": lambda folder: edit(folder, lambda content: content.update(version="1\n")),
     "labels: '0' occurs twice": lambda folder: edit(folder, lambda content: content["spec"].update(labels=["0"] * 10)),
+    "features: 'a' occurs twice": lambda folder: edit(
+        folder, lambda content: content["spec"].update(features=["a"] * 2)
+    ),
     "missing or unknown keys: std": lambda folder: edit(folder, lambda content: content["spec"].pop("std")),
     "wrong outputs for the stored example": lambda folder: edit(
         folder, lambda content: content["example"]["outputs"][0].reverse()
@@ -93,8 +97,37 @@ BROKEN: dict[str, Callable[[Path], object]] = {
         folder, lambda content: content["example"]["inputs"][0].pop()
     ),
     "outputs have shape": lambda folder: edit(folder, lambda content: content["example"]["outputs"].pop()),
+    "does not match the spec .float": lambda folder: edit(
+        folder, lambda content: content["example"].update(inputs=[{"a": 1}])
+    ),
+    "does not match the spec .int": lambda folder: edit(
+        folder, lambda content: content["example"].update(inputs=[None])
+    ),
     "the spec requires": lambda folder: edit(folder, lambda content: content["spec"]["labels"].pop()),
 }
+
+
+WRONG_TYPES = {
+    "spec: labels.0: Input should be a valid string": {"labels": list(range(10))},
+    "spec: labels: Input should be a valid tuple": {"labels": "0123456789"},
+    "spec: dtype: Input should be 'uint8' or 'float32'": {"dtype": "int8"},
+    "spec: kind: Input should be 'image' or 'tabular'": {"kind": 1},
+    "spec: shape: Input should be a valid tuple": {"shape": 4},
+    "spec: features: Input should be a valid tuple": {"features": None},
+    "spec: categories: Input should be a valid tuple": {"categories": None},
+    "spec: fill: Input should be a valid tuple": {"fill": None},
+    "spec: target_std: Input should be a valid number": {"target_std": None},
+    "spec: shape: Tuple should have at least 1 item": {"kind": "tabular", "shape": []},
+    "spec: spec of 'digits': features = 0; allowed: 8": {"kind": "tabular"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG_TYPES)
+def test_a_spec_with_values_of_other_types_is_rejected(digits: Path, message: str) -> None:
+    edit(digits, lambda content: content["spec"].update(WRONG_TYPES[message]))
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        champion.load(digits, "cpu")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("message", BROKEN)
