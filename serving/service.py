@@ -44,7 +44,9 @@ class TandemService(bentoml.Service[Any]):  # type: ignore[misc]
         inner, file = super().to_asgi(is_main), supervision.connection_counts_file()
         headers = partial(cors.headers, settings.cors_origins)
         grpc_server = _grpc_server(inner, settings)
-        server.install(settings, file, _workers(), index, _count_rejection, headers, routes.is_probe, grpc_server)
+        server.install(
+            settings, file, _workers(), index, _count_rejection, headers, routes.is_probe, grpc_server, _not_ready
+        )
         application = Application(inner, settings, _worker)
         return cors.allow(application, settings.cors_origins)
 
@@ -67,6 +69,11 @@ def _grpc_server(inner: ASGIApp, settings: Settings) -> server.Companion | None:
 def _count_rejection(reason: str) -> None:
     """Count a refused connection."""
     _worker().metrics.count_rejection(reason)
+
+
+def _not_ready() -> None:
+    """Report that this worker gets no more requests."""
+    _worker().ready = False
 
 
 def _settings() -> Settings:

@@ -49,7 +49,7 @@ class Server(uvicorn.Server):
     and a path are those of a probe, which is answered beyond that limit.
 
     The `first` of the workers warns where the address that all share is public and needs a key. `companion` is started
-    and stopped together with this server.
+    and stopped together with this server. `stopping` is called before anything else is stopped.
     """
 
     def __init__(
@@ -62,10 +62,12 @@ class Server(uvicorn.Server):
         is_probe: Callable[[str, str], bool],
         first: bool = True,
         companion: Companion | None = None,
+        stopping: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
         config.proxy_headers = False  # the application uses neither the client's address nor the scheme
         self._companion = companion
+        self._stopping = stopping
         self._first = first
         self._settings = settings
         self._counts = counts
@@ -88,10 +90,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, finish the requests in progress, and end the application."""
+        self._stopping()
         self._counts.leave()
         for acceptor in self._acceptors:
             await acceptor.close()
         if self._companion:
+            for connection in list(self.server_state.connections):
+                connection.shutdown()  # not after the calls in progress, which may take long
             await self._companion.stop()
         await super().shutdown(sockets)
         if self._watcher:
@@ -175,6 +180,7 @@ def install(
     cors: Callable[[bytes], Headers],
     is_probe: Callable[[str, str], bool],
     companion: Companion | None = None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Let BentoML's worker `index` of `workers` (from 0) use `Server`; all workers share `file`."""
     logging.getLogger("uvicorn.error").addFilter(_is_shown)
@@ -187,5 +193,6 @@ def install(
         "is_probe": is_probe,
         "first": index == 0,
         "companion": companion,
+        "stopping": stopping,
     }
     uvicorn.Server = partial(Server, **options)  # type: ignore[assignment,misc,arg-type]

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import uvicorn
 
 from models.onnx.session import CPU, CUDA
 from serving.errors import RequestError
 from tests.serving.api.test_predict import png
 from tests.serving.bundles import DIGITS, raw, weights, write
-from tests.serving.conftest import PATIENCE, ROOT, Served, environment, running, wait_for
+from tests.serving.conftest import PATIENCE, ROOT, Local, Served, environment, running, unused_application, wait_for
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "mlflow", "dvc", "pipelines", "sklearn")
 # Any report of usage would go through httpx.post.
@@ -88,6 +90,25 @@ def test_predictions_in_process(digits: Path, tmp_path: Path, monkeypatch: pytes
     assert image.predictions == batch.predictions[:1]
     with pytest.raises(RequestError, match="files: found none"):
         asyncio.run(service.predict_image(files=[]))
+
+
+def test_a_worker_is_not_ready_while_it_stops(
+    digits: Path, local: Callable[..., Local], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_CHAMPION", str(digits))
+    from serving import service
+
+    worker = local(digits)
+    monkeypatch.setattr(service, "_worker", lambda: worker.worker)
+    monkeypatch.setattr(uvicorn, "Server", uvicorn.Server)  # which is replaced
+    service.Tandem.to_asgi()
+    config = uvicorn.Config(unused_application, lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.servers, server.lifespan = [], config.lifespan_class(config)
+    assert worker.get("/readyz").status_code == 200
+    asyncio.run(server.shutdown())
+    assert worker.get("/readyz").status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/model", "/livez", "/readyz", "/healthz", "/metrics", "/docs", "/docs.json"])

@@ -95,6 +95,31 @@ def test_a_connection_that_cannot_be_checked_leaves_the_others_their_time_limits
     assert all(each.aborted for each in broken)
 
 
+def test_before_the_companion_stops_the_worker_is_not_ready_and_connections_close() -> None:
+    """The calls of the companion may last long; HTTP clients are not to send more requests meanwhile."""
+    events: list[str] = []
+
+    class Companion:
+        async def start(self, host: str, config: Config) -> None: ...
+
+        async def stop(self) -> None:
+            events.append("companion")
+
+    class Idle:
+        def shutdown(self) -> None:
+            events.append("connection")
+            server.server_state.connections.clear()
+
+    config = Config(unused_application, lifespan="off", log_config=None)
+    config.load()
+    counts, common = SharedCounts(None, 1, 0), (lambda _: None, lambda _: (), routes.is_probe)
+    server = Server(config, Settings(), counts, *common, companion=Companion(), stopping=lambda: events.append("state"))
+    server.servers, server.lifespan = [], config.lifespan_class(config)
+    server.server_state.connections = cast(Any, {Idle()})
+    asyncio.run(server.shutdown())
+    assert events == ["state", "connection", "companion"]
+
+
 def test_the_application_is_called_without_uvicorns_proxy_headers() -> None:
     """They would be read for each request, and the application uses neither the client's address nor the scheme."""
 

@@ -205,6 +205,7 @@ def test_uvicorn_starts_and_stops_with_sockets() -> None:
         assert list(inspect.signature(method).parameters) == ["self", "sockets"], advice
     assert {"server_state", "should_exit", "config"} <= set(vars(uvicorn.Server(uvicorn.Config("")))), advice
     assert "if sockets is not None:" in source(uvicorn.Server.startup), advice
+    assert "connection.shutdown()" in source(uvicorn.Server.shutdown), advice
 
 
 def test_uvicorn_has_the_methods_of_its_protocol_that_are_extended() -> None:
