@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from dvc.config import Config, ConfigError
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.lock import LockError
@@ -36,6 +37,22 @@ def check() -> list[CheckResult]:
     except SCMError as error:
         advice = "run `git init`, `git add .` and `git commit -m Import`, or `dvc config core.no_scm true`"
         return [CheckResult("problem", "DVC", f"no `dvc` command works: {error}", advice)]
+    except ConfigError as error:
+        detail = f"no `dvc` command works: {_damaged_config()}: {error}"
+        return [CheckResult("problem", "DVC", detail, "correct the file; `git checkout` restores one that is in git")]
+
+
+def _damaged_config() -> Path:
+    """The configuration file that cannot be read; that of the repository if each can, but not all together."""
+    repository = Path(Repo.find_root(), Repo.DVC_DIR, Config.CONFIG)
+    others = [Path(Config.get_dir(level), Config.CONFIG) for level in Config.SYSTEM_LEVELS]
+    for path in (repository, repository.with_name(Config.CONFIG_LOCAL), *others):
+        try:
+            if path.is_file():
+                Config.validate(Config.load_file(str(path)))
+        except ConfigError:
+            return path
+    return repository
 
 
 def check_files(repo: Repo) -> list[CheckResult]:

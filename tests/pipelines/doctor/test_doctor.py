@@ -360,3 +360,14 @@ def test_without_remotes_or_repository(workspace: Path) -> None:
     (result,) = dvc_repository.check()
     assert result.status == "problem"
     assert "is not a git repository; run `git init`" in str(result)
+
+
+@pytest.mark.parametrize("name", ["config", "config.local"])
+@pytest.mark.parametrize("content", [b"[core\nx", b"\xff", b"[core]\n    remoote = a\n"])
+def test_a_damaged_configuration_of_dvc_is_named(workspace: Path, name: str, content: bytes) -> None:
+    Repo.init(workspace, no_scm=True).close()
+    (workspace / ".dvc" / name).write_bytes(content)
+    (result,) = dvc_repository.check()
+    assert (result.status, result.subject) == ("problem", "DVC")
+    assert f"no `dvc` command works: {workspace / '.dvc' / name}: " in result.detail
+    assert len(str(result).splitlines()) == 1
