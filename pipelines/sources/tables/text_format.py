@@ -70,20 +70,32 @@ def _require_decodable(path: Path, encoding: str) -> None:
             try:
                 text = decoder.decode(block)
             except UnicodeError as error:
-                raise InputError(_undecodable(path, encoding, position - pending, error)) from error
+                example = _wide_encoding(block) if b"\0" in block[:SAMPLE] else LEGACY
+                problem = _problem(error, position - pending)
+                raise InputError(f"{path}: not {encoding}{problem}; {_advice(example)}") from error
             if "\0" in text:
-                raise InputError(f"{path}: NUL characters in {encoding} text; {_advice('utf-16')}")
+                raise InputError(f"{path}: NUL characters in {encoding} text; {_advice(_wide_encoding(block))}")
             position += len(block)
     if decoder.getstate()[0]:
-        raise InputError(f"{path}: ends within a character in {encoding}; {_advice('utf-16')}")
+        raise InputError(f"{path}: ends within a character in {encoding}; {_advice(LEGACY)}")
 
 
-def _undecodable(path: Path, encoding: str, position: int, error: UnicodeError) -> str:
+def _problem(error: UnicodeError, position: int) -> str:
+    """The byte that cannot be decoded, where `position` is that of the first byte in the error."""
     if not isinstance(error, UnicodeDecodeError):
-        return f"{path}: not {encoding} ({error}); {_advice(LEGACY)}"
-    byte, position = error.object[error.start], position + error.start
-    advice = _advice("utf-16" if b"\0" in error.object[:SAMPLE] else LEGACY)
-    return f"{path}: not {encoding}: byte 0x{byte:02x} at position {position}; {advice}"
+        return f" ({error})"
+    return f": byte 0x{error.object[error.start]:02x} at position {position + error.start}"
+
+
+def _wide_encoding(block: bytes) -> str:
+    """The encoding, without a byte order mark, of text with zero bytes, by their positions within four bytes."""
+    zeros = [block[start::4].count(0) for start in range(4)]
+    most = len(block) / 8
+    if min(zeros[2:]) > most:
+        return "utf-32-le"
+    if min(zeros[:2]) > most:
+        return "utf-32-be"
+    return "utf-16-le" if zeros[1] + zeros[3] >= zeros[0] + zeros[2] else "utf-16-be"
 
 
 def _advice(example: str) -> str:

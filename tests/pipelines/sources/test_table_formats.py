@@ -57,7 +57,13 @@ CASES = {
         PLAIN,
         ("the file is read as utf-16 because of its byte order mark (data.encoding)", SEMICOLONS, COMMAS),
     ),
-    "UTF-16 without a mark": Case(UMLAUTS.encode("utf-16-le"), error="set data.encoding .* such as utf-16"),
+    **{
+        f"{encoding} without a mark, {given}": Case(
+            UMLAUTS.encode(encoding), error=f"set data.encoding .* such as {encoding}$", given={"encoding": given}
+        )
+        for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+        for given in (None, "utf-16", "utf-32")
+    },
     "UTF-16 without a mark, named": Case(
         UMLAUTS.encode("utf-16-le"), PLAIN, (SEMICOLONS, COMMAS), given={"encoding": "utf-16-le"}
     ),
