@@ -13,6 +13,7 @@ from pipelines.config.params import Params
 
 FLOAT32_BYTES = 4
 GIB = 2**30
+MAX_SHOWN_BYTES = 2**80  # integers can exceed the range of floats
 
 
 def require_devices(settings: Params) -> None:
@@ -95,8 +96,9 @@ def require_memory(settings: Params) -> None:
     needs["evaluate.latency_batches"] = pixels * max(settings.evaluate.latency_batches)
     available = psutil.virtual_memory().total
     for key, numbers in needs.items():
-        if numbers * FLOAT32_BYTES > available:
+        needed = min(numbers * FLOAT32_BYTES, MAX_SHOWN_BYTES)
+        if needed > available:
             raise InputError(
-                f"params.yaml: {key} needs at least {numbers * FLOAT32_BYTES / GIB:,.0f} GiB in float32; "
+                f"params.yaml: {key} needs at least {needed / GIB:,.0f} GiB in float32; "
                 f"this machine has {available / GIB:,.0f} GiB"
             )

@@ -24,7 +24,7 @@ from models.config import (
 from models.errors import InputError
 from models.spec import Task
 from pipelines.config import yaml_model
-from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SourceInfo, known_source
+from pipelines.config.sources import OPTIONS, REQUIRED, SOURCES, SUFFIXES, SourceInfo, known_source
 from pipelines.config.sweep import Sweep
 
 FILE = Path("params.yaml")
@@ -116,7 +116,10 @@ class DataSource(Config):
         return SourceInfo(self.source, kind, task, shape or self.size or (), classes)
 
     def require_options(self) -> None:
-        """Raise InputError if an option is set that the source does not use, or one is not set that it needs."""
+        """Raise InputError if an option is set that the source does not use, or one is not set that it needs.
+
+        Also if `path` has not one of the suffixes of the files that it reads.
+        """
         for name, value in self:
             allowed = {"mirrors": "[]", "task": "auto", "path": UNUSED_PATH}.get(name, "null")
             if name not in ("source", *OPTIONS.get(self.source, ())) and value not in (None, (), allowed):
@@ -125,6 +128,9 @@ class DataSource(Config):
         for name, allowed in REQUIRED.get(self.source, {}).items():
             if getattr(self, name) is None:
                 raise InputError(f"data.{name} = null: {self.source} needs it; allowed: {allowed}")
+        suffixes = SUFFIXES.get(self.source)
+        if suffixes and Path(self.path).suffix.lower() not in suffixes:
+            raise InputError(f"data.path = {self.path}; allowed: a file that ends in {', '.join(suffixes)}")
 
     def require_path(self) -> None:
         """Raise InputError if a path is given that does not exist and that DVC does not know.
@@ -166,14 +172,14 @@ class Prepare(Config):
     def require_one_rule(self) -> "Prepare":
         """Raise ValueError if examples are to be assigned both by order and by group."""
         if self.order is not None and (self.group is not None or self.group_duplicates):
-            raise ValueError(f"order = '{self.order}' with group or group_duplicates; allowed: one of them")
+            raise ValueError(f"order = {self.order!r} with group or group_duplicates; allowed: one of them")
         return self
 
     def require_source(self, name: str) -> None:
         """Raise InputError if the source `name` has no columns to assign rows by."""
         for key in ("group", "order"):
             if name != "csv" and (column := getattr(self, key)) is not None:
-                raise InputError(f"prepare.{key} = '{column}': only the source csv has such columns; allowed: null")
+                raise InputError(f"prepare.{key} = {column!r}: only the source csv has such columns; allowed: null")
 
     @model_validator(mode="after")
     def require_training_share(self) -> "Prepare":
@@ -215,7 +221,7 @@ class Evaluate(Config):
 
     device: Device
     top_k: Count
-    calibration_bins: Annotated[int, Field(ge=2)]
+    calibration_bins: Annotated[int, Field(ge=2, le=1000)]
     bootstrap: Annotated[int, Field(ge=100)]
     confidence: Share
     latency_batches: Annotated[Counts, Field(min_length=1), AfterValidator(each_once)]

@@ -54,6 +54,7 @@ REQUIRED: dict[str, dict[str, str]] = {
     "image_folder": {"size": "[height, width], such as [64, 64]"},
     "csv": {"target": "the name of a column"},
 }
+SUFFIXES: dict[str, tuple[str, ...]] = {"csv": (".csv", ".tsv", ".parquet")}  # of the file of a source
 
 
 def known_source(name: str) -> str:

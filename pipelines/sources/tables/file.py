@@ -67,7 +67,7 @@ def select(path: Path, names: list[str], config: DataSource, others: Sequence[st
     Raises InputError if the file lacks one of them.
     """
     if config.target not in names:
-        raise InputError(f"data.target = '{config.target}'; allowed: a column of {path}: {', '.join(names)}")
+        raise InputError(f"data.target = {config.target!r}; allowed: a column of {path}: {', '.join(names)}")
     rest = tuple(name for name in names if name not in (config.target, *others))
     features = rest if config.features is None else config.features
     if invalid := [name for name in features if name not in names or name == config.target]:

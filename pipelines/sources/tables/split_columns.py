@@ -23,7 +23,7 @@ def select(path: Path, names: list[str], group: str | None, order: str | None) -
     """Those of the two columns that are given. Raises InputError if the file lacks one of them."""
     for key, name in (("group", group), ("order", order)):
         if name is not None and name not in names:
-            raise InputError(f"prepare.{key} = '{name}'; allowed: a column of {path}: {', '.join(names)}")
+            raise InputError(f"prepare.{key} = {name!r}; allowed: a column of {path}: {', '.join(names)}")
     return tuple(name for name in (group, order) if name is not None)
 
 

@@ -45,6 +45,10 @@ REFUSED = {
     "dropout over 1": (("dropout: 0.2", "dropout: 1.5"), ["models.mlp.dropout = 1.5; allowed: less than 1"]),
     "dropout not a number": (("dropout: 0.2", "dropout: .nan"), ["models.mlp.dropout = .nan; allowed: less than 1"]),
     "splits over 1": (("validation: 0.15", "validation: 0.9"), ["prepare: validation + test = 1.05; allowed: less"]),
+    "too many bins": (
+        ("calibration_bins: 15", "calibration_bins: 1000000000000"),
+        ["evaluate.calibration_bins = 1000000000000; allowed: less than or equal to 1000"],
+    ),
     "empty split": (("validation: 0.15", "validation: 0"), ["prepare.validation = 0; allowed: greater than 0"]),
     "unknown source": (("source: digits", "source: digit"), ['data.source = "digit"; allowed: digits, fashion_mnist']),
     "unknown candidate": (
@@ -302,6 +306,11 @@ MISFITS = {
         {"prepare.group": "customer"},
         "prepare.group = 'customer': only the source csv has such columns; allowed: null",
     ),
+    "groups by a name of two lines": ({"prepare.group": "a\nb"}, r"prepare.group = 'a\nb': only the source csv "),
+    "order by a name of two lines": (
+        {"prepare.order": "a\nb", "prepare.group_duplicates": True},
+        r"prepare: order = 'a\nb' with group or group_duplicates",
+    ),
     "a metric of classifications": (
         TABLE | {"data.source": "line", "promote.metric": "macro_f1"},
         "promote.metric = 'macro_f1' does not apply to 'line', a regression; allowed: auto, r2, mae",
@@ -329,6 +338,10 @@ MISFITS = {
     "a size that is not used": (TABLE | {"data.size": [8, 8]}, "data.size = [8, 8]: iris does not use it"),
     "no size": ({"data.source": "image_folder"}, "data.size = null: image_folder needs it; allowed: [height, width]"),
     "no target": (TABLE | {"data.source": "csv"}, "data.target = null: csv needs it; allowed: the name of a column"),
+    "no file": (
+        TABLE | {"data.source": "csv", "data.target": "y"},
+        "data.path = data; allowed: a file that ends in .csv, .tsv, .parquet",
+    ),
     "a missing file": (
         TABLE | {"data.source": "csv", "data.target": "y", "data.path": "sales.csv"},
         "data.path = 'sales.csv': does not exist; allowed: an existing file or folder",
@@ -346,6 +359,10 @@ MISFITS = {
         "data.size needs at least 3,725 GiB in float32; this machine has ",
     ),
     "layers beyond memory": ({"models.mlp.hidden": [9_000_000, 9_000_000]}, "models.mlp needs at least 301,751 GiB"),
+    "more layers than a float has bytes for": (
+        {"models.cnn.dense": 10**400},
+        "models.cnn needs at least 1,125,899,906,",
+    ),
     "channels beyond memory": ({"models.cnn.channels": [900_000, 900_000]}, "models.cnn needs at least "),
     "batches beyond memory": (
         {"evaluate.latency_batches": [1, 10**12]},
@@ -385,8 +402,10 @@ def test_a_path_that_dvc_knows_need_not_exist(
 
 
 def test_settings_that_depend_on_the_data_are_not_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_params(tmp_path, TABLE | {"data.source": "csv", "data.target": "y", "train.loss": "hinge"})
+    changes = {"data.source": "csv", "data.target": "y", "data.path": "sales.csv", "train.loss": "hinge"}
+    write_params(tmp_path, TABLE | changes)
     monkeypatch.chdir(tmp_path)
+    Path("sales.csv").touch()
     check.main()
 
 
