@@ -52,7 +52,7 @@ def roc(test: Predictions, name: str, path: Path) -> None:
         whole.set(title="full range")
         corner.set(title="upper left corner", xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
         shown = lines if len(lines) <= MAX_LABELLED_CLASSES + 1 else lines[-1:]
-        _add_legend(figure, shown, [line.get_label() for line in shown], "class (area)")
+        _add_legend(figure, shown, [str(line.get_label()) for line in shown], "class (area)")
 
 
 def reliability(bins: Bins, name: str, path: Path) -> None:
