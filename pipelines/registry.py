@@ -28,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.registry", description=__doc__)
     parser.add_argument("address", help="models:/NAME@ALIAS")
     parser.add_argument("folder", type=Path, help="the bundle's folder")
-    parser.add_argument("--poll", type=float, help="seconds between two checks; default: check once")
+    parser.add_argument(
+        "--poll", type=float, help=f"seconds between two checks, at most {MAX_SECONDS}; default: check once"
+    )
     parser.add_argument("--parent", type=int, help="end when this process ends")
     arguments = parser.parse_args()
     name, alias = parse(arguments.address)

@@ -75,7 +75,11 @@ def _is_interrupted(current: ModelVersion, versions: Sequence[ModelVersion]) -> 
     """True if a rollback was killed after it had moved the alias: the folder has the version that it replaced."""
     if not (paths.CHAMPION / MANIFEST).exists():
         return False
-    local, latest = str(bundle.read(paths.CHAMPION)["version"]), promotion_history.events(versions)[-1:]
+    try:
+        local = str(bundle.read(paths.CHAMPION)["version"])
+    except InputError:  # a damaged bundle, which is replaced
+        return False
+    latest = promotion_history.events(versions)[-1:]
     steps = [(event.version, event.replaces) for event in latest if event.reason.startswith(ROLLBACK_PREFIX)]
     return steps == [(current.version, local)]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
@@ -121,7 +121,7 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
     """
     model, signature = read(source)["model"], source / signature_file((source / MANIFEST).read_bytes())
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(_lock_file(folder)):
+    with _only_one(folder):
         if any(folder.glob("*.sig")) and not signature.exists():
             raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
         try:
@@ -138,8 +138,23 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
             _remove_others(folder)
 
 
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Wait for another process that replaces the bundle in the folder, also one of another user."""
+    lock = FileLock(_lock_file(folder), mode=0o666)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"{folder}: waiting for another process that replaces the bundle", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _lock_file(folder: Path) -> Path:
-    """Beside the folder, as DVC records all files in it; in the folder if it is a volume on a read-only file system."""
+    """Beside the folder, as DVC records all files in it; in the folder, such as a volume, if that is not writable."""
     folder = folder.resolve()
     is_beside = os.access(folder.parent, os.W_OK)
     return folder.with_name(f".{folder.name}{LOCK}") if is_beside else folder / LOCK

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from models.errors import InputError
+from models.errors import InputError, one_line
 from pipelines.execution import dvc_process
 
 
@@ -43,7 +43,8 @@ def run(main: Callable[[], None], description: str | None = None) -> None:
     except (KeyboardInterrupt, Exception) as error:
         if not was_interrupted(error):
             raise
-        print("interrupted", file=sys.stderr)
+        reason = "" if isinstance(error, KeyboardInterrupt) else f" ({type(error).__name__}: {one_line(error)})"
+        print(f"interrupted{reason}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import InputError
-from models.manifest import MANIFEST
 from pipelines.artifacts import bundle, log_files, paths
 from pipelines.artifacts.hashing import hash_files
 from pipelines.execution.counts import counted
@@ -41,7 +41,7 @@ def resolve(argument: str, versions: Sequence[ModelVersion], log: Path | None) -
 def _known(versions: Sequence[ModelVersion]) -> dict[str, str]:
     """The SHA-256 of each version in the registry, and of the one in the bundle of the workspace."""
     known = {version.version: version.tags["sha256"] for version in versions if "sha256" in version.tags}
-    if (paths.CHAMPION / MANIFEST).is_file():
+    with suppress(InputError):  # missing or damaged, which is no reason not to find another version
         manifest = bundle.read(paths.CHAMPION)
         known.setdefault(str(manifest["version"]), str(manifest["model"]["sha256"]))
     return known

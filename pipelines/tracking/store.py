@@ -22,7 +22,7 @@ def errors_reported() -> Iterator[None]:
     """Raise an error of MLflow or a client that it uses as InputError, in one line with the location of the store."""
     try:
         yield
-    except InputError:
+    except (InputError, AssertionError, AttributeError, LookupError, NameError, TypeError):
         raise
     except Exception as error:  # clients of artifact stores raise exceptions of their own
         if was_interrupted(error):

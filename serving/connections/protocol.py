@@ -257,7 +257,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._error or RequestError(400, "malformed", msg))
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer with an error after all earlier requests, and close."""
+        """Answer with an error after the responses to earlier requests, and close.
+
+        A connection is aborted where the request itself has begun, behind others or its own response.
+        """
         self._refused_at = self.loop.time()
         self._shared.rejected(error.reason)
         origin = dict(self.scope["headers"] if self._in_body else self.headers or ()).get(b"origin", b"")

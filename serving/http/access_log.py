@@ -1,6 +1,6 @@
 """The access log: a line of JSON for a share of the requests, without their content."""
 
-import contextlib
+import logging
 import random
 import sys
 import time
@@ -11,6 +11,8 @@ import orjson
 from serving.http.messages import Request, Response
 from serving.monitoring.request_context import RequestContext, timestamp
 
+log = logging.getLogger("bentoml.tandem")
+
 
 class Log:
     """Writes a share of the requests, from 0 to 1, to standard output; `json` adds what all lines have then."""
@@ -18,6 +20,7 @@ class Log:
     def __init__(self, share: float, json: bool = False) -> None:
         self._share = share
         self._json = json
+        self._is_failing = False
 
     def write(
         self,
@@ -47,6 +50,11 @@ class Log:
             line["key"] = request.key_name
         if context:
             line |= context.ids()
-        with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason for a request to fail
+        try:
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
             sys.stdout.flush()
+            self._is_failing = False
+        except OSError as error:  # a full disk, or nobody reads: no reason for a request to fail
+            if not self._is_failing:
+                log.warning("access log: lines are lost: %s", error)
+            self._is_failing = True

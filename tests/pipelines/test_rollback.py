@@ -189,6 +189,15 @@ def test_with_a_key_what_becomes_champion_is_signed(settings, tmp_path, monkeypa
     assert state() == before
 
 
+def test_a_damaged_bundle_of_the_workspace_is_replaced(settings):
+    file = paths.CHAMPION / "champion.json"
+    content = json.loads(file.read_text("utf-8"))
+    del content["provenance"]
+    file.write_text(json.dumps(content), "utf-8")
+    assert run("--reason", "x").returncode == 0
+    assert version() == ("2", "2")
+
+
 @pytest.mark.parametrize("damage", ["model", "manifest", "example", "missing"])
 def test_a_bundle_that_is_not_what_was_registered_changes_nothing(settings, damage):
     target = model_registry.list_versions("tandem")[1]

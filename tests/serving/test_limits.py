@@ -346,8 +346,10 @@ def test_the_access_log_has_one_line_per_request_without_content(
 
 
 def test_a_line_of_the_access_log_that_cannot_be_written_fails_no_request(
-    digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch
+    digits: Path, local: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The first of them is reported."""
+
     class Full(io.StringIO):
         """As a file on a full disk."""
 
@@ -357,8 +359,10 @@ def test_a_line_of_the_access_log_that_cannot_be_written_fails_no_request(
     service, observed = local(digits, log_share=1.0), list[Any]()
     monkeypatch.setattr(service.worker, "observe", lambda *given: observed.append(given))
     monkeypatch.setattr(sys, "stdout", Full())
-    assert service.post("/predict", **BODY).status_code == 200
-    assert len(observed) == 1
+    for _ in range(2):
+        assert service.post("/predict", **BODY).status_code == 200
+    assert len(observed) == 2
+    assert caplog.messages == ["access log: lines are lost: [Errno 28] No space left on device"]
 
 
 @pytest.mark.parametrize(

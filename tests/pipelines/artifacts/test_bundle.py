@@ -145,7 +145,7 @@ def test_a_reader_that_reads_on_and_on_never_sees_half_a_bundle(tmp_path):
 
     reader = threading.Thread(target=read_on)
     reader.start()
-    for index in takewhile(lambda index: index < 40 or (len(seen) < 2 and not broken), count()):
+    for index in takewhile(lambda index: index < 40 or (len(seen) < 2 and reader.is_alive()), count()):
         write({**RECORD, "version": str(index)}, *models[index % 2], folder)
     done.set()
     reader.join()
@@ -167,7 +167,7 @@ def test_a_failure_in_the_block_leaves_the_old_champion_whole(tmp_path):
     assert read(folder)[0]["version"] == "4"
 
 
-def test_of_two_that_replace_a_bundle_at_once_one_waits_for_the_other(tmp_path):
+def test_of_two_that_replace_a_bundle_at_once_one_waits_for_the_other(tmp_path, capsys):
     folder, sources = tmp_path / "champion", [tmp_path / "first", tmp_path / "second"]
     for source in sources:
         source.mkdir()
@@ -181,6 +181,8 @@ def test_of_two_that_replace_a_bundle_at_once_one_waits_for_the_other(tmp_path):
     record, content = read(folder)
     assert (record["version"], content) == ("second", b"second")
     assert {path.name for path in folder.iterdir()} == {"champion.json", record["model"]["file"]}
+    assert capsys.readouterr().out == f"{folder}: waiting for another process that replaces the bundle\n"
+    assert (tmp_path / ".champion.lock").stat().st_mode & 0o777 == 0o666  # another user may hold it next
 
 
 def test_a_volume_on_a_read_only_file_system_can_be_written_to(tmp_path):

@@ -143,7 +143,11 @@ def test_an_interruption_within_a_library_that_then_fails_is_an_interruption(tmp
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", INTERRUPTED]
     done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        130,
+        "",
+        "interrupted (RuntimeError: release unlocked lock)\n",
+    )
 
 
 def wait_until(condition: Callable[[], object]) -> None:

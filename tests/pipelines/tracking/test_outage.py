@@ -350,6 +350,11 @@ def test_an_error_of_the_client_of_an_artifact_store_is_one_line(tmp_path, monke
         assert str(caught.value) == f"MLflow store {location.public_uri()}: {words}"
 
 
+def test_an_error_in_the_code_is_no_error_of_the_store():
+    with pytest.raises(IndexError), store.errors_reported():
+        raise IndexError
+
+
 def test_an_interruption_within_the_client_is_no_error_of_the_store():
     error = RuntimeError("cannot release un-acquired lock")
     error.__context__ = KeyboardInterrupt()
