@@ -125,8 +125,8 @@ def table(versions: Sequence[ModelVersion]) -> str:
             "version": event.version,
             "candidate": tags[event.version].get("candidate", ""),
             "replaced": event.replaces or "-",
-            "reason": event.reason,
             "rolled back": tags[event.version].get(ROLLED_BACK, ""),
+            "reason": event.reason,
         }
         for event in promotion_history.events(versions)
     ]

@@ -93,9 +93,9 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
         ["2", "torch-cnn", "3"],
         ["1", "torch-cnn", "2"],
     ]
-    assert "rollback: wrong for 5" in lines[5]
-    assert lines[4].endswith("wrong for 5")
-    assert lines[3].endswith("slow")
+    assert lines[5].endswith("rollback: wrong for 5")
+    assert lines[4].split()[5:8] == ["wrong", "for", "5"]
+    assert lines[3].split()[5] == "slow"
 
 
 def test_a_clock_that_is_behind_does_not_change_the_order_of_the_history(settings, monkeypatch):
