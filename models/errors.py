@@ -1,5 +1,24 @@
 """The exception for mistakes of the user, whose message is one line."""
 
+import json
+
+from pydantic_core import ValidationError
+
+MAX_VALUE_LENGTH = 200  # characters of a value in a message
+# Allowed values in terms of YAML and JSON, in place of pydantic's messages in terms of Python.
+ALLOWED = {
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "an object",
+    "string_too_short": "text of at least one character",
+    "string_type": "text",
+    "too_short": "a list of at least one",
+    "tuple_type": "a list",
+}
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: a parameter, a file, a device, an address.
@@ -12,3 +31,19 @@ class InputError(ValueError):
 def one_line(text: object) -> str:
     """A text, or the message of an exception, without line breaks and repeated spaces."""
     return " ".join(str(text).split())
+
+
+def first_problem(error: ValidationError) -> str:
+    """The key, the value and what is allowed, of the first problem of a content in JSON that pydantic rejects."""
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(map(str, problem["loc"]))
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = ALLOWED.get(problem["type"], reason)
+    if problem["type"] == "json_invalid":
+        return f"not JSON ({reason.removeprefix('Invalid JSON: ')})"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    if "allowed:" in allowed:
+        return ": ".join(filter(None, (key, allowed)))
+    value = json.dumps(problem["input"], ensure_ascii=False, default=str)[:MAX_VALUE_LENGTH]
+    return f"{key or 'the content'} = {value}; allowed: {allowed}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from models.errors import InputError
+from models.errors import InputError, first_problem
 
 Task = Literal["classification", "regression"]
 Kind = Literal["image", "tabular"]
@@ -97,10 +97,7 @@ class DataSpec:
         try:
             return _adapter().validate_python(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            reason = first["msg"].removeprefix("Value error, ")  # of `__post_init__`
-            location = ".".join(map(str, first["loc"]))
-            raise InputError(": ".join(filter(None, [where, location, reason]))) from error
+            raise InputError(f"{where}: {first_problem(error)}") from error
 
     @classmethod
     def read(cls, path: Path) -> "DataSpec":

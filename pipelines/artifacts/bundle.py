@@ -1,7 +1,6 @@
 """The champion bundle: `champion.json`, the ONNX file that it names, and its signature, consistent at all times."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from models.errors import InputError
-from models.manifest import LOCK, MANIFEST, SCHEMA, Schema, signature_file
+from models.errors import InputError, first_problem
+from models.manifest import LOCK, MANIFEST, SCHEMA, Manifest, signature_file
 from models.spec import DataSpec
 from pipelines.artifacts import json_object
 from pipelines.artifacts.atomic import replacing
@@ -20,60 +19,15 @@ from pipelines.artifacts.hashing import require_sha256
 
 # Fields of the specification that define examples and predictions, without the statistics of the data.
 INTERFACE = ("name", "task", "kind", "shape", "dtype", "labels", "target", "features", "categories")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class _Provenance(BaseModel):
-    run_id: str
-    git_commit: str
-    git_dirty: bool
-    data_sha256: str
-    created: str
-
-
-class _Model(BaseModel):
-    bytes: int
-
-
-class _Example(BaseModel):
-    inputs: list[Any]
-    outputs: list[Any]
-
-
-class _Manifest(BaseModel):
-    """The keys of champion.json that are read, and their types."""
-
-    model_config = ConfigDict(strict=True)
-
-    format: Schema = Field(alias="schema")
-    name: str
-    version: str
-    model: _Model
-    spec: dict[str, Any]
-    metrics: dict[str, float]
-    provenance: _Provenance
-    example: _Example
 
 
 def read(folder: Path) -> Mapping[str, Any]:
     """The content of champion.json. Raises InputError where it is missing or damaged."""
-    content = _with_model(folder)
-    try:
-        _Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(map(str, first["loc"]))
-        raise InputError(f"{folder / MANIFEST}: {location}: {first['msg']}; run `dvc repro`") from error
-    return content
-
-
-def _with_model(folder: Path) -> Mapping[str, Any]:
-    """The content of champion.json. Raises InputError where it is missing or names no model by its SHA-256."""
     content = json_object.read(folder / MANIFEST)
-    model = content.get("model")
-    model = model if isinstance(model, dict) else {}
-    if not SHA256.fullmatch(str(model.get("sha256"))) or model.get("file") != f"{model['sha256']}.onnx":
-        raise InputError(f"{folder / MANIFEST}: `model` names no file by its SHA-256; run `dvc repro`")
+    try:
+        Manifest.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{folder / MANIFEST}: {first_problem(error)}; run `dvc repro`") from error
     return content
 
 
@@ -161,8 +115,14 @@ def _lock_file(folder: Path) -> Path:
 
 
 def _remove_others(folder: Path) -> None:
-    """Remove other files; last, as a reader of the earlier champion.json may still open its model."""
-    current = _files(folder) if (folder / MANIFEST).exists() else ()
+    """Remove other files; last, as a reader of the earlier champion.json may still open its model.
+
+    Those of a damaged bundle, whose files are not known, are left until the next one replaces it.
+    """
+    try:
+        current = _files(folder) if (folder / MANIFEST).exists() else ()
+    except InputError:
+        return
     for path in (*folder.glob("*.onnx"), *folder.glob("*.sig"), *folder.glob(".*.partial")):
         if path.name not in current:
             path.unlink()
@@ -170,4 +130,4 @@ def _remove_others(folder: Path) -> None:
 
 def _files(folder: Path) -> tuple[str, str]:
     """The names of model and signature."""
-    return str(_with_model(folder)["model"]["file"]), signature_file((folder / MANIFEST).read_bytes())
+    return str(read(folder)["model"]["file"]), signature_file((folder / MANIFEST).read_bytes())

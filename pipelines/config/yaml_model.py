@@ -14,21 +14,11 @@ from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node
 
-from models.errors import InputError, one_line
+from models.errors import ALLOWED, MAX_VALUE_LENGTH, InputError, one_line
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
-MAX_VALUE_LENGTH = 200  # characters of a value in a message
-# Allowed values in terms of YAML, in place of pydantic's messages in terms of Python.
-ALLOWED = {
-    "bool_type": "true or false",
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "model_type": "a section with keys",
-    "string_too_short": "text of at least one character",
-    "string_type": "text",
-    "too_short": "a list of at least one",
-    "tuple_type": "a list",
-}
+# In terms of YAML, where they differ from those of JSON.
+YAML_ALLOWED = {"model_type": "a section with keys"}
 
 
 class _Constructor(SafeConstructor):
@@ -108,7 +98,7 @@ def message(problem: ErrorDetails, model: type[BaseModel], replaced: Mapping[str
     if problem["type"] == "missing":
         return f"{key}: missing"
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed = ALLOWED.get(problem["type"], reason)
+    allowed = (ALLOWED | YAML_ALLOWED).get(problem["type"], reason)
     return f"{key}: {allowed}" if "allowed:" in allowed else f"{key} = {_as_yaml(problem['input'])}; allowed: {allowed}"
 
 

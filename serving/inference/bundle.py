@@ -5,52 +5,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from models.errors import InputError
-from models.manifest import CHECKED, LOCK, MANIFEST, ROLLED_BACK, Schema, signature_file
+from models.errors import InputError, first_problem
+from models.manifest import CHECKED, LOCK, MANIFEST, ROLLED_BACK, Manifest, signature_file
 from models.spec import DataSpec
 from serving.inference import signature
 
 NOT_OF_THE_BUNDLE = (CHECKED, LOCK, ROLLED_BACK)  # the beginnings of their names
 ADVICE = "run `uv run dvc repro` to create a champion"
-
-
-class ModelFile(BaseModel):
-    """The model file, named by its SHA-256."""
-
-    model_config = ConfigDict(frozen=True)
-
-    file: str = Field(pattern=r"^[0-9a-f]{64}\.onnx$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(ge=1)
-
-
-class Example(BaseModel):
-    """Raw examples [n, *shape] as nested lists, and the expected outputs [n, K]."""
-
-    model_config = ConfigDict(frozen=True)
-
-    inputs: list[Any] = Field(min_length=1)
-    outputs: list[list[float]] = Field(min_length=1)
-
-
-class Manifest(BaseModel):
-    """The content of `champion.json`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    format: Schema = Field(alias="schema")
-    name: str
-    version: str = Field(pattern=r"^[A-Za-z0-9_.+:-]{1,100}$")  # part of headers and paths
-    model: ModelFile
-    spec: dict[str, Any]
-    metrics: dict[str, float]
-    provenance: dict[str, Any]
-    example: Example
 
 
 @dataclass(frozen=True)
@@ -112,9 +77,7 @@ def _manifest(path: Path) -> tuple[bytes, Manifest]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); {ADVICE}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: {location}: {first['msg']}; {ADVICE}") from error
+        raise InputError(f"{path}: {first_problem(error)}; {ADVICE}") from error
 
 
 def _check_unique(spec: DataSpec, where: str) -> None:

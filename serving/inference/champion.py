@@ -82,7 +82,7 @@ def load(
         predictor,
         _warm_up(predictor, example) < MAX_INLINE_SECONDS and predictor.provider == CPU,
         manifest.metrics,
-        manifest.provenance,
+        manifest.provenance.model_dump(),
         example,
     )
 

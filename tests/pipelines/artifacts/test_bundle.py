@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -22,7 +23,7 @@ RECORD = {
     "spec": {},
     "metrics": {"test/accuracy": 0.98},
     "provenance": {"run_id": "1", "git_commit": "2", "git_dirty": False, "data_sha256": "3", "created": "2026-12-01"},
-    "example": {"inputs": [], "outputs": []},
+    "example": {"inputs": [[0]], "outputs": [[1.0]]},
 }
 
 
@@ -203,12 +204,38 @@ def test_a_volume_on_a_read_only_file_system_can_be_written_to(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model", [None, {}, {"file": "../x.onnx", "sha256": "../x"}, {"file": "x.onnx", "sha256": "a" * 64}]
+    ("change", "problem"),
+    [
+        ({"schema": 2}, "schema = 2; allowed: 1"),
+        ({"version": "../1"}, 'version = "../1"; allowed: 1 to 100 letters, digits and characters of _.+:-'),
+        ({"model": None}, "model = null; allowed: an object"),
+        ({"model": {}}, "model.file: missing"),
+        ({"model": {"file": "../x.onnx", "sha256": "../x", "bytes": 1}}, 'model.sha256 = "../x"; allowed: a SHA-256'),
+        ({"model": {"file": "x.onnx", "sha256": "a" * 64, "bytes": 1}}, "model: file = 'x.onnx'; allowed: 'aaaa"),
+        ({"metrics": {"accuracy": "high"}}, 'metrics.accuracy = "high"; allowed: a number'),
+        ({"example": {"inputs": [], "outputs": [[1.0]]}}, "example.inputs = []; allowed: a list of at least one"),
+        ({"example": {"inputs": [[0]], "outputs": [1.0]}}, "example.outputs.0 = 1.0; allowed: a list"),
+    ],
 )
-def test_a_manifest_that_names_no_model_is_one_line(tmp_path, model):
-    (tmp_path / "champion.json").write_text(json.dumps({"schema": 1, "model": model}), "utf-8")
-    with pytest.raises(InputError, match=r"champion\.json: `model` names no file by its SHA-256; run `dvc repro`"):
+def test_a_damaged_manifest_is_one_line(tmp_path, change, problem):
+    bundle.build(RECORD, *make(tmp_path / "model.onnx", b"first"), tmp_path)
+    file = tmp_path / "champion.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **change}), "utf-8")
+    with pytest.raises(InputError, match=re.escape(f"{file}: {problem}") + ".*; run `dvc repro`$") as caught:
         bundle.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failure_beside_a_damaged_bundle_is_the_error_of_the_failure(tmp_path):
+    folder, newer = tmp_path / "champion", tmp_path / "newer"
+    for path in (folder, newer):
+        path.mkdir()
+    (folder / "champion.json").write_text("{}", "utf-8")
+    bundle.build(RECORD, *make(tmp_path / "model.onnx", b"first"), newer)
+    with pytest.raises(ZeroDivisionError), bundle.installing(newer, folder):
+        raise ZeroDivisionError
+    bundle.install(newer, folder)
+    assert read(folder)[1] == b"first"
 
 
 @pytest.mark.parametrize(

@@ -77,18 +77,33 @@ def test_duplicate_names_of_a_table(tmp_path: Path, change: dict[str, Any], reas
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "no champion yet": lambda folder: (folder / "champion.json").unlink(),
-    "Invalid JSON": lambda folder: (folder / "champion.json").write_text("{"),
+    r"champion\.json: not JSON \(EOF": lambda folder: (folder / "champion.json").write_text("{"),
     "SHA-256 is": lambda folder: next(folder.glob("*.onnx")).write_bytes(b"other"),
     "cannot be read": lambda folder: next(folder.glob("*.onnx")).unlink(),
-    "schema: Input should be 1": lambda folder: edit(folder, lambda content: content.update(schema=2)),
-    "metrics: Field required": lambda folder: edit(folder, lambda content: content.pop("metrics")),
-    "String should match": lambda folder: edit(folder, lambda content: content["model"].update(file="../x.onnx")),
-    "version: String should match": lambda folder: edit(folder, lambda content: content.update(version="1\r\nx: y")),
-    "version: String should match pattern": lambda folder: edit(folder, lambda content: content.update(version="1\n")),
+    r"champion\.json: schema = 2; allowed: 1; run": lambda folder: edit(
+        folder, lambda content: content.update(schema=2)
+    ),
+    r"champion\.json: metrics: missing; run": lambda folder: edit(folder, lambda content: content.pop("metrics")),
+    r"champion\.json: model: file = '../x\.onnx'; allowed: '[0-9a-f]{64}\.onnx', its SHA-256; run": lambda folder: edit(
+        folder, lambda content: content["model"].update(file="../x.onnx")
+    ),
+    r"version = .1.r.nx: y.; allowed: 1 to 100 letters, digits and characters of _\.\+:-; run": lambda folder: edit(
+        folder, lambda content: content.update(version="1\r\nx: y")
+    ),
+    r"version = .1.n.; allowed: 1 to 100 letters": lambda folder: edit(
+        folder, lambda content: content.update(version="1\n")
+    ),
     "labels: '0' occurs twice": lambda folder: edit(folder, lambda content: content["spec"].update(labels=["0"] * 10)),
     "features: 'a' occurs twice": lambda folder: edit(
         folder, lambda content: content["spec"].update(features=["a"] * 2)
     ),
+    r"metrics\.accuracy = \"high\"; allowed: a number; run": lambda folder: edit(
+        folder, lambda content: content["metrics"].update(accuracy="high")
+    ),
+    r"provenance\.run_id: missing; run": lambda folder: edit(
+        folder, lambda content: content["provenance"].pop("run_id")
+    ),
+    r"the content = \[1\]; allowed: an object; run": lambda folder: (folder / "champion.json").write_text("[1]"),
     "missing or unknown keys: std": lambda folder: edit(folder, lambda content: content["spec"].pop("std")),
     "wrong outputs for the stored example": lambda folder: edit(
         folder, lambda content: content["example"]["outputs"][0].reverse()
@@ -108,16 +123,16 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 
 
 WRONG_TYPES = {
-    "spec: labels.0: Input should be a valid string": {"labels": list(range(10))},
-    "spec: labels: Input should be a valid tuple": {"labels": "0123456789"},
-    "spec: dtype: Input should be 'uint8' or 'float32'": {"dtype": "int8"},
-    "spec: kind: Input should be 'image' or 'tabular'": {"kind": 1},
-    "spec: shape: Input should be a valid tuple": {"shape": 4},
-    "spec: features: Input should be a valid tuple": {"features": None},
-    "spec: categories: Input should be a valid tuple": {"categories": None},
-    "spec: fill: Input should be a valid tuple": {"fill": None},
-    "spec: target_std: Input should be a valid number": {"target_std": None},
-    "spec: shape: Tuple should have at least 1 item": {"kind": "tabular", "shape": []},
+    "spec: labels.0 = 0; allowed: text": {"labels": list(range(10))},
+    'spec: labels = "0123456789"; allowed: a list': {"labels": "0123456789"},
+    "spec: dtype = \"int8\"; allowed: 'uint8' or 'float32'": {"dtype": "int8"},
+    "spec: kind = 1; allowed: 'image' or 'tabular'": {"kind": 1},
+    "spec: shape = 4; allowed: a list": {"shape": 4},
+    "spec: features = null; allowed: a list": {"features": None},
+    "spec: categories = null; allowed: a list": {"categories": None},
+    "spec: fill = null; allowed: a list": {"fill": None},
+    "spec: target_std = null; allowed: a number": {"target_std": None},
+    "spec: shape = []; allowed: a list of at least one": {"kind": "tabular", "shape": []},
     "spec: spec of 'digits': features = 0; allowed: 8": {"kind": "tabular"},
 }
 
