@@ -80,7 +80,8 @@ def fetch(name: str, alias: str, folder: Path, known: ModelVersion | None = None
     version = model_registry.get_version(name, alias)
     if version == known and (folder / MANIFEST).exists():
         return version
-    with TemporaryDirectory() as beside:
+    with bundle.locked(folder), TemporaryDirectory() as beside:
+        version = model_registry.get_version(name, alias)  # another process may have moved the alias in the meantime
         bundle.install(model_registry.download(version, Path(beside)), folder)
     print(f"{folder}: {name}, version {version.version}", flush=True)
     return version

@@ -46,14 +46,20 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
     Raises InputError if there is none, if it cannot be fetched or is not what was registered, or if the store does not
     respond; bundle and alias are then unchanged.
     """
+    with bundle.locked(paths.CHAMPION):
+        restored = _restore(name, number, reason)
+    dvc_record.update(restored.version)
+
+
+def _restore(name: str, number: str | None, reason: str) -> ModelVersion:
+    """Bundle and alias of the version that is champion then."""
     current = model_registry.get_version(name, model_registry.CHAMPION)
     versions = model_registry.list_versions(name)
     if number is None and _is_interrupted(current, versions):
         with TemporaryDirectory() as beside:
             bundle.install(model_registry.download(current, Path(beside)), paths.CHAMPION)
         print(f"champion: version {current.version} of {name}; the interrupted rollback to it is complete", flush=True)
-        dvc_record.update(current.version)
-        return
+        return current
     restored = _find(number, current, versions)
     with TemporaryDirectory() as beside:
         folder = model_registry.download(restored, Path(beside))
@@ -68,7 +74,7 @@ def roll_back(name: str, number: str | None, reason: str) -> None:
         f"champion: {manifest['name']}, version {restored.version} of {name}; version {current.version} is rolled back",
         flush=True,
     )
-    dvc_record.update(restored.version)
+    return restored
 
 
 def _is_interrupted(current: ModelVersion, versions: Sequence[ModelVersion]) -> bool:

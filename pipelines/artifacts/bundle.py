@@ -74,8 +74,8 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
     Another process that is replacing the bundle in `folder` is waited for.
     """
     model, signature = read(source)["model"], source / signature_file((source / MANIFEST).read_bytes())
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
+    with locked(folder):
+        folder.mkdir(exist_ok=True)
         if any(folder.glob("*.sig")) and not signature.exists():
             raise InputError(f"{folder} has a signed bundle, the new one is not signed; set TANDEM_SIGNING_KEY")
         try:
@@ -93,9 +93,13 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Wait for another process that replaces the bundle in the folder, also one of another user."""
-    lock = FileLock(_lock_file(folder), mode=0o666)
+def locked(folder: Path) -> Iterator[None]:
+    """Wait for another process that replaces the bundle in the folder, also one of another user.
+
+    A command that decides by the current champion reads it within the block, and replaces the bundle in it.
+    """
+    folder.resolve().parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_file(folder), mode=0o666, is_singleton=True)  # a thread may acquire it again
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -36,7 +36,7 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
     candidates = [record for name in names for record in records.read(name)]
     rules = Rules(config, config.metric_for(spec.task), candidates[0].metric)
     store.open_experiment(experiment)
-    with current_champion.opened(config.model_name) as current:
+    with bundle.locked(paths.CHAMPION), current_champion.opened(config.model_name) as current:
         is_copy = model_registry.promotion_alias() == model_registry.CHALLENGER
         if current and (current.registered or is_copy):
             publication.keep(current)  # at first, so that it is the bundle of the workspace if no candidate passes

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 
 import mlflow
@@ -10,7 +11,7 @@ import pytest
 
 from models.errors import InputError
 from pipelines import registry, rollback
-from pipelines.artifacts import paths
+from pipelines.artifacts import bundle, paths
 from pipelines.doctor import mlflow_store
 from pipelines.promote import __main__ as promote
 from pipelines.tracking import location, model_registry, promotion_history, relocation
@@ -96,6 +97,26 @@ def test_bundle_and_alias_go_back_and_the_history_names_each_step(settings):
     assert lines[5].endswith("rollback: wrong for 5")
     assert lines[4].split()[5:8] == ["wrong", "for", "5"]
     assert lines[3].split()[5] == "slow"
+
+
+@pytest.mark.parametrize(
+    ("command", "champion", "replaced"),
+    [
+        (lambda settings: promote_graph(settings, 100.0, replace="always"), "4", "2"),
+        (lambda _: rollback.roll_back("tandem", None, "of the second"), "1", "2"),
+        (lambda _: registry.fetch("tandem", "champion", paths.CHAMPION), "2", "3"),
+    ],
+)
+def test_the_second_of_two_commands_at_once_decides_by_the_champion_of_the_first(settings, command, champion, replaced):
+    with ThreadPoolExecutor(1) as pool:
+        with bundle.locked(paths.CHAMPION):
+            second = pool.submit(command, settings)
+            wait([second], timeout=2)
+            assert not second.done()
+            rollback.roll_back("tandem", None, "of the first")
+        second.result()
+    assert version() == (champion, champion)
+    assert promotion_history.events(model_registry.list_versions("tandem"))[-1].replaces == replaced
 
 
 def test_a_clock_that_is_behind_does_not_change_the_order_of_the_history(settings, monkeypatch):
