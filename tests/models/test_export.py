@@ -14,9 +14,11 @@ import pytest
 from models.config import Activation
 from models.spec import DataSpec
 from models.training.batches import Split
+from pipelines.execution.candidate import Candidate
 from pipelines.export.batch_sizes import BATCH_SIZES
 from tests.models.conftest import CONFIGS, FRAMEWORKS, Exported, framework_module, logits
 from tests.models.equality import require_equal
+from tests.models.exporter import export_new_model
 from tests.models.readers import Readers
 
 
@@ -87,21 +89,12 @@ def test_the_same_model_exports_to_the_same_bytes(
     assert (folder / "model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
 
 
-def export_new_model(framework: str, spec: DataSpec, folder: Path) -> None:
-    """Export a model whose weights do not depend on the process."""
-    model, store = framework_module(framework, "cnn").build(spec, CONFIGS["cnn"]), framework_module(framework, "store")
-    random = np.random.default_rng(0)
-    weights = store.get_weights(model)
-    store.set_weights(model, {name: random.random(array.shape, np.float32) for name, array in weights.items()})
-    folder.mkdir()
-    framework_module(framework, "export").export(model, spec, folder)
-
-
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_process_writes_the_same_bytes_and_no_path(framework: str, spec: DataSpec, tmp_path: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as processes:
-        for future in [processes.submit(export_new_model, framework, spec, folder) for folder in folders]:
+        given = Candidate(framework, "cnn"), CONFIGS["cnn"], spec
+        for future in [processes.submit(export_new_model, *given, folder) for folder in folders]:
             future.result()
     first, second = ({path.relative_to(folder): path for path in folder.rglob("*.*")} for folder in folders)
     assert first.keys() == second.keys()

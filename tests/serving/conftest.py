@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
 for _operation in ("connect", "read", "write", "pool"):  # 5 s otherwise
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _operation, PATIENCE)
+# Each `httpx.get` reads all certificates of authorities, in 20 ms, to ask a local service without TLS.
+httpx._transports.default.create_ssl_context = cache(httpx._transports.default.create_ssl_context)
 
 
 @pytest.fixture
