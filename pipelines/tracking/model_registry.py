@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from models.errors import InputError, one_line
+from models.errors import InputError
 from models.manifest import MANIFEST
 from models.spec import DataSpec
 from pipelines.artifacts import bundle, example_hashes
@@ -129,12 +129,11 @@ def training_examples(version: ModelVersion) -> np.ndarray | None:
 
     Raises InputError if the store does not respond.
     """
-    client, path = mlflow.MlflowClient(), f"{_manifest_folder(version)}/{example_hashes.FILE}"
     with store.errors_reported(), TemporaryDirectory() as folder:
-        stored = client.list_artifacts(version.run_id, _manifest_folder(version))
-        if path not in {file.path for file in stored}:
+        if (path := f"{_manifest_folder(version)}/{example_hashes.FILE}") not in _stored_beside_model(version):
             return None
-        return np.asarray(np.load(client.download_artifacts(version.run_id, path, folder), allow_pickle=False))
+        file = mlflow.MlflowClient().download_artifacts(version.run_id, path, folder)
+        return np.asarray(np.load(file, allow_pickle=False))
 
 
 def download(version: ModelVersion, folder: Path) -> Path:
@@ -144,14 +143,20 @@ def download(version: ModelVersion, folder: Path) -> Path:
     respond.
     """
     with store.errors_reported(), quiet():
-        try:
-            model = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder))
-            beside = mlflow.artifacts.download_artifacts(
-                run_id=version.run_id, artifact_path=_manifest_folder(version), dst_path=str(folder)
-            )
-        except (mlflow.MlflowException, OSError) as error:
-            raise InputError(f"{version.uri}: not registered by `promote` ({one_line(error)})") from error
+        if (path := f"{_manifest_folder(version)}/{MANIFEST}") not in _stored_beside_model(version):
+            run = f"run {version.run_id} has no artifact {path}"
+            raise InputError(f"{version.uri}: {run}: not registered by `promote`, or deleted since")
+        model = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder))
+        beside = mlflow.artifacts.download_artifacts(
+            run_id=version.run_id, artifact_path=_manifest_folder(version), dst_path=str(folder)
+        )
     return _complete(version, Path(model) / logged_models.ONNX_FILE, Path(beside))
+
+
+def _stored_beside_model(version: ModelVersion) -> set[str]:
+    """The artifacts of `store_beside_model`; none if the run was deleted."""
+    files = store.find(mlflow.MlflowClient().list_artifacts, version.run_id, _manifest_folder(version))
+    return {file.path for file in files or ()}
 
 
 def _complete(version: ModelVersion, model: Path, folder: Path) -> Path:

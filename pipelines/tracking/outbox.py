@@ -92,10 +92,12 @@ class Outbox:
     def append(self, kind: str, content: Mapping[str, Any], files: Path | None = None) -> None:
         """Write a record. It survives the end of the process; `sync` makes it survive a power failure.
 
-        Raises OSError, for example where the disk is full; nothing of the record is then left.
+        Raises OSError, for example where the disk is full or the folder was deleted; nothing of the record is then
+        left.
         """
         line = json.dumps([kind, content, files.name if files else ""]) + "\n"
         path = self.folder / RECORDS
+        path.stat()  # else the lock would create the folder again
         with naming(path), FileLock(self.folder / APPEND_LOCK):
             remove_incomplete_line(path)  # of a process that was killed
             try:
@@ -105,8 +107,9 @@ class Outbox:
                 raise
 
     def sync(self) -> None:
-        """Wait until the records are on the disk."""
-        os.fsync(self._descriptor)
+        """Wait until the records are on the disk. Raises OSError, for example where that is full."""
+        with naming(self.folder / RECORDS):
+            os.fsync(self._descriptor)
 
     def new_records(self) -> list[Record]:
         """The records since the last call, oldest first."""

@@ -87,6 +87,7 @@ class Writer:
         self.is_closing = False
         self.has_given_up = False  # until `close` is answered
         self.in_outage = False
+        self.has_failed_to_sync = False
 
     def serve(self) -> None:
         """Answer requests and deliver records. Raises EOFError when the parent has ended."""
@@ -154,7 +155,7 @@ class Writer:
         for delivery in [*self.deliveries]:
             records = delivery.outbox.new_records()
             if records:
-                delivery.outbox.sync()
+                self._sync(delivery.outbox)
             for record in records:
                 if record.kind == "end":  # no thread may write to the outbox once it is deleted
                     self._stop_system_metrics(delivery.outbox.id)
@@ -165,6 +166,15 @@ class Writer:
                     delivery.outbox.delete()
                     self.deliveries.remove(delivery)
                     break  # system metrics may follow
+
+    def _sync(self, box: Outbox) -> None:
+        """Wait until the records are on the disk. An error is reported once: they can be delivered all the same."""
+        try:
+            box.sync()
+        except OSError as error:
+            if not self.has_failed_to_sync:
+                self.has_failed_to_sync = True
+                print(f"{box.header.name}: a power failure may lose what is logged ({error})", flush=True)
 
     def _deliver(self, delivery: Delivery, record: Record) -> bool:
         """Try until it succeeds; False if it has failed when closing. Each request is then tried once more."""

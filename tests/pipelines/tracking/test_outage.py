@@ -333,6 +333,34 @@ def test_system_metrics_end_in_one_line_where_the_disk_is_full(capfd):
     assert "Traceback" not in errors
 
 
+def test_records_that_cannot_be_flushed_to_a_full_disk_are_delivered(local, capfd, monkeypatch):
+    def fsync(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)  # also in the other process, a fork
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+        log_epochs(run, [1])
+        time.sleep(2 * run_process.POLL_SECONDS)
+        log_epochs(run, [2])
+    assert_complete(run.id, [1, 2])
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "No space left" in line]
+    assert line.startswith("torch-cnn: a power failure may lose what is logged ([Errno 28] No space left on device: ")
+    assert line.endswith("/records.jsonl')")
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), mlflow.MlflowException("refused")])
+def test_an_outage_during_a_download_is_not_taken_for_another_kind_of_version(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    synthetic.enter(tmp_path, monkeypatch)
+    files = [mlflow.entities.FileInfo("champion/1/champion.json", False, 1)]
+    monkeypatch.setattr(mlflow.MlflowClient, "list_artifacts", lambda *_: files)
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    with pytest.raises(InputError, match=r"^MLflow store .*refused$"):
+        model_registry.download(model_registry.ModelVersion("tandem", "1", "run", {}), tmp_path)
+
+
 class EndpointConnectionError(Exception):
     """As that of boto3, which neither MLflow nor Python knows."""
 
@@ -342,7 +370,7 @@ def test_an_error_of_the_client_of_an_artifact_store_is_one_line(tmp_path, monke
         raise EndpointConnectionError("Could not connect\nto the endpoint")
 
     synthetic.enter(tmp_path, monkeypatch)
-    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "list_artifacts", fail)
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", fail)
     version = model_registry.ModelVersion("tandem", "1", "run", {})
     for function in (model_registry.download, model_registry.store_beside_model):

@@ -126,3 +126,11 @@ def test_an_incomplete_line_of_the_other_process_is_cut_before_the_next_record(l
     box.append("end", {"status": "KILLED"})
     assert [record.kind for record in box.new_records()] == ["params", "tags", "end"]
     box.delete()
+
+
+def test_a_record_behind_the_deletion_is_an_error_that_creates_nothing(tmp_path: Path) -> None:
+    box = outbox.create(tmp_path, Header(STORE, "torch-cnn"))
+    box.delete()
+    with pytest.raises(FileNotFoundError, match=outbox.RECORDS):
+        box.append("end", {"status": "FAILED"})
+    assert list(tmp_path.iterdir()) == []
