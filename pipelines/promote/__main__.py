@@ -48,8 +48,9 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
         is_selected = decision.replaces or (current is not None and challenger.sha256 == current.sha256)
         verdict = alias if is_selected else "selected, but not better than the champion"
         choice = replace(choice, verdicts={**choice.verdicts, choice.selected: verdict})
-        table = markdown_report.table(candidates, choice, rules)
+        table = markdown_report.table(candidates, choice, decision, rules)
         print(f"{table}\n\n{choice.reason}\n{decision.reason}", flush=True)
+        promotion = reports.draw(candidates, choice, decision, rules)  # an error here leaves the champion unchanged
         with Tracker(experiment).resume(challenger.candidate, challenger.training["run_id"]) as run:
             if current is None or decision.replaces:
                 content = publication.of_candidate(challenger)
@@ -59,7 +60,7 @@ def promote(names: Sequence[str], config: Promote, device: Device, experiment: s
             elif not (current.registered or is_copy):
                 _register(current, config.model_name, experiment)
             manifest = bundle.read(paths.CHAMPION)
-            reports.write(candidates, choice, decision, rules, manifest)
+            reports.write(promotion(manifest))
             for page in reports.PAGES:
                 run.log_artifact(page, "promotion")
             run.log_artifact(paths.COMPARISON, "promotion/plots")

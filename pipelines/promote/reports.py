@@ -1,6 +1,6 @@
 """The files that report a promotion, written together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.spec import DataSpec
@@ -16,24 +16,22 @@ from pipelines.promote.selection import Choice, Rules
 PAGES = (paths.REPORT, paths.HTML_REPORT, paths.MODEL_CARD)
 
 
-def write(
-    candidates: Sequence[CandidateRecord],
-    choice: Choice,
-    decision: Decision,
-    rules: Rules,
-    manifest: Mapping[str, Any],
-) -> None:
-    """Write plot and learning curves of all candidates, the summary, PAGES: the reports and the champion's card."""
+def draw(
+    candidates: Sequence[CandidateRecord], choice: Choice, decision: Decision, rules: Rules
+) -> Callable[[Mapping[str, Any]], Promotion]:
+    """Write plot and learning curves of all candidates; what makes the content of the pages of champion.json."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     errors = {name: json_object.read(paths.errors(name)) for name in names}
-    data = validation_report.read()
-    promotion = Promotion(
-        candidates, choice, decision, rules, manifest, histories, errors, data, DataSpec.read(paths.SPEC)
-    )
+    data, spec = validation_report.read(), DataSpec.read(paths.SPEC)
     with staged(paths.PLOTS, [paths.COMPARISON.name, paths.LEARNING_CURVES.name]) as beside:
         comparison_plot.draw(candidates, histories, choice.selected, beside / paths.COMPARISON.name)
         history.write_combined(histories, beside / paths.LEARNING_CURVES.name)
+    return lambda manifest: Promotion(candidates, choice, decision, rules, manifest, histories, errors, data, spec)
+
+
+def write(promotion: Promotion) -> None:
+    """Write the summary and PAGES: the reports and the champion's card."""
     pages = markdown_report.page(promotion), html_report.page(promotion, _samples()), model_card.markdown(promotion)
     with staged(paths.ARTIFACTS, [paths.SUMMARY.name, *(path.name for path in PAGES)]) as beside:
         json_object.write(_summary(promotion), beside / paths.SUMMARY.name)

@@ -12,6 +12,7 @@ from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
+from pipelines.promote.decision import Comparison, Decision
 from pipelines.promote.pages import document, numbers
 from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules
@@ -27,12 +28,19 @@ INTERVALS = (
 ALT_TEXTS = {"most_wrong": "misclassified examples"}
 
 
-def table(candidates: Sequence[CandidateRecord], choice: Choice, rules: Rules, style: str = "simple") -> str:
-    """A line for each candidate; `style` is one of tabulate's: `simple`, or `github` with text escaped for Markdown."""
+def table(
+    candidates: Sequence[CandidateRecord], choice: Choice, decision: Decision, rules: Rules, style: str = "simple"
+) -> str:
+    """A line for each candidate, and one for a champion that was compared and is kept.
+
+    `style` is one of tabulate's: `simple`, or `github` with text escaped for Markdown.
+    """
     verdicts = {name: document.plain(text) if style == "github" else text for name, text in choice.verdicts.items()}
     rows = [{**_row(candidate, rules), "verdict": verdicts[candidate.name]} for candidate in candidates]
+    if decision.comparison and not decision.replaces:
+        rows.append(_kept(decision.comparison, rules))
     # Text, so that each column keeps its significant digits.
-    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)
+    return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True, missingval="-")
 
 
 def page(promotion: Promotion) -> str:
@@ -43,7 +51,7 @@ def page(promotion: Promotion) -> str:
         f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`",
         f"{document.plain(choice.reason)}.",
         f"Comparison with the champion before: {document.plain(promotion.decision.reason)}.",
-        table(candidates, choice, rules, "github"),
+        table(candidates, choice, promotion.decision, rules, "github"),
         INTERVALS,
         f"![All candidates]({_link(paths.COMPARISON)})",
         _gates(rules),
@@ -67,6 +75,15 @@ def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
         "p99 ms (calls)": f"{_milliseconds(times['p99_ms'])} ({times['calls']:,})",
         "parity": "passed" if candidate.parity_passed else "failed",
         "KiB": f"{candidate.metrics['model']['bytes'] / 1024:.0f}",
+    }
+
+
+def _kept(comparison: Comparison, rules: Rules) -> dict[str, str]:
+    """The champion, which need not be a candidate; other columns are not measured again."""
+    return {
+        "candidate": f"{comparison.champion.name}, version {comparison.version}",
+        f"validation {rules.metric_name}": formatted(comparison.champion.score),
+        "verdict": "champion, kept",
     }
 
 

@@ -16,7 +16,8 @@ from models.onnx.session import open_session
 from pipelines.artifacts import bundle, paths, records
 from pipelines.artifacts.hashing import hash_files
 from pipelines.promote import __main__ as promote
-from pipelines.promote import current_champion
+from pipelines.promote import comparison_plot, current_champion
+from pipelines.promote.pages import html_report
 from pipelines.tracking import model_registry, promotion_history
 from tests.pipelines import synthetic
 
@@ -61,6 +62,9 @@ def test_a_worse_one_is_rejected_with_the_reason_and_a_better_one_replaces_the_c
     reason = "torch-cnn is not better than the champion, version 1: validation accuracy 0.9296 against 0.9407 on the"
     assert sum(reason in line for line in shown.splitlines()) == 1
     assert "selected, but not better than the champion" in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith("torch-cnn, version 1 ")]
+    assert row.split()[3:] == ["0.9407", "-", "-", "-", "-", "-", "champion,", "kept"]
+    assert f"| {row.split('  ')[0]} | 0.9407" in " ".join(paths.REPORT.read_text("utf-8").split())
     assert reason in paths.REPORT.read_text("utf-8")
     assert paths.REPORT.read_text("utf-8").startswith("# Champion: torch-cnn, version 1 of")
     assert files() == before
@@ -79,6 +83,26 @@ def test_a_worse_one_is_rejected_with_the_reason_and_a_better_one_replaces_the_c
     assert "torch-cnn is better than the champion, version 1: validation accuracy 1.0000 against 0.9" in second.reason
     assert first.time < second.time
     assert mlflow.MlflowClient().get_model_version("tandem", "2").description == second.reason
+
+
+def test_plots_that_cannot_be_drawn_leave_the_champion_unchanged(settings, monkeypatch):
+    promote_graph(settings, MIDDLE, accuracy=0.97)
+    before = files()
+    monkeypatch.setattr(comparison_plot, "draw", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        promote_graph(settings, STRONG, accuracy=1.0)
+    assert (files(), registered().version) == (before, "1")
+
+
+def test_a_second_run_writes_the_reports_that_the_first_one_could_not(settings, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(html_report, "page", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            promote_graph(settings, STRONG, accuracy=0.97)
+    assert not paths.REPORT.exists()
+    promote_graph(settings, STRONG, accuracy=0.97)
+    assert paths.REPORT.read_text("utf-8").startswith("# Champion: torch-cnn, version 1 of")
+    assert [version.version for version in model_registry.list_versions("tandem")] == [champion()["version"]] == ["1"]
 
 
 def test_the_same_graph_is_no_event(settings, capsys):

@@ -42,7 +42,7 @@ def promotion(tmp_path, monkeypatch):
 
 
 def test_the_table_has_a_line_for_each_candidate_in_straight_columns(promotion):
-    lines = markdown_report.table(promotion.candidates, CHOICE, promotion.rules).splitlines()
+    lines = markdown_report.table(promotion.candidates, CHOICE, DECISION, promotion.rules).splitlines()
     assert len(lines) == 4
     assert [line.index(verdict) for line, verdict in zip(lines[2:], ("champion", "rejected"), strict=True)] == [
         lines[0].index("verdict")
@@ -109,5 +109,5 @@ def test_text_is_not_markup(promotion):
     decision = replace(DECISION, reason=text)
     page = markdown_report.page(replace(promotion, choice=choice, decision=decision, manifest=manifest))
     assert page.count(r"a \| b \`c\` \*d\* \<img src=x\> \[e\](f) \# g") == 4
-    shown = markdown_report.table(promotion.candidates, choice, promotion.rules)
+    shown = markdown_report.table(promotion.candidates, choice, DECISION, promotion.rules)
     assert "a | b `c` *d* <img src=x> [e](f)" in shown
