@@ -104,8 +104,10 @@ class DataSpec:
         """Read `spec.json`. Raises InputError where it is not a spec."""
         try:
             values = json.loads(path.read_text("utf-8"))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not JSON ({error}); run `dvc repro prepare`") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: holds {type(values).__name__}; allowed: an object; run `dvc repro prepare`")
         return cls.from_dict(values, str(path))
 
     def write(self, path: Path) -> None:

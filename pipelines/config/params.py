@@ -135,10 +135,13 @@ class DataSource(Config):
     def require_path(self) -> None:
         """Raise InputError if a path is given that does not exist and that DVC does not know.
 
+        Also if it is a file where the source reads a folder.
         With `--pull` or `--allow-missing` DVC runs stages without the raw data.
         """
         if self.given_path and not self.given_path.exists() and not _is_tracked(self.given_path):
             raise InputError(f"data.path = {self.path!r}: does not exist; allowed: an existing file or folder")
+        if self.source == "image_folder" and Path(self.path).is_file():
+            raise InputError(f"data.path = {self.path!r}: a file; allowed: a folder with a folder for each class")
 
 
 def _is_tracked(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Sections of text, tables and code, written as Markdown or as HTML."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -56,6 +57,13 @@ def _markdown(block: Block) -> str:
 def plain(text: str) -> str:
     """Text without meaning for Markdown, on one line."""
     return one_line(text).translate(MARKDOWN_SPECIAL)
+
+
+def code(text: str) -> str:
+    """Text as code in Markdown, on one line, between more backticks than it has in a row."""
+    text = one_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def html(sections: Sequence[Section], level: int) -> str:

@@ -48,7 +48,7 @@ def page(promotion: Promotion) -> str:
     candidates, choice, rules = promotion.candidates, promotion.choice, promotion.rules
     manifest, trained = promotion.manifest, promotion.trained
     parts = [
-        f"# Champion: {manifest['name']}, version {manifest['version']} of `{rules.config.model_name}`",
+        f"# Champion: {manifest['name']}, version {manifest['version']} of {document.code(rules.config.model_name)}",
         f"{document.plain(choice.reason)}.",
         f"Comparison with the champion before: {document.plain(promotion.decision.reason)}.",
         table(candidates, choice, promotion.decision, rules, "github"),

@@ -54,6 +54,7 @@ def read(path: Path, config: DataSource) -> TableFile:
         allowed = f"{ROWS}, in {text.encoding}, separated by {text.separator!r}" if text else "a complete Parquet file"
         raise InputError(f"{path}: {_problem(error)}; allowed: {allowed}") from error
     if text:
+        _require_quotes_at_start(path, table)
         table, notes = _without_empty(table)
         text = text._replace(notes=(*text.notes, *notes, *_notes_on_line_breaks(table)))
     if not table.num_rows:
@@ -126,6 +127,26 @@ def _without_empty(table: Any) -> tuple[Any, list[str]]:
         notes.append(f"rows without any value are left out and not counted: {count}")
         table = table.filter(pc.invert(rows))
     return table, notes
+
+
+def _require_quotes_at_start(path: Path, table: Any) -> None:
+    """Raise InputError for a name or a value that is quoted after a space: the quotes would be a part of it."""
+    header = pa.array(table.column_names)
+    for place, texts in [("the header", header), *zip(map(repr, table.column_names), table.columns, strict=True)]:
+        index = pc.index(_are_spaced_quotes(texts), True).as_py()
+        if index >= 0:
+            where = place if texts is header else f"column {place}, row {index + 1}"
+            raise InputError(
+                f"{path}: {where}: {one_line(texts[index])} is quoted after a space; allowed: a quote directly after "
+                "the separator"
+            )
+
+
+def _are_spaced_quotes(texts: Any) -> Any:
+    """For each text, whether it is one in quotes with a space before them."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    quoted = pc.and_(pc.starts_with(trimmed, '"'), pc.ends_with(trimmed, '"'))
+    return pc.and_not(pc.and_(quoted, pc.greater(pc.utf8_length(trimmed), 1)), pc.starts_with(texts, '"'))
 
 
 def _notes_on_line_breaks(table: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
+from models.spec import DataSpec
 from pipelines.artifacts import json_object, layer_history, log_files, metrics_file, split_files, validation_report
 
 
@@ -22,6 +23,16 @@ def test_what_is_no_json_object_is_refused_by_name(tmp_path, content, message):
         (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(InputError, match=rf"record\.json: {message}.*run `dvc repro`"):
         json_object.read(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "not JSON"), (b"\xff", "not JSON"), (b"[]", "holds list; allowed: an object"), (b"1", "holds int")],
+)
+def test_what_is_no_specification_is_refused_by_name(tmp_path, content, message):
+    (tmp_path / "spec.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"spec\.json: {message}.*run `dvc repro prepare`"):
+        DataSpec.read(tmp_path / "spec.json")
 
 
 def test_names_in_the_validation_report_are_legible(tmp_path):

@@ -346,6 +346,10 @@ MISFITS = {
         TABLE | {"data.source": "csv", "data.target": "y", "data.path": "sales.csv"},
         "data.path = 'sales.csv': does not exist; allowed: an existing file or folder",
     ),
+    "a file in place of a folder": (
+        {"data.source": "image_folder", "data.size": [8, 8], "data.path": "params.yaml"},
+        "data.path = 'params.yaml': a file; allowed: a folder with a folder for each class",
+    ),
     "too few class weights": (
         {"train.class_weights": [1, 2]},
         "the length of train.class_weights is 2; allowed: 10, a number for each class of 'digits'",

@@ -34,6 +34,12 @@ UMLAUTS = "größe;farbe;price\n1,5;blau;10,5\n2,25;weiß;11,25\n"
 CASES = {
     "semicolons and decimal commas": Case("a;b;price\n1,5;x;10,5\n2,25;y;11,25\n", PLAIN, (SEMICOLONS, COMMAS)),
     "semicolons and decimal points": Case("a;b;price\n1.5;x;10.5\n2.25;y;11.25\n", PLAIN, (SEMICOLONS,)),
+    "a quoted text after a space": Case(
+        'a;b;price\n1,5; "x";10,5\n2,25;y;11,25\n',
+        error="column 'b', row 1: \"x\" is quoted after a space; allowed: ",
+    ),
+    "a quoted name after a space": Case('a, "b",price\n1.5,x,10.5\n', error='the header: "b" is quoted after a space'),
+    "quotes within quotes, and for inches": Case('a,b,price\n1.5,"""x""",10.5\n2.25, ",11.25\n', [[1.5, 1], [2.25, 0]]),
     "tabs in a .csv": Case(
         "a\tb\tprice\n1,5\tx\t10,5\n2,25\ty\t11,25\n",
         PLAIN,

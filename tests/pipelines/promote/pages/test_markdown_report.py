@@ -102,6 +102,15 @@ def test_tables_of_the_page_are_whole(promotion):
         assert len({line.count("|") for line in lines}) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "title"), [("my model", "`my model`"), ("a`b", "`` a`b ``"), ("``a\n`", "``` ``a ` ```")]
+)
+def test_the_name_of_the_model_is_code_in_the_title(promotion, name, title):
+    config = promotion.rules.config.model_copy(update={"model_name": name})
+    page = markdown_report.page(replace(promotion, rules=replace(promotion.rules, config=config)))
+    assert page.splitlines()[0] == f"# Champion: torch-cnn, version 7 of {title}"
+
+
 def test_text_is_not_markup(promotion):
     text = "a | b `c` *d* <img src=x> [e](f)\n# g"
     manifest = {**RECORD, "provenance": {**RECORD["provenance"], "experiment": text}}
