@@ -64,6 +64,7 @@ class Connection(HttpToolsProtocol):
         self._in_body = False  # the headers are complete, the message is not
         self._waiting_since = 0.0  # when the client began to owe a request; 0 while it owes none
         self._idle_since = 0.0  # when the last request was answered; 0 unless none has followed
+        self._answered = self.cycle  # the request that is being answered; the pipeline has those that wait
         self._error: RequestError | None = None
         self._refused_at = 0.0  # 0 unless the connection was refused, or will be unless its request is a probe
         self._refusal = b""  # a response that follows those to earlier requests
@@ -194,6 +195,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
         else:
+            self._answered = self.cycle
             self._start_asgi_task(self.cycle, self.app)
 
     def on_body(self, body: bytes) -> None:
@@ -219,7 +221,8 @@ class Connection(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._answered, application = self.pipeline.pop()
+            self._start_asgi_task(self._answered, application)
         elif self._refusal:
             self._send_refusal()
         else:
@@ -259,7 +262,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, error: RequestError) -> None:
         """Answer with an error after the responses to earlier requests, and close.
 
-        A connection is aborted where the request itself has begun, behind others or its own response.
+        A connection is aborted where the response to the request itself has begun.
         """
         self._refused_at = self.loop.time()
         self._shared.rejected(error.reason)
@@ -267,12 +270,15 @@ class Connection(HttpToolsProtocol):
         self._refusal = _response(error, [*self.server_state.default_headers, *self._shared.cors(origin)])
         if not self._busy:
             self._send_refusal()
-        elif self.cycle.more_body:  # the latest request is refused, of which the application has the headers
+        elif self.cycle.more_body:  # the latest request is refused, whose headers are complete
             self._refuse_begun()
 
     def _refuse_begun(self) -> None:
-        if self.pipeline or self.cycle.response_started:
-            self.transport.abort()  # the refusal would be taken for a part of a response, or for an earlier one
+        if self.pipeline:  # the refused one is the last of those that wait
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._answered
+        elif self.cycle.response_started:
+            self.transport.abort()  # the refusal would be taken for a part of the response
         else:
             self._send_refusal()
 
