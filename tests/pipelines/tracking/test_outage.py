@@ -132,7 +132,7 @@ def test_a_training_ends_well_although_its_server_was_killed(server, tmp_path, c
     # The server dies before a request, or while it reads or answers one.
     assert line.startswith(f"torch-mlp: {server.uri} does not respond (")
     assert line.partition(" (")[2].startswith(
-        ("Connection refused)", "Connection reset by peer)", "RemoteDisconnected: ")
+        ("Connection refused)", "Connection reset by peer)", "RemoteDisconnected: ", "IncompleteRead: ")
     )
     assert str(folder) in line
     assert "Traceback" not in "".join(lines)
