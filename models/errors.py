@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user, whose message is one line."""
+"""The exception for mistakes of the user, whose message is one line, and the parts of such messages."""
 
 import json
 

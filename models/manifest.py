@@ -45,7 +45,7 @@ class ModelFile(_Section):
     def require_name(self) -> "ModelFile":
         """Raise ValueError if the name of the file is not its SHA-256."""
         if self.file != (name := f"{self.sha256}.onnx"):
-            raise ValueError(f"file = {self.file!r}; allowed: {name!r}, its SHA-256")
+            raise ValueError(f"file = {self.file[:100]!r}; allowed: {name!r}, its SHA-256")
         return self
 
 

@@ -18,7 +18,7 @@ from models.errors import ALLOWED, MAX_VALUE_LENGTH, InputError, one_line
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 # In terms of YAML, where they differ from those of JSON.
-YAML_ALLOWED = {"model_type": "a section with keys"}
+YAML_ALLOWED = dict.fromkeys(("dict_type", "model_type"), "a section with keys")
 
 
 class _Constructor(SafeConstructor):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from models.errors import InputError, one_line
+from models.errors import MAX_VALUE_LENGTH, InputError, one_line
 from pipelines.config.params import DataSource
 from pipelines.sources.tables import text_format
 from pipelines.sources.tables.text_format import TextFormat
@@ -136,10 +136,9 @@ def _require_quotes_at_start(path: Path, table: Any) -> None:
         index = pc.index(_are_spaced_quotes(texts), True).as_py()
         if index >= 0:
             where = place if texts is header else f"column {place}, row {index + 1}"
-            raise InputError(
-                f"{path}: {where}: {one_line(texts[index])} is quoted after a space; allowed: a quote directly after "
-                "the separator"
-            )
+            value = one_line(texts[index])[:MAX_VALUE_LENGTH]
+            allowed = "a quote directly after the separator"
+            raise InputError(f"{path}: {where}: {value} is quoted after a space; allowed: {allowed}")
 
 
 def _are_spaced_quotes(texts: Any) -> Any:

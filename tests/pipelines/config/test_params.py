@@ -97,6 +97,7 @@ REFUSED = {
     "negative seed": (("seed: 0", "seed: -1"), ["prepare.seed = -1; allowed: greater than or equal to 0"]),
     "missing section": ((TRACKING, ""), ["tracking: missing"]),
     "empty section": ((TRACKING, "tracking:\n"), ["tracking = null; allowed: a section with keys"]),
+    "no mapping": (("  devices: {}", "  devices: cpu"), ['train.devices = "cpu"; allowed: a section with keys']),
     "unknown section": (("tracking:", "trackin:"), ["trackin: unknown key; did you mean 'tracking'?"]),
     "key that is no text": (("dropout: 0.2", "dropout: 0.2\n    1: 2"), ["models.mlp.1: unknown key"]),
     "unknown correction": (("bonferroni    #", "holm    #"), ["drift.correction = \"holm\"; allowed: 'bonferroni', "]),
