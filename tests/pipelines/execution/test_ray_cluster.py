@@ -60,12 +60,12 @@ def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def wait_until(condition, process):
+def wait_until(condition, process, pause=0.02):
     end = time.monotonic() + SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def weights(framework: str) -> dict[str, np.ndarray]:
@@ -182,7 +182,7 @@ def test_a_sweep_on_two_nodes_goes_on_when_one_is_lost(tmp_path, monkeypatch, cl
     sweep = {"sweep.trials": 4, "sweep.workers": 2, "sweep.parameters": space, "train.epochs": 300}
     synthetic.enter(tmp_path, monkeypatch, {**ON_RAY, **sweep, "train.workers": 1, "run.address": cluster.address})
     command = start("-m", "pipelines.sweep", "--framework", "torch", "--architecture", "mlp")
-    wait_until(lambda: len(processes_of_trials()) == 2, command)
+    wait_until(lambda: len(processes_of_trials()) == 2, command, pause=0.2)  # each look opens the study
     (second,) = cluster.worker_nodes
     cluster.remove_node(second, allow_graceful=False)
     done = finish(command)

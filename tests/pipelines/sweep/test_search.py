@@ -99,17 +99,23 @@ def start():
 
 def end_within_a_trial(process, signal_number, minimum=1):
     """End the command once a trial is in training, and `minimum` are finished, that of the current parameters too."""
-    while process.returncode is None:
-        with suspended(psutil.Process(process.pid)):
-            if trials_in_training("torch"):
-                finished = studies.finished(open_study())
-                if len(finished) >= minimum and any(studies.CURRENT in trial.user_attrs for trial in finished):
+    while process.poll() is None:
+        if are_finished(minimum):
+            with suspended(psutil.Process(process.pid)):
+                if trials_in_training("torch"):
                     process.send_signal(signal_number)
                     break
-        time.sleep(0.01)
-        process.poll()
+        time.sleep(0.02)
     assert process.returncode is None, process.communicate()
     return process.communicate(timeout=600)[0]
+
+
+def are_finished(minimum):
+    try:
+        finished = studies.finished(open_study())
+    except (ValueError, OSError):  # no journal yet, or no study in it
+        return False
+    return len(finished) >= minimum and any(studies.CURRENT in trial.user_attrs for trial in finished)
 
 
 @contextmanager
@@ -283,7 +289,7 @@ def test_a_database_that_is_lost_ends_the_sweep_with_one_line(tmp_path, monkeypa
     command = start()
     while not trials_in_training("torch"):
         assert command.poll() is None, command.communicate()
-        time.sleep(0.01)
+        time.sleep(0.2)  # each look opens the database
     url = sqlalchemy.make_url(postgresql)
     with sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(sqlalchemy.text(f"DROP DATABASE {url.database} WITH (FORCE)"))
