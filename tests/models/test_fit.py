@@ -160,11 +160,7 @@ def test_keras_takes_the_steps_of_a_gpu(
     train_config: Train,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both.
-
-    Examples are drawn from data on the device. How they reach the model does not depend on it, so that one takes them
-    from the host too.
-    """
+    """Compiled by XLA and deterministic, as on a GPU, here for the CPU: XLA refuses the same operations on both."""
     module = framework_module("keras", "device")
     module.choose(train_config)
     monkeypatch.setattr(module, "free_memory", lambda _: 1 << 30)
@@ -172,10 +168,7 @@ def test_keras_takes_the_steps_of_a_gpu(
     weights = class_weights(train_config, data.train, data.spec.outputs)
     learner = framework_module("keras", "fit").Learner(model, train_config, Device("cuda", "", precision), weights)
     assert learner.keep(data)
-    batches: list[Batch | Draw] = [Draw(np.arange(32))]
-    if architecture == "linear":
-        batches.append(Batch(data.train.inputs[:32], data.train.targets[:32]))
-    for batch in batches:
+    for batch in (Batch(data.train.inputs[:32], data.train.targets[:32]), Draw(np.arange(32))):
         learner.clear_totals()
         learner.train_batches([batch], [0.001])
         trained = learner.read_totals()
