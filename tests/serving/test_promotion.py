@@ -17,7 +17,7 @@ from pipelines.tracking import model_registry
 from tests.pipelines import synthetic
 from tests.serving.conftest import PATIENCE, ROOT, running
 
-ROUNDS = int(os.environ.get("PROMOTION_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("PROMOTION_ROUNDS", "3"))
 WORSE, FIRST, BETTER = 0.1, 1.0, 10.0  # strengths of the graphs
 
 
