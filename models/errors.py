@@ -9,7 +9,10 @@ MAX_VALUE_LENGTH = 200  # characters of a value in a message
 ALLOWED = {
     "bool_type": "true or false",
     "dict_type": "an object",
+    "float_parsing": "a number",
     "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "int_type": "a whole number",
     "list_type": "a list",
     "model_type": "an object",
@@ -36,7 +39,7 @@ def one_line(text: object) -> str:
 def first_problem(error: ValidationError) -> str:
     """The key, the value and what is allowed, of the first problem of a content in JSON that pydantic rejects."""
     problem = error.errors(include_url=False)[0]
-    key = ".".join(map(str, problem["loc"]))
+    key = _printable(".".join(map(str, problem["loc"])))
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     allowed = ALLOWED.get(problem["type"], reason)
     if problem["type"] == "json_invalid":
@@ -44,6 +47,12 @@ def first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{key}: missing"
     if "allowed:" in allowed:
-        return ": ".join(filter(None, (key, allowed)))
-    value = json.dumps(problem["input"], ensure_ascii=False, default=str)[:MAX_VALUE_LENGTH]
+        return ": ".join(filter(None, (key, one_line(allowed))))
+    value = _printable(json.dumps(problem["input"], ensure_ascii=False, default=str))
     return f"{key or 'the content'} = {value}; allowed: {allowed}"
+
+
+def _printable(text: str) -> str:
+    """The beginning of a text, on one line, with characters that a terminal would interpret as escape sequences."""
+    cut = text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)

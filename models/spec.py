@@ -104,7 +104,7 @@ class DataSpec:
         """Read `spec.json`. Raises InputError where it is not a spec."""
         try:
             values = json.loads(path.read_text("utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and of deep nesting
             raise InputError(f"{path}: not JSON ({error}); run `dvc repro prepare`") from error
         if not isinstance(values, dict):
             raise InputError(f"{path}: holds {type(values).__name__}; allowed: an object; run `dvc repro prepare`")

@@ -80,9 +80,14 @@ def fetch(name: str, alias: str, folder: Path, known: ModelVersion | None = None
     version = model_registry.get_version(name, alias)
     if version == known and (folder / MANIFEST).exists():
         return version
-    with bundle.locked(folder), TemporaryDirectory() as beside:
-        version = model_registry.get_version(name, alias)  # another process may have moved the alias in the meantime
-        bundle.install(model_registry.download(version, Path(beside)), folder)
+    with TemporaryDirectory() as beside:
+        downloaded = model_registry.download(version, Path(beside))
+        with bundle.locked(folder):
+            # Another process may have moved the alias in the meantime.
+            if is_current := model_registry.get_version(name, alias) == version:
+                bundle.install(downloaded, folder)
+    if not is_current:
+        return fetch(name, alias, folder)
     print(f"{folder}: {name}, version {version.version}", flush=True)
     return version
 

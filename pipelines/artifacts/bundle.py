@@ -94,7 +94,7 @@ def installing(source: Path, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait for another process that replaces the bundle in the folder, also one of another user.
+    """Wait for another process that decides about the bundle in the folder or replaces it, also one of another user.
 
     A command that decides by the current champion reads it within the block, and replaces the bundle in it.
     """
@@ -103,7 +103,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        print(f"{folder}: waiting for another process that replaces the bundle", flush=True)
+        print(f"{folder}: waiting for another process that holds {lock.lock_file}", flush=True)
         lock.acquire()
     try:
         yield

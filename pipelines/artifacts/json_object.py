@@ -14,7 +14,7 @@ def read(path: Path) -> Mapping[str, Any]:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; run `dvc repro`") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and of deep nesting
         raise InputError(f"{path}: not JSON ({error}); run `dvc repro`") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds {type(values).__name__}; allowed: an object; run `dvc repro`")

@@ -21,6 +21,11 @@ class Comparison:
     examples: int
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """The champion and its version."""
+        return f"{self.champion.name}, version {self.version}"
+
     def gain(self, metric: str) -> float:
         """How much better the challenger is in the metric; negative where it is worse."""
         return METRICS[metric].advantage(self.challenger.score, self.champion.score)

@@ -19,7 +19,7 @@ PAGES = (paths.REPORT, paths.HTML_REPORT, paths.MODEL_CARD)
 def draw(
     candidates: Sequence[CandidateRecord], choice: Choice, decision: Decision, rules: Rules
 ) -> Callable[[Mapping[str, Any]], Promotion]:
-    """Write plot and learning curves of all candidates; what makes the content of the pages of champion.json."""
+    """Write plot and learning curves of all candidates; return the function from champion.json to the promotion."""
     names = dict.fromkeys(candidate.candidate for candidate in candidates)
     histories = {name: history.read(paths.checkpoint(name) / history.FILE) for name in names}
     errors = {name: json_object.read(paths.errors(name)) for name in names}

@@ -80,9 +80,10 @@ class Outbox:
         self.set_header(replace(self.header, run_id=run_id))
 
     def files(self) -> Path:
-        """A new folder for the files of a record."""
+        """A new folder for the files of a record. Raises OSError, for example where the outbox was deleted."""
+        (self.folder / FILES).mkdir(exist_ok=True)
         folder = self.folder / FILES / uuid4().hex
-        folder.mkdir(parents=True)
+        folder.mkdir()
         return folder
 
     def files_of(self, record: Record) -> Path:

@@ -153,7 +153,13 @@ class Writer:
     def _deliver_new_records(self) -> None:
         """Deliver until nothing is left or, when closing, the store does not respond."""
         for delivery in [*self.deliveries]:
-            records = delivery.outbox.new_records()
+            try:
+                records = delivery.outbox.new_records()
+            except FileNotFoundError as error:
+                print(f"{delivery.outbox.header.name}: what was logged was deleted ({error})", flush=True)
+                self._stop_system_metrics(delivery.outbox.id)
+                self.deliveries.remove(delivery)
+                continue
             if records:
                 self._sync(delivery.outbox)
             for record in records:

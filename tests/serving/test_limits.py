@@ -185,8 +185,10 @@ def test_the_document_without_the_key_has_no_names(tmp_path: Path, local: Make, 
 def test_the_tracking_uri_has_no_local_path_and_no_credentials(
     tmp_path: Path, local: Make, uri: str, shown: str
 ) -> None:
-    folder = write(tmp_path, weights(DIGITS), provenance={"run_id": "1", "tracking_uri": uri})
-    assert local(folder).get("/model").json()["provenance"] == {"run_id": "1", "tracking_uri": shown}
+    commit = {"git_commit": "2", "git_dirty": False}
+    provenance = {"run_id": "1", **commit, "data_sha256": "3", "created": "2026-12-01", "tracking_uri": uri}
+    folder = write(tmp_path, weights(DIGITS), provenance=provenance)
+    assert local(folder).get("/model").json()["provenance"] == {**provenance, "tracking_uri": shown}
 
 
 def test_readiness_contains_the_age_of_the_last_check_of_the_registry(digits: Path, local: Make) -> None:

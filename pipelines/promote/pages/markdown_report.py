@@ -12,7 +12,7 @@ from models.plotting import decision_boundary
 from models.spec import DataSpec
 from pipelines.artifacts import paths
 from pipelines.artifacts.records import CandidateRecord
-from pipelines.promote.decision import Comparison, Decision
+from pipelines.promote.decision import Decision
 from pipelines.promote.pages import document, numbers
 from pipelines.promote.promotion import Promotion
 from pipelines.promote.selection import Choice, Rules
@@ -38,7 +38,11 @@ def table(
     verdicts = {name: document.plain(text) if style == "github" else text for name, text in choice.verdicts.items()}
     rows = [{**_row(candidate, rules), "verdict": verdicts[candidate.name]} for candidate in candidates]
     if decision.comparison and not decision.replaces:
-        rows.append(_kept(decision.comparison, rules))
+        kept = decision.comparison
+        name = document.plain(kept.name) if style == "github" else kept.name
+        # The champion need not be a candidate; its other columns are not measured again.
+        score = {f"validation {rules.metric_name}": formatted(kept.champion.score)}
+        rows.append({"candidate": name, **score, "verdict": "champion, kept"})
     # Text, so that each column keeps its significant digits.
     return tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True, missingval="-")
 
@@ -47,8 +51,9 @@ def page(promotion: Promotion) -> str:
     """The page in Markdown; links are relative to the folder `artifacts`."""
     candidates, choice, rules = promotion.candidates, promotion.choice, promotion.rules
     manifest, trained = promotion.manifest, promotion.trained
+    name, model_name = document.plain(manifest["name"]), document.code(rules.config.model_name)
     parts = [
-        f"# Champion: {manifest['name']}, version {manifest['version']} of {document.code(rules.config.model_name)}",
+        f"# Champion: {name}, version {manifest['version']} of {model_name}",
         f"{document.plain(choice.reason)}.",
         f"Comparison with the champion before: {document.plain(promotion.decision.reason)}.",
         table(candidates, choice, promotion.decision, rules, "github"),
@@ -75,15 +80,6 @@ def _row(candidate: CandidateRecord, rules: Rules) -> dict[str, str]:
         "p99 ms (calls)": f"{_milliseconds(times['p99_ms'])} ({times['calls']:,})",
         "parity": "passed" if candidate.parity_passed else "failed",
         "KiB": f"{candidate.metrics['model']['bytes'] / 1024:.0f}",
-    }
-
-
-def _kept(comparison: Comparison, rules: Rules) -> dict[str, str]:
-    """The champion, which need not be a candidate; other columns are not measured again."""
-    return {
-        "candidate": f"{comparison.champion.name}, version {comparison.version}",
-        f"validation {rules.metric_name}": formatted(comparison.champion.score),
-        "verdict": "champion, kept",
     }
 
 

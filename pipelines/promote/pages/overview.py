@@ -71,6 +71,8 @@ def _table(promotion: Promotion) -> Table:
         )
         for graph in promotion.candidates
     ]
+    if (kept := promotion.decision.comparison) and not promotion.decision.replaces:
+        rows.append((kept.name, "champion, kept", formatted(kept.champion.score), "-"))
     heading = (
         "graph",
         "verdict",

@@ -54,8 +54,8 @@ def read(path: Path, config: DataSource) -> TableFile:
         allowed = f"{ROWS}, in {text.encoding}, separated by {text.separator!r}" if text else "a complete Parquet file"
         raise InputError(f"{path}: {_problem(error)}; allowed: {allowed}") from error
     if text:
-        _require_quotes_at_start(path, table)
         table, notes = _without_empty(table)
+        _require_quotes_at_start(path, table)
         text = text._replace(notes=(*text.notes, *notes, *_notes_on_line_breaks(table)))
     if not table.num_rows:
         raise InputError(f"{path}: no rows under the header; allowed: one or more")
@@ -137,7 +137,7 @@ def _require_quotes_at_start(path: Path, table: Any) -> None:
         if index >= 0:
             where = place if texts is header else f"column {place}, row {index + 1}"
             value = one_line(texts[index])[:MAX_VALUE_LENGTH]
-            allowed = "a quote directly after the separator"
+            allowed = "a quote directly after the separator, or text that does not begin with a space"
             raise InputError(f"{path}: {where}: {value} is quoted after a space; allowed: {allowed}")
 
 

@@ -182,7 +182,9 @@ def test_of_two_that_replace_a_bundle_at_once_one_waits_for_the_other(tmp_path, 
     record, content = read(folder)
     assert (record["version"], content) == ("second", b"second")
     assert {path.name for path in folder.iterdir()} == {"champion.json", record["model"]["file"]}
-    assert capsys.readouterr().out == f"{folder}: waiting for another process that replaces the bundle\n"
+    assert (
+        capsys.readouterr().out == f"{folder}: waiting for another process that holds {tmp_path / '.champion.lock'}\n"
+    )
     assert (tmp_path / ".champion.lock").stat().st_mode & 0o777 == 0o666  # another user may hold it next
 
 
@@ -213,6 +215,8 @@ def test_a_volume_on_a_read_only_file_system_can_be_written_to(tmp_path):
         ({"model": {"file": "../x.onnx", "sha256": "../x", "bytes": 1}}, 'model.sha256 = "../x"; allowed: a SHA-256'),
         ({"model": {"file": "x.onnx", "sha256": "a" * 64, "bytes": 1}}, "model: file = 'x.onnx'; allowed: 'aaaa"),
         ({"metrics": {"accuracy": "high"}}, 'metrics.accuracy = "high"; allowed: a number'),
+        ({"metrics": {"a\n\x1b[31m": "\x9b"}}, r'metrics.a\n\x1b[31m = "\x9b"; allowed: a number'),
+        ({"metrics": {"accuracy": "x" * 9999}}, f'metrics.accuracy = "{"x" * 199}…; allowed: a number'),
         ({"example": {"inputs": [], "outputs": [[1.0]]}}, "example.inputs = []; allowed: a list of at least one"),
         ({"example": {"inputs": [[0]], "outputs": [1.0]}}, "example.outputs.0 = 1.0; allowed: a list"),
     ],

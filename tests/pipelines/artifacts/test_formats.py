@@ -7,6 +7,8 @@ from models.errors import InputError
 from models.spec import DataSpec
 from pipelines.artifacts import json_object, layer_history, log_files, metrics_file, split_files, validation_report
 
+NOT_JSON = (b"{", b"\xff", b'{"count": ' + b"1" * 5000 + b"}", b"[" * 100_000)
+
 
 def test_a_json_object_is_read_as_it_was_written(tmp_path):
     json_object.write({"name": "gr\u00fcn", "count": 3}, tmp_path / "record.json")
@@ -16,7 +18,11 @@ def test_a_json_object_is_read_as_it_was_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "not found"), (b"{", "not JSON"), (b"\xff", "not JSON"), (b"[]", "holds list; allowed: an object")],
+    [
+        (None, "not found"),
+        *[(content, "not JSON") for content in NOT_JSON],
+        (b"[]", "holds list; allowed: an object"),
+    ],
 )
 def test_what_is_no_json_object_is_refused_by_name(tmp_path, content, message):
     if content is not None:
@@ -27,7 +33,11 @@ def test_what_is_no_json_object_is_refused_by_name(tmp_path, content, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "not JSON"), (b"\xff", "not JSON"), (b"[]", "holds list; allowed: an object"), (b"1", "holds int")],
+    [
+        *[(content, "not JSON") for content in NOT_JSON],
+        (b"[]", "holds list; allowed: an object"),
+        (b"1", "holds int"),
+    ],
 )
 def test_what_is_no_specification_is_refused_by_name(tmp_path, content, message):
     (tmp_path / "spec.json").write_bytes(content)

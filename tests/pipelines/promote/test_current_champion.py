@@ -65,6 +65,7 @@ def test_a_worse_one_is_rejected_with_the_reason_and_a_better_one_replaces_the_c
     (row,) = [line for line in shown.splitlines() if line.startswith("torch-cnn, version 1 ")]
     assert row.split()[3:] == ["0.9407", "-", "-", "-", "-", "-", "champion,", "kept"]
     assert f"| {row.split('  ')[0]} | 0.9407" in " ".join(paths.REPORT.read_text("utf-8").split())
+    assert "<td>champion, kept</td><td>0.9407</td>" in paths.HTML_REPORT.read_text("utf-8")
     assert reason in paths.REPORT.read_text("utf-8")
     assert paths.REPORT.read_text("utf-8").startswith("# Champion: torch-cnn, version 1 of")
     assert files() == before

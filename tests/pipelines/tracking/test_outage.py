@@ -6,6 +6,7 @@ import http.server
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -318,6 +319,23 @@ def test_system_metrics_behind_the_end_of_a_run_are_left_out(local, capfd):
     assert not thread.is_alive()
     assert writer.deliveries == list(location.outboxes().iterdir()) == []
     assert capfd.readouterr().out == ""
+
+
+def test_the_records_of_other_runs_are_delivered_where_those_of_one_were_deleted(local, capfd):
+    with runs.Tracker("tandem").start("torch-cnn", {}) as run:
+        pass
+    writer = run_process.Writer(multiprocessing.Pipe()[0], os.getppid(), run.experiment_id)
+    header = outbox.Header(location.outbox_address(), "torch-cnn", run.experiment_id, run.id)
+    lost, kept = (outbox.create(location.outboxes(), header) for _ in range(2))
+    writer.deliveries += [Delivery(lost), Delivery(kept)]
+    Run(kept).end("FAILED")
+    shutil.rmtree(lost.folder)
+    writer._deliver_new_records()
+    assert writer.deliveries == []
+    assert mlflow.get_run(run.id).info.status == "FAILED"
+    output, errors = capfd.readouterr()
+    assert f"torch-cnn: what was logged was deleted ([Errno 2] No such file or directory: '{lost.folder}" in output
+    assert "Traceback" not in errors
 
 
 def test_system_metrics_end_in_one_line_where_the_disk_is_full(capfd):

@@ -133,4 +133,6 @@ def test_a_record_behind_the_deletion_is_an_error_that_creates_nothing(tmp_path:
     box.delete()
     with pytest.raises(FileNotFoundError, match=outbox.RECORDS):
         box.append("end", {"status": "FAILED"})
+    with pytest.raises(FileNotFoundError, match=outbox.FILES):
+        box.files()
     assert list(tmp_path.iterdir()) == []
