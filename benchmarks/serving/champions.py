@@ -66,7 +66,7 @@ def make_fashion(folder: Path) -> Served:
         "model": {"file": path.name, "sha256": sha256, "bytes": len(model)},
         "spec": FASHION.to_dict(),
         "metrics": {},
-        "provenance": {},
+        "provenance": dict.fromkeys(("run_id", "git_commit", "data_sha256", "created"), "") | {"git_dirty": False},
         "example": {"inputs": images.tolist(), "outputs": served.expected(images).tolist()},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")

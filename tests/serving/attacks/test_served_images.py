@@ -14,7 +14,7 @@ from tests.serving.attacks.delays import MAX_DELAY, PNG, SMALL
 from tests.serving.attacks.served import attack, limit
 from tests.serving.attacks.served import send as post
 from tests.serving.bundles import DIGITS, weights, write
-from tests.serving.conftest import PATIENCE, Served, serve
+from tests.serving.conftest import PATIENCE, Served, serve, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ def test_a_killed_decoder_is_replaced(service: Served) -> None:
     assert send(service, large).status_code == 200
     (killed,) = decoders(service)
     killed.kill()
+    wait_for(lambda: killed.status() == psutil.STATUS_ZOMBIE)  # until then its children answer; the worker reaps it
     assert send(service, large).status_code == 200
     (replacement,) = decoders(service)
     assert replacement.pid != killed.pid
