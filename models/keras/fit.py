@@ -168,7 +168,7 @@ class Learner:
         # same shapes.
         total, variables = tf.shape(targets)[0], self.trained.trainable_variables
         inputs, targets = self.workers.part(inputs, total), self.workers.part(targets, total)
-        with tf.GradientTape() as tape, whole_batch(self.trained, self.workers, total):
+        with tf.GradientTape() as tape, whole_batch(self.trained, self.workers, total, self.device):
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
             value = loss(logits, targets, self.config, self.weights)
             sums = self._sums(value, logits, targets)

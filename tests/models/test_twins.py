@@ -5,21 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
 from models.config import Activation, Augment, Initializer, Linear, Models, Normalization, Train
 from models.errors import InputError
+from models.keras.layers import replaced, training_calls
 from models.spec import DataSpec
 from models.torch.layers import Dropout
 from models.training.augment import change, draw
 from models.training.batches import Batch, Split
+from models.training.device import Device
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
 
 PARAMETERS = {"linear": 650, "mlp": 2778, "cnn": 3682, "resnet": 5122}  # on digits
 OTHER = {"torch": "keras", "keras": "torch"}
+SHAPE = (1000, 999)
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -151,18 +156,36 @@ def test_one_training_step_changes_both_twins_alike(
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.999999])
-def test_dropout_drops_the_share_that_it_is_given_and_keeps_the_mean(rate: float) -> None:
-    torch.manual_seed(0)
-    layer, x = Dropout(rate), torch.ones(1000, 999, requires_grad=True)
-    dropped = layer(x)
-    kept = dropped != 0
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_dropout_drops_the_share_that_it_is_given_and_keeps_the_mean(framework: str, rate: float) -> None:
+    dropped, gradient, again, unchanged = (torch_dropout if framework == "torch" else keras_dropout)(rate)
     share = max(1 - rate, 2**-16)
-    assert kept.float().mean().item() == pytest.approx(share, abs=4 * (share / x.numel()) ** 0.5)
-    np.testing.assert_allclose(dropped[kept].detach(), 1 / (1 - rate))
+    assert (dropped != 0).mean() == pytest.approx(share, abs=4 * (share / dropped.size) ** 0.5)
+    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - rate))
+    np.testing.assert_array_equal(gradient, dropped)
+    assert not np.array_equal(again, dropped)
+    np.testing.assert_array_equal(unchanged, np.ones(SHAPE))
+
+
+def torch_dropout(rate: float) -> tuple[np.ndarray, ...]:
+    """Ones that are dropped, their gradient, dropped again, and in inference mode."""
+    torch.manual_seed(0)
+    layer, x = Dropout(rate), torch.ones(SHAPE, requires_grad=True)
+    dropped = layer(x)
     dropped.sum().backward()  # type: ignore[no-untyped-call]
-    np.testing.assert_array_equal(x.grad, dropped.detach())
-    assert not torch.equal(layer(x), dropped)
-    assert layer.eval()(x) is x
+    assert x.grad is not None
+    return dropped.detach().numpy(), x.grad.numpy(), layer(x).detach().numpy(), layer.eval()(x).detach().numpy()
+
+
+def keras_dropout(rate: float) -> tuple[np.ndarray, ...]:
+    """The same in Keras."""
+    model, x = keras.Sequential([keras.layers.Dropout(rate, seed=0)]), tf.ones(SHAPE)
+    with replaced(training_calls(model, Device("cpu", "CPU", "float32"))), tf.GradientTape() as tape:
+        tape.watch(x)
+        dropped = model(x, training=True)
+        again = model(x, training=True)
+    gradient = tape.gradient(dropped, x)
+    return dropped.numpy(), gradient.numpy(), again.numpy(), model(x, training=False).numpy()
 
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:
