@@ -5,12 +5,12 @@ validation split, and changes neither the champion nor, without `--apply`, `para
 """
 
 from models.errors import InputError
-from pipelines.artifacts import paths, training_data
+from pipelines.artifacts import training_data
 from pipelines.config import compatibility, overrides, params
 from pipelines.config.params import Params
 from pipelines.execution import candidate, stage
 from pipelines.execution.candidate import Candidate
-from pipelines.sweep import apply, search
+from pipelines.sweep import apply, prepared, search
 from pipelines.sweep.results import Result
 
 
@@ -35,11 +35,7 @@ def main() -> None:
 def require_compatible(chosen: Candidate, settings: Params) -> None:
     """Raise InputError if the candidate is incompatible with parameters or data, or nothing of it is searched."""
     data = training_data.read()
-    if data.spec.name != settings.data.source:
-        raise InputError(
-            f"{paths.SPEC} is of '{data.spec.name}', but data.source = '{settings.data.source}'; "
-            "run `dvc repro prepare`"
-        )
+    prepared.require_current(settings)
     config = settings.models.of(chosen.architecture)
     compatibility.require_trainable(chosen.framework, config, settings.train, data.spec, len(data.train))
     if not settings.sweep.space(chosen.architecture):

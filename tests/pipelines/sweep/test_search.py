@@ -401,7 +401,6 @@ def trials_in_training(framework):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data.source": "mnist"}, "artifacts/data/spec.json is of 'digits', but data.source = 'mnist'"),
         ({"sweep.parameters": {"models.cnn.dense": {"low": 1, "high": 2}}}, "sweep.parameters has none of mlp"),
         ({"sweep.parameters": {"train.rate": {"low": 1, "high": 2}}}, "sweep.parameters.train.rate: unknown"),
         ({"train.loss": "mse"}, "train.loss = 'mse' does not fit 'digits'"),
