@@ -36,6 +36,7 @@ from pipelines.tracking.run import Run
 from pipelines.tracking.runs import Tracker
 
 POLL_SECONDS = 0.25
+FILES = (results.TRIALS, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES, results.BEST)
 # Attributes of a study, for each machine: its MLflow run, and the number of finished trials in its results.
 RUN_ID, REPORTED = (f"{name} of {platform.node()}" for name in ("run", "reported"))
 
@@ -101,8 +102,8 @@ def run(chosen: Candidate, settings: Params) -> Result:
         study = _open_study(search)
         finished = len(studies.finished(study))
         if finished < settings.sweep.trials or study.user_attrs.get(REPORTED) != finished:
-            _search(search, study)
-        return search.result(study)
+            return _search(search, study)
+        return _write_results(search, study)  # the files may be those of another study
 
 
 def _sections(chosen: Candidate, settings: Params) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _report_failed(search: Search, trials: Mapping[int, bool]) -> None:
         print(f"{search.title}: trial {number} of a killed process is {fate}", flush=True)
 
 
-def _search(search: Search, study: Study) -> None:
+def _search(search: Search, study: Study) -> Result:
     """Train trials within one MLflow run, and add the results to it."""
     tags = {**search.chosen.tags, **provenance.tags(), "data_sha256": search.sections["data_sha256"]}
     experiment = search.settings.tracking.experiment
@@ -163,8 +164,10 @@ def _search(search: Search, study: Study) -> None:
         study.set_user_attr(RUN_ID, run.id)
         run.log_params({name: value for name, value in search.sections.items() if isinstance(value, dict)})
         _train_trials(search, study, run)
-        _write_results(search, study, run)
+        result = _write_results(search, study)
+        _log_results(search, result, run)
     study.set_user_attr(REPORTED, len(studies.finished(study)))
+    return result
 
 
 def _train_trials(search: Search, study: Study, run: Run) -> None:
@@ -244,14 +247,18 @@ def _recover(search: Search, study: Study, started: Processes, known: set[str]) 
     studies.fail_stale(study)
 
 
-def _write_results(search: Search, study: Study, run: Run) -> None:
-    """Write the table, the plots and the best parameters, and log them."""
+def _write_results(search: Search, study: Study) -> Result:
+    """Write the table, the plots and the best parameters. Raises InputError if no trial was trained to the end."""
     result = search.result(study)
-    names = (results.TRIALS, plots.HISTORY, plots.IMPORTANCE, plots.COORDINATES, results.BEST)
-    with staged(search.folder, names) as beside:
+    with staged(search.folder, FILES) as beside:
         results.write_trials(study, list(search.space), beside / results.TRIALS)
         plots.draw(study, search.space, search.metric, beside)
         result.write(beside / results.BEST)
-    for name in names:
+    return result
+
+
+def _log_results(search: Search, result: Result, run: Run) -> None:
+    """Add the files and the best metric to the run."""
+    for name in FILES:
         run.log_artifact(search.folder / name, "sweep")
     run.log_metrics({search.metric: result.value, "finished": result.finished, "pruned": result.pruned})

@@ -135,5 +135,5 @@ def test_results_of_a_sweep_are_replaced_together(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "draw", fail)
     sweep = search.Search(Candidate("torch", "mlp"), settings, "accuracy", {})
     with pytest.raises(OSError, match="No space left"):
-        search._write_results(sweep, study_of(trial(TrialState.COMPLETE, 0.5)), None)
+        search._write_results(sweep, study_of(trial(TrialState.COMPLETE, 0.5)))
     assert {file.name: file.read_text("utf-8") for file in folder.iterdir()} == {results.TRIALS: "before"}

@@ -243,11 +243,15 @@ def test_a_finished_sweep_trains_nothing_more_and_applies_its_best_parameters(do
     before = len(open_study().trials)
     best = json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8"))
     assert best["value"] > best["current_value"]
+    for name in (results.TRIALS, results.BEST):  # as if another study had written them
+        (paths.sweep("torch-mlp") / name).write_text("{}", "utf-8")
     applied = sweep("torch", "--apply")
     assert applied.returncode == 0, applied.stderr
     *result, last = applied.stdout.splitlines()
     assert done.splitlines()[-len(result) :] == result
     assert last == f"params.yaml: 3 parameters of trial {best['trial']} written"
+    assert json.loads((paths.sweep("torch-mlp") / results.BEST).read_text("utf-8")) == best
+    assert len((paths.sweep("torch-mlp") / results.TRIALS).read_text("utf-8").splitlines()) == 1 + before
     assert len(open_study().trials) == before
     settings = params.read()
     assert {name: overrides.value_of(settings, name) for name in best["parameters"]} == best["parameters"]
