@@ -13,6 +13,17 @@ def has_nvidia_driver() -> bool:
     return True
 
 
+def count() -> int:
+    """The number of GPUs that CUDA sees in this process; 0 without a driver."""
+    try:
+        driver = _driver()
+    except OSError:
+        return 0
+    found = ctypes.c_int()
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(found))
+    return 0 if failed else found.value
+
+
 def free_memory(number: int) -> int:
     """The free bytes of a GPU, numbered as CUDA does in this process; 0 if the driver reports an error.
 

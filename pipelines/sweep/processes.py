@@ -9,6 +9,7 @@ from pathlib import Path
 
 import joblib
 
+from models import gpu_driver
 from pipelines.config.params import Params
 from pipelines.execution import ray_cluster
 from pipelines.execution.process import THREADS, LocalProcess, Process
@@ -16,6 +17,7 @@ from pipelines.sweep.worker import Task
 
 COMMAND = ["-m", "pipelines.sweep.worker"]
 LOG = "worker-{}.log"
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 END_SECONDS = 60.0  # at most, for what is left to be delivered to MLflow
 POLL_SECONDS = 0.05
 
@@ -57,10 +59,11 @@ class Processes:
 def started(tasks: Sequence[Task], settings: Params) -> Iterator[Processes]:
     """One process for each task, with its share of the cores; each writes to a log in the folder of the sweep.
 
-    They end by themselves, or are killed after an error in the block.
+    Of several GPUs each process sees one, unless `train.device` names one. They end by themselves, or are killed after
+    an error in the block.
     """
     on_ray = settings.run.engine == "ray"
-    with _on_ray(tasks, settings) if on_ray else nullcontext(_on_this_machine(tasks)) as started:
+    with _on_ray(tasks, settings) if on_ray else nullcontext(_on_this_machine(tasks, settings.train.device)) as started:
         processes, seconds = Processes(started), 0.0
         try:
             yield processes
@@ -69,10 +72,21 @@ def started(tasks: Sequence[Task], settings: Params) -> Iterator[Processes]:
             processes.end(seconds)
 
 
-def _on_this_machine(tasks: Sequence[Task]) -> dict[str, Process]:
-    environment = os.environ | dict.fromkeys(THREADS, str(max(1, joblib.cpu_count() // len(tasks))))
-    command = [sys.executable, *COMMAND]
-    return {task.process: LocalProcess(command, environment, _log(task), _log(task), _line(task)) for task in tasks}
+def _on_this_machine(tasks: Sequence[Task], device: str) -> dict[str, Process]:
+    threads = dict.fromkeys(THREADS, str(max(1, joblib.cpu_count() // len(tasks))))
+    gpus = [] if ":" in device else _gpus()
+    started: dict[str, Process] = {}
+    for task in tasks:
+        gpu = {VISIBLE_GPUS: gpus[task.index % len(gpus)]} if gpus else {}
+        command, environment = [sys.executable, *COMMAND], os.environ | threads | gpu
+        started[task.process] = LocalProcess(command, environment, _log(task), _log(task), _line(task))
+    return started
+
+
+def _gpus() -> list[str]:
+    """The GPUs of this machine, by the number or name that CUDA knows them by."""
+    count, given = gpu_driver.count(), os.environ.get(VISIBLE_GPUS)
+    return [str(number) for number in range(count)] if given is None else given.split(",")[:count]
 
 
 @contextmanager

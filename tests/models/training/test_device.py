@@ -182,6 +182,7 @@ DRIVER = """
 #include <stddef.h>
 static int contexts, pushed;
 int cuInit(unsigned flags) { return flags; }
+int cuDeviceGetCount(int *count) { *count = 2; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = 40 + ordinal; return ordinal > 1; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &contexts; contexts += device; return 0; }
 int cuCtxPushCurrent_v2(void *context) { pushed = context == &contexts; return !pushed; }
@@ -202,6 +203,7 @@ def test_the_free_memory_of_a_gpu_is_that_of_the_driver(tmp_path: Path, monkeypa
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "cuda.c"], check=True)
     driver = ctypes.CDLL(str(library))
     monkeypatch.setattr(gpu_driver, "_driver", lambda: driver)
+    assert gpu_driver.count() == 2
     assert gpu_driver.free_memory(1) == 5 << 33
     assert driver.in_use() == 0
     assert gpu_driver.free_memory(2) == 0  # no such GPU
