@@ -134,6 +134,9 @@ class DeviceModule(Protocol):
     def reason_against_gpu(self, config: Train, local_rank: int = 0) -> str:
         """The reason why a training does not use a GPU; empty if it does. Raises InputError as `choose`."""
 
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether memory of the GPU or of the machine could not be allocated."""
+
     def on_cpu(self) -> None:
         """Compute on the CPU. Called before anything else uses the framework."""
 

@@ -52,6 +52,11 @@ def free_memory(device: Device) -> int:
     return free_gpu_memory(int(gpu.name.rpartition(":")[2]))
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory of the GPU or of the machine could not be allocated."""
+    return isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError))
+
+
 def on_cpu() -> None:
     """Hide every GPU, which would round sums differently. To be called before anything else uses TensorFlow."""
     tf.config.set_visible_devices([], "GPU")

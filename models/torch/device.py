@@ -43,5 +43,11 @@ def free_memory(device: Device) -> int:
     return torch.cuda.mem_get_info()[0] if device.kind == "cuda" else 0
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory of the GPU or of the machine could not be allocated."""
+    # torch has no exception of its own for the memory of the machine.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
 def on_cpu() -> None:
     """Does nothing: torch computes on the CPU until tensors are moved."""

@@ -1,7 +1,7 @@
 """One trial: a training with the values of the trial, as the stage `train` would make it, judged on validation data."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Objective:
             try:
                 value = self._train(trial, values, run)
             except TrialPruned as pruned:
-                trial.set_user_attr("reason", str(pruned))
+                trial.set_user_attr(studies.REASON, str(pruned))
                 run.set_tags({"trial_state": "pruned", "trial_reason": str(pruned)})
                 reason = pruned
             else:
@@ -76,20 +76,28 @@ class Objective:
         return space.register(trial, self.space, current)
 
     def _train(self, trial: Trial, values: Mapping[str, Any], run: Run) -> float:
+        """The metric of the trained model. Raises TrialPruned, also if the memory does not suffice."""
         settings = self._settings(values)
-        self.latency.require(trial, settings)
-        model, device = self._build(settings)
-        self._require_size(trial, model)
-        self._fit(trial, model, settings, device, run)
-        return self._judge(trial, model)
+        try:
+            self.latency.require(trial, settings)
+            model, device = self._build(settings)
+            self._require_size(trial, model)
+            self._fit(trial, model, settings, device, run)
+            return self._judge(trial, model)
+        except Exception as error:
+            if self.device_module.is_out_of_memory(error):
+                raise TrialPruned(f"out of memory: {studies.described(error)}") from error
+            raise
 
     def _fit(self, trial: Trial, model: FrameworkModel, settings: Params, device: Device, run: Run) -> None:
-        """Train the model. Raises TrialPruned after an epoch that is worse than the median, or if it diverges."""
+        """Train the model. Raises TrialPruned after an epoch if it is worse than the median, or if it diverges."""
+        reported: list[float] = []
 
         def on_epoch(epoch: Epoch, learner: Learner) -> None:
             values = {f"epoch/{name}": value for name, value in epoch.values().items() if name != "epoch"}
             run.log_once(values, epoch.epoch)
-            self._report(trial, epoch.epoch, settings, self._value(epoch, learner))
+            reported.append(self._value(epoch, learner))
+            self._report(trial, epoch.epoch, settings, reported)
 
         start = time.perf_counter()
         try:
@@ -99,14 +107,18 @@ class Objective:
         finally:
             trial.set_user_attr("training_seconds", round(time.perf_counter() - start, 3))
 
-    def _report(self, trial: Trial, epoch: int, settings: Params, value: float) -> None:
-        """Report the metric after an epoch; after the warm-up, all trials but that of the current values are judged."""
-        trial.report(value, epoch)
+    def _report(self, trial: Trial, epoch: int, settings: Params, values: Sequence[float]) -> None:
+        """Report the metric after an epoch, the last of `values`; after the warm-up the trial may be pruned.
+
+        That of the current parameters is not. The best value so far is what Optuna compares with the median.
+        """
+        trial.report(values[-1], epoch)
         epochs = settings.train.epochs_for(len(self.data.train))
         is_judged = epoch > settings.sweep.warmup * epochs and not trial.user_attrs.get(studies.CURRENT)
         if is_judged and trial.should_prune():
-            place = f"in epoch {epoch} of {epochs}"
-            raise TrialPruned(f"{self.metric_name} {formatted(value)} {place}: worse than the median")
+            best = (max if self.metric.higher_is_better else min)(values)
+            place = f"up to epoch {epoch} of {epochs}"
+            raise TrialPruned(f"best {self.metric_name} {formatted(best)} {place}: worse than the median")
 
     def _settings(self, values: Mapping[str, Any]) -> Params:
         """Raises TrialPruned if the values are incompatible with each other or with the data."""

@@ -23,6 +23,7 @@ from pipelines.sweep.objective import outputs_file
 
 TRIALS, BEST = "trials.csv", "best.json"
 COLUMNS = ("trial", "state", "value", "epochs", "seconds", "training_seconds", "parameters")
+KILLED = "its process was killed"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def compare(
     """The result of a sweep. Raises InputError if no trial was trained to the end."""
     trials, complete = studies.finished(study), studies.complete(study)
     if not complete:
-        reasons = "; ".join(sorted({str(trial.user_attrs.get("reason")) for trial in trials}))
+        reasons = "; ".join(sorted({str(trial.user_attrs.get(studies.REASON)) for trial in trials}))
         raise InputError(f"{candidate} sweep: all trials were pruned ({len(trials)}): {reasons[:500]}")
     best = study.best_trial
     current = next((trial for trial in complete if trial.user_attrs.get(studies.CURRENT)), None)
@@ -113,7 +114,7 @@ def compare(
         studies.value(best),
         current.number if current else None,
         studies.value(current) if current else None,
-        "" if current else _failure(trials),
+        "" if current else _failure(study.get_trials(deepcopy=False)),
         _p_value(metric, best.number, current.number, targets, promote, folder) if current else None,
         len(targets),
         best.user_attrs[studies.VALUES],
@@ -123,8 +124,9 @@ def compare(
 
 def _failure(trials: Sequence[FrozenTrial]) -> str:
     """The reason why the trial with the current parameters has no result."""
-    reasons = (str(trial.user_attrs["reason"]) for trial in trials if trial.user_attrs.get(studies.CURRENT))
-    return next(reasons, "its process has ended each time")
+    attempts = (trial.user_attrs for trial in trials if trial.user_attrs.get(studies.CURRENT))
+    reasons = [str(attributes[studies.REASON]) for attributes in attempts if studies.REASON in attributes]
+    return reasons[-1] if reasons else "its process has ended each time"
 
 
 def _p_value(metric: str, best: int, current: int, targets: np.ndarray, promote: Promote, folder: Path) -> float | None:
@@ -136,7 +138,10 @@ def _p_value(metric: str, best: int, current: int, targets: np.ndarray, promote:
 
 
 def write_trials(study: Study, names: Sequence[str], path: Path) -> None:
-    """A line for each trial; a failed one was begun by a process that was killed, see `retry_of` of another."""
+    """A line for each trial.
+
+    A failed one has no result, for its reason: an error, a killed process, or that enough others were in progress.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *names, "retry_of", "reason"])
         writer.writeheader()
@@ -145,6 +150,7 @@ def write_trials(study: Study, names: Sequence[str], path: Path) -> None:
 
 def _row(trial: FrozenTrial, names: Sequence[str]) -> dict[str, Any]:
     values, attributes = trial.user_attrs.get(studies.VALUES, {}), trial.user_attrs
+    reason = KILLED if trial.state is TrialState.FAIL else None
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
@@ -155,7 +161,7 @@ def _row(trial: FrozenTrial, names: Sequence[str]) -> dict[str, Any]:
         "parameters": attributes.get("parameters"),
         **{name: json.dumps(values[name]) for name in names if name in values},
         "retry_of": studies.retry_of(trial),
-        "reason": attributes.get("reason"),
+        "reason": attributes.get(studies.REASON, reason),
     }
 
 

@@ -24,7 +24,7 @@ from pipelines.artifacts.atomic import remove_incomplete_line
 from pipelines.config.sweep import Sweep
 
 JOURNAL, LOCK, WORKER_LOCK = "journal.log", "sweep.lock", "worker-{}.lock"
-PROCESS, CURRENT, VALUES = "process", "current", "values"  # attributes of a trial
+PROCESS, CURRENT, VALUES, REASON = "process", "current", "values", "reason"  # attributes of a trial
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 MISSED_HEARTBEATS = 3  # after which a trial has failed
@@ -157,6 +157,17 @@ def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         if trial.state in (*FINISHED, TrialState.WAITING)
         or (trial.state is TrialState.RUNNING and trial.number not in failing)
     ]
+
+
+def begun(study: Study) -> int:
+    """The number of trials so far, whatever their state; one that was restarted with the same values counts once."""
+    everything = study.get_trials(deepcopy=False)
+    return len(everything) - len(_retried(everything))
+
+
+def described(error: Exception) -> str:
+    """The type and the beginning of the message of an error, as the reason of a trial."""
+    return f"{type(error).__name__}: {one_line(error)[:200]}".removesuffix(": ")
 
 
 def fail(study: Study, is_dead: Callable[[FrozenTrial], bool]) -> dict[int, bool]:

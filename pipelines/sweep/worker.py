@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock
-from optuna import Study, Trial
+from optuna import Study, Trial, TrialPruned
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 
@@ -92,8 +92,15 @@ def optimize(study: Study, objective: Callable[[Trial], float], config: Sweep, p
     def evaluate(trial: Trial) -> float:
         trial.set_user_attr(studies.PROCESS, process)
         if studies.is_surplus(study, trial.number, config.trials):
+            trial.set_user_attr(studies.REASON, "enough other trials are finished or in progress")
             raise SurplusError
-        return objective(trial)
+        try:
+            return objective(trial)
+        except TrialPruned:
+            raise
+        except Exception as error:
+            trial.set_user_attr(studies.REASON, studies.described(error))
+            raise
 
     while len(studies.finished(study)) < config.trials:
         if studies.has_free_trial(study, config.trials):
@@ -105,9 +112,11 @@ def optimize(study: Study, objective: Callable[[Trial], float], config: Sweep, p
 
 
 def _sampler(study: Study, seed: int, worker: int) -> TPESampler:
-    """Seeded by the number of trials so far: a sweep that is interrupted continues with the same values."""
-    count = len(study.get_trials(deepcopy=False, states=(*studies.FINISHED, *studies.OPEN)))
-    return TPESampler(seed=int(np.random.SeedSequence([seed, count, worker]).generate_state(1)[0]))
+    """Seeded by the number of trials so far.
+
+    A sweep that is interrupted continues with the same values; values whose training has failed are not drawn again.
+    """
+    return TPESampler(seed=int(np.random.SeedSequence([seed, studies.begun(study), worker]).generate_state(1)[0]))
 
 
 def _end_with_sweep() -> None:

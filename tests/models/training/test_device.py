@@ -4,6 +4,7 @@ import ctypes
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,35 @@ def test_the_free_memory_of_a_gpu_is_that_of_torch() -> None:
 
     free, total = torch.cuda.mem_get_info()
     assert gpu_driver.free_memory(torch.cuda.current_device()) == pytest.approx(free, abs=0.02 * total)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_memory_that_does_not_suffice_is_distinguished_from_other_errors(framework: str) -> None:
+    import tensorflow as tf
+    import torch
+
+    allocations: dict[str, Callable[[], object]] = {
+        "torch": lambda: torch.empty(10**15),
+        "keras": lambda: tf.fill([10**5, 10**5, 10**5], 0.0),
+    }
+    module = framework_module(framework, "device")
+    with pytest.raises(RuntimeError if framework == "torch" else tf.errors.OpError) as caught:
+        allocations[framework]()
+    assert module.is_out_of_memory(caught.value)
+    assert module.is_out_of_memory(MemoryError())
+    assert not module.is_out_of_memory(RuntimeError("CUDA error: an illegal instruction"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_memory_of_a_gpu_that_does_not_suffice(framework: str) -> None:
+    import tensorflow as tf
+    import torch
+
+    allocations: dict[str, Callable[[], object]] = {
+        "torch": lambda: torch.empty(10**13, device="cuda"),
+        "keras": lambda: tf.fill([10**5, 10**4, 10**4], 0.0),
+    }
+    with pytest.raises((RuntimeError, tf.errors.OpError)) as caught:
+        allocations[framework]()
+    assert framework_module(framework, "device").is_out_of_memory(caught.value)

@@ -84,11 +84,23 @@ def test_a_bad_trial_is_pruned_after_the_warm_up_and_marked(workspace):
     good, bad = study.trials
     assert (good.state, bad.state) == (TrialState.COMPLETE, TrialState.PRUNED)
     assert list(bad.intermediate_values) == [1, 2, 3]
-    assert "in epoch 3 of 4: worse than the median" in bad.user_attrs["reason"]
+    best = max(bad.intermediate_values.values())
+    assert bad.user_attrs["reason"] == f"best accuracy {best:.4f} up to epoch 3 of 4: worse than the median"
     assert logged[1].data.tags["trial_state"] == "pruned"
     assert logged[1].data.tags["trial_reason"] == bad.user_attrs["reason"]
     assert logged[1].data.params == {"train.learning_rate": "0.001"}
     assert {run.info.status for run in logged.values()} == {"FINISHED"}
+
+
+def test_the_reason_names_the_value_that_is_compared_with_the_median(workspace):
+    """The best one so far, which may not be the last."""
+    settings = workspace({"sweep.warmup": 0.5, "train.epochs": 2})
+    study = optuna.create_study(direction="maximize", pruner=MedianPruner(n_startup_trials=1))
+    study.add_trial(optuna.create_trial(value=0.9, intermediate_values={1: 0.9, 2: 0.9}))
+    objective, trial = Objective(Candidate("torch", "mlp"), settings, None, Path()), study.ask()
+    objective._report(trial, 1, settings, [0.8])
+    with pytest.raises(optuna.TrialPruned, match=r"best accuracy 0\.8000 up to epoch 2 of 2: worse than the median"):
+        objective._report(trial, 2, settings, [0.8, 0.6])
 
 
 def test_the_current_parameters_are_never_pruned(workspace):
@@ -112,6 +124,18 @@ def test_a_trial_that_diverges_is_pruned_and_the_next_one_is_not(workspace, fram
     diverged, good = study.trials
     assert (diverged.state, good.state) == (TrialState.PRUNED, TrialState.COMPLETE)
     assert "in epoch 1" in diverged.user_attrs["reason"]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_model_for_which_the_memory_does_not_suffice_is_pruned_and_the_next_one_is_not(workspace, framework):
+    space = {"models.mlp.hidden": {"choices": [[8], [10**13]]}}  # 2.5 PB: more than a processor can address
+    settings = workspace({"sweep.parameters": space})
+    study, logged = run(settings, framework, [({"models.mlp.hidden": hidden}, {}) for hidden in (f"[{10**13}]", "[8]")])
+    large, small = study.trials
+    assert (large.state, small.state) == (TrialState.PRUNED, TrialState.COMPLETE)
+    assert large.user_attrs["reason"].startswith("out of memory: ")
+    assert "\n" not in large.user_attrs["reason"]
+    assert logged[0].data.tags["trial_reason"] == large.user_attrs["reason"]
 
 
 def test_incompatible_values_are_pruned_with_the_reason(workspace):

@@ -1,3 +1,4 @@
+import csv
 import shlex
 
 import optuna
@@ -96,6 +97,7 @@ def test_a_sweep_without_a_result_says_why(promote, tmp_path):
     [
         (trial(TrialState.PRUNED, 0.1, current=True, reason="too large"), "too large"),
         (trial(TrialState.FAIL, None, current=True), "its process has ended each time"),
+        (trial(TrialState.FAIL, None, current=True, reason="KeyError: 1"), "KeyError: 1"),
     ],
 )
 def test_the_best_is_named_where_the_current_parameters_have_no_result(promote, tmp_path, first, reason):
@@ -107,6 +109,13 @@ def test_the_best_is_named_where_the_current_parameters_have_no_result(promote, 
         f"best: validation accuracy 0.5000 in trial 1; the current parameters were not trained to the end: {reason}"
     )
     assert result.lines()[-1] == result.command
+
+
+def test_the_table_names_the_reason_of_a_failed_trial(tmp_path):
+    failed = trial(TrialState.FAIL, None), trial(TrialState.FAIL, None, reason="KeyError: 1")
+    results.write_trials(study_of(*failed, trial(TrialState.COMPLETE, 0.5)), [], tmp_path / results.TRIALS)
+    rows = csv.DictReader((tmp_path / results.TRIALS).read_text("utf-8").splitlines())
+    assert [row["reason"] for row in rows] == ["its process was killed", "KeyError: 1", ""]
 
 
 def test_progress_shows_finished_and_pruned_trials_the_best_one_and_the_remaining_time():

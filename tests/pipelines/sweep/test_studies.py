@@ -126,6 +126,8 @@ def test_threads_that_begin_a_last_trial_at_once_finish_no_more_than_were_asked_
     for thread in threads:
         thread.join()
     assert len(studies.finished(study)) == 3
+    failed = study.get_trials(states=(TrialState.FAIL,))
+    assert {trial.user_attrs[studies.REASON] for trial in failed} <= {"enough other trials are finished or in progress"}
 
 
 def test_an_unreachable_database_is_reported_in_one_line(config, tmp_path):
@@ -160,6 +162,10 @@ def test_what_a_killed_process_was_writing_is_cut_by_the_next_one_that_writes(co
     assert not (tmp_path / f"{studies.JOURNAL}.lock").exists()
 
 
+class Killed(BaseException):
+    """Ends a trial as the end of its process does: Optuna does not notice it."""
+
+
 def test_an_interrupted_search_continues_with_the_values_of_one_that_is_not(config, tmp_path):
     folders = [tmp_path / name for name in ("whole", "interrupted")]
     for folder in folders:
@@ -167,17 +173,38 @@ def test_an_interrupted_search_continues_with_the_values_of_one_that_is_not(conf
     whole, interrupted = (open_study(config, folder) for folder in folders)
     worker.optimize(whole, quadratic, config, "process 0", 0)
 
-    def fail_at_sixteenth(trial):
+    def killed_at_sixteenth(trial):
         value = quadratic(trial)
         if trial.number == 15:
-            raise MemoryError
+            raise Killed
         return value
 
-    with pytest.raises(MemoryError):
-        worker.optimize(interrupted, fail_at_sixteenth, config, "process 0", 0)
+    with pytest.raises(Killed):
+        worker.optimize(interrupted, killed_at_sixteenth, config, "process 0", 0)
+    assert studies.fail(interrupted, partial(studies.is_of, {"process 0"})) == {15: True}
     worker.optimize(interrupted, quadratic, config, "process 0", 0)
     assert values(interrupted) == values(whole)
     assert len(set(values(whole))) == TRIALS
+
+
+def test_a_search_continues_with_other_values_after_an_error_of_a_trial(config, tmp_path, monkeypatch):
+    """The same ones would end every process that draws them."""
+    monkeypatch.setattr(studies, "RETRY_SECONDS", 0.0)
+    config = config.model_copy(update={"trials": 2})
+    study, tried = open_study(config, tmp_path), []
+
+    def fail_first(trial):
+        tried.append(quadratic(trial))
+        if len(tried) == 1:
+            raise RuntimeError("CUDA error:\n  an illegal instruction")
+        return tried[-1]
+
+    with pytest.raises(RuntimeError):
+        worker.optimize(study, fail_first, config, "process 0", 0)
+    worker.optimize(study, fail_first, config, "process 0", 0)
+    assert len(set(tried)) == 3
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert study.trials[0].user_attrs[studies.REASON] == "RuntimeError: CUDA error: an illegal instruction"
 
 
 def test_another_seed_or_process_has_other_values(config, tmp_path):
@@ -191,18 +218,24 @@ def test_another_seed_or_process_has_other_values(config, tmp_path):
     assert len(found) == 6
 
 
-def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path):
-    study = open_study(config, tmp_path)
-    restarted = {}
+def test_a_trial_that_kills_its_process_is_tried_three_times(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "RETRY_SECONDS", 0.0)
+    study, restarted = open_study(config, tmp_path), {}
+
+    def kill(trial):
+        quadratic(trial)
+        raise Killed
+
     for _ in range(3):
-        trial = study.ask()
-        trial.suggest_float("x", -1, 1)
-        trial.set_user_attr(studies.PROCESS, "process 0")
+        with pytest.raises(Killed):
+            worker.optimize(study, kill, config, "process 0", 0)
         restarted |= studies.fail(study, partial(studies.is_of, {"process 0"}))
     assert restarted == {0: True, 1: True, 2: False}
     assert [studies.retry_of(trial) for trial in study.trials] == [None, 0, 0]
     assert len({trial.params["x"] for trial in study.trials}) == 1
     assert not study.get_trials(states=studies.OPEN)
+    worker.optimize(study, quadratic, config.model_copy(update={"trials": 1}), "process 0", 0)
+    assert len({trial.params["x"] for trial in study.trials}) == 2
 
 
 def test_the_place_of_a_trial_that_has_just_failed_is_not_free(config, tmp_path, monkeypatch):
