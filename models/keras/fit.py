@@ -11,12 +11,13 @@ from models.config import Train
 from models.interfaces import OnEpoch, OnStep, Totals
 from models.keras import device as devices
 from models.keras import optimizers
+from models.keras.layers import fused_batch_normalization, replaced, training_calls
 from models.keras.losses import loss, total_weight
 from models.keras.resident import Resident, Tensors
 from models.keras.snapshot import snapshot
 from models.keras.state import get_state, set_state
 from models.keras.store import get_weights, set_weights
-from models.keras.workers import ConnectedWorkers, errors_named, whole_batch
+from models.keras.workers import ConnectedWorkers, errors_named, whole_batch_calls
 from models.training import loop, precision, resident
 from models.training.augment import Draw
 from models.training.batches import Batch, TrainingData
@@ -168,7 +169,8 @@ class Learner:
         # same shapes.
         total, variables = tf.shape(targets)[0], self.trained.trainable_variables
         inputs, targets = self.workers.part(inputs, total), self.workers.part(targets, total)
-        with tf.GradientTape() as tape, whole_batch(self.trained, self.workers, total, self.device):
+        calls = training_calls(self.trained) | whole_batch_calls(self.trained, self.workers, total)
+        with tf.GradientTape() as tape, replaced(calls):
             logits = tf.cast(self.trained(inputs, training=True), tf.float32)
             value = loss(logits, targets, self.config, self.weights)
             sums = self._sums(value, logits, targets)
@@ -194,7 +196,8 @@ class Learner:
         return [gradient * factor for gradient in gradients] if self.scales_loss else gradients
 
     def _validate(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-        logits = self.model(inputs, training=False)
+        with replaced(fused_batch_normalization(self.model, training=False)):
+            logits = self.model(inputs, training=False)
         value = loss(logits, targets, self.config, self.weights)
         self._add(self._sums(value, logits, targets), tf.zeros(()))
 

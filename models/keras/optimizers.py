@@ -21,18 +21,23 @@ from models.constants import (
 class SGD(keras.optimizers.SGD):
     """Momentum as in torch: it does not include the learning rate, so both agree while that changes."""
 
-    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
         """Update one variable."""
-        step = gradient
-        if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
-            self.assign(velocity, self.momentum * velocity + gradient)
-            step = gradient + self.momentum * velocity if self.nesterov else velocity
-        self.assign_sub(variable, learning_rate * step)
+        if not self.momentum:
+            self.assign_sub(variable, learning_rate * gradient)
+            return
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=learning_rate,
+            grad=gradient,
+            momentum=self.momentum,
+            use_nesterov=self.nesterov,
+        )
 
 
 class Adam(keras.optimizers.Adam):
-    """One operation of TensorFlow for each variable; Keras' own has fourteen.
+    """One element-wise operation of TensorFlow for each variable; Keras' own has twelve.
 
     Epsilon is added after the bias correction, as in Kingma & Ba 2015 and in torch.
     """
@@ -58,7 +63,7 @@ class Adam(keras.optimizers.Adam):
 class RMSprop(keras.optimizers.RMSprop):
     """Momentum as in torch, see SGD; epsilon is added to the root."""
 
-    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
         """Update one variable."""
         index = self._get_variable_index(variable)
         square = self._velocities[index]
@@ -70,14 +75,23 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign_sub(variable, learning_rate * step)
 
 
+def _decay(config: Train) -> float | None:
+    """None, with which Keras computes no decay, for 0."""
+    return config.weight_decay or None
+
+
 OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
     "sgd": lambda config: SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov),
     "adam": lambda config: Adam(config.learning_rate, epsilon=EPSILON["adam"]),
-    "adamw": lambda config: Adam(config.learning_rate, epsilon=EPSILON["adamw"], weight_decay=config.weight_decay),
+    "adamw": lambda config: Adam(
+        config.learning_rate, epsilon=EPSILON["adamw"], weight_decay=config.weight_decay or None
+    ),
     "rmsprop": lambda config: RMSprop(config.learning_rate, DECAY["rmsprop"], config.momentum, EPSILON["rmsprop"]),
     "adagrad": lambda config: keras.optimizers.Adagrad(config.learning_rate, ADAGRAD_INITIAL_SUM, EPSILON["adagrad"]),
     "adadelta": lambda config: keras.optimizers.Adadelta(config.learning_rate, DECAY["adadelta"], EPSILON["adadelta"]),
-    "lion": lambda config: keras.optimizers.Lion(config.learning_rate, *LION_BETAS, weight_decay=config.weight_decay),
+    "lion": lambda config: keras.optimizers.Lion(
+        config.learning_rate, *LION_BETAS, weight_decay=config.weight_decay or None
+    ),
 }
 
 
@@ -108,9 +122,11 @@ def penalised(gradients: Iterable[tf.Tensor], variables: list[keras.Variable], c
     decay = 0.0 if config.optimizer in DECOUPLED_WEIGHT_DECAY else config.weight_decay
 
     def with_penalties(gradient: tf.Tensor, variable: keras.Variable) -> tf.Tensor:
-        if decay and is_kernel(variable):
+        if not is_kernel(variable):
+            return gradient
+        if decay:
             gradient += decay * variable
-        if config.l1 and is_kernel(variable):
+        if config.l1:
             gradient += config.l1 * keras.ops.sign(variable)
         return gradient
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.keras.layers import Calls, dropout_factors, dropouts, replaced, training_calls
+from models.keras.layers import Calls, dropout_factors, dropouts
 from models.training.device import Device
 from models.training.launchers import Place
 from models.training.workers import LostWorkerError, Workers
@@ -89,20 +89,16 @@ def join(place: Place, device: Device) -> ConnectedWorkers:
     return ConnectedWorkers(rank=place.rank, size=place.size, strategy=strategy)
 
 
-@contextmanager
-def whole_batch(model: keras.Model, own: Workers, total: tf.Tensor, device: Device) -> Iterator[None]:
-    """Within it, batch normalisation and dropout in training are those of the whole batch of `total` examples."""
-    calls = training_calls(model, device)
-    if isinstance(own, ConnectedWorkers):
-        calls |= _calls(model, own, total, device)
-    with replaced(calls):
-        yield
+def whole_batch_calls(model: keras.Model, own: Workers, total: tf.Tensor) -> Calls:
+    """The calls by which batch normalisation and dropout in training are those of the whole batch of `total` examples.
 
-
-def _calls(model: keras.Model, own: ConnectedWorkers, total: tf.Tensor, device: Device) -> Calls:
+    A single worker needs none.
+    """
+    if not isinstance(own, ConnectedWorkers):
+        return {}
     normalizations = [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
     calls: Calls = {layer: partial(_normalise, layer, own) for layer in normalizations}
-    return calls | {layer: partial(_drop, layer, own, total, device) for layer in dropouts(model)}
+    return calls | {layer: partial(_drop, layer, own, total) for layer in dropouts(model)}
 
 
 def _normalise(layer: keras.layers.BatchNormalization, own: ConnectedWorkers, x: tf.Tensor, **_: Any) -> tf.Tensor:
@@ -129,9 +125,7 @@ def _combined(
     return mean, tf.reduce_sum(shares_R1 * (variances_RC + (means_RC - mean) ** 2), 0)
 
 
-def _drop(
-    layer: keras.layers.Dropout, own: ConnectedWorkers, total: tf.Tensor, device: Device, x: tf.Tensor, **_: Any
-) -> tf.Tensor:
+def _drop(layer: keras.layers.Dropout, own: ConnectedWorkers, total: tf.Tensor, x: tf.Tensor, **_: Any) -> tf.Tensor:
     """The rows of this worker, by factors that are drawn for the whole batch."""
-    factors = dropout_factors(layer, tf.stack([total, *x.shape[1:]]), x.dtype, device)
+    factors = dropout_factors(layer, tf.stack([total, *x.shape[1:]]), x.dtype)
     return x * own.part(factors, total)

@@ -157,7 +157,9 @@ class Learner:
         self.optimizer.zero_grad()
         value, sums = self._differentiate(value, self._sums(value.detach(), logits.detach(), targets), total)
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip or float("inf"))
+        norm = nn.utils.get_total_norm(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        if self.config.gradient_clip:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.config.gradient_clip, norm)
         optimizers.penalise(self.parameters, self.config)
         return value, sums, norm
 

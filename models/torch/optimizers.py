@@ -28,7 +28,10 @@ class Lion(torch.optim.Optimizer):
 
     def _move(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         first, second = group["betas"]
-        momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"]
         direction = (momentum * first + parameter.grad * (1 - first)).sign()
         parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-group["lr"])
         momentum.lerp_(parameter.grad, 1 - second)

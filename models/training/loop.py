@@ -167,9 +167,10 @@ def _require_finite(epoch: Epoch, config: Train) -> None:
     for name in ("train_loss", "validation_loss", "gradient_norm"):
         value = getattr(epoch, name)
         if not math.isfinite(value):
+            clip = config.gradient_clip
             raise NotFiniteError(
-                f"{name} is {value} in epoch {epoch.epoch}; lower train.learning_rate = {config.learning_rate:g} "
-                "or set train.gradient_clip"
+                f"{name} is {value} in epoch {epoch.epoch}; lower train.learning_rate = {config.learning_rate:g} or "
+                + (f"train.gradient_clip = {clip:g}" if clip else "set train.gradient_clip")
             )
 
 

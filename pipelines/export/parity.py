@@ -44,7 +44,8 @@ def compare(expected: np.ndarray, outputs: np.ndarray, targets: np.ndarray, spec
     difference, size = np.abs(outputs - expected) / scale, np.abs(expected) / scale
     relative = np.where(size > NEGLIGIBLE, difference / np.maximum(size, NEGLIGIBLE), 0.0)
     trained, exported = expected[: len(targets)], outputs[:, : len(targets)]
-    loss = accuracy(trained, targets) - accuracy(exported, targets) if spec.is_classification else np.zeros(1)
+    lost = right(trained, targets) - right(exported, targets) if spec.is_classification else np.zeros(1)
+    loss = lost / max(len(targets), 1)
     return Parity(
         max_absolute_difference=float(np.fmax.reduce(difference, axis=None)),
         max_relative_difference=float(np.fmax.reduce(relative, axis=None)),
@@ -72,10 +73,10 @@ def agreement(expected: np.ndarray, outputs: np.ndarray, tie: float) -> float:
     return float(same[:, clear].mean()) if clear.any() else 1.0
 
 
-def accuracy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Share of right classes along the examples; outputs [..., N, K]."""
-    share: np.ndarray = (outputs.argmax(-1) == targets).mean(-1)
-    return share
+def right(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The number of right classes along the examples; outputs [..., N, K]."""
+    count: np.ndarray = (outputs.argmax(-1) == targets).sum(-1)
+    return count
 
 
 def largest_difference(expected: np.ndarray, outputs: np.ndarray, difference: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.util import load_yaml_guess_indent
 
 from models.errors import InputError
 from pipelines.artifacts import json_object
@@ -27,13 +28,14 @@ def write(values: Mapping[str, Any], path: Path = params.FILE) -> None:
     """
     expected = overrides.replace(params.read(path), values)
     text = path.read_bytes()
-    content = _yaml().load(text.replace(b"\r\n", b"\n"))
+    unix = text.replace(b"\r\n", b"\n").decode("utf-8-sig")
+    content, _, offset = load_yaml_guess_indent(unix, yaml=_yaml())
     for name, value in values.items():
         section, key = overrides.locate(content, name)
         section[key] = _own(section[key], value)
     with replacing(path.resolve()) as beside:
         with naming(path):
-            beside.write_bytes(_dump(content, text))
+            beside.write_bytes(_dump(content, text, offset or 0))
             shutil.copymode(path, beside)
         if changed := _differences(params.read(beside), expected):
             anchors = ", ".join(sorted({anchor for name in values for anchor in _anchors(content, name)}))
@@ -51,10 +53,14 @@ def _own(current: object, value: Any) -> Any:
     return own
 
 
-def _dump(content: Any, text: bytes) -> bytes:
-    """The content in YAML, with the byte order mark and the line endings of another text."""
-    stream = BytesIO()
-    _yaml().dump(content, stream)
+def _dump(content: Any, text: bytes, offset: int) -> bytes:
+    """The content in YAML, with the byte order mark and the line endings of another text.
+
+    `offset` is the number of spaces before the dashes of its lists.
+    """
+    stream, yaml = BytesIO(), _yaml()
+    yaml.indent(sequence=offset + 2, offset=offset)
+    yaml.dump(content, stream)
     dumped = stream.getvalue()
     if 2 * text.count(b"\r\n") > text.count(b"\n"):
         dumped = dumped.replace(b"\n", b"\r\n")

@@ -18,7 +18,6 @@ from models.spec import DataSpec
 from models.torch.layers import Dropout
 from models.training.augment import change, draw
 from models.training.batches import Batch, Split
-from models.training.device import Device
 from tests.models.conftest import CONFIGS, FRAMEWORKS, framework_module, logits
 from tests.models.equality import require_equal
 
@@ -155,37 +154,41 @@ def test_one_training_step_changes_both_twins_alike(
         require_equal(row, steps["keras"][name], step, largest)
 
 
-@pytest.mark.parametrize("rate", [0.2, 0.5, 0.999999])
+@pytest.mark.parametrize("rate", [0.003, 0.2, 0.5, 0.999999])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_dropout_drops_the_share_that_it_is_given_and_keeps_the_mean(framework: str, rate: float) -> None:
-    dropped, gradient, again, unchanged = (torch_dropout if framework == "torch" else keras_dropout)(rate)
+def test_dropout_drops_the_share_that_it_is_given_and_keeps_the_mean(
+    framework: str, precision: str, rate: float
+) -> None:
+    dropped, gradient, again, unchanged = (torch_dropout if framework == "torch" else keras_dropout)(rate, precision)
     share = max(1 - rate, 2**-16)
-    assert (dropped != 0).mean() == pytest.approx(share, abs=4 * (share / dropped.size) ** 0.5)
-    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - rate))
+    deviation = (share * (1 - share) / dropped.size) ** 0.5
+    assert (dropped != 0).mean() == pytest.approx(share, abs=4 * deviation + 2**-17)
+    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - rate), 2**-8 if precision == "bfloat16" else 1e-6)
     np.testing.assert_array_equal(gradient, dropped)
     assert not np.array_equal(again, dropped)
     np.testing.assert_array_equal(unchanged, np.ones(SHAPE))
 
 
-def torch_dropout(rate: float) -> tuple[np.ndarray, ...]:
+def torch_dropout(rate: float, precision: str) -> list[np.ndarray]:
     """Ones that are dropped, their gradient, dropped again, and in inference mode."""
     torch.manual_seed(0)
-    layer, x = Dropout(rate), torch.ones(SHAPE, requires_grad=True)
+    layer, x = Dropout(rate), torch.ones(SHAPE, dtype=getattr(torch, precision), requires_grad=True)
     dropped = layer(x)
     dropped.sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
-    return dropped.detach().numpy(), x.grad.numpy(), layer(x).detach().numpy(), layer.eval()(x).detach().numpy()
+    return [each.detach().float().numpy() for each in (dropped, x.grad, layer(x), layer.eval()(x))]
 
 
-def keras_dropout(rate: float) -> tuple[np.ndarray, ...]:
+def keras_dropout(rate: float, precision: str) -> list[np.ndarray]:
     """The same in Keras."""
-    model, x = keras.Sequential([keras.layers.Dropout(rate, seed=0)]), tf.ones(SHAPE)
-    with replaced(training_calls(model, Device("cpu", "CPU", "float32"))), tf.GradientTape() as tape:
+    model = keras.Sequential([keras.layers.Dropout(rate, seed=0, dtype=precision)])
+    x = tf.ones(SHAPE, precision)
+    with replaced(training_calls(model)), tf.GradientTape() as tape:
         tape.watch(x)
-        dropped = model(x, training=True)
-        again = model(x, training=True)
-    gradient = tape.gradient(dropped, x)
-    return dropped.numpy(), gradient.numpy(), again.numpy(), model(x, training=False).numpy()
+        dropped, again = model(x, training=True), model(x, training=True)
+    found = dropped, tape.gradient(dropped, x), again, model(x, training=False)
+    return [tf.cast(each, tf.float32).numpy() for each in found]
 
 
 def test_weights_of_another_shape_are_refused(spec: DataSpec) -> None:

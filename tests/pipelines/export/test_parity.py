@@ -134,6 +134,16 @@ def test_an_int8_graph_is_held_to_its_own_tolerances():
     assert "allowed: at most export.int8.accuracy_loss = 0.02" in found[2]
 
 
+def test_an_int8_graph_may_lose_as_much_as_is_allowed():
+    """0.926 - 0.921 is more than 0.005 in floating point."""
+    targets, classes = np.zeros(1000, np.int64), np.eye(CLASSES, dtype=np.float32)
+    expected, exported = (classes[(np.arange(1000) >= right).astype(int)] for right in (926, 921))
+    found = parity.compare(expected, exported[None], targets, synthetic.SPEC, CONFIG.absolute_tolerance)
+    limits = Int8(examples=10, top1_agreement=0.99, accuracy_loss=0.005)
+    assert parity.int8_failures(found, limits) == []
+    assert parity.int8_failures(found, limits.model_copy(update={"accuracy_loss": 0.0049})) != []
+
+
 def test_examples_without_a_target_are_compared_by_their_outputs_only():
     """The last one is classified as another class."""
     wrong = np.roll(outputs(), 1, axis=1)

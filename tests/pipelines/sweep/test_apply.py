@@ -38,6 +38,14 @@ def test_values_are_replaced_and_every_other_byte_is_kept(file):
     assert comments[0] == comments[1]
 
 
+@pytest.mark.parametrize("offset", ["", "  "])
+def test_lists_of_lines_keep_their_indentation(file, offset):
+    lines = "".join(f"\n{offset}- {framework}" for framework in ("torch", "keras"))
+    file.write_text(file.read_text("utf-8").replace("frameworks: [torch, keras]", f"frameworks:{lines}"), "utf-8")
+    assert f"{offset}- keras" in file.read_text("utf-8")
+    test_values_are_replaced_and_every_other_byte_is_kept(file)
+
+
 def test_the_same_values_change_nothing(file):
     before = file.read_bytes()
     found = params.read(file)
