@@ -75,11 +75,7 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign_sub(variable, learning_rate * step)
 
 
-def _decay(config: Train) -> float | None:
-    """None, with which Keras computes no decay, for 0."""
-    return config.weight_decay or None
-
-
+# Keras computes a decay of 0, but not one of None.
 OPTIMIZERS: dict[str, Callable[[Train], keras.optimizers.Optimizer]] = {
     "sgd": lambda config: SGD(config.learning_rate, momentum=config.momentum, nesterov=config.nesterov),
     "adam": lambda config: Adam(config.learning_rate, epsilon=EPSILON["adam"]),
